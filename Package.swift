@@ -1,0 +1,105 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Floor plan: a target imports only targets listed above it. See docs/development.md.
+
+/// Instruction-set floor. x86-64-v3 (AVX2, FMA, F16C) on Intel and AMD; the architecture's baseline elsewhere.
+#if arch(x86_64)
+let instructionSet = ["-Xcc", "-march=x86-64-v3"]
+#else
+let instructionSet: [String] = []
+#endif
+
+/// Rooms with inner loops are optimised in debug builds too: an unoptimised kernel is 450 times slower.
+let hot: [SwiftSetting] = [
+  .unsafeFlags(instructionSet),
+  .unsafeFlags(["-O"], .when(configuration: .debug)),
+]
+let strict: [SwiftSetting] = [.enableUpcomingFeature("ExistentialAny")]
+
+let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
+
+func room(_ name: String, _ dependencies: [Target.Dependency], hot isHot: Bool = false) -> Target {
+  .target(name: name, dependencies: dependencies, swiftSettings: strict + (isHot ? hot : []))
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency] = [], fixtures: Bool = false) -> Target {
+  .testTarget(
+    name: name + "Tests", dependencies: [.byName(name: name), "TestSupport"] + dependencies,
+    resources: fixtures ? [.copy("Fixtures")] : [], swiftSettings: strict)
+}
+
+var targets: [Target] = [
+  .systemLibrary(name: "COpenBLAS"),
+  .systemLibrary(name: "CZeroMQ"),
+  .systemLibrary(name: "CProtobufC"),
+  .systemLibrary(name: "CLibCrypto"),
+  .target(name: "CWireMessages", dependencies: ["CProtobufC"]),
+]
+
+#if arch(x86_64)
+targets.append(.systemLibrary(name: "COneDNN"))
+let matrixBackends: [Target.Dependency] = ["COpenBLAS", "COneDNN"]
+#else
+let matrixBackends: [Target.Dependency] = ["COpenBLAS"]
+#endif
+
+targets += [
+  room("Kernels", matrixBackends, hot: true),
+  room("ModelFiles", ["Kernels"], hot: true),
+  room("Tokenization", ["ModelFiles"]),
+  room("Transformer", ["Kernels", "ModelFiles", logging], hot: true),
+  room("SoftThinking", ["Kernels"], hot: true),
+  room("PolicyOptimization", ["Kernels", "SoftThinking"], hot: true),
+  room("Tasks", ["SoftThinking"]),
+  room("Rollouts", ["Kernels", "Transformer", "SoftThinking", logging], hot: true),
+  room("Training", ["Kernels", "ModelFiles", "Transformer", "SoftThinking", "PolicyOptimization", logging], hot: true),
+  room("Wire", ["CWireMessages", "CProtobufC", "SoftThinking"]),
+  room("Coordination", []),
+  room("Transport", ["CZeroMQ", logging]),
+  room("WeightSync", ["CLibCrypto", "Kernels"], hot: true),
+  room("Observability", [logging]),
+  room("RunConfiguration", [yams, "SoftThinking", "PolicyOptimization", "Tasks"]),
+  room(
+    "Cluster",
+    [
+      "ModelFiles", "Tokenization", "Transformer", "SoftThinking", "PolicyOptimization", "Tasks", "Rollouts", "Training", "Wire",
+      "Coordination", "Transport", "WeightSync", "Observability", "RunConfiguration", logging,
+    ]),
+  .executableTarget(
+    name: "softgrpo",
+    dependencies: ["Cluster", argumentParser, logging],
+    swiftSettings: strict),
+  .target(name: "TestSupport", dependencies: ["Kernels"], path: "Tests/TestSupport", swiftSettings: strict + hot),
+  tests("Kernels"),
+  tests("ModelFiles", fixtures: true),
+  tests("Tokenization", ["ModelFiles"], fixtures: true),
+  tests("Transformer", ["ModelFiles"], fixtures: true),
+  tests("SoftThinking", fixtures: true),
+  tests("PolicyOptimization"),
+  tests("Tasks"),
+  tests("Rollouts", ["Transformer", "SoftThinking"]),
+  tests("Training", ["ModelFiles", "Transformer", "SoftThinking", "PolicyOptimization"]),
+  tests("Wire", ["SoftThinking"]),
+  tests("Coordination"),
+  tests("Transport"),
+  tests("WeightSync"),
+  tests("Observability"),
+  tests("RunConfiguration"),
+  tests("Cluster", ["Wire", "Coordination", "Transport", "WeightSync", "SoftThinking", "RunConfiguration"]),
+]
+
+let package = Package(
+  name: "softgrpo",
+  products: [.executable(name: "softgrpo", targets: ["softgrpo"])],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+  ],
+  targets: targets,
+  swiftLanguageModes: [.v6],
+  cLanguageStandard: .c17
+)

@@ -1,0 +1,103 @@
+/// Rows of different lengths in one allocation: row `i` is `elements[offsets[i]..<offsets[i + 1]]`.
+public struct RaggedRows<Element: Sendable & BitwiseCopyable & Equatable>: Sendable, Equatable {
+  public private(set) var elements: [Element] = []
+  /// `count + 1` ascending offsets, the first 0.
+  public private(set) var offsets: [Int32] = [0]
+
+  public init() {}
+
+  public var count: Int { offsets.count - 1 }
+  public subscript(row: Int) -> ArraySlice<Element> { elements[Int(offsets[row])..<Int(offsets[row + 1])] }
+
+  public mutating func append(_ row: some Collection<Element>) {
+    elements.append(contentsOf: row)
+    offsets.append(Int32(elements.count))
+  }
+
+  public mutating func reserveCapacity(rows: Int, elementsPerRow: Int) {
+    elements.reserveCapacity(rows * elementsPerRow)
+    offsets.reserveCapacity(rows + 1)
+  }
+}
+
+/// One run of equal steps of a trajectory (DESIGN 5).
+public enum Segment: Sendable, Equatable {
+  case soft(SoftSegment)
+  case discrete(DiscreteSegment)
+  /// Injected text: fed one-hot, never scored.
+  case forced([Int32])
+
+  /// Positions of the sequence this segment occupies.
+  public var count: Int {
+    switch self {
+    case .soft(let segment): segment.count
+    case .discrete(let segment): segment.tokenIDs.count
+    case .forced(let tokenIDs): tokenIDs.count
+    }
+  }
+}
+
+/// Soft steps: per step the recorded ids, largest g' first, and the g' of the fed components (`values` may be shorter
+/// than `tokenIDs` under the `concrete` density; never longer). The first id of a step is its emitted token.
+public struct SoftSegment: Sendable, Equatable {
+  public var tokenIDs = RaggedRows<Int32>()
+  public var values = RaggedRows<Float>()
+  /// One per step under the sampling policy, or empty when not known.
+  public var logProbs: [Float] = []
+
+  public init() {}
+  public var count: Int { tokenIDs.count }
+}
+
+/// Sampled tokens, scored by the full-vocabulary log-softmax at `temperature`.
+public struct DiscreteSegment: Sendable, Equatable {
+  public var tokenIDs: [Int32]
+  /// One per token under the sampling policy, or empty when not known.
+  public var logProbs: [Float]
+  /// `nil`: the thinking policy's temperature.
+  public var temperature: Float?
+
+  public init(tokenIDs: [Int32] = [], logProbs: [Float] = [], temperature: Float? = nil) {
+    self.tokenIDs = tokenIDs
+    self.logProbs = logProbs
+    self.temperature = temperature
+  }
+}
+
+public enum FinishReason: String, Sendable, Codable {
+  case stop
+  case length
+}
+
+/// A prompt and everything that was fed after it, with what is needed to score it again.
+public struct Trajectory: Sendable, Equatable {
+  public var promptID: String
+  /// Trajectories of one group share a prompt; advantages are relative to the group.
+  public var groupID: Int
+  public var sampleIndex: Int
+  public var policy: ThinkingPolicy
+  /// Version of the weights that sampled it; negative for a foreign policy.
+  public var policyVersion: Int
+  public var prompt: [Int32]
+  public var segments: [Segment]
+  public var finishReason: FinishReason
+  public var reward: Float?
+
+  public init(
+    promptID: String, groupID: Int, sampleIndex: Int, policy: ThinkingPolicy, policyVersion: Int, prompt: [Int32],
+    segments: [Segment], finishReason: FinishReason, reward: Float? = nil
+  ) {
+    self.promptID = promptID
+    self.groupID = groupID
+    self.sampleIndex = sampleIndex
+    self.policy = policy
+    self.policyVersion = policyVersion
+    self.prompt = prompt
+    self.segments = segments
+    self.finishReason = finishReason
+    self.reward = reward
+  }
+
+  /// Positions after the prompt.
+  public var completionCount: Int { segments.reduce(0) { $0 + $1.count } }
+}

@@ -1,0 +1,1 @@
+// Room of the floor plan; see docs/development.md.

@@ -1,0 +1,1 @@
+// Naive twins, a gradient checker, a manual clock, an in-memory transport.
