@@ -15,7 +15,9 @@ let hot: [SwiftSetting] = [
   .unsafeFlags(instructionSet),
   .unsafeFlags(["-O"], .when(configuration: .debug)),
 ]
-let strict: [SwiftSetting] = [.enableUpcomingFeature("ExistentialAny")]
+let strict: [SwiftSetting] = [
+  .enableUpcomingFeature("ExistentialAny"), .enableExperimentalFeature("Lifetimes"),
+]
 
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")

@@ -1,0 +1,76 @@
+/// A weight matrix W (outputs N x inputs K) held ready for products with activations.
+///
+/// Every product is computed by single-threaded primitives over fixed panels of W; the team's threads take panels.
+/// A row of the result therefore has the same bits whatever the batch and the number of threads (DESIGN 4).
+public protocol WeightMatrix: AnyObject, Sendable {
+  var outputs: Int { get }
+  var inputs: Int { get }
+  /// Number format of the activations that `multiply` reads.
+  var computeType: ComputeType { get }
+
+  /// y (rows x N) = x (rows x K) Wᵀ, added to y when `accumulate` is set. Rows of y are `outputStride` apart.
+  func multiply(
+    _ x: Operand, rows: Int, into y: UnsafeMutablePointer<Float>, outputStride: Int, accumulate: Bool, team: ThreadTeam)
+
+  /// dx (rows x K) = dy (rows x N) W, added to dx when `accumulate` is set: the backward of `multiply` in x.
+  func multiplyTransposed(
+    _ dy: Operand, rows: Int, into dx: UnsafeMutablePointer<Float>, accumulate: Bool, team: ThreadTeam)
+}
+
+/// Makes weight matrices and weight gradients for one compute type: the interface behind which another device fits.
+public protocol MatrixBackend: Sendable {
+  var computeType: ComputeType { get }
+  /// One line for `doctor`: the library and the instruction set in use.
+  var summary: String { get }
+
+  /// - Parameters:
+  ///   - weights: N x K row-major; may be freed after the call.
+  ///   - transposed: also prepare `multiplyTransposed`.
+  func prepare(
+    _ weights: UnsafePointer<BFloat16>, outputs: Int, inputs: Int, transposed: Bool, team: ThreadTeam
+  ) -> any WeightMatrix
+
+  /// dW (N x K) += dyᵀ (N x rows) x (rows x K): the backward of `multiply` in W. The sum over rows has a fixed order.
+  func accumulateWeightGradient(
+    _ dy: Operand, _ x: Operand, rows: Int, outputs: Int, inputs: Int, into dW: UnsafeMutablePointer<Float>,
+    team: ThreadTeam)
+}
+
+/// The backend for a compute type on this processor.
+///
+/// - Throws: `KernelError` when `type` needs instructions that the processor lacks.
+public func matrixBackend(for type: ComputeType) throws -> any MatrixBackend {
+  switch type {
+  case .float32: return OpenBLASBackend()
+  case .bfloat16:
+    #if arch(x86_64)
+    if ProcessorFeatures.current.hasBFloat16Products { return OneDNNBackend() }
+    #endif
+    throw KernelError(
+      "bfloat16 products need AVX512-BF16 or AMX, which \(ProcessorFeatures.current.name) lacks: use dtype float32")
+  }
+}
+
+/// The compute type that is fastest here: bf16 where the processor multiplies it, fp32 elsewhere.
+public var preferredComputeType: ComputeType {
+  #if arch(x86_64)
+  ProcessorFeatures.current.hasBFloat16Products ? .bfloat16 : .float32
+  #else
+  .float32
+  #endif
+}
+
+/// What went wrong in a numeric room and what to do.
+public struct KernelError: Error, Sendable, CustomStringConvertible {
+  public let message: String
+  public init(_ message: String) { self.message = message }
+  public var description: String { message }
+}
+
+/// Fixed split of `count` columns into panels; depends on `count` alone, never on the number of threads.
+@inline(__always)
+func panels(of count: Int, atMost width: Int, multipleOf step: Int = 16) -> [Range<Int>] {
+  let pieces = max(1, min((count + 63) / 64, max(4, (count + width - 1) / width)))
+  let size = ((count + pieces - 1) / pieces + step - 1) / step * step
+  return stride(from: 0, to: count, by: size).map { $0..<min(count, $0 + size) }
+}

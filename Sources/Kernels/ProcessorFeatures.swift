@@ -1,0 +1,44 @@
+import Foundation
+
+/// What the processor and this process's share of it can do.
+public struct ProcessorFeatures: Sendable, Equatable {
+  /// The model name that /proc/cpuinfo gives.
+  public let name: String
+  public let flags: Set<String>
+  /// Processors this process may use: the smaller of its affinity mask and its cgroup's quota.
+  public let availableProcessors: Int
+
+  /// Whether bf16 matrix products run in hardware (AVX512-BF16 or AMX).
+  public var hasBFloat16Products: Bool { flags.contains("avx512_bf16") || flags.contains("amx_bf16") }
+
+  public static let current = ProcessorFeatures.detect()
+
+  static func detect() -> ProcessorFeatures {
+    let text = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""
+    func field(_ key: String) -> String? {
+      for line in text.split(separator: "\n", maxSplits: 200) where line.hasPrefix(key) {
+        guard let colon = line.firstIndex(of: ":") else { continue }
+        return line[line.index(after: colon)...].trimmingCharacters(in: .whitespaces)
+      }
+      return nil
+    }
+    let flags = Set((field("flags") ?? field("Features") ?? "").split(separator: " ").map(String.init))
+    return ProcessorFeatures(
+      name: field("model name") ?? "unknown processor", flags: flags, availableProcessors: countProcessors())
+  }
+
+  private static func countProcessors() -> Int {
+    var count = Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+    if let status = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8),
+      let line = status.split(separator: "\n").first(where: { $0.hasPrefix("Cpus_allowed:") })
+    {
+      let bits = line.dropFirst(13).compactMap(\.hexDigitValue).reduce(0) { $0 + $1.nonzeroBitCount }
+      if bits > 0 { count = min(count, bits) }
+    }
+    if let quota = try? String(contentsOfFile: "/sys/fs/cgroup/cpu.max", encoding: .utf8) {
+      let parts = quota.split(whereSeparator: \.isWhitespace).compactMap { Double($0) }
+      if parts.count == 2, parts[1] > 0 { count = min(count, max(1, Int((parts[0] / parts[1]).rounded(.up)))) }
+    }
+    return max(1, count)
+  }
+}
