@@ -1,0 +1,145 @@
+import Foundation
+
+/// A run of rows of a packed batch. A suffix continues a root sequence; a root starts at position 0.
+public struct PackedSequence: Sendable, Equatable {
+  public var firstRow: Int
+  public var count: Int
+  /// The rows of the root that this suffix attends to, all of them; empty for a root.
+  public var prefix: Range<Int>
+  /// Index of the family (root and its suffixes) the sequence belongs to.
+  public var family: Int
+
+  public init(firstRow: Int, count: Int, prefix: Range<Int>, family: Int) {
+    self.firstRow = firstRow
+    self.count = count
+    self.prefix = prefix
+    self.family = family
+  }
+}
+
+extension Attention {
+  /// d(loss)/dq, dk and dv of `forward` over a packed batch whose suffixes share their root's keys.
+  ///
+  /// Shapes: T rows, H query heads, G key/value heads, D head dimension. With P = exp(q kᵀ scale - logSumExp):
+  /// dv = Pᵀ dout, dS = P (dout vᵀ - rowsum(dout out)) scale, dq = dS k, dk = dSᵀ q. Gradients are overwritten.
+  /// One task owns the keys of one head of one family, so every sum has a fixed order.
+  public static func backward(
+    dOut_THD: UnsafePointer<Float>, out_THD: Operand, q_THD: UnsafePointer<Float>, k_TGD: UnsafePointer<Float>,
+    v_TGD: UnsafePointer<Float>, logSumExp_TH: UnsafePointer<Float>, sequences: [PackedSequence], rows: Int, heads: Int,
+    geometry: PageGeometry, dq_THD: UnsafeMutablePointer<Float>, dk_TGD: UnsafeMutablePointer<Float>,
+    dv_TGD: UnsafeMutablePointer<Float>, team: ThreadTeam
+  ) {
+    let (width, keyValueHeads) = (geometry.headDimension, geometry.keyValueHeads)
+    let group = heads / keyValueHeads
+    let (qStride, kStride) = (heads * width, keyValueHeads * width)
+    dk_TGD.update(repeating: 0, count: rows * kStride)
+    dv_TGD.update(repeating: 0, count: rows * kStride)
+    let families = Dictionary(grouping: sequences, by: \.family).sorted { $0.key < $1.key }.map(\.value)
+    let scale = 1 / Float(width).squareRoot()
+    let tile = 128
+    team.run(families.count * keyValueHeads) { task, _ in
+      let (family, head) = (families[task / keyValueHeads], task % keyValueHeads)
+      let longest = family.map { $0.count + $0.prefix.count }.max() ?? 0
+      withUnsafeTemporaryAllocation(of: Float.self, capacity: 2 * tile * longest + tile) { scratch in
+        let p = scratch.baseAddress!
+        let ds = p + tile * longest
+        let delta = ds + tile * longest
+        for sequence in family {
+          for start in stride(from: 0, to: sequence.count, by: tile) {
+            let m = min(tile, sequence.count - start)
+            let (pre, own) = (sequence.prefix.count, start + m)
+            let n = pre + own
+            let row = sequence.firstRow + start
+            let keys = k_TGD + head * width
+            let values = v_TGD + head * width
+            let (preK, ownK) = (keys + sequence.prefix.lowerBound * kStride, keys + sequence.firstRow * kStride)
+            let (preV, ownV) = (values + sequence.prefix.lowerBound * kStride, values + sequence.firstRow * kStride)
+            for member in head * group..<(head + 1) * group {
+              let q = q_THD + row * qStride + member * width
+              let dOut = dOut_THD + row * qStride + member * width
+              rowDots(dOut, out_THD.advanced(by: row * qStride + member * width), qStride, m, width, delta)
+              smallProduct(
+                q, qStride, transposeA: false, preK, kStride, transposeB: true, into: p, n, m: m, n: pre, k: width,
+                scale: scale, accumulate: false)
+              smallProduct(
+                q, qStride, transposeA: false, ownK, kStride, transposeB: true, into: p + pre, n, m: m, n: own,
+                k: width, scale: scale, accumulate: false)
+              smallProduct(
+                dOut, qStride, transposeA: false, preV, kStride, transposeB: true, into: ds, n, m: m, n: pre, k: width,
+                accumulate: false)
+              smallProduct(
+                dOut, qStride, transposeA: false, ownV, kStride, transposeB: true, into: ds + pre, n, m: m, n: own,
+                k: width, accumulate: false)
+              for i in 0..<m {
+                weigh(
+                  p + i * n, ds + i * n, count: n, visible: pre + start + i + 1,
+                  logSumExp: logSumExp_TH[(row + i) * heads + member], delta: delta[i], scale: scale)
+              }
+              let (dk, dv) = (dk_TGD + head * width, dv_TGD + head * width)
+              let (preDK, ownDK) = (dk + sequence.prefix.lowerBound * kStride, dk + sequence.firstRow * kStride)
+              let (preDV, ownDV) = (dv + sequence.prefix.lowerBound * kStride, dv + sequence.firstRow * kStride)
+              let dq = dq_THD + row * qStride + member * width
+              smallProduct(
+                ds + pre, n, transposeA: false, ownK, kStride, transposeB: false, into: dq, qStride, m: m, n: width,
+                k: own, accumulate: false)
+              smallProduct(
+                ds, n, transposeA: false, preK, kStride, transposeB: false, into: dq, qStride, m: m, n: width, k: pre,
+                accumulate: true)
+              smallProduct(
+                ds, n, transposeA: true, q, qStride, transposeB: false, into: preDK, kStride, m: pre, n: width, k: m,
+                accumulate: true)
+              smallProduct(
+                ds + pre, n, transposeA: true, q, qStride, transposeB: false, into: ownDK, kStride, m: own, n: width,
+                k: m, accumulate: true)
+              smallProduct(
+                p, n, transposeA: true, dOut, qStride, transposeB: false, into: preDV, kStride, m: pre, n: width, k: m,
+                accumulate: true)
+              smallProduct(
+                p + pre, n, transposeA: true, dOut, qStride, transposeB: false, into: ownDV, kStride, m: own, n: width,
+                k: m, accumulate: true)
+            }
+          }
+        }
+      }
+    }
+  }
+
+  /// p holds scaled scores and ds holds dout vᵀ on entry; weights and score gradients on return.
+  @inline(__always)
+  private static func weigh(
+    _ p: UnsafeMutablePointer<Float>, _ ds: UnsafeMutablePointer<Float>, count: Int, visible: Int, logSumExp: Float,
+    delta: Float, scale: Float
+  ) {
+    var index = 0
+    while index + 16 <= visible {
+      let weight = PortableMath.exp16(Float.load16(p + index) - logSumExp)
+      Float.store16(weight, p + index)
+      Float.store16(weight * (Float.load16(ds + index) - delta) * scale, ds + index)
+      index += 16
+    }
+    while index < visible {
+      let weight = expf(p[index] - logSumExp)
+      p[index] = weight
+      ds[index] = weight * (ds[index] - delta) * scale
+      index += 1
+    }
+    while index < count {
+      p[index] = 0
+      ds[index] = 0
+      index += 1
+    }
+  }
+
+  private static func rowDots(
+    _ a: UnsafePointer<Float>, _ b: Operand, _ stride: Int, _ rows: Int, _ width: Int, _ out: UnsafeMutablePointer<Float>
+  ) {
+    for row in 0..<rows {
+      var total: Float = 0
+      switch b {
+      case .float32(let b): for i in 0..<width { total += a[row * stride + i] * b[row * stride + i] }
+      case .bfloat16(let b): for i in 0..<width { total += a[row * stride + i] * Float(b[row * stride + i]) }
+      }
+      out[row] = total
+    }
+  }
+}
