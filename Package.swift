@@ -10,6 +10,9 @@ let instructionSet = ["-Xcc", "-march=x86-64-v3"]
 let instructionSet: [String] = []
 #endif
 
+/// The tests run on the release build, the code that ships: one build serves both README commands.
+let testable: [SwiftSetting] = [.unsafeFlags(["-enable-testing"], .when(configuration: .release))]
+
 /// Rooms with inner loops are optimised in debug builds too: an unoptimised kernel is 450 times slower.
 let hot: [SwiftSetting] = [
   .unsafeFlags(instructionSet),
@@ -24,7 +27,7 @@ let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 
 func room(_ name: String, _ dependencies: [Target.Dependency], hot isHot: Bool = false) -> Target {
-  .target(name: name, dependencies: dependencies, swiftSettings: strict + (isHot ? hot : []))
+  .target(name: name, dependencies: dependencies, swiftSettings: strict + testable + (isHot ? hot : []))
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency] = [], fixtures: Bool = false) -> Target {

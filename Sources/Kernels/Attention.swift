@@ -1,7 +1,7 @@
 import Foundation
 
 /// Where a row of a batch stands: its position and the pages of its sequence.
-public struct RowLocation {
+public struct RowLocation: BitwiseCopyable {
   public var position: Int32
   /// Page indices of the sequence, from position 0.
   public var pages: UnsafePointer<Int32>

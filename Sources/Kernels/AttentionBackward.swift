@@ -20,20 +20,21 @@ public struct PackedSequence: Sendable, Equatable {
 extension Attention {
   /// d(loss)/dq, dk and dv of `forward` over a packed batch whose suffixes share their root's keys.
   ///
-  /// Shapes: T rows, H query heads, G key/value heads, D head dimension. With P = exp(q kᵀ scale - logSumExp):
+  /// Shapes: T rows, H query heads, G key/value heads, D head dimension, E = (H + 2 G) D: a row's queries, keys and
+  /// values side by side, rotated, keys and values at their rounding point. With P = exp(q kᵀ scale - logSumExp):
   /// dv = Pᵀ dout, dS = P (dout vᵀ - rowsum(dout out)) scale, dq = dS k, dk = dSᵀ q. Gradients are overwritten.
   /// One task owns the keys of one head of one family, so every sum has a fixed order.
   public static func backward(
-    dOut_THD: UnsafePointer<Float>, out_THD: Operand, q_THD: UnsafePointer<Float>, k_TGD: UnsafePointer<Float>,
-    v_TGD: UnsafePointer<Float>, logSumExp_TH: UnsafePointer<Float>, sequences: [PackedSequence], rows: Int, heads: Int,
-    geometry: PageGeometry, dq_THD: UnsafeMutablePointer<Float>, dk_TGD: UnsafeMutablePointer<Float>,
-    dv_TGD: UnsafeMutablePointer<Float>, team: ThreadTeam
+    dOut_THD: UnsafePointer<Float>, out_THD: Operand, qkv_TE: UnsafePointer<Float>,
+    logSumExp_TH: UnsafePointer<Float>, sequences: [PackedSequence], rows: Int, heads: Int, geometry: PageGeometry,
+    dqkv_TE: UnsafeMutablePointer<Float>, team: ThreadTeam
   ) {
     let (width, keyValueHeads) = (geometry.headDimension, geometry.keyValueHeads)
     let group = heads / keyValueHeads
-    let (qStride, kStride) = (heads * width, keyValueHeads * width)
-    dk_TGD.update(repeating: 0, count: rows * kStride)
-    dv_TGD.update(repeating: 0, count: rows * kStride)
+    let (outStride, stride) = (heads * width, (heads + 2 * keyValueHeads) * width)
+    let (k_TGD, v_TGD) = (qkv_TE + heads * width, qkv_TE + (heads + keyValueHeads) * width)
+    let (dk_TGD, dv_TGD) = (dqkv_TE + heads * width, dqkv_TE + (heads + keyValueHeads) * width)
+    dqkv_TE.update(repeating: 0, count: rows * stride)
     let families = Dictionary(grouping: sequences, by: \.family).sorted { $0.key < $1.key }.map(\.value)
     let scale = 1 / Float(width).squareRoot()
     let tile = 128
@@ -45,30 +46,30 @@ extension Attention {
         let ds = p + tile * longest
         let delta = ds + tile * longest
         for sequence in family {
-          for start in stride(from: 0, to: sequence.count, by: tile) {
+          for start in Swift.stride(from: 0, to: sequence.count, by: tile) {
             let m = min(tile, sequence.count - start)
             let (pre, own) = (sequence.prefix.count, start + m)
             let n = pre + own
             let row = sequence.firstRow + start
             let keys = k_TGD + head * width
             let values = v_TGD + head * width
-            let (preK, ownK) = (keys + sequence.prefix.lowerBound * kStride, keys + sequence.firstRow * kStride)
-            let (preV, ownV) = (values + sequence.prefix.lowerBound * kStride, values + sequence.firstRow * kStride)
+            let (preK, ownK) = (keys + sequence.prefix.lowerBound * stride, keys + sequence.firstRow * stride)
+            let (preV, ownV) = (values + sequence.prefix.lowerBound * stride, values + sequence.firstRow * stride)
             for member in head * group..<(head + 1) * group {
-              let q = q_THD + row * qStride + member * width
-              let dOut = dOut_THD + row * qStride + member * width
-              rowDots(dOut, out_THD.advanced(by: row * qStride + member * width), qStride, m, width, delta)
+              let q = qkv_TE + row * stride + member * width
+              let dOut = dOut_THD + row * outStride + member * width
+              rowDots(dOut, out_THD.advanced(by: row * outStride + member * width), outStride, m, width, delta)
               smallProduct(
-                q, qStride, transposeA: false, preK, kStride, transposeB: true, into: p, n, m: m, n: pre, k: width,
+                q, stride, transposeA: false, preK, stride, transposeB: true, into: p, n, m: m, n: pre, k: width,
                 scale: scale, accumulate: false)
               smallProduct(
-                q, qStride, transposeA: false, ownK, kStride, transposeB: true, into: p + pre, n, m: m, n: own,
+                q, stride, transposeA: false, ownK, stride, transposeB: true, into: p + pre, n, m: m, n: own,
                 k: width, scale: scale, accumulate: false)
               smallProduct(
-                dOut, qStride, transposeA: false, preV, kStride, transposeB: true, into: ds, n, m: m, n: pre, k: width,
+                dOut, outStride, transposeA: false, preV, stride, transposeB: true, into: ds, n, m: m, n: pre, k: width,
                 accumulate: false)
               smallProduct(
-                dOut, qStride, transposeA: false, ownV, kStride, transposeB: true, into: ds + pre, n, m: m, n: own,
+                dOut, outStride, transposeA: false, ownV, stride, transposeB: true, into: ds + pre, n, m: m, n: own,
                 k: width, accumulate: false)
               for i in 0..<m {
                 weigh(
@@ -76,26 +77,26 @@ extension Attention {
                   logSumExp: logSumExp_TH[(row + i) * heads + member], delta: delta[i], scale: scale)
               }
               let (dk, dv) = (dk_TGD + head * width, dv_TGD + head * width)
-              let (preDK, ownDK) = (dk + sequence.prefix.lowerBound * kStride, dk + sequence.firstRow * kStride)
-              let (preDV, ownDV) = (dv + sequence.prefix.lowerBound * kStride, dv + sequence.firstRow * kStride)
-              let dq = dq_THD + row * qStride + member * width
+              let (preDK, ownDK) = (dk + sequence.prefix.lowerBound * stride, dk + sequence.firstRow * stride)
+              let (preDV, ownDV) = (dv + sequence.prefix.lowerBound * stride, dv + sequence.firstRow * stride)
+              let dq = dqkv_TE + row * stride + member * width
               smallProduct(
-                ds + pre, n, transposeA: false, ownK, kStride, transposeB: false, into: dq, qStride, m: m, n: width,
+                ds + pre, n, transposeA: false, ownK, stride, transposeB: false, into: dq, stride, m: m, n: width,
                 k: own, accumulate: false)
               smallProduct(
-                ds, n, transposeA: false, preK, kStride, transposeB: false, into: dq, qStride, m: m, n: width, k: pre,
+                ds, n, transposeA: false, preK, stride, transposeB: false, into: dq, stride, m: m, n: width, k: pre,
                 accumulate: true)
               smallProduct(
-                ds, n, transposeA: true, q, qStride, transposeB: false, into: preDK, kStride, m: pre, n: width, k: m,
+                ds, n, transposeA: true, q, stride, transposeB: false, into: preDK, stride, m: pre, n: width, k: m,
                 accumulate: true)
               smallProduct(
-                ds + pre, n, transposeA: true, q, qStride, transposeB: false, into: ownDK, kStride, m: own, n: width,
+                ds + pre, n, transposeA: true, q, stride, transposeB: false, into: ownDK, stride, m: own, n: width,
                 k: m, accumulate: true)
               smallProduct(
-                p, n, transposeA: true, dOut, qStride, transposeB: false, into: preDV, kStride, m: pre, n: width, k: m,
+                p, n, transposeA: true, dOut, outStride, transposeB: false, into: preDV, stride, m: pre, n: width, k: m,
                 accumulate: true)
               smallProduct(
-                p + pre, n, transposeA: true, dOut, qStride, transposeB: false, into: ownDV, kStride, m: own, n: width,
+                p + pre, n, transposeA: true, dOut, outStride, transposeB: false, into: ownDV, stride, m: own, n: width,
                 k: m, accumulate: true)
             }
           }
