@@ -20,7 +20,8 @@ public enum CheckpointWriter {
   /// Writes `config.json`, the weights in canonical order and the tokenizer's files into `directory`.
   ///
   /// All of it is written to `directory.partial`, made durable and renamed: a reader sees the whole checkpoint or none.
-  /// `extraFiles` (plain names) are added to the same transaction.
+  /// `extraFiles` (plain names) are added to the same transaction. Overwriting moves the old directory to
+  /// `directory.replaced` for the moment between two renames; the next write puts back what a crash left there.
   ///
   /// Throws `ModelFileError` when `directory` exists, is not empty and `overwrite` is false; when a tensor is of the
   /// wrong size or not finite; and when the disk refuses.
@@ -65,6 +66,7 @@ public enum CheckpointWriter {
   }
 
   private static func checkTarget(_ directory: String, overwrite: Bool) throws {
+    if !fileExists(directory), fileExists(directory + ".replaced") { _ = rename(directory + ".replaced", directory) }
     guard fileExists(directory) else { return }
     guard isDirectory(directory) else { throw ModelFileError(path: directory, reason: "exists and is not a directory") }
     let entries = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []

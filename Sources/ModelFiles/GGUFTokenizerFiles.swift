@@ -31,8 +31,8 @@ private struct PreTokenization {
       ])
     }
     func words(digits: String) -> String {
-      "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\(digits)| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+"
-        + "|\\s+(?!\\S)|\\s+"
+      "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\(digits)"
+        + "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
     }
     switch name {
     // transformers, reading the GGUF, and the recorded token ids cut `smollm` text as GPT-2's. SmolLM2's own

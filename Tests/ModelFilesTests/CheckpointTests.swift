@@ -73,6 +73,10 @@ struct CheckpointTests {
     try write(target + "/", overwrite: true, perturbation: 1)
     #expect(try values(ModelSource.open(path: target), "model.norm.weight") == old.map { $0 + 1 })
 
+    // What a crash between the two renames left aside is put back, then guarded like any other.
+    #expect(rename(target, target + ".replaced") == 0)
+    #expect(message { try write(target) }.contains("not empty"))
+
     // A failed write leaves the old checkpoint as it was and nothing beside it.
     #expect(message { try write(target, overwrite: true, perturbation: .infinity) }.contains("is inf"))
     #expect(try values(ModelSource.open(path: target), "model.norm.weight") == old.map { $0 + 1 })
