@@ -12,14 +12,16 @@ public enum CheckpointWriter {
 
   /// Files copied from a Hugging Face source when they exist.
   static let copiedFiles = [
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+    "merges.txt",
     "generation_config.json", "chat_template.jinja", "chat_template.json",
   ]
 
   /// Writes `config.json`, the weights in canonical order and the tokenizer's files into `directory`.
   ///
   /// All of it is written to `directory.partial`, made durable and renamed: a reader sees the whole checkpoint or none.
-  /// `extraFiles` (plain names) are added to the same transaction.
+  /// `extraFiles` (plain names) are added to the same transaction. Overwriting moves the old directory to
+  /// `directory.replaced` for the moment between two renames; the next write puts back what a crash left there.
   ///
   /// Throws `ModelFileError` when `directory` exists, is not empty and `overwrite` is false; when a tensor is of the
   /// wrong size or not finite; and when the disk refuses.
@@ -34,8 +36,11 @@ public enum CheckpointWriter {
     files.merge(extraFiles) { _, extra in extra }
     let reserved = ["config.json", "model.safetensors", "model.safetensors.index.json"]
     for name in files.keys {
-      guard !name.isEmpty, name != ".", name != "..", !name.contains("/"), !name.contains("\0"), !reserved.contains(name)
-      else { throw ModelFileError(path: directory, reason: "'\(name)' cannot be the name of a file added to a checkpoint") }
+      guard !name.isEmpty, name != ".", name != "..", !name.contains("/"), !name.contains("\0"),
+        !reserved.contains(name)
+      else {
+        throw ModelFileError(path: directory, reason: "'\(name)' cannot be the name of a file added to a checkpoint")
+      }
     }
     files["config.json"] = Data(configuration.huggingFaceJSON(elementType: elementType).encoded().utf8)
 
@@ -50,7 +55,8 @@ public enum CheckpointWriter {
     do {
       for (name, data) in files.sorted(by: { $0.key < $1.key }) { try writeFile(joined(partial, name), data) }
       try SafetensorsWriter.write(
-        parameters: configuration.parameterShapes(), elementType: elementType, directory: partial, shardLimit: shardLimit,
+        parameters: configuration.parameterShapes(), elementType: elementType, directory: partial,
+        shardLimit: shardLimit,
         tensors: tensors)
       try putInPlace(partial, directory)
     } catch {
@@ -60,11 +66,13 @@ public enum CheckpointWriter {
   }
 
   private static func checkTarget(_ directory: String, overwrite: Bool) throws {
+    if !fileExists(directory), fileExists(directory + ".replaced") { _ = rename(directory + ".replaced", directory) }
     guard fileExists(directory) else { return }
     guard isDirectory(directory) else { throw ModelFileError(path: directory, reason: "exists and is not a directory") }
     let entries = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
     guard entries.isEmpty || overwrite else {
-      throw ModelFileError(path: directory, reason: "exists and is not empty; choose another directory or ask to overwrite it")
+      throw ModelFileError(
+        path: directory, reason: "exists and is not empty; choose another directory or ask to overwrite it")
     }
   }
 

@@ -104,7 +104,8 @@ private struct ConfigurationReader {
         "the checkpoint is quantised (quantization_config); use the original weights (F32, F16, BF16) or a GGUF file")
     }
     // qwen2 and qwen3 carry a sliding_window that is only in use when use_sliding_window says so.
-    let windowed = architecture == .llama ? value("sliding_window") != nil : try optionalBool("use_sliding_window") ?? false
+    let windowed =
+      architecture == .llama ? value("sliding_window") != nil : try optionalBool("use_sliding_window") ?? false
     let layerTypes = value("layer_types")?.arrayValue ?? []
     if windowed || layerTypes.contains(where: { $0.stringValue != "full_attention" }) {
       throw failure("uses sliding-window attention, which is not supported; supported: full causal attention")

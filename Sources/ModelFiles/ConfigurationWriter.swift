@@ -1,5 +1,5 @@
 extension ModelConfiguration {
-  /// The Hugging Face `config.json` of this model. It keeps to the keys of transformers 4, which transformers 5 reads too.
+  /// The Hugging Face `config.json` of this model, in the keys of transformers 4, which transformers 5 reads too.
   /// `elementType` is recorded as `torch_dtype`.
   public func huggingFaceJSON(elementType: CheckpointElementType) -> JSONValue {
     let className = ["llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"]

@@ -14,7 +14,9 @@ extension ModelConfiguration {
       throw failure("the model family '\(name)' is not supported; supported families: \(supported)")
     }
     func required(_ key: String) throws -> Int {
-      guard let value = try metadata.integer("\(name).\(key)") else { throw failure("metadata \(name).\(key) is missing") }
+      guard let value = try metadata.integer("\(name).\(key)") else {
+        throw failure("metadata \(name).\(key) is missing")
+      }
       return value
     }
     if let split = try metadata.integer("split.count"), split > 1 {
@@ -45,7 +47,8 @@ extension ModelConfiguration {
       throw failure("attention.value_length (\(value)) differs from the key length (\(headDimension)); not supported")
     }
     if let rotary = try metadata.integer("\(name).rope.dimension_count"), rotary != headDimension {
-      throw failure("rope.dimension_count (\(rotary)) differs from the head dimension (\(headDimension)); not supported")
+      throw failure(
+        "rope.dimension_count (\(rotary)) differs from the head dimension (\(headDimension)); not supported")
     }
     ropeTheta = try metadata.number("\(name).rope.freq_base") ?? 10_000
     guard let epsilon = try metadata.number("\(name).attention.layer_norm_rms_epsilon") else {

@@ -15,7 +15,9 @@ struct GGUFCursor {
 
   func failure(_ reason: String) -> ModelFileError { ModelFileError(path: path, reason: reason) }
 
-  mutating func read<T: FixedWidthInteger & BitwiseCopyable>(_ type: T.Type, _ what: @autoclosure () -> String) throws -> T {
+  mutating func read<T: FixedWidthInteger & BitwiseCopyable>(_ type: T.Type, _ what: @autoclosure () -> String) throws
+    -> T
+  {
     guard bytes.count - position >= MemoryLayout<T>.size else {
       throw failure("is cut short at byte \(position), in \(what()); the download was probably interrupted")
     }
@@ -72,7 +74,9 @@ struct GGUFCursor {
     let length = try read(UInt64.self, what)
     let smallest = [1, 1, 2, 2, 4, 4, 4, 1, 8, 12, 8, 8, 8]
     guard type < smallest.count else { throw failure("\(what) is a list of the unknown value type \(type)") }
-    guard length <= UInt64(Self.arrayLimit) else { throw failure("\(what) claims \(length) elements; the file is damaged") }
+    guard length <= UInt64(Self.arrayLimit) else {
+      throw failure("\(what) claims \(length) elements; the file is damaged")
+    }
     let count = Int(length)
     // Nothing is reserved before the file has been seen to be long enough.
     guard count <= (bytes.count - position) / smallest[Int(type)] else {

@@ -58,7 +58,9 @@ struct GGUFFile: Sendable {
       guard (1...4).contains(count) else { throw cursor.failure("tensor \(name) claims \(count) dimensions") }
       for _ in 0..<count {
         let dimension = try cursor.read(UInt64.self, "tensor \(name)")
-        guard let exact = Int(exactly: dimension) else { throw cursor.failure("tensor \(name) is too large to address") }
+        guard let exact = Int(exactly: dimension) else {
+          throw cursor.failure("tensor \(name) is too large to address")
+        }
         let (product, overflow) = elements.multipliedReportingOverflow(by: exact)
         guard !overflow else { throw cursor.failure("tensor \(name) is too large to address") }
         elements = product
@@ -83,9 +85,11 @@ struct GGUFFile: Sendable {
         unsupported[entry.name] = StoredElementType.ggmlName(entry.type)
         continue
       }
-      guard entry.dimensions[0] % type.blockElements == 0, let size = type.byteCount(elements: entry.elements) else {
-        throw failure("its rows of \(entry.dimensions[0]) are not whole \(type.rawValue) blocks of \(type.blockElements)")
+      guard entry.dimensions[0] % type.blockElements == 0 else {
+        throw failure(
+          "its rows of \(entry.dimensions[0]) are not whole \(type.rawValue) blocks of \(type.blockElements)")
       }
+      guard let size = type.byteCount(elements: entry.elements) else { throw failure("is too large to address") }
       guard let relative = Int(exactly: entry.offset), relative % alignment == 0 else {
         throw failure("its offset \(entry.offset) is not a multiple of the alignment \(alignment)")
       }

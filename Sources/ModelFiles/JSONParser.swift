@@ -140,7 +140,9 @@ private struct JSONParser {
     }
     let text = String(decoding: bytes[start..<position], as: UTF8.self)
     if isInteger, let integer = Int(text) { return .integer(integer) }
-    guard let number = Double(text), number.isFinite else { throw failure("the number \(text.prefix(40)) is out of range") }
+    guard let number = Double(text), number.isFinite else {
+      throw failure("the number \(text.prefix(40)) is out of range")
+    }
     return .number(number)
   }
 

@@ -15,12 +15,14 @@ extension JSONValue {
     case .number(let value): output += value.isFinite ? "\(value)" : "null"
     case .string(let value): Self.write(value, to: &output)
     case .array(let values):
-      Self.write(count: values.count, open: "[", close: "]", to: &output, indent: indent, level: level) { index, output in
+      Self.write(count: values.count, open: "[", close: "]", to: &output, indent: indent, level: level) {
+        index, output in
         values[index].write(to: &output, indent: indent, level: level + 1)
       }
     case .object(let object):
       let members = object.members
-      Self.write(count: members.count, open: "{", close: "}", to: &output, indent: indent, level: level) { index, output in
+      Self.write(count: members.count, open: "{", close: "}", to: &output, indent: indent, level: level) {
+        index, output in
         Self.write(members[index].key, to: &output)
         output += indent == nil ? ":" : ": "
         members[index].value.write(to: &output, indent: indent, level: level + 1)

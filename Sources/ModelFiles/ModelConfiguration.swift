@@ -94,9 +94,11 @@ public struct ModelConfiguration: Sendable, Equatable {
       headCount % keyValueHeadCount == 0,
       "num_attention_heads (\(headCount)) is not a multiple of num_key_value_heads (\(keyValueHeadCount))")
     try check(headDimension % 2 == 0, "head_dim is \(headDimension); rotary embeddings need an even number")
-    try check(ropeTheta.isFinite && ropeTheta >= 1 && ropeTheta <= 1e12, "rope_theta is \(ropeTheta); expected 1 to 1e12")
     try check(
-      rmsNormEpsilon > 0 && rmsNormEpsilon <= 0.1, "rms_norm_eps is \(rmsNormEpsilon); expected a small positive number")
+      ropeTheta.isFinite && ropeTheta >= 1 && ropeTheta <= 1e12, "rope_theta is \(ropeTheta); expected 1 to 1e12")
+    try check(
+      rmsNormEpsilon > 0 && rmsNormEpsilon <= 0.1, "rms_norm_eps is \(rmsNormEpsilon); expected a small positive number"
+    )
     try check(
       attentionBias == (architecture == .qwen2) && queryKeyNorm == (architecture == .qwen3),
       "a \(architecture.rawValue) model has \(architecture == .qwen2 ? "" : "no ")q/k/v biases and "
@@ -104,9 +106,11 @@ public struct ModelConfiguration: Sendable, Equatable {
     switch ropeScaling {
     case .none: break
     case .linear(let factor):
-      try check(factor.isFinite && factor >= 1 && factor <= 1e6, "the rope scaling factor is \(factor); expected 1 to 1e6")
+      try check(
+        factor.isFinite && factor >= 1 && factor <= 1e6, "the rope scaling factor is \(factor); expected 1 to 1e6")
     case .llama3(let factor, let low, let high, let original):
-      try check(factor.isFinite && factor >= 1 && factor <= 1e6, "the rope scaling factor is \(factor); expected 1 to 1e6")
+      try check(
+        factor.isFinite && factor >= 1 && factor <= 1e6, "the rope scaling factor is \(factor); expected 1 to 1e6")
       try check(
         low > 0 && high > low && high <= 1e6,
         "rope scaling needs 0 < low_freq_factor < high_freq_factor; they are \(low) and \(high)")

@@ -27,7 +27,8 @@ public struct ModelSource: Sendable {
     guard fileExists(path) else { throw notFound(path) }
     guard isDirectory(path) else {
       if path.hasSuffix(".safetensors") {
-        throw ModelFileError(path: path, reason: "is one weight file; give the directory that also holds its config.json")
+        throw ModelFileError(
+          path: path, reason: "is one weight file; give the directory that also holds its config.json")
       }
       return try openGGUF(path)
     }
@@ -35,7 +36,8 @@ public struct ModelSource: Sendable {
     let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
     let candidates = names.filter { $0.hasSuffix(".gguf") }.sorted()
     if candidates.count == 1 { return try openGGUF(joined(path, candidates[0])) }
-    let found = candidates.isEmpty ? "no GGUF file" : "several GGUF files (\(candidates.joined(separator: ", "))): name one"
+    let found =
+      candidates.isEmpty ? "no GGUF file" : "several GGUF files (\(candidates.joined(separator: ", "))): name one"
     throw ModelFileError(path: path, reason: "is not a model directory: it holds no config.json, and \(found)")
   }
 
@@ -95,7 +97,8 @@ public struct ModelSource: Sendable {
     guard missing.isEmpty else {
       let shown = missing.prefix(5).joined(separator: ", ") + (missing.count > 5 ? ", ..." : "")
       throw ModelFileError(
-        path: path, reason: "lacks \(missing.count) of \(wanted.count) tensors of a \(configuration.architecture) model: \(shown)")
+        path: path,
+        reason: "lacks \(missing.count) of \(wanted.count) tensors of a \(configuration.architecture) model: \(shown)")
     }
     self.path = path
     self.format = format

@@ -11,7 +11,9 @@ struct SafetensorsFile: Sendable {
   init(path: String) throws {
     let file = try MappedFile(path: path)
     func failure(_ reason: String) -> ModelFileError { ModelFileError(path: path, reason: reason) }
-    guard file.bytes.count >= 8 else { throw failure("is too short (\(file.bytes.count) bytes) for a safetensors file") }
+    guard file.bytes.count >= 8 else {
+      throw failure("is too short (\(file.bytes.count) bytes) for a safetensors file")
+    }
     let length = UInt64(littleEndian: file.bytes.loadUnaligned(as: UInt64.self))
     guard length >= 2, length <= UInt64(Self.headerLimit) else {
       throw failure("is not a safetensors file: its header claims \(length) bytes")
@@ -40,7 +42,9 @@ struct SafetensorsFile: Sendable {
     self.metadata = metadata
   }
 
-  private static func tensor(_ name: String, _ entry: JSONValue, file: MappedFile, dataStart: Int) throws -> StoredTensor {
+  private static func tensor(_ name: String, _ entry: JSONValue, file: MappedFile, dataStart: Int) throws
+    -> StoredTensor
+  {
     func failure(_ reason: String) -> ModelFileError {
       ModelFileError(path: file.path, reason: "tensor \(name): \(reason)")
     }
@@ -66,7 +70,8 @@ struct SafetensorsFile: Sendable {
     }
     guard end <= file.bytes.count - dataStart else {
       let available = max(0, file.bytes.count - dataStart - begin)
-      throw failure("needs \(expected) bytes, the file holds \(available) of them; the download was probably interrupted")
+      throw failure(
+        "needs \(expected) bytes, the file holds \(available) of them; the download was probably interrupted")
     }
     return StoredTensor(
       file: file, storedName: name, type: type, shape: shape.compactMap { $0 }, offset: dataStart + begin,
@@ -84,7 +89,8 @@ func readSafetensors(directory: String) throws -> [String: StoredTensor] {
     throw ModelFileError(
       path: directory,
       reason: "holds neither model.safetensors nor model.safetensors.index.json"
-        + (pickled ? "; its pickled pytorch_model.bin is not read: save the model again with safe_serialization=True" : ""))
+        + (pickled
+          ? "; its pickled pytorch_model.bin is not read: save the model again with safe_serialization=True" : ""))
   }
   func failure(_ reason: String) -> ModelFileError { ModelFileError(path: indexPath, reason: reason) }
   guard let map = try JSONValue(contentsOfFile: indexPath)["weight_map"]?.objectValue else {
@@ -93,7 +99,8 @@ func readSafetensors(directory: String) throws -> [String: StoredTensor] {
   var shards: [String: SafetensorsFile] = [:]
   var tensors: [String: StoredTensor] = [:]
   for (name, value) in map.members {
-    guard let shard = value.stringValue, !shard.isEmpty, !shard.contains("/"), shard != "..", !shard.contains("\0") else {
+    guard let shard = value.stringValue, !shard.isEmpty, !shard.contains("/"), shard != "..", !shard.contains("\0")
+    else {
       throw failure("the shard of tensor \(name) is not a plain file name")
     }
     if shards[shard] == nil {

@@ -116,7 +116,8 @@ public struct SafetensorsWriter {
     func check(_ value: Float, _ index: Int) throws {
       guard value.isFinite else {
         throw ModelFileError(
-          path: path, reason: "tensor \(name): the value at index \(index) is \(value); a diverged model is not written")
+          path: path, reason: "tensor \(name): the value at index \(index) is \(value); a diverged model is not written"
+        )
       }
     }
     var start = 0
