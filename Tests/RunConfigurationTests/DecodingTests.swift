@@ -155,6 +155,30 @@ func problems(_ more: String, overrides: [String] = []) -> [String] {
     }
   }
 
+  /// Damaged files are read or refused, never a trap.
+  @Test func damagedFilesDoNotTrap() {
+    let whole = Array(RunConfiguration().resolvedYAML().utf8)
+    let damage = Array("\0\t\n -:[]{}&*!|>'\"%@`#,?<9.eé~".utf8)
+    var state: UInt64 = 1
+    func random(_ bound: Int) -> Int {
+      state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+      return Int(state >> 33) % bound
+    }
+    var refused = 0
+    for _ in 0..<300 {
+      var bytes = whole
+      for _ in 0...random(4) { bytes[random(bytes.count)] = damage[random(damage.count)] }
+      if random(4) == 0 { bytes.removeLast(random(bytes.count)) }
+      do throws(ConfigurationError) {
+        _ = try RunConfiguration.parse(String(decoding: bytes, as: UTF8.self), source: "run.yaml")
+      } catch {
+        refused += 1
+        #expect(error.problems.allSatisfy { !$0.message.isEmpty })
+      }
+    }
+    #expect(refused == 300, "the default configuration names no prompts, so none of these is whole")
+  }
+
   @Test func filesThatCannotBeReadAreErrors() {
     let error = #expect(throws: ConfigurationError.self) { try RunConfiguration.load(path: "/nonexistent/run.yaml") }
     #expect(error?.message.hasPrefix("/nonexistent/run.yaml: cannot read the configuration") == true)
