@@ -1,0 +1,56 @@
+/// Names of the metrics, as verl, TRL and the paper's logs have them (DESIGN 6). `docs/metrics.md` says what each means.
+public enum MetricName {
+  public static let rewardMean = "reward/mean"
+  public static let rewardStandardDeviation = "reward/std"
+  public static let rewardMaximum = "reward/max"
+  public static let rewardMinimum = "reward/min"
+  public static let groupsWithoutSignal = "reward/zero_std_groups"
+  public static let completionLengthMean = "completion_length/mean"
+  public static let completionLengthMaximum = "completion_length/max"
+  public static let completionLengthClipRatio = "completion_length/clip_ratio"
+  public static let thinkingLengthMean = "thinking_length/mean"
+  public static let policyLoss = "actor/pg_loss"
+  public static let policyClipFraction = "actor/pg_clipfrac"
+  public static let policyClipFractionLower = "actor/pg_clipfrac_lower"
+  public static let policyKL = "actor/ppo_kl"
+  public static let referenceKLLoss = "actor/kl_loss"
+  public static let entropy = "actor/entropy"
+  public static let gradientNorm = "actor/grad_norm"
+  public static let learningRate = "actor/lr"
+  public static let rolloutProbabilityDifferenceMaximum = "training/rollout_probs_diff_max"
+  public static let epoch = "training/epoch"
+  public static let offPolicyMean = "off_policy/mean"
+  public static let offPolicyMaximum = "off_policy/max"
+  public static let offPolicyDropped = "off_policy/dropped"
+  public static let tokensPerSecond = "perf/tokens_per_second"
+  public static let weightsWireBytes = "perf/weights_wire_bytes"
+  public static let weightsDensity = "perf/weights_density"
+  public static let workers = "perf/workers"
+  public static let timeGenerate = "time/generate"
+  public static let timeWait = "time/wait"
+  public static let timeUpdate = "time/update"
+  public static let timeBroadcast = "time/broadcast"
+  public static let timeCheckpoint = "time/checkpoint"
+  public static let timeStep = "time/step"
+  public static let sftLoss = "sft/loss"
+  public static let sftLearningRate = "sft/lr"
+  public static let sftGradientNorm = "sft/grad_norm"
+
+  /// Share of prompts solved by at least one of `k` samples under a thinking policy.
+  public static func passAt(_ k: Int, policy: String) -> String { "eval/\(policy)/pass@\(k)" }
+  /// Share of prompts solved by the majority answer of `k` samples.
+  public static func majorityAt(_ k: Int, policy: String) -> String { "eval/\(policy)/maj@\(k)" }
+  /// Mean completion length of an evaluation.
+  public static func evaluationLength(policy: String) -> String { "eval/\(policy)/completion_length/mean" }
+
+  /// Every fixed name.
+  public static let all = [
+    rewardMean, rewardStandardDeviation, rewardMaximum, rewardMinimum, groupsWithoutSignal, completionLengthMean,
+    completionLengthMaximum, completionLengthClipRatio, thinkingLengthMean, policyLoss, policyClipFraction,
+    policyClipFractionLower, policyKL, referenceKLLoss, entropy, gradientNorm, learningRate,
+    rolloutProbabilityDifferenceMaximum, epoch, offPolicyMean, offPolicyMaximum, offPolicyDropped, tokensPerSecond,
+    weightsWireBytes, weightsDensity, workers, timeGenerate, timeWait, timeUpdate, timeBroadcast, timeCheckpoint,
+    timeStep,
+    sftLoss, sftLearningRate, sftGradientNorm,
+  ]
+}

@@ -1,0 +1,67 @@
+import Foundation
+
+/// A run's `metrics.jsonl`: one record a line, steps ascending. A record is on the disk when `append` returns; a crash
+/// leaves whole lines and at most one torn one, which resuming removes.
+public struct MetricsLog: ~Copyable {
+  private var file: AppendOnlyFile
+  /// Step of the last record; `nil` while there is none.
+  public private(set) var lastStep: Int?
+
+  /// Starts the log of a new run.
+  /// - Throws: `ObservabilityError` when the file cannot be made, is in use or already holds records.
+  public init(creating path: String) throws(ObservabilityError) {
+    let file = try AppendOnlyFile(path: path)
+    guard file.size == 0 else {
+      throw ObservabilityError(
+        "\(path): already holds a run's metrics; resume that run or choose another run.directory")
+    }
+    self.file = file
+  }
+
+  /// Continues the log of a run that resumes after `step`: records of later steps, which will be made again, and a torn
+  /// last line are cut off. A file that does not exist is made.
+  /// - Throws: `ObservabilityError` with file and line when a line before the cut is no record.
+  public init(resuming path: String, after step: Int) throws(ObservabilityError) {
+    var file = try AppendOnlyFile(path: path)
+    let bytes = try file.contents()
+    var kept = 0
+    var number = 1
+    var lastStep: Int?
+    while let newline = bytes[kept...].firstIndex(of: UInt8(ascii: "\n")) {
+      let record = try MetricsRecord(line: bytes[kept..<newline], place: "\(path):\(number)")
+      if record.step > step { break }
+      lastStep = record.step
+      kept = newline + 1
+      number += 1
+    }
+    if kept < bytes.count { try file.truncate(to: kept) }
+    self.file = file
+    self.lastStep = lastStep
+  }
+
+  /// Writes one record and waits for the disk.
+  /// - Throws: `ObservabilityError` when the step is not above the last one or the disk refuses; the file is unchanged.
+  public mutating func append(_ record: MetricsRecord) throws(ObservabilityError) {
+    if let lastStep, record.step <= lastStep {
+      throw ObservabilityError("\(file.path): step \(record.step) does not follow step \(lastStep)")
+    }
+    try file.append(Array((record.line() + "\n").utf8))
+    lastStep = record.step
+  }
+
+  /// Every whole record of a log, which may be in use.
+  /// - Throws: `ObservabilityError` with file and line when a line is no record.
+  public static func read(_ path: String) throws(ObservabilityError) -> [MetricsRecord] {
+    guard let data = FileManager.default.contents(atPath: path) else {
+      throw ObservabilityError("\(path): cannot be read; is it a run's metrics.jsonl?")
+    }
+    var records: [MetricsRecord] = []
+    var lines = data.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+    // What follows the last newline is nothing, or a line that is being written.
+    lines.removeLast()
+    for (index, line) in lines.enumerated() {
+      records.append(try MetricsRecord(line: line, place: "\(path):\(index + 1)"))
+    }
+    return records
+  }
+}

@@ -1,0 +1,109 @@
+extension RunConfiguration {
+  /// How the learner updates the weights (DESIGN 1.2) and where workers find it.
+  public struct Learner: Sendable, Equatable {
+    public enum Schedule: String, Sendable, CaseIterable {
+      case constant, linear, cosine
+    }
+
+    /// How a group's rewards become advantages.
+    public enum Advantage: String, Sendable, CaseIterable {
+      /// (R - mean) / (std + 1e-6).
+      case grpo
+      /// R - mean.
+      case drGRPO = "dr_grpo"
+      /// R minus the mean of the others.
+      case rloo
+    }
+
+    /// How per-token losses become one number.
+    public enum LossAggregation: String, Sendable, CaseIterable {
+      /// Mean over all scored steps and tokens of the mini-batch.
+      case tokenMean = "token_mean"
+      /// Mean over each trajectory, then over trajectories.
+      case sequenceMeanTokenMean = "sequence_mean_token_mean"
+      /// Sum over each trajectory, then the mean over trajectories.
+      case sequenceMeanTokenSum = "sequence_mean_token_sum"
+    }
+
+    public enum KLEstimator: String, Sendable, CaseIterable {
+      /// e^r - r - 1 on every step and token.
+      case k3
+      /// The closed form on soft steps, k3 on discrete tokens.
+      case exact
+    }
+
+    /// Socket that workers send trajectories to. Anything but loopback needs keys or `--insecure`.
+    public var controlEndpoint = "tcp://127.0.0.1:5555"
+    /// Socket that announces new weights.
+    public var broadcastEndpoint = "tcp://127.0.0.1:5556"
+    /// Policy versions that a trajectory may lag behind; 0: strictly on-policy.
+    public var maxStaleness = 0
+    /// AdamW's peak learning rate.
+    public var learningRate = 1e-6
+    public var adamBeta1 = 0.9
+    public var adamBeta2 = 0.999
+    public var adamEpsilon = 1e-8
+    public var weightDecay = 0.01
+    /// The gradient's norm is scaled down to this; 0: never.
+    public var maxGradNorm = 1.0
+    public var lrSchedule = Schedule.constant
+    /// Steps over which the learning rate rises from 0.
+    public var warmupSteps = 0
+    /// Share of the peak learning rate that `linear` and `cosine` end at.
+    public var minLRRatio = 0.0
+    /// The ratio is clipped below 1 - this.
+    public var clipLow = 0.2
+    /// The ratio is clipped above 1 + this.
+    public var clipHigh = 0.2
+    /// Bound c of the loss where the advantage is negative; null: none.
+    public var dualClip: Double? = 3.0
+    public var advantage = Advantage.grpo
+    public var lossAggregation = LossAggregation.tokenMean
+    /// Weight beta of the KL term against the starting weights; 0: no reference model is held.
+    public var klCoefficient = 0.0
+    public var klEstimator = KLEstimator.k3
+    /// Trajectories of an optimiser step; 0: the whole step's.
+    public var miniBatchSize = 0
+    /// Tokens of a micro-batch: bounds the activations held at once. A longer trajectory stands alone.
+    public var microBatchTokens = 4096
+    /// Steps between checkpoints; 0: only at the end.
+    public var checkpointInterval = 50
+    /// Newest checkpoints that are kept; 0: all.
+    public var keepCheckpoints = 2
+    /// Threads of the learner; 0: what affinity and the cgroup's quota allow.
+    public var threads = 0
+
+    public init() {}
+  }
+}
+
+extension RunConfiguration.Learner: ConfigurationSection {
+  static var fields: [Field<Self>] {
+    [
+      .text("control_endpoint", \.controlEndpoint),
+      .text("broadcast_endpoint", \.broadcastEndpoint),
+      .integer("max_staleness", \.maxStaleness, 0...1_000_000),
+      .number("learning_rate", \.learningRate, .above(0, upTo: 10)),
+      .number("adam_beta1", \.adamBeta1, .from(0, below: 1)),
+      .number("adam_beta2", \.adamBeta2, .from(0, below: 1)),
+      .number("adam_epsilon", \.adamEpsilon, .above(0)),
+      .number("weight_decay", \.weightDecay, .atLeast(0)),
+      .number("max_grad_norm", \.maxGradNorm, .atLeast(0)),
+      .choice("lr_schedule", \.lrSchedule),
+      .integer("warmup_steps", \.warmupSteps, 0...1_000_000_000),
+      .number("min_lr_ratio", \.minLRRatio, .between(0, 1)),
+      .number("clip_low", \.clipLow, .from(0, below: 1)),
+      .number("clip_high", \.clipHigh, .atLeast(0)),
+      .optionalNumber("dual_clip", \.dualClip, .above(1)),
+      .choice("advantage", \.advantage),
+      .choice("loss_aggregation", \.lossAggregation),
+      .number("kl_coefficient", \.klCoefficient, .atLeast(0)),
+      .choice("kl_estimator", \.klEstimator),
+      .integer("mini_batch_size", \.miniBatchSize, 0...268_435_456),
+      .integer("micro_batch_tokens", \.microBatchTokens, 1...16_777_216),
+      .integer("checkpoint_interval", \.checkpointInterval, 0...1_000_000_000),
+      .integer("keep_checkpoints", \.keepCheckpoints, 0...1_000_000),
+      .integer("threads", \.threads, 0...1024),
+    ]
+  }
+}

@@ -1,0 +1,66 @@
+extension RunConfiguration {
+  /// What is trained.
+  public struct Model: Sendable, Equatable {
+    /// Arithmetic of the matrix products; weights are rounded to bfloat16 either way (DESIGN 4).
+    public enum DataType: String, Sendable, CaseIterable {
+      case bfloat16, float32
+    }
+
+    /// How messages become prompt tokens.
+    public enum ChatTemplate: String, Sendable, CaseIterable {
+      /// The one that the model's own files name.
+      case auto
+      case chatml, llama3
+      /// The prompt's text as it is.
+      case plain
+    }
+
+    /// A Hugging Face directory or a GGUF file; null: the `tiny` model with fresh weights.
+    public var path: String?
+    public var dtype = DataType.bfloat16
+    public var chatTemplate = ChatTemplate.auto
+    /// Put before the messages that have no system message; null: the template's own.
+    public var systemPrompt: String?
+    public var tiny = Tiny()
+
+    public init() {}
+  }
+
+  /// A model small enough to learn a generated task on one core in minutes. Used when `model.path` is null.
+  public struct Tiny: Sendable, Equatable {
+    public var hiddenSize = 128
+    public var layers = 3
+    public var heads = 4
+    public var keyValueHeads = 2
+    public var intermediateSize = 256
+    /// Base of the rotary position embedding.
+    public var ropeTheta = 1000.0
+
+    public init() {}
+  }
+}
+
+extension RunConfiguration.Model: ConfigurationSection {
+  static var fields: [Field<Self>] {
+    [
+      .optionalText("path", \.path),
+      .choice("dtype", \.dtype),
+      .choice("chat_template", \.chatTemplate),
+      .optionalText("system_prompt", \.systemPrompt, emptyAllowed: true),
+      .section("tiny", \.tiny),
+    ]
+  }
+}
+
+extension RunConfiguration.Tiny: ConfigurationSection {
+  static var fields: [Field<Self>] {
+    [
+      .integer("hidden_size", \.hiddenSize, 8...8192),
+      .integer("layers", \.layers, 1...256),
+      .integer("heads", \.heads, 1...256),
+      .integer("key_value_heads", \.keyValueHeads, 1...256),
+      .integer("intermediate_size", \.intermediateSize, 8...65_536),
+      .number("rope_theta", \.ropeTheta, .above(0)),
+    ]
+  }
+}

@@ -1,0 +1,100 @@
+extension RunConfiguration {
+  /// Where prompts and answers come from.
+  public struct TaskSection: Sendable, Equatable {
+    public enum Kind: String, Sendable, CaseIterable {
+      /// Prompts of a file, a JSON object a line.
+      case jsonl
+      /// Generated products with a careless teacher's column-wise thoughts.
+      case multiply
+      /// Generated sums, differences and products as text.
+      case arithmetic
+    }
+
+    public var kind = Kind.jsonl
+    /// `jsonl` only: the file of training prompts.
+    public var prompts: String?
+    /// Field of the prompt's text.
+    public var promptField = "prompt"
+    /// Field of the reference answer.
+    public var answerField = "answer"
+    /// Field of the prompt's name; a line without it is named by its number.
+    public var idField = "id"
+    /// Field of a chat's messages, used where a line has it.
+    public var messagesField = "messages"
+    /// Tokens of the longest prompt that is accepted.
+    public var maxPromptLength = 1024
+    /// New order of the prompts in each epoch, from the run's seed.
+    public var shuffle = true
+    /// Share of a generated task's prompts kept out of training, chosen by hash, for evaluation.
+    public var heldOutFraction = 0.125
+    public var arithmetic = Arithmetic()
+    public var multiply = Multiply()
+
+    public init() {}
+  }
+
+  /// Options of `task.kind: arithmetic`.
+  public struct Arithmetic: Sendable, Equatable {
+    public enum Operation: String, Sendable, CaseIterable {
+      case add, subtract, multiply
+    }
+
+    public var operations: [Operation] = [.add, .subtract]
+    /// Smallest operand.
+    public var min = 0
+    /// Largest operand.
+    public var max = 99
+    /// Operands of an expression.
+    public var operands = 2
+
+    public init() {}
+  }
+
+  /// Options of `task.kind: multiply`.
+  public struct Multiply: Sendable, Equatable {
+    /// Digits of the first factor; the second is 2 to 9.
+    public var digits = 3
+    /// Probability that the teacher's column is off by one in the warm-up examples.
+    public var slip = 0.25
+
+    public init() {}
+  }
+}
+
+extension RunConfiguration.TaskSection: ConfigurationSection {
+  static var fields: [Field<Self>] {
+    [
+      .choice("kind", \.kind),
+      .optionalText("prompts", \.prompts),
+      .text("prompt_field", \.promptField),
+      .text("answer_field", \.answerField),
+      .text("id_field", \.idField),
+      .text("messages_field", \.messagesField),
+      .integer("max_prompt_length", \.maxPromptLength, 1...1_048_576),
+      .flag("shuffle", \.shuffle),
+      .number("held_out_fraction", \.heldOutFraction, .from(0, below: 1)),
+      .section("arithmetic", \.arithmetic),
+      .section("multiply", \.multiply),
+    ]
+  }
+}
+
+extension RunConfiguration.Arithmetic: ConfigurationSection {
+  static var fields: [Field<Self>] {
+    [
+      .choices("operations", \.operations),
+      .integer("min", \.min, -1_000_000...1_000_000),
+      .integer("max", \.max, -1_000_000...1_000_000),
+      .integer("operands", \.operands, 2...16),
+    ]
+  }
+}
+
+extension RunConfiguration.Multiply: ConfigurationSection {
+  static var fields: [Field<Self>] {
+    [
+      .integer("digits", \.digits, 1...15),
+      .number("slip", \.slip, .between(0, 1)),
+    ]
+  }
+}

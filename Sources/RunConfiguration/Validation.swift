@@ -1,0 +1,153 @@
+extension RunConfiguration {
+  /// Checks what no single key shows. `source` names the configuration in the error.
+  /// - Throws: `ConfigurationError` with every rule that is broken; each message starts with the key to change.
+  public func validate(source: String) throws(ConfigurationError) {
+    var rules = Rules()
+    rules.require(
+      !run.name.contains("/") && run.name != "." && run.name != "..",
+      "run.name: names a folder and may not contain /, got \(quoted(run.name))")
+    checkModel(&rules)
+    checkTask(&rules)
+    checkRollout(&rules)
+    checkLearner(&rules)
+    checkWorker(&rules)
+    checkSchedules(&rules)
+    guard rules.broken.isEmpty else {
+      throw ConfigurationError(rules.broken.map { .init(location: source, message: $0) })
+    }
+  }
+
+  private func checkModel(_ rules: inout Rules) {
+    guard model.path == nil else { return }
+    let tiny = model.tiny
+    rules.require(
+      tiny.hiddenSize.isMultiple(of: 2 * tiny.heads),
+      "model.tiny.hidden_size: must be a multiple of 2 x heads = \(2 * tiny.heads), got \(tiny.hiddenSize)")
+    rules.require(
+      tiny.heads.isMultiple(of: tiny.keyValueHeads),
+      "model.tiny.key_value_heads: must divide heads = \(tiny.heads), got \(tiny.keyValueHeads)")
+  }
+
+  private func checkTask(_ rules: inout Rules) {
+    if task.kind == .jsonl {
+      rules.require(
+        task.prompts != nil,
+        "task.prompts: needed by task.kind jsonl; give the path of a JSONL file, or set task.kind to multiply or arithmetic"
+      )
+      rules.require(
+        model.path != nil,
+        "model.path: needed by task.kind jsonl, whose text the tiny model has no vocabulary for; give a model, or set task.kind to multiply or arithmetic"
+      )
+      rules.require(
+        !sft.enabled || sft.examples != nil, "sft.examples: needed by task.kind jsonl when sft.enabled is true")
+      rules.require(
+        eval.interval == 0 || eval.path != nil, "eval.path: needed by task.kind jsonl when eval.interval is not 0")
+    } else {
+      rules.require(
+        task.prompts == nil,
+        "task.prompts: has no use in task.kind \(task.kind.rawValue); remove it, or set task.kind to jsonl")
+      rules.require(
+        eval.interval == 0 || eval.path != nil || task.heldOutFraction > 0,
+        "task.held_out_fraction: must be above 0 when eval.interval is not 0 and eval.path is null")
+    }
+    let fields = [task.promptField, task.answerField, task.idField, task.messagesField]
+    rules.require(
+      Set(fields).count == fields.count,
+      "task.prompt_field, answer_field, id_field and messages_field: must differ, got \(fields.joined(separator: ", "))"
+    )
+    rules.require(!task.arithmetic.operations.isEmpty, "task.arithmetic.operations: must name at least one operation")
+    rules.requireDistinct(task.arithmetic.operations.map(\.rawValue), "task.arithmetic.operations")
+    rules.require(
+      task.arithmetic.min <= task.arithmetic.max,
+      "task.arithmetic.min: must be at most max = \(task.arithmetic.max), got \(task.arithmetic.min)")
+    let budget = rollout.maxThinkingTokens + rollout.maxAnswerTokens
+    rules.require(
+      reward.overlong == 0 || (1...max(1, budget)).contains(reward.overlongBuffer),
+      "reward.overlong_buffer: must be 1 to max_thinking_tokens + max_answer_tokens = \(budget) when reward.overlong is not 0, got \(reward.overlongBuffer)"
+    )
+    rules.require(
+      [reward.math, reward.exact, reward.format].contains { $0 != 0 },
+      "reward: one of math, exact and format must have a weight that is not 0")
+  }
+
+  private func checkRollout(_ rules: inout Rules) {
+    rules.require(
+      rollout.policy != .none, "rollout.policy: none is deterministic and cannot be trained; use gumbel or discrete")
+    rules.require(
+      rollout.policy != .gumbel || rollout.density != .concrete || rollout.noiseScale == 1,
+      "rollout.noise_scale: must be 1 when rollout.density is concrete, got \(plain(rollout.noiseScale))")
+    rules.require(
+      rollout.maxThinkingTokens + rollout.maxAnswerTokens > 0,
+      "rollout.max_thinking_tokens and rollout.max_answer_tokens: one must be above 0")
+    rules.require(
+      rollout.groupSize > 1 || learner.advantage != .rloo,
+      "rollout.group_size: must be at least 2 when learner.advantage is rloo, got 1")
+  }
+
+  private func checkLearner(_ rules: inout Rules) {
+    let whole = trajectoriesPerStep
+    rules.require(
+      learner.miniBatchSize == 0 || whole.isMultiple(of: learner.miniBatchSize),
+      "learner.mini_batch_size: must divide prompts_per_step x group_size = \(whole), got \(learner.miniBatchSize)")
+    for (key, endpoint) in [
+      ("learner.control_endpoint", learner.controlEndpoint), ("learner.broadcast_endpoint", learner.broadcastEndpoint),
+    ] {
+      rules.require(
+        isEndpoint(endpoint),
+        "\(key): expected tcp://HOST:PORT with a port of 1 to 65535 or *, or ipc://PATH, got \(quoted(endpoint))")
+    }
+    rules.require(
+      learner.controlEndpoint != learner.broadcastEndpoint || learner.controlEndpoint.hasSuffix(":*"),
+      "learner.broadcast_endpoint: must differ from control_endpoint, got \(quoted(learner.broadcastEndpoint))")
+  }
+
+  private func checkWorker(_ rules: inout Rules) {
+    rules.require(
+      worker.heartbeatSeconds * 2 <= worker.leaseTimeoutSeconds,
+      "worker.heartbeat_seconds: must be at most half of lease_timeout_seconds = \(plain(worker.leaseTimeoutSeconds)), got \(plain(worker.heartbeatSeconds))"
+    )
+  }
+
+  private func checkSchedules(_ rules: inout Rules) {
+    rules.require(
+      learner.warmupSteps <= run.totalSteps,
+      "learner.warmup_steps: must be at most run.total_steps = \(run.totalSteps), got \(learner.warmupSteps)")
+    rules.require(
+      !sft.enabled || sft.warmupSteps <= sft.steps,
+      "sft.warmup_steps: must be at most sft.steps = \(sft.steps), got \(sft.warmupSteps)")
+    rules.require(!eval.k.isEmpty, "eval.k: must hold at least one k")
+    if let largest = eval.k.max() {
+      rules.require(largest <= eval.samples, "eval.k: must be at most eval.samples = \(eval.samples), got \(largest)")
+    }
+    rules.requireDistinct(eval.k.map(String.init), "eval.k")
+    rules.require(!eval.policies.isEmpty, "eval.policies: must name at least one policy")
+    rules.requireDistinct(eval.policies.map(\.rawValue), "eval.policies")
+  }
+}
+
+/// The rules that are broken, as messages.
+private struct Rules {
+  var broken: [String] = []
+
+  mutating func require(_ condition: Bool, _ message: @autoclosure () -> String) {
+    if !condition { broken.append(message()) }
+  }
+
+  mutating func requireDistinct(_ values: [String], _ key: String) {
+    require(Set(values).count == values.count, "\(key): has an entry twice, got [\(values.joined(separator: ", "))]")
+  }
+}
+
+/// `tcp://HOST:PORT` (an IPv6 host in brackets) or `ipc://PATH`.
+private func isEndpoint(_ text: String) -> Bool {
+  if text.hasPrefix("ipc://") { return text.count > 6 }
+  guard text.hasPrefix("tcp://"), let colon = text.lastIndex(of: ":") else { return false }
+  let start = text.index(text.startIndex, offsetBy: 6)
+  guard colon > start else { return false }
+  let host = text[start..<colon]
+  let port = text[text.index(after: colon)...]
+  guard !host.isEmpty, !host.contains("/"), !host.contains(" "), !host.contains(":") || host.hasPrefix("[") else {
+    return false
+  }
+  return port == "*" || (port.allSatisfy(\.isNumber) && Int(port).map { (1...65_535).contains($0) } == true)
+}

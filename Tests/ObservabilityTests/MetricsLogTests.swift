@@ -1,0 +1,143 @@
+import Foundation
+import Testing
+
+@testable import Observability
+
+/// A folder of the test's own, removed at its end.
+final class TemporaryFolder {
+  let path: String
+
+  init() throws {
+    path = NSTemporaryDirectory() + "observability-\(UUID().uuidString)"
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+  }
+
+  deinit { try? FileManager.default.removeItem(atPath: path) }
+
+  func text(_ name: String) throws -> String { try String(contentsOfFile: path + "/" + name, encoding: .utf8) }
+  func write(_ text: String, to name: String) throws {
+    try text.write(toFile: path + "/" + name, atomically: false, encoding: .utf8)
+  }
+}
+
+@Suite struct MetricsLogTests {
+  let folder: TemporaryFolder
+  let path: String
+
+  init() throws {
+    folder = try TemporaryFolder()
+    path = folder.path + "/metrics.jsonl"
+  }
+
+  private func record(_ step: Int, _ metrics: [String: Double] = [:]) -> MetricsRecord {
+    MetricsRecord(step: step, time: 1_760_000_000.25, metrics: metrics)
+  }
+
+  @Test func aRecordIsOneLineWithNamesInOrder() throws {
+    do {
+      var log = try MetricsLog(creating: path)
+      try log.append(record(1, ["reward/mean": 0.5, "actor/lr": 1e-6, "completion_length/max": 31]))
+    }
+    #expect(
+      try folder.text("metrics.jsonl")
+        == "{\"step\": 1, \"time\": 1760000000.25, \"actor/lr\": 1e-06, \"completion_length/max\": 31, \"reward/mean\": 0.5}\n"
+    )
+  }
+
+  @Test func recordsAreReadBackEqual() throws {
+    let records = [
+      record(1, ["a": 0.1 + 0.2, "b": .infinity, "c": -.infinity, "d": -0.0, "e": 1e300, "f": .leastNonzeroMagnitude]),
+      record(4, ["quoted \" \\ \n é": 3]), record(9),
+    ]
+    var log = try MetricsLog(creating: path)
+    for record in records { try log.append(record) }
+    #expect(try MetricsLog.read(path) == records)
+    #expect(log.lastStep == 9)
+    try log.append(record(10, ["loss": .nan]))
+    #expect(try MetricsLog.read(path).last?.metrics["loss"]?.isNaN == true)
+  }
+
+  @Test func everyLineIsJSON() throws {
+    var log = try MetricsLog(creating: path)
+    try log.append(record(1, ["a\u{1}": .nan, "b": .infinity]))
+    let line = try folder.text("metrics.jsonl").dropLast()
+    let object = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
+    #expect(object?["a\u{1}"] as? String == "NaN")
+    #expect(object?["b"] as? String == "Infinity")
+  }
+
+  @Test func stepsAscendAndNamesAreTheRecordsOwn() throws {
+    var log = try MetricsLog(creating: path)
+    try log.append(record(3))
+    var failures: [String] = []
+    for bad in [record(3), record(2), record(4, ["step": 1]), record(4, ["time": 1])] {
+      do { try log.append(bad) } catch { failures.append(error.message) }
+    }
+    #expect(failures.count == 4)
+    #expect(try MetricsLog.read(path).map(\.step) == [3])
+  }
+
+  @Test func resumingCutsLaterStepsAndATornLine() throws {
+    do {
+      var log = try MetricsLog(creating: path)
+      for step in 1...5 { try log.append(record(step, ["x": Double(step)])) }
+    }
+    let whole = try folder.text("metrics.jsonl")
+    for cut in 0...whole.utf8.count {
+      try folder.write(String(whole.prefix(cut)), to: "metrics.jsonl")
+      var log = try MetricsLog(resuming: path, after: 3)
+      let complete = whole.prefix(cut).count { $0 == "\n" }
+      #expect(log.lastStep ?? 0 == min(3, complete))
+      try log.append(record(6))
+      #expect(try MetricsLog.read(path).map(\.step) == Array([1, 2, 3].prefix(min(3, complete))) + [6])
+    }
+  }
+
+  @Test func resumingWithoutAFileStartsOne() throws {
+    var log = try MetricsLog(resuming: path, after: 10)
+    try log.append(record(11))
+    #expect(try MetricsLog.read(path).map(\.step) == [11])
+  }
+
+  @Test func foreignFilesAreLeftAlone() throws {
+    for text in [
+      "hello\n", "[]\n", "{\"step\": \"1\", \"time\": 1}\n", "{\"step\": 1, \"time\": 1, \"a\": []}\n", "\n",
+    ] {
+      try folder.write(text, to: "metrics.jsonl")
+      do throws(ObservabilityError) {
+        _ = try MetricsLog(resuming: path, after: 1)
+        Issue.record("\(text) was accepted")
+      } catch {
+        #expect(error.message.hasPrefix(path + ":1: "))
+      }
+      #expect(try folder.text("metrics.jsonl") == text)
+      do throws(ObservabilityError) {
+        _ = try MetricsLog(creating: path)
+        Issue.record("\(text) was written over")
+      } catch {
+        #expect(error.message.contains("already holds"))
+      }
+    }
+  }
+
+  @Test func oneWriterAtATime() throws {
+    let first = try MetricsLog(creating: path)
+    do throws(ObservabilityError) {
+      _ = try MetricsLog(resuming: path, after: 0)
+      Issue.record("a second writer was let in")
+    } catch {
+      #expect(error.message.contains("another process"))
+    }
+    #expect(first.lastStep == nil)
+  }
+
+  @Test func pathsThatCannotBeOpenedAreErrors() {
+    do throws(ObservabilityError) {
+      _ = try MetricsLog(creating: folder.path + "/absent/metrics.jsonl")
+      Issue.record("a file was made in a folder that does not exist")
+    } catch {
+      #expect(error.message.hasSuffix("cannot open: No such file or directory"))
+    }
+    #expect(throws: ObservabilityError.self) { try MetricsLog.read(folder.path + "/absent") }
+  }
+}

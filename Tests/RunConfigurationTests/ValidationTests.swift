@@ -1,0 +1,87 @@
+import Testing
+
+@testable import RunConfiguration
+
+@Suite struct ValidationTests {
+  /// A broken rule names the key to change first.
+  @Test(
+    arguments: [
+      (
+        "learner.mini_batch_size=30", "learner.mini_batch_size: must divide prompts_per_step x group_size = 512, got 30"
+      ),
+      ("model.tiny.hidden_size=130", "model.tiny.hidden_size: must be a multiple of 2 x heads = 8, got 130"),
+      ("model.tiny.key_value_heads=3", "model.tiny.key_value_heads: must divide heads = 4, got 3"),
+      ("run.name=a/b", "run.name: names a folder and may not contain /, got \"a/b\""),
+      ("task.prompts=x.jsonl", "task.prompts: has no use in task.kind multiply; remove it, or set task.kind to jsonl"),
+      ("task.arithmetic.min=100", "task.arithmetic.min: must be at most max = 99, got 100"),
+      ("task.arithmetic.operations=[]", "task.arithmetic.operations: must name at least one operation"),
+      ("task.arithmetic.operations=[add, add]", "task.arithmetic.operations: has an entry twice, got [add, add]"),
+      ("reward.math=0", "reward: one of math, exact and format must have a weight that is not 0"),
+      ("rollout.policy=none", "rollout.policy: none is deterministic and cannot be trained; use gumbel or discrete"),
+      (
+        "worker.heartbeat_seconds=31",
+        "worker.heartbeat_seconds: must be at most half of lease_timeout_seconds = 60, got 31"
+      ),
+      ("learner.warmup_steps=101", "learner.warmup_steps: must be at most run.total_steps = 100, got 101"),
+      ("eval.samples=8", "eval.k: must be at most eval.samples = 8, got 32"),
+      ("eval.k=[]", "eval.k: must hold at least one k"),
+      ("eval.k=[1, 1]", "eval.k: has an entry twice, got [1, 1]"),
+      ("eval.policies=[]", "eval.policies: must name at least one policy"),
+      (
+        "learner.broadcast_endpoint=tcp://127.0.0.1:5555",
+        "learner.broadcast_endpoint: must differ from control_endpoint, got \"tcp://127.0.0.1:5555\""
+      ),
+    ])
+  func rulesAreChecked(override: String, message: String) {
+    #expect(problems("", overrides: [override]) == ["run.yaml: " + message])
+  }
+
+  @Test func rulesOfTwoKeys() {
+    #expect(problems("", overrides: ["rollout.density=concrete", "rollout.noise_scale=0.5"]).count == 1)
+    #expect(problems("", overrides: ["rollout.density=exact", "rollout.noise_scale=0.5"]).isEmpty)
+    #expect(problems("", overrides: ["rollout.max_thinking_tokens=0", "rollout.max_answer_tokens=0"]).count == 1)
+    #expect(problems("", overrides: ["rollout.group_size=1", "learner.advantage=rloo"]).count == 1)
+    #expect(problems("", overrides: ["rollout.group_size=1"]).isEmpty)
+    #expect(problems("", overrides: ["reward.overlong=1"]).count == 1)
+    #expect(problems("", overrides: ["reward.overlong=1", "reward.overlong_buffer=1280"]).isEmpty)
+    #expect(problems("", overrides: ["sft.enabled=true", "sft.warmup_steps=751"]).count == 1)
+    #expect(problems("", overrides: ["eval.interval=5", "task.held_out_fraction=0"]).count == 1)
+    #expect(problems("", overrides: ["learner.mini_batch_size=128"]).isEmpty)
+  }
+
+  @Test func fileTasksNeedTheirFiles() {
+    #expect(problems("", overrides: ["task.kind=jsonl"]).count == 2)
+    #expect(problems("", overrides: ["task.kind=jsonl", "task.prompts=p", "model.path=m"]).isEmpty)
+    #expect(
+      problems("", overrides: ["task.kind=jsonl", "task.prompts=p", "model.path=m", "sft.enabled=true"]).count == 1)
+    #expect(
+      problems("", overrides: ["task.kind=jsonl", "task.prompts=p", "model.path=m", "eval.interval=1"]).count == 1)
+  }
+
+  @Test(
+    arguments: [
+      ("tcp://127.0.0.1:1", true), ("tcp://[::1]:65535", true), ("tcp://*:5555", true), ("tcp://host:*", true),
+      ("ipc:///tmp/s", true), ("tcp://host", false), ("tcp://:5", false), ("tcp://host:0", false),
+      ("tcp://host:65536", false), ("tcp://host:+5", false), ("tcp://a:b:5", false), ("udp://host:5", false),
+      ("ipc://", false), ("host:5555", false), ("tcp://", false), ("tcp://host:99999999999999999999", false),
+    ])
+  func endpoints(text: String, good: Bool) {
+    #expect(problems("", overrides: ["learner.control_endpoint=\"\(text)\""]).isEmpty == good)
+  }
+
+  /// The recipe that learns multiplication on one core in minutes.
+  @Test func theTinyRecipeIsValid() throws {
+    let recipe = """
+      run: {name: multiply, total_steps: 120}
+      task: {kind: multiply, max_prompt_length: 8}
+      rollout: {max_thinking_tokens: 25, max_answer_tokens: 6, prompts_per_step: 64, group_size: 8}
+      learner: {learning_rate: 3e-4, adam_beta2: 0.95, weight_decay: 0, warmup_steps: 5}
+      sft: {enabled: true, learning_rate: 3e-3}
+      eval: {interval: 40}
+      """
+    let run = try RunConfiguration.parse(recipe, source: "config.yaml")
+    #expect(run.maxSequenceLength == 39)
+    #expect(run.sft.steps == 750)
+    #expect(run.trajectoriesPerStep == 512)
+  }
+}
