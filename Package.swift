@@ -12,7 +12,8 @@ let instructionSet: [String] = []
 
 /// Rooms with inner loops are optimised in debug builds too: an unoptimised kernel is 450 times slower.
 let hot: [SwiftSetting] = [
-  .unsafeFlags(instructionSet),
+  // Without -fno-math-errno a square root may set errno and is never vectorised.
+  .unsafeFlags(instructionSet + ["-Xcc", "-fno-math-errno"]),
   .unsafeFlags(["-O"], .when(configuration: .debug)),
 ]
 let strict: [SwiftSetting] = [.enableUpcomingFeature("ExistentialAny")]
