@@ -15,7 +15,8 @@ let testable: [SwiftSetting] = [.unsafeFlags(["-enable-testing"], .when(configur
 
 /// Rooms with inner loops are optimised in debug builds too: an unoptimised kernel is 450 times slower.
 let hot: [SwiftSetting] = [
-  .unsafeFlags(instructionSet),
+  // Without -fno-math-errno a square root may set errno and is never vectorised.
+  .unsafeFlags(instructionSet + ["-Xcc", "-fno-math-errno"]),
   .unsafeFlags(["-O"], .when(configuration: .debug)),
 ]
 let strict: [SwiftSetting] = [

@@ -1,0 +1,51 @@
+/// Sums over scored tokens from which the `actor/...` metrics follow; parts from gradient leases are merged by addition.
+public struct ObjectiveStatistics: Sendable, Equatable, Codable {
+  public var tokenCount = 0
+  /// Tokens whose clipped surrogate was the larger.
+  public var clippedCount = 0
+  /// Tokens bounded by the dual clip.
+  public var dualClippedCount = 0
+  /// Sum of log pi_old - log pi_theta.
+  public var logRatioSum = 0.0
+  public var ratioSum = 0.0
+  public var ratioMaximum: Float = 0
+  /// This part's weighted share of the policy loss: parts add up to the batch's loss.
+  public var policyLoss = 0.0
+  /// This part's weighted share of the KL loss, without its coefficient.
+  public var klLoss = 0.0
+
+  public init() {}
+
+  /// `actor/pg_clipfrac`.
+  public var clipFraction: Double { mean(Double(clippedCount)) }
+  /// `actor/pg_clipfrac_lower`.
+  public var dualClipFraction: Double { mean(Double(dualClippedCount)) }
+  /// `actor/ppo_kl`: mean of log pi_old - log pi_theta, the k1 estimate of how far the update has moved.
+  public var ppoKL: Double { mean(logRatioSum) }
+  public var ratioMean: Double { mean(ratioSum) }
+
+  mutating func add(_ term: ClippedObjective.Term, logRatio: Float) {
+    tokenCount += 1
+    if term.isClipped { clippedCount += 1 }
+    if term.isDualClipped { dualClippedCount += 1 }
+    let bound = ClippedObjective.maximumLogRatio
+    logRatioSum -= Double(logRatio.isNaN ? logRatio : min(max(logRatio, -bound), bound))
+    ratioSum += Double(term.ratio)
+    // A NaN stays: a maximum that forgets it would hide a broken log-prob.
+    if term.ratio > ratioMaximum || term.ratio.isNaN { ratioMaximum = term.ratio }
+  }
+
+  /// Adds another part of the same batch. The order of merges decides the last bits: merge in lease order.
+  public mutating func merge(_ other: ObjectiveStatistics) {
+    tokenCount += other.tokenCount
+    clippedCount += other.clippedCount
+    dualClippedCount += other.dualClippedCount
+    logRatioSum += other.logRatioSum
+    ratioSum += other.ratioSum
+    if other.ratioMaximum > ratioMaximum || other.ratioMaximum.isNaN { ratioMaximum = other.ratioMaximum }
+    policyLoss += other.policyLoss
+    klLoss += other.klLoss
+  }
+
+  private func mean(_ sum: Double) -> Double { tokenCount == 0 ? 0 : sum / Double(tokenCount) }
+}

@@ -1,0 +1,150 @@
+import Foundation
+
+/// Names of the fields of a prompt file's objects.
+public struct PromptFields: Sendable, Equatable, Hashable, Codable {
+  public var prompt: String
+  public var answer: String
+  public var id: String
+  public var messages: String
+
+  public init(prompt: String = "prompt", answer: String = "answer", id: String = "id", messages: String = "messages") {
+    self.prompt = prompt
+    self.answer = answer
+    self.id = id
+    self.messages = messages
+  }
+}
+
+/// Prompt files: JSONL, one object a line with a prompt (text) *or* messages (chat), an answer, and optionally an id (DESIGN 5).
+///
+/// Blank lines and a byte-order mark are skipped. An answer or id may be a JSON number that survives as written (integers of
+/// 64 bits, finite decimals); anything else must be a string. Without an id a prompt is named file-N, N counting prompts
+/// from 0. Ids must be unique: trajectories and metrics refer to them.
+public enum PromptFile {
+  /// - Throws: `TaskError` with file:line and the reason: the file cannot be read or holds no prompt, a line is not a JSON
+  ///   object, a field is missing or of the wrong type, an id occurs twice.
+  public static func read(_ path: String, fields: PromptFields = PromptFields()) throws -> [Prompt] {
+    var reader = try LineReader(path: path)
+    let stem = URL(fileURLWithPath: path).deletingPathExtension().lastPathComponent
+    var prompts: [Prompt] = []
+    var lines: [String: Int] = [:]
+    while var bytes = try reader.next() {
+      if reader.line == 1, bytes.starts(with: [0xEF, 0xBB, 0xBF]) { bytes.removeFirst(3) }
+      if bytes.allSatisfy({ $0 == 0x20 || $0 == 0x09 || $0 == 0x0D }) { continue }
+      let place = "\(path):\(reader.line)"
+      let prompt = try prompt(bytes, fields, place: place, defaultID: "\(stem)-\(prompts.count)")
+      if let earlier = lines.updateValue(reader.line, forKey: prompt.id) {
+        throw TaskError(
+          "\(place): the id \"\(prompt.id)\" was already used on line \(earlier); ids must be unique "
+            + "(a field name for ids that does not occur has the prompts numbered)")
+      }
+      prompts.append(prompt)
+    }
+    guard !prompts.isEmpty else {
+      throw TaskError(
+        "\(path): holds no prompts; expected one JSON object a line with \"\(fields.prompt)\" and \"\(fields.answer)\"")
+    }
+    return prompts
+  }
+
+  private static func prompt(_ bytes: [UInt8], _ fields: PromptFields, place: String, defaultID: String) throws
+    -> Prompt
+  {
+    let value: JSONValue
+    do {
+      value = try JSONDecoder().decode(JSONValue.self, from: Data(bytes))
+    } catch {
+      throw TaskError("\(place): not valid JSON; every line must be one JSON object")
+    }
+    guard case .object(let object) = value else {
+      throw TaskError("\(place): \(value.typeName), expected a JSON object")
+    }
+    let content: Prompt.Content
+    switch (object[fields.prompt], object[fields.messages]) {
+    case (.some, .some):
+      throw TaskError(
+        "\(place): has both \"\(fields.prompt)\" and \"\(fields.messages)\"; keep one of them (or rename the field read)"
+      )
+    case (.some(.string(let text)), nil):
+      guard !text.isEmpty else { throw TaskError("\(place): \"\(fields.prompt)\" is empty") }
+      content = .text(text)
+    case (.some(let other), nil):
+      throw TaskError("\(place): \"\(fields.prompt)\" must be a string, got \(other.typeName)")
+    case (nil, .some(let messages)):
+      content = .messages(try self.messages(messages, field: fields.messages, place: place))
+    case (nil, nil):
+      throw missing("\(fields.prompt)\" or \"\(fields.messages)", object, place)
+    }
+    guard let answer = object[fields.answer] else { throw missing(fields.answer, object, place) }
+    return Prompt(
+      id: try object[fields.id].map { try text($0, field: fields.id, place: place) } ?? defaultID,
+      content: content, answer: try text(answer, field: fields.answer, place: place))
+  }
+
+  private static func messages(_ value: JSONValue, field: String, place: String) throws -> [Prompt.Message] {
+    guard case .array(let turns) = value, !turns.isEmpty else {
+      throw TaskError(
+        "\(place): \"\(field)\" must be a non-empty array of {\"role\", \"content\"}, got \(value.typeName)")
+    }
+    return try turns.enumerated().map { index, turn in
+      guard case .object(let object) = turn, case .string(let role)? = object["role"],
+        case .string(let content)? = object["content"]
+      else {
+        throw TaskError("\(place): \"\(field)\"[\(index)] must be an object with the strings \"role\" and \"content\"")
+      }
+      return Prompt.Message(role: role, content: content)
+    }
+  }
+
+  private static func text(_ value: JSONValue, field: String, place: String) throws -> String {
+    switch value {
+    case .string(let text): return text
+    case .integer(let integer): return String(integer)
+    case .decimal(let number) where number.isFinite && abs(number) < 1e15: return String(number)
+    case .decimal: throw TaskError("\(place): \"\(field)\" is a number too large to keep exactly; write it as a string")
+    default: throw TaskError("\(place): \"\(field)\" must be a string or a number, got \(value.typeName)")
+    }
+  }
+
+  private static func missing(_ field: String, _ object: [String: JSONValue], _ place: String) -> TaskError {
+    let present = object.keys.sorted().prefix(20).map { "\"\($0.prefix(60))\"" }.joined(separator: ", ")
+    return TaskError(
+      "\(place): no field \"\(field)\"; present: \(present.isEmpty ? "none" : present) "
+        + "(the names of the fields can be configured)")
+  }
+}
+
+/// Any JSON value, for messages that say what was found.
+private enum JSONValue: Decodable {
+  case null, bool, string(String), integer(Int), decimal(Double), array([JSONValue]), object([String: JSONValue])
+
+  init(from decoder: any Decoder) throws {
+    let container = try decoder.singleValueContainer()
+    if container.decodeNil() {
+      self = .null
+    } else if let value = try? container.decode(String.self) {
+      self = .string(value)
+    } else if (try? container.decode(Bool.self)) != nil {
+      self = .bool
+    } else if let value = try? container.decode(Int.self) {
+      self = .integer(value)
+    } else if let value = try? container.decode(Double.self) {
+      self = .decimal(value)
+    } else if let value = try? container.decode([JSONValue].self) {
+      self = .array(value)
+    } else {
+      self = .object(try container.decode([String: JSONValue].self))
+    }
+  }
+
+  var typeName: String {
+    switch self {
+    case .null: "null"
+    case .bool: "a boolean"
+    case .string: "a string"
+    case .integer, .decimal: "a number"
+    case .array(let elements): elements.isEmpty ? "an empty array" : "an array"
+    case .object: "an object"
+    }
+  }
+}

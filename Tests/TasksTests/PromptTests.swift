@@ -1,0 +1,115 @@
+import Foundation
+import Testing
+
+@testable import Tasks
+
+@Suite struct PromptFileTests {
+  private func withFile<T>(_ bytes: [UInt8], _ body: (String) throws -> T) throws -> T {
+    let url = FileManager.default.temporaryDirectory.appendingPathComponent("prompts-\(UUID().uuidString).jsonl")
+    try Data(bytes).write(to: url)
+    defer { try? FileManager.default.removeItem(at: url) }
+    return try body(url.path)
+  }
+
+  private func read(_ text: String, fields: PromptFields = PromptFields()) throws -> [Prompt] {
+    try withFile(Array(text.utf8)) { try PromptFile.read($0, fields: fields) }
+  }
+
+  private func message(_ text: String, fields: PromptFields = PromptFields()) -> String {
+    #expect(throws: TaskError.self) { try read(text, fields: fields) }?.message ?? ""
+  }
+
+  @Test func textAndChat() throws {
+    let prompts = try read(
+      "\u{FEFF}{\"prompt\": \"1+1?\", \"answer\": \"2\", \"id\": \"a\"}\r\n\n"
+        + "{\"messages\": [{\"role\": \"user\", \"content\": \"Hi €\"}], \"answer\": 3, \"id\": 7}\n"
+        + "{\"prompt\": \"x\", \"answer\": 0.25, \"other\": [1, {\"y\": null}]}")
+    #expect(prompts.count == 3)
+    #expect(prompts[0] == Prompt(id: "a", content: .text("1+1?"), answer: "2"))
+    #expect(prompts[1].content == .messages([.init(role: "user", content: "Hi €")]))
+    #expect(prompts[1].answer == "3" && prompts[1].id == "7" && prompts[1].text == "Hi €")
+    #expect(prompts[2].answer == "0.25" && prompts[2].id.hasSuffix("-2") && prompts[2].id.hasPrefix("prompts-"))
+  }
+
+  @Test func otherFieldNames() throws {
+    let prompts = try read(
+      #"{"question": "q", "target": "5", "prompt": 3}"#, fields: PromptFields(prompt: "question", answer: "target"))
+    #expect(prompts[0].text == "q" && prompts[0].answer == "5")
+  }
+
+  @Test func errorsNameFileLineAndReason() {
+    let good = "{\"prompt\": \"p\", \"answer\": \"1\", \"id\": \"x\"}\n"
+    #expect(message(good + "{oops}").contains(".jsonl:2: not valid JSON"))
+    #expect(message(good + "[1]").contains(":2: an array, expected a JSON object"))
+    #expect(message("{\"question\": \"q\", \"answer\": \"1\"}").contains("present: \"answer\", \"question\""))
+    #expect(message("{\"prompt\": \"q\"}").contains("no field \"answer\""))
+    #expect(message("{\"prompt\": 5, \"answer\": \"1\"}").contains("\"prompt\" must be a string, got a number"))
+    #expect(message("{\"prompt\": \"p\", \"answer\": null}").contains("got null"))
+    #expect(message("{\"prompt\": \"p\", \"answer\": true}").contains("got a boolean"))
+    #expect(message("{\"prompt\": \"p\", \"answer\": 123456789012345678901234}").contains("too large"))
+    #expect(message("{\"prompt\": \"\", \"answer\": \"1\"}").contains("is empty"))
+    #expect(message("{\"prompt\": \"p\", \"messages\": [], \"answer\": \"1\"}").contains("both"))
+    #expect(message("{\"messages\": [], \"answer\": \"1\"}").contains("non-empty array"))
+    #expect(message("{\"messages\": [{\"role\": \"user\"}], \"answer\": \"1\"}").contains("[0]"))
+    #expect(message("").contains("holds no prompts") && message("\n \n").contains("holds no prompts"))
+    #expect(message(good + "\n" + good).contains(":3: the id \"x\" was already used on line 1"))
+  }
+
+  @Test func unreadableFiles() throws {
+    #expect(throws: TaskError.self) { try PromptFile.read("/nonexistent/prompts.jsonl") }
+    #expect(throws: TaskError.self) { try PromptFile.read("/") }
+    try withFile([0x7B, 0x22, 0xFF, 0xFE, 0x22, 0x7D]) { path in
+      let error = #expect(throws: TaskError.self) { try PromptFile.read(path) }
+      #expect(error?.message.contains(":1:") == true)
+    }
+  }
+
+  @Test func deepNestingIsRefused() {
+    #expect(message(String(repeating: "[", count: 100_000)).contains(":1:"))
+  }
+
+  @Test func linesAcrossBuffers() throws {
+    let long = String(repeating: "z", count: 200_001)
+    let text = (0..<5).map { "{\"prompt\": \"\(long)\($0)\", \"answer\": \"\($0)\"}" }.joined(separator: "\n")
+    let prompts = try read(text)
+    #expect(prompts.map(\.answer) == ["0", "1", "2", "3", "4"])
+    #expect(prompts[4].text == long + "4")
+  }
+}
+
+@Suite struct PromptCursorTests {
+  @Test func everyPromptOnceAnEpoch() throws {
+    var cursor = try PromptCursor(count: 10, seed: 3)
+    let first = cursor.next(10)
+    let second = cursor.next(10)
+    #expect(first.sorted() == Array(0..<10) && second.sorted() == Array(0..<10))
+    #expect(first != second && first != Array(0..<10))
+    #expect(try PromptCursor(count: 10, seed: 4).state.position == 0)
+    var other = try PromptCursor(count: 10, seed: 4)
+    #expect(other.next(10) != first)
+    var plain = try PromptCursor(count: 3, seed: 1, shuffles: false)
+    #expect(plain.next(7) == [0, 1, 2, 0, 1, 2, 0])
+  }
+
+  @Test func resumesAnywhere() throws {
+    for cut in 0...23 {
+      var cursor = try PromptCursor(count: 7, seed: 11)
+      let all = cursor.next(30)
+      var start = try PromptCursor(count: 7, seed: 11)
+      _ = start.next(cut)
+      let saved = try JSONEncoder().encode(start.state)
+      var resumed = try PromptCursor(state: JSONDecoder().decode(PromptCursor.State.self, from: saved), count: 7)
+      #expect(resumed.next(30 - cut) == Array(all[cut...]))
+    }
+  }
+
+  @Test func badStatesAreRefused() throws {
+    #expect(throws: TaskError.self) { try PromptCursor(count: 0, seed: 1) }
+    var state = try PromptCursor(count: 5, seed: 1).state
+    #expect(throws: TaskError.self) { try PromptCursor(state: state, count: 6) }
+    state.position = 6
+    #expect(throws: TaskError.self) { try PromptCursor(state: state, count: 5) }
+    state.position = -1
+    #expect(throws: TaskError.self) { try PromptCursor(state: state, count: 5) }
+  }
+}

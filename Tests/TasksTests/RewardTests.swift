@@ -1,0 +1,88 @@
+import Testing
+
+@testable import Tasks
+
+@Suite struct RewardTests {
+  @Test func exactIsLetterForLetterAndFinished() {
+    let exact = ExactReward()
+    #expect(exact.reward(completion: Completion(text: " 0056\n"), answer: "0056") == 1)
+    #expect(exact.reward(completion: Completion(text: "56"), answer: "0056") == 0)
+    #expect(exact.reward(completion: Completion(text: "0056", finishReason: .length), answer: "0056") == 0)
+  }
+
+  @Test func mathAndFormat() {
+    #expect(MathReward().reward(completion: Completion(text: "\\boxed{1/2}"), answer: "0.5") == 1)
+    // Numbers among the thoughts are not an answer.
+    #expect(MathReward().reward(completion: Completion(text: "", fullText: "so 18"), answer: "18") == 0)
+    #expect(FormatReward().reward(completion: Completion(text: " x"), answer: "") == 1)
+    #expect(FormatReward().reward(completion: Completion(text: " \n"), answer: "") == 0)
+    #expect(FormatReward().reward(completion: Completion(text: "x", finishReason: .length), answer: "") == 0)
+  }
+
+  @Test func lengthPenaltyIsPiecewiseLinear() throws {
+    let penalty = try LengthPenalty(maximumLength: 100, bufferLength: 20)
+    let values = [0, 80, 85, 100, 101].map {
+      penalty.reward(completion: Completion(text: "", length: $0), answer: "")
+    }
+    #expect(values == [0, 0, -0.25, -1, -1])
+    #expect(throws: TaskError.self) { try LengthPenalty(maximumLength: 10, bufferLength: 11) }
+    #expect(throws: TaskError.self) { try LengthPenalty(maximumLength: 10, bufferLength: 0) }
+  }
+
+  @Test func weightedSumKeepsTheParts() throws {
+    let rewards = try WeightedRewards([
+      .init(name: "math", function: MathReward()), .init(name: "format", weight: 0.25, function: FormatReward()),
+      .init(name: "exact", weight: -2, function: ExactReward()),
+    ])
+    let (total, values) = rewards.breakdown(completion: Completion(text: "5.0"), answer: "5")
+    #expect(total == 1.25 && values == [1, 1, 0])
+    #expect(throws: TaskError.self) { try WeightedRewards([]) }
+    #expect(throws: TaskError.self) {
+      try WeightedRewards([.init(name: "a", function: MathReward()), .init(name: "a", function: ExactReward())])
+    }
+    #expect(throws: TaskError.self) { try WeightedRewards([.init(name: "a", weight: .nan, function: MathReward())]) }
+  }
+}
+
+@Suite struct EstimatorTests {
+  /// All subsets of size k, counted one by one.
+  private func naive(n: Int, c: Int, k: Int) -> Double {
+    var hits = 0
+    var all = 0
+    for mask in 0..<(1 << n) where mask.nonzeroBitCount == k {
+      all += 1
+      if mask & ((1 << c) - 1) != 0 { hits += 1 }
+    }
+    return Double(hits) / Double(all)
+  }
+
+  @Test func passAtKCountsSubsets() throws {
+    for n in 1...9 {
+      for c in 0...n {
+        for k in 1...n {
+          #expect(abs(try passAtK(n: n, c: c, k: k) - naive(n: n, c: c, k: k)) < 1e-12)
+        }
+      }
+    }
+    #expect(abs(try passAtK(n: 10_000, c: 1, k: 100) - 0.01) < 1e-9)
+    #expect(throws: TaskError.self) { try passAtK(n: 4, c: 1, k: 5) }
+    #expect(throws: TaskError.self) { try passAtK(n: 4, c: 5, k: 1) }
+    #expect(throws: TaskError.self) { try passAtK(n: 4, c: 1, k: 0) }
+  }
+
+  @Test func majority() throws {
+    let answers = ["1", "2", "2", "3", "1", "1"]
+    let correct = answers.map { $0 == "2" }
+    #expect(try majorityAtK(answers: answers, isCorrect: correct, k: 3) == 0.5)
+    #expect(try majorityAtK(answers: answers, isCorrect: correct, k: 6) == 0)
+    // Two classes tie: half a vote.
+    #expect(try majorityAtK(answers: ["1", "2"], isCorrect: [true, false], k: 2) == 0.5)
+    #expect(try majorityAtK(answers: [nil, nil, "2"], isCorrect: [false, false, true], k: 3) == 1)
+    #expect(try majorityAtK(answers: [nil], isCorrect: [false], k: 1) == 0)
+    #expect(
+      try majorityAtK(
+        answers: ["1/2", "0.5", "3"], isCorrect: [true, true, false], k: 3, areEqual: MathVerifier.areEqual) == 1)
+    #expect(throws: TaskError.self) { try majorityAtK(answers: ["1"], isCorrect: [], k: 1) }
+    #expect(throws: TaskError.self) { try majorityAtK(answers: ["1"], isCorrect: [true], k: 2) }
+  }
+}
