@@ -3,7 +3,8 @@
 /// A libm may change its last bit between versions and processors; sampled noise and scores must not. Only IEEE 754
 /// additions, multiplications, divisions and fused `addingProduct` are used, in a written order, so the result is a
 /// function of the argument alone. The sixteen-lane versions perform the scalar operations per lane: the same bits.
-/// `Float` results are within 1.5 ulp, `Double` within 1 ulp (methods: Cephes `expf`, fdlibm `log` and `exp`).
+/// `Float` results are within 1.5 ulp (`logOneMinus` 2.5), `Double` within 2. Methods: Cephes `expf`, fdlibm `log` and
+/// `exp`.
 public enum PortableMath {
   // MARK: Float
 

@@ -31,7 +31,7 @@ public struct DiscreteDistribution: Sendable {
     Float((Double(logit) - Double(maximum)) / Double(temperature) - logSum)
   }
 
-  /// Probability mass of the entries for which `isBefore` order holds: strictly larger logit, or equal and smaller id.
+  /// Probability mass of the tokens before this one: larger logit, or the same logit and a smaller id.
   func massBefore(_ row: UnsafeBufferPointer<Float>, logit: Float, tokenID: Int) -> Double {
     var mass = 0.0
     for id in row.indices where row[id] > logit || (row[id] == logit && id < tokenID) {
