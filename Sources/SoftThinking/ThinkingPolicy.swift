@@ -1,4 +1,6 @@
 /// What a thinking step does and how it is scored (DESIGN 1.1). Field names and defaults are those of the trajectory file.
+///
+/// Decoding fills absent keys with the defaults of `init`; `validate()` checks the ranges.
 public struct ThinkingPolicy: Sendable, Equatable, Hashable, Codable {
   /// The family of a thinking step.
   public enum Kind: String, Sendable, Codable, CaseIterable {
@@ -60,5 +62,31 @@ public struct ThinkingPolicy: Sendable, Equatable, Hashable, Codable {
     case gumbelTemperature = "gumbel_temperature"
     case noiseScale = "noise_scale"
     case mixtureFloor = "mixture_floor"
+  }
+
+  public init(from decoder: any Decoder) throws {
+    let container = try decoder.container(keyedBy: CodingKeys.self)
+    let defaults = ThinkingPolicy()
+    kind = try Self.decodeName(container, .kind) ?? defaults.kind
+    topK = try container.decodeIfPresent(Int.self, forKey: .topK) ?? defaults.topK
+    topP = try container.decodeIfPresent(Float.self, forKey: .topP) ?? defaults.topP
+    minP = try container.decodeIfPresent(Float.self, forKey: .minP) ?? defaults.minP
+    temperature = try container.decodeIfPresent(Float.self, forKey: .temperature) ?? defaults.temperature
+    gumbelTemperature =
+      try container.decodeIfPresent(Float.self, forKey: .gumbelTemperature) ?? defaults.gumbelTemperature
+    noiseScale = try container.decodeIfPresent(Float.self, forKey: .noiseScale) ?? defaults.noiseScale
+    density = try Self.decodeName(container, .density) ?? defaults.density
+    mixtureFloor = try container.decodeIfPresent(Float.self, forKey: .mixtureFloor) ?? defaults.mixtureFloor
+  }
+
+  /// A named value, with the nearest known name in the error when it is unknown.
+  private static func decodeName<Name: RawRepresentable & CaseIterable>(
+    _ container: KeyedDecodingContainer<CodingKeys>, _ key: CodingKeys
+  ) throws -> Name? where Name.RawValue == String {
+    guard let text = try container.decodeIfPresent(String.self, forKey: key) else { return nil }
+    if let name = Name(rawValue: text) { return name }
+    throw DecodingError.dataCorruptedError(
+      forKey: key, in: container,
+      debugDescription: unknownNameMessage(text, key: key.rawValue, known: Name.allCases.map(\.rawValue)))
   }
 }

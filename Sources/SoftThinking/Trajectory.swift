@@ -64,7 +64,7 @@ public struct DiscreteSegment: Sendable, Equatable {
   }
 }
 
-public enum FinishReason: String, Sendable, Codable {
+public enum FinishReason: String, Sendable, Codable, CaseIterable {
   case stop
   case length
 }

@@ -1,0 +1,141 @@
+import Kernels
+
+/// The full-vocabulary softmax of one row of logits at a temperature: what a discrete token is scored with (DESIGN 1.1).
+///
+/// log p(a) = z_a / T - log sum_v exp(z_v / T), no truncation. The sum has one fixed order: sixteen lanes by index modulo
+/// 16, flushed every 1,024 entries to double precision through a fixed tree; a short tail is padded with exp = 0.
+public struct DiscreteDistribution: Sendable {
+  /// Largest logit of the row.
+  public let maximum: Float
+  /// Softmax temperature T.
+  public let temperature: Float
+  /// log sum_v exp((z_v - maximum) / T).
+  public let logSum: Double
+
+  /// - Parameter row: V logits.
+  /// - Throws: `SoftThinkingError` when the row is empty, the temperature is not positive and finite, a logit is NaN or
+  ///   +infinity, or all are -infinity.
+  public init(row: UnsafeBufferPointer<Float>, temperature: Float) throws {
+    guard temperature > 0, temperature.isFinite else {
+      throw SoftThinkingError(
+        "temperature is \(temperature); a score needs a positive, finite one (greedy tokens use 1)")
+    }
+    maximum = try finiteMaximum(row).value
+    self.temperature = temperature
+    logSum = PortableMath.log(sumOfExponentials(row, maximum: maximum, inverseTemperature: 1 / temperature))
+  }
+
+  /// Log-probability of a token whose logit is `logit`.
+  @inline(__always)
+  public func logProb(ofLogit logit: Float) -> Float {
+    Float((Double(logit) - Double(maximum)) / Double(temperature) - logSum)
+  }
+
+  /// Probability mass of the tokens before this one: larger logit, or the same logit and a smaller id.
+  func massBefore(_ row: UnsafeBufferPointer<Float>, logit: Float, tokenID: Int) -> Double {
+    var mass = 0.0
+    for id in row.indices where row[id] > logit || (row[id] == logit && id < tokenID) {
+      mass += Double(PortableMath.exp((row[id] - maximum) * (1 / temperature)))
+    }
+    return mass / PortableMath.exp(logSum)
+  }
+}
+
+/// Log-probability of token `tokenID` under a row of V logits: the full-vocabulary log-softmax at `temperature`.
+///
+/// - Throws: `SoftThinkingError` for an id outside the row, and as `DiscreteDistribution.init`.
+public func discreteLogProb(row: UnsafeBufferPointer<Float>, tokenID: Int32, temperature: Float) throws -> Float {
+  try checkTokenID(tokenID, row.count)
+  return try DiscreteDistribution(row: row, temperature: temperature).logProb(ofLogit: row[Int(tokenID)])
+}
+
+/// Replaces a row of V logits by the gradient of `discreteLogProb` times `upstream`: upstream (onehot - p) / T.
+///
+/// - Returns: the log-probability itself, the bits of `discreteLogProb`.
+/// - Throws: as `discreteLogProb`; the row is then unchanged.
+@discardableResult
+public func discreteLogProbGradient(
+  inPlace row: UnsafeMutableBufferPointer<Float>, tokenID: Int32, temperature: Float, upstream: Float
+) throws -> Float {
+  let logits = UnsafeBufferPointer(row)
+  try checkTokenID(tokenID, row.count)
+  let distribution = try DiscreteDistribution(row: logits, temperature: temperature)
+  let logProb = distribution.logProb(ofLogit: row[Int(tokenID)])
+  let inverse = 1 / temperature
+  let scale = -upstream * inverse
+  let logSum = Float(distribution.logSum)
+  let maximum = distribution.maximum
+  guard let base = row.baseAddress else { return logProb }
+  var index = 0
+  while index + 16 <= row.count {
+    let z = UnsafeRawPointer(base + index).loadUnaligned(as: SIMD16<Float>.self)
+    let scaled = (z - SIMD16(repeating: maximum)) * SIMD16(repeating: inverse) - SIMD16(repeating: logSum)
+    let result = PortableMath.exp16(scaled) * SIMD16(repeating: scale)
+    UnsafeMutableRawPointer(base + index).storeBytes(of: result, as: SIMD16<Float>.self)
+    index += 16
+  }
+  while index < row.count {
+    base[index] = PortableMath.exp((base[index] - maximum) * inverse - logSum) * scale
+    index += 1
+  }
+  base[Int(tokenID)] += upstream * inverse
+  return logProb
+}
+
+private func checkTokenID(_ tokenID: Int32, _ vocabularySize: Int) throws {
+  guard tokenID >= 0, Int(tokenID) < vocabularySize else {
+    throw SoftThinkingError("token id \(tokenID) is outside the vocabulary of \(vocabularySize)")
+  }
+}
+
+/// The largest logit and its smallest id.
+func finiteMaximum(_ row: UnsafeBufferPointer<Float>) throws -> (value: Float, tokenID: Int32) {
+  guard !row.isEmpty else { throw SoftThinkingError("a row of logits is empty") }
+  var value: Float = 0
+  var tokenID: Int32 = 0
+  let count = withUnsafeMutablePointer(to: &value) { value in
+    withUnsafeMutablePointer(to: &tokenID) { tokenID in
+      topK(
+        row, k: 1, indices: UnsafeMutableBufferPointer(start: tokenID, count: 1),
+        values: UnsafeMutableBufferPointer(start: value, count: 1))
+    }
+  }
+  guard count != nil, value.isFinite else {
+    throw SoftThinkingError(
+      count == nil || value == .infinity
+        ? "a row of \(row.count) logits holds \(count == nil ? "NaN" : "infinity"); the model's weights or activations have overflowed"
+        : "every logit of a row of \(row.count) is -infinity")
+  }
+  return (value, tokenID)
+}
+
+/// sum_v exp((z_v - maximum) / T) in the fixed order.
+private func sumOfExponentials(
+  _ row: UnsafeBufferPointer<Float>, maximum: Float, inverseTemperature: Float
+) -> Double {
+  guard let base = row.baseAddress else { return 0 }
+  let shift = SIMD16<Float>(repeating: maximum)
+  let inverse = SIMD16<Float>(repeating: inverseTemperature)
+  var total = 0.0
+  var start = 0
+  while start < row.count {
+    let end = min(start + 1024, row.count)
+    var lanes = SIMD16<Float>(repeating: 0)
+    var index = start
+    while index + 16 <= end {
+      let z = UnsafeRawPointer(base + index).loadUnaligned(as: SIMD16<Float>.self)
+      lanes += PortableMath.exp16((z - shift) * inverse)
+      index += 16
+    }
+    if index < end {
+      var tail = SIMD16<Float>(repeating: -.infinity)
+      for lane in 0..<end - index { tail[lane] = (base[index + lane] - maximum) * inverseTemperature }
+      lanes += PortableMath.exp16(tail)
+    }
+    let eight = lanes.lowHalf + lanes.highHalf
+    let four = eight.lowHalf + eight.highHalf
+    total += (Double(four[0]) + Double(four[1])) + (Double(four[2]) + Double(four[3]))
+    start = end
+  }
+  return total
+}

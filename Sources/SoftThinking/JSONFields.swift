@@ -1,0 +1,82 @@
+/// Typed access to JSON values, with errors that name the path of the offender ("segments[0].values[2][1]: NaN …").
+struct JSONFields {
+  let fields: [String: JSONValue]
+  let path: String
+
+  init(_ value: JSONValue, _ path: String) throws {
+    guard case .object(let fields) = value else {
+      throw SoftThinkingError("\(path.isEmpty ? "the line" : path) is \(value.name); an object is expected")
+    }
+    self.fields = fields
+    self.path = path
+  }
+
+  func key(_ name: String) -> String { path.isEmpty ? name : "\(path).\(name)" }
+
+  /// `nil` when absent or null.
+  subscript(_ name: String) -> JSONValue? {
+    guard let value = fields[name] else { return nil }
+    if case .null = value { return nil }
+    return value
+  }
+
+  func required(_ name: String) throws -> JSONValue {
+    if let value = self[name] { return value }
+    let near = nearestName(to: name, among: fields.keys.sorted())
+    throw SoftThinkingError("\(key(name)) is missing" + (near.map { " (there is a key '\($0)')" } ?? ""))
+  }
+
+  func integer(_ name: String) throws -> Int? { try self[name].map { try jsonInteger($0, key(name)) } }
+  func float(_ name: String) throws -> Float? { try self[name].map { try jsonFloat($0, key(name)) } }
+
+  func string(_ name: String) throws -> String? {
+    guard let value = self[name] else { return nil }
+    guard case .string(let text) = value else {
+      throw SoftThinkingError("\(key(name)) is \(value.name); a string is expected")
+    }
+    return text
+  }
+
+  func name<Name: RawRepresentable & CaseIterable>(_ name: String) throws -> Name? where Name.RawValue == String {
+    guard let text = try string(name) else { return nil }
+    if let known = Name(rawValue: text) { return known }
+    throw SoftThinkingError(unknownNameMessage(text, key: key(name), known: Name.allCases.map(\.rawValue)))
+  }
+}
+
+func jsonArray(_ value: JSONValue, _ path: @autoclosure () -> String) throws -> [JSONValue] {
+  guard case .array(let elements) = value else {
+    throw SoftThinkingError("\(path()) is \(value.name); an array is expected")
+  }
+  return elements
+}
+
+/// An integer; `3.0` is not one, nor is a number beyond `Int`.
+func jsonInteger(_ value: JSONValue, _ path: @autoclosure () -> String) throws -> Int {
+  guard case .number(let text) = value, let integer = Int(Substring(text)) else {
+    throw SoftThinkingError("\(path()) is \(value.name); an integer is expected")
+  }
+  return integer
+}
+
+/// A token id: an integer in [0, 2^31).
+func jsonTokenID(_ value: JSONValue, _ path: @autoclosure () -> String) throws -> Int32 {
+  let integer = try jsonInteger(value, path())
+  guard integer >= 0, let id = Int32(exactly: integer) else {
+    throw SoftThinkingError("\(path()) is \(integer); a token id is an integer from 0 to 2147483647")
+  }
+  return id
+}
+
+/// A finite `Float`, rounded once from its decimal text.
+func jsonFloat(_ value: JSONValue, _ path: @autoclosure () -> String) throws -> Float {
+  switch value {
+  case .number(let text):
+    guard let float = Float(Substring(text)), float.isFinite else {
+      throw SoftThinkingError("\(path()) is \(value.name); it does not fit a 32-bit float")
+    }
+    return float
+  case .nonFinite(let text): throw SoftThinkingError("\(text) in \(path()); only finite numbers are meaningful here")
+  default: throw SoftThinkingError("\(path()) is \(value.name); a number is expected")
+  }
+}

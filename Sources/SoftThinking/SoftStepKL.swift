@@ -1,0 +1,76 @@
+import Kernels
+
+/// KL(pi_theta || pi_ref) of one soft step over its recorded ids, in closed form, and its gradient (DESIGN 1.1).
+///
+/// - `reference`, `exact`: the step's components are independent Gumbel variables, so the divergence is exactly
+///   e^D - 1 - D per component, D_i = (log q_ref,i - log q_theta,i) / nu, reduced as the density is: the mean over theta's
+///   unmasked components (clamping is ignored; 0 when all are masked), or the sum.
+/// - `concrete`: the mixture's divergence has no closed form. What is returned is the categorical KL(q_theta || q_ref)
+///   over the recorded ids: the divergence of the emitted token. By the data-processing inequality it is a *lower
+///   bound*, exact as tau_g -> 0, while the component sum above is an upper bound. It has the same zero and the same
+///   sign of gradient, and stays moderate where the component form explodes. For an unbiased estimate use k3 on the scores.
+/// - Kind `none`: the categorical form as well.
+///
+/// `thetaLogits` and `referenceLogits`, shape (r), belong to the recorded ids in recorded order. When `gradient` is given,
+/// `upstream` times the derivative with respect to `thetaLogits` is *added* to its r entries.
+public func softStepKL(
+  thetaLogits: UnsafeBufferPointer<Float>, referenceLogits: UnsafeBufferPointer<Float>, policy: ThinkingPolicy,
+  upstream: Float = 1, addingGradientTo gradient: UnsafeMutableBufferPointer<Float>? = nil
+) -> Float {
+  let count = thetaLogits.count
+  precondition(count > 0 && referenceLogits.count == count, "softStepKL: \(count) and \(referenceLogits.count) logits")
+  precondition(gradient.map { $0.count >= count } ?? true, "softStepKL: output buffer too short")
+  return withUnsafeTemporaryAllocation(of: Double.self, capacity: 3 * count) { scratch in
+    let q = UnsafeMutableBufferPointer(rebasing: scratch[..<count])
+    let qReference = UnsafeMutableBufferPointer(rebasing: scratch[count..<2 * count])
+    let dLogQ = UnsafeMutableBufferPointer(rebasing: scratch[(2 * count)...])
+    let temperature = Double(policy.temperature)
+    let logSum = softmax(thetaLogits, temperature: temperature, into: q)
+    let logSumReference = softmax(referenceLogits, temperature: temperature, into: qReference)
+    let scale = Double(upstream) / temperature
+    if policy.kind != .gumbel || policy.density == .concrete {
+      let shift = Double(largestOf(thetaLogits)) / temperature + logSum
+      let shiftReference = Double(largestOf(referenceLogits)) / temperature + logSumReference
+      var divergence = 0.0
+      for i in 0..<count where q[i] > 0 || q[i].isNaN {
+        dLogQ[i] =
+          Double(thetaLogits[i]) / temperature - shift - (Double(referenceLogits[i]) / temperature - shiftReference)
+        divergence += q[i] * dLogQ[i]
+      }
+      if let gradient {
+        for i in 0..<count where q[i] > 0 || q[i].isNaN {
+          gradient[i] += Float(scale * q[i] * (dLogQ[i] - divergence))
+        }
+      }
+      return Float(divergence)
+    }
+    let divergence = gumbelKL(q, qReference, policy, into: dLogQ)
+    if let gradient { addThroughSoftmax(q, dLogQ, scale: scale, into: gradient) }
+    return Float(divergence)
+  }
+}
+
+/// The component form; `dLogQ` receives its derivative with respect to log q_theta, (1 - e^D) / nu.
+private func gumbelKL(
+  _ q: UnsafeMutableBufferPointer<Double>, _ qReference: UnsafeMutableBufferPointer<Double>, _ policy: ThinkingPolicy,
+  into dLogQ: UnsafeMutableBufferPointer<Double>
+) -> Double {
+  let scale = Double(policy.noiseScale)
+  let masks = policy.density == .reference
+  var sum = 0.0
+  var components = 0
+  for i in q.indices {
+    dLogQ[i] = 0
+    let logQ = PortableMath.log(q[i] + GumbelDensity.epsilon)
+    if masks && logQ <= GumbelDensity.maskLogProb { continue }
+    components += 1
+    let difference = (PortableMath.log(qReference[i] + GumbelDensity.epsilon) - logQ) / scale
+    let ratio = PortableMath.exp(difference)
+    sum += ratio - 1 - difference
+    dLogQ[i] = (1 - ratio) / scale
+  }
+  guard masks else { return sum }
+  guard components > 0 else { return 0 }
+  for i in q.indices { dLogQ[i] /= Double(components) }
+  return sum / Double(components)
+}

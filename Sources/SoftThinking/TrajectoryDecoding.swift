@@ -1,0 +1,123 @@
+extension Trajectory {
+  /// Decodes one line of a trajectory file (DESIGN 5).
+  ///
+  /// Required keys: `group_id`, `policy`, `prompt`, `segments`. Absent `prompt_id` is "", `sample_index` 0,
+  /// `policy_version` -1 (a foreign policy), `finish_reason` "stop"; absent policy keys take `ThinkingPolicy`'s defaults;
+  /// unknown keys are ignored. The shapes are checked here, ids against a vocabulary in `validate`.
+  ///
+  /// - Throws: `SoftThinkingError` naming the key's path and the remedy.
+  public init(jsonLine: String) throws {
+    let fields = try JSONFields(JSONValue.parse(jsonLine), "")
+    let policy = try ThinkingPolicy(JSONFields(fields.required("policy"), "policy"))
+    let prompt = try decodeTokenIDs(fields.required("prompt"), "prompt")
+    guard !prompt.isEmpty else { throw SoftThinkingError("prompt is empty; the first step needs a token before it") }
+    var segments: [Segment] = []
+    for (i, value) in try jsonArray(fields.required("segments"), "segments").enumerated() {
+      segments.append(try decodeSegment(JSONFields(value, "segments[\(i)]"), policy))
+    }
+    let reason: FinishReason? = try fields.name("finish_reason")
+    self.init(
+      promptID: try decodePromptID(fields), groupID: try jsonInteger(fields.required("group_id"), "group_id"),
+      sampleIndex: try fields.integer("sample_index") ?? 0, policy: policy,
+      policyVersion: try fields.integer("policy_version") ?? -1, prompt: prompt, segments: segments,
+      finishReason: reason ?? .stop, reward: try fields.float("reward"))
+  }
+}
+
+private enum SegmentKind: String, CaseIterable {
+  case soft, discrete, forced
+}
+
+extension ThinkingPolicy {
+  init(_ fields: JSONFields) throws {
+    let defaults = ThinkingPolicy()
+    self.init(
+      kind: try fields.name("kind") ?? defaults.kind, topK: try fields.integer("top_k") ?? defaults.topK,
+      topP: try fields.float("top_p") ?? defaults.topP, minP: try fields.float("min_p") ?? defaults.minP,
+      temperature: try fields.float("temperature") ?? defaults.temperature,
+      gumbelTemperature: try fields.float("gumbel_temperature") ?? defaults.gumbelTemperature,
+      noiseScale: try fields.float("noise_scale") ?? defaults.noiseScale,
+      density: try fields.name("density") ?? defaults.density,
+      mixtureFloor: try fields.float("mixture_floor") ?? defaults.mixtureFloor)
+    do { try validate() } catch let error as SoftThinkingError { throw SoftThinkingError("policy.\(error.message)") }
+  }
+}
+
+/// Data sets number their prompts as often as they name them: an integer is taken as its text.
+private func decodePromptID(_ fields: JSONFields) throws -> String {
+  if let value = fields["prompt_id"], case .number = value { return String(try jsonInteger(value, "prompt_id")) }
+  return try fields.string("prompt_id") ?? ""
+}
+
+private func decodeTokenIDs(_ value: JSONValue, _ path: String) throws -> [Int32] {
+  try jsonArray(value, path).enumerated().map { try jsonTokenID($1, "\(path)[\($0)]") }
+}
+
+private func decodeFloats(_ value: JSONValue, _ path: String) throws -> [Float] {
+  try jsonArray(value, path).enumerated().map { try jsonFloat($1, "\(path)[\($0)]") }
+}
+
+private func decodeSegment(_ fields: JSONFields, _ policy: ThinkingPolicy) throws -> Segment {
+  _ = try fields.required("kind")
+  let kind: SegmentKind? = try fields.name("kind")
+  switch kind {
+  case .soft: return .soft(try decodeSoft(fields, policy))
+  case .forced: return .forced(try decodeTokenIDs(fields.required("token_ids"), fields.key("token_ids")))
+  case .discrete, nil:
+    let tokenIDs = try decodeTokenIDs(fields.required("token_ids"), fields.key("token_ids"))
+    let temperature = try fields.float("temperature")
+    if let temperature, temperature <= 0 {
+      throw SoftThinkingError(
+        "\(fields.key("temperature")) is \(temperature); a score needs a temperature > 0 (record greedy tokens at 1)")
+    }
+    return .discrete(
+      DiscreteSegment(
+        tokenIDs: tokenIDs, logProbs: try decodeLogProbs(fields, count: tokenIDs.count, of: "tokens"),
+        temperature: temperature))
+  }
+}
+
+private func decodeLogProbs(_ fields: JSONFields, count: Int, of what: String) throws -> [Float] {
+  guard let value = fields["log_probs"] else { return [] }
+  let logProbs = try decodeFloats(value, fields.key("log_probs"))
+  guard logProbs.count == count else {
+    throw SoftThinkingError(
+      "\(fields.key("log_probs")) has \(logProbs.count) entries for \(count) \(what); give one each, or leave it out")
+  }
+  return logProbs
+}
+
+private func decodeSoft(_ fields: JSONFields, _ policy: ThinkingPolicy) throws -> SoftSegment {
+  guard policy.kind != .discrete else {
+    throw SoftThinkingError("\(fields.path) is soft, but policy.kind is 'discrete', which has no soft steps")
+  }
+  let idsPath = fields.key("token_ids")
+  let valuesPath = fields.key("values")
+  let idRows = try jsonArray(fields.required("token_ids"), idsPath)
+  let valueRows = try jsonArray(fields.required("values"), valuesPath)
+  guard idRows.count == valueRows.count else {
+    throw SoftThinkingError("\(idsPath) has \(idRows.count) steps, but \(valuesPath) has \(valueRows.count)")
+  }
+  var segment = SoftSegment()
+  segment.tokenIDs.reserveCapacity(rows: idRows.count, elementsPerRow: min(policy.topK, 8))
+  segment.values.reserveCapacity(rows: idRows.count, elementsPerRow: min(policy.topK, 8))
+  var ids: [Int32] = []
+  var values: [Float] = []
+  for (step, (idRow, valueRow)) in zip(idRows, valueRows).enumerated() {
+    ids.removeAll(keepingCapacity: true)
+    values.removeAll(keepingCapacity: true)
+    for (i, value) in try jsonArray(idRow, "\(idsPath)[\(step)]").enumerated() {
+      ids.append(try jsonTokenID(value, "\(idsPath)[\(step)][\(i)]"))
+    }
+    for (i, value) in try jsonArray(valueRow, "\(valuesPath)[\(step)]").enumerated() {
+      values.append(try jsonFloat(value, "\(valuesPath)[\(step)][\(i)]"))
+    }
+    if let problem = softRowProblem(ids: ids[...], values: values[...], policy: policy) {
+      throw SoftThinkingError("\(fields.path), step \(step): \(problem)")
+    }
+    segment.tokenIDs.append(ids)
+    segment.values.append(values)
+  }
+  segment.logProbs = try decodeLogProbs(fields, count: idRows.count, of: "steps")
+  return segment
+}
