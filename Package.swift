@@ -5,9 +5,9 @@ import PackageDescription
 
 /// Instruction-set floor. x86-64-v3 (AVX2, FMA, F16C) on Intel and AMD; the architecture's baseline elsewhere.
 #if arch(x86_64)
-let instructionSet = ["-Xcc", "-march=x86-64-v3"]
+  let instructionSet = ["-Xcc", "-march=x86-64-v3"]
 #else
-let instructionSet: [String] = []
+  let instructionSet: [String] = []
 #endif
 
 /// The tests run on the release build, the code that ships: one build serves both README commands.
@@ -46,10 +46,10 @@ var targets: [Target] = [
 ]
 
 #if arch(x86_64)
-targets.append(.systemLibrary(name: "COneDNN"))
-let matrixBackends: [Target.Dependency] = ["COpenBLAS", "COneDNN"]
+  targets.append(.systemLibrary(name: "COneDNN"))
+  let matrixBackends: [Target.Dependency] = ["COpenBLAS", "COneDNN"]
 #else
-let matrixBackends: [Target.Dependency] = ["COpenBLAS"]
+  let matrixBackends: [Target.Dependency] = ["COpenBLAS"]
 #endif
 
 targets += [
@@ -71,7 +71,8 @@ targets += [
   room(
     "Cluster",
     [
-      "ModelFiles", "Tokenization", "Transformer", "SoftThinking", "PolicyOptimization", "Tasks", "Rollouts", "Training", "Wire",
+      "ModelFiles", "Tokenization", "Transformer", "SoftThinking", "PolicyOptimization", "Tasks", "Rollouts",
+      "Training", "Wire",
       "Coordination", "Transport", "WeightSync", "Observability", "RunConfiguration", logging,
     ]),
   .executableTarget(

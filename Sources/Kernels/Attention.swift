@@ -120,7 +120,8 @@ public enum Attention {
           let sum = sums + member * padded + column
           var total = Float.load16(sum) * correction
           for index in 0..<count {
-            total = multiplyAdd(SIMD16(repeating: weights[index]), Float.load16(values + index * padded + column), total)
+            total = multiplyAdd(
+              SIMD16(repeating: weights[index]), Float.load16(values + index * padded + column), total)
           }
           Float.store16(total, sum)
           column += 16

@@ -132,7 +132,8 @@ extension Attention {
   }
 
   private static func rowDots(
-    _ a: UnsafePointer<Float>, _ b: Operand, _ stride: Int, _ rows: Int, _ width: Int, _ out: UnsafeMutablePointer<Float>
+    _ a: UnsafePointer<Float>, _ b: Operand, _ stride: Int, _ rows: Int, _ width: Int,
+    _ out: UnsafeMutablePointer<Float>
   ) {
     for row in 0..<rows {
       var total: Float = 0

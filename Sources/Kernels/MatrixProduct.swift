@@ -44,7 +44,7 @@ public func matrixBackend(for type: ComputeType) throws -> any MatrixBackend {
   case .float32: return OpenBLASBackend()
   case .bfloat16:
     #if arch(x86_64)
-    if ProcessorFeatures.current.hasBFloat16Products { return OneDNNBackend() }
+      if ProcessorFeatures.current.hasBFloat16Products { return OneDNNBackend() }
     #endif
     throw KernelError(
       "bfloat16 products need AVX512-BF16 or AMX, which \(ProcessorFeatures.current.name) lacks: use dtype float32")
@@ -54,9 +54,9 @@ public func matrixBackend(for type: ComputeType) throws -> any MatrixBackend {
 /// The compute type that is fastest here: bf16 where the processor multiplies it, fp32 elsewhere.
 public var preferredComputeType: ComputeType {
   #if arch(x86_64)
-  ProcessorFeatures.current.hasBFloat16Products ? .bfloat16 : .float32
+    ProcessorFeatures.current.hasBFloat16Products ? .bfloat16 : .float32
   #else
-  .float32
+    .float32
   #endif
 }
 

@@ -45,7 +45,8 @@ extension BFloat16: ActivationElement {
     var rounded = (bits &+ SIMD16(repeating: 0x7FFF) &+ ((bits &>> 16) & one)) &>> 16
     let isNaN = (bits & SIMD16(repeating: 0x7FFF_FFFF)) .> SIMD16(repeating: 0x7F80_0000)
     rounded.replace(with: (bits &>> 16) | SIMD16(repeating: 0x40), where: isNaN)
-    UnsafeMutableRawPointer(pointer).storeBytes(of: SIMD16<UInt16>(truncatingIfNeeded: rounded), as: SIMD16<UInt16>.self)
+    UnsafeMutableRawPointer(pointer).storeBytes(
+      of: SIMD16<UInt16>(truncatingIfNeeded: rounded), as: SIMD16<UInt16>.self)
   }
 }
 

@@ -45,7 +45,8 @@ public enum OutputHead {
       let row = embeddings + Int(id) * width
       var index = 0
       while index + 16 <= width {
-        Float.store16(multiplyAdd(SIMD16(repeating: weight), BFloat16.load16(row + index), Float.load16(x + index)), x + index)
+        Float.store16(
+          multiplyAdd(SIMD16(repeating: weight), BFloat16.load16(row + index), Float.load16(x + index)), x + index)
         index += 16
       }
       while index < width {

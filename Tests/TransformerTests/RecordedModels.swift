@@ -49,7 +49,9 @@ final class PackedPass {
   let hidden: OperandBuffer
 
   /// - Parameter families: per family, the root's tokens and the suffixes' tokens.
-  init(source: ModelSource, computeType: ComputeType, families: [(root: [Int32], suffixes: [[Int32]])], threads: Int = 2)
+  init(
+    source: ModelSource, computeType: ComputeType, families: [(root: [Int32], suffixes: [[Int32]])], threads: Int = 2
+  )
     throws
   {
     team = ThreadTeam(threadCount: threads)
