@@ -63,16 +63,24 @@ public struct StepNoise: Sendable, Equatable {
     return -PortableMath.log(-PortableMath.logOneMinus(Self.complement(word)))
   }
 
-  /// Gumbel(0, 1) noise of the sixteen token ids from `first` on: the bits of `gumbel` per lane.
+  /// `complement` of the sixteen token ids from `first` on.
   @inlinable @inline(__always)
-  public func gumbel16(from first: Int32) -> SIMD16<Float> {
+  func complement16(from first: Int32) -> SIMD16<Float> {
     let lanes = SIMD16<UInt32>(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
     let ids = lanes &+ SIMD16(repeating: UInt32(bitPattern: first))
     let words = philox.firstWords16(ids, step, sample, groupLow)
     let signed = unsafeBitCast(words &>> SIMD16(repeating: 1), to: SIMD16<Int32>.self)
     let limit = SIMD16<Float>(repeating: 0x1.fffffep-1)
-    var v = (SIMD16<Float>(signed) + SIMD16(repeating: 0.5)) * SIMD16(repeating: 0x1p-31)
-    v = v.replacing(with: limit, where: v .> limit)
+    let v = (SIMD16<Float>(signed) + SIMD16(repeating: 0.5)) * SIMD16(repeating: 0x1p-31)
+    return v.replacing(with: limit, where: v .> limit)
+  }
+
+  /// Gumbel(0, 1) noise of the sixteen token ids from `first` on: the bits of `gumbel` per lane.
+  @inlinable @inline(__always)
+  public func gumbel16(from first: Int32) -> SIMD16<Float> { Self.gumbel16(complement: complement16(from: first)) }
+
+  @inlinable @inline(__always)
+  static func gumbel16(complement v: SIMD16<Float>) -> SIMD16<Float> {
     let zero = SIMD16<Float>(repeating: 0)
     return zero - PortableMath.log16(zero - PortableMath.logOneMinus16(v))
   }

@@ -145,8 +145,12 @@ private struct FullRowSearch {
         for lane in 0..<count { scaled[lane] = (base[index + lane] - maximum) * inverse }
       }
       if any(scaled .> SIMD16(repeating: winning - NoiseKey.maximum)) {
-        let scores = scaled + noise.gumbel16(from: Int32(truncatingIfNeeded: index))
-        if any(scores .> SIMD16(repeating: winning)) {
+        // eps > t requires v <= -log(1 - v) < e^-t: one exponential rejects most lanes before any logarithm. The factor
+        // covers rounding.
+        let v = noise.complement16(from: Int32(truncatingIfNeeded: index))
+        let bound = PortableMath.exp16(scaled - SIMD16(repeating: winning)) * SIMD16(repeating: 1.0001)
+        if any(v .<= bound) {
+          let scores = scaled + StepNoise.gumbel16(complement: v)
           for lane in 0..<count where scores[lane] > winning && takesPart(index + lane, scaled[lane]) {
             winning = scores[lane]
             winner = Int32(truncatingIfNeeded: index + lane)

@@ -6,6 +6,18 @@ public struct RaggedRows<Element: Sendable & BitwiseCopyable & Equatable>: Senda
 
   public init() {}
 
+  /// Rows from their flat form, as they arrive over the wire.
+  /// - Throws: `SoftThinkingError` unless `offsets` ascends from 0 to `elements.count`.
+  public init(elements: [Element], offsets: [Int32]) throws {
+    guard offsets.first == 0, let last = offsets.last, Int(last) == elements.count,
+      zip(offsets, offsets.dropFirst()).allSatisfy({ $0 <= $1 })
+    else {
+      throw SoftThinkingError("row offsets must ascend from 0 to the number of elements, \(elements.count)")
+    }
+    self.elements = elements
+    self.offsets = offsets
+  }
+
   public var count: Int { offsets.count - 1 }
   public subscript(row: Int) -> ArraySlice<Element> { elements[Int(offsets[row])..<Int(offsets[row + 1])] }
 

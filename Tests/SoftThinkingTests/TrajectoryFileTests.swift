@@ -175,4 +175,15 @@ struct TrajectoryFileTests {
     bad.segments = [.forced([-1])]
     #expect(throws: SoftThinkingError.self) { try bad.validate(vocabularySize: 10, contextLength: 100) }
   }
+
+  @Test func flatRowsAreChecked() throws {
+    var rows = RaggedRows<Int32>()
+    rows.append([1, 2])
+    rows.append([])
+    rows.append([3])
+    #expect(try RaggedRows(elements: rows.elements, offsets: rows.offsets) == rows)
+    for offsets in [[], [0], [1, 3], [0, 2], [0, 4], [0, 2, 1, 3], [0, -1, 3]] as [[Int32]] {
+      #expect(throws: SoftThinkingError.self) { try RaggedRows<Int32>(elements: [1, 2, 3], offsets: offsets) }
+    }
+  }
 }
