@@ -77,7 +77,10 @@ targets += [
     ]),
   .executableTarget(
     name: "softgrpo",
-    dependencies: ["Cluster", argumentParser, logging],
+    dependencies: [
+      "Cluster", "Kernels", "ModelFiles", "Tokenization", "Transformer", "SoftThinking", "PolicyOptimization", "Tasks",
+      "Rollouts", "Training", "Observability", "RunConfiguration", argumentParser, logging,
+    ],
     swiftSettings: strict),
   .target(name: "TestSupport", dependencies: ["Kernels"], path: "Tests/TestSupport", swiftSettings: strict + hot),
   tests("Kernels"),

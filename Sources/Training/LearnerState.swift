@@ -1,0 +1,105 @@
+import Foundation
+import Kernels
+import ModelFiles
+import PolicyOptimization
+import Transformer
+
+/// fp32 master weights, gradient and Adam moments, one flat allocation each; the learner alone owns them.
+public final class LearnerState {
+  public let layout: ParameterLayout
+  public let master: AlignedBuffer<Float>
+  public let gradient: AlignedBuffer<Float>
+  public let firstMoment: AlignedBuffer<Float>
+  public let secondMoment: AlignedBuffer<Float>
+  /// Optimiser steps taken.
+  public private(set) var step = 0
+
+  public init(layout: ParameterLayout) {
+    self.layout = layout
+    master = AlignedBuffer(count: layout.count)
+    gradient = AlignedBuffer(count: layout.count)
+    firstMoment = AlignedBuffer(count: layout.count)
+    secondMoment = AlignedBuffer(count: layout.count)
+  }
+
+  /// Master weights at the source's precision; from bf16 for GGUF (DESIGN 4).
+  ///
+  /// - Throws: `ModelFileError` naming the file and the tensor.
+  public convenience init(source: ModelSource) throws {
+    self.init(layout: ParameterLayout(source.configuration))
+    for parameter in layout.parameters {
+      let target = UnsafeMutableBufferPointer(rebasing: master.elements[parameter.range])
+      try source.readTensor(name: parameter.name, into: target)
+      if source.format == .gguf {
+        for index in target.indices { target[index] = target[index].roundedToBFloat16 }
+      }
+    }
+  }
+
+  /// Starts from given values, in layout order.
+  public convenience init(layout: ParameterLayout, values: [Float]) {
+    self.init(layout: layout)
+    precondition(values.count == layout.count)
+    master.base.update(from: values, count: values.count)
+  }
+
+  /// The master weights rounded to bf16: what workers compute with.
+  public func roundedWeights(team: ThreadTeam) -> ModelWeights {
+    let weights = ModelWeights(layout: layout)
+    nonisolated(unsafe) let target = weights.elements.baseAddress!
+    let source = master.base
+    team.forEachRange(layout.count, grain: 1 << 18) { range, _ in
+      round(source + range.lowerBound, into: .bfloat16(target + range.lowerBound), count: range.count)
+    }
+    return weights
+  }
+
+  public func zeroGradient(team: ThreadTeam) {
+    let base = gradient.base
+    team.forEachRange(layout.count, grain: 1 << 18) { range, _ in
+      (base + range.lowerBound).update(repeating: 0, count: range.count)
+    }
+  }
+
+  /// Per-parameter and total gradient norms, sums in a fixed order.
+  ///
+  /// - Throws: `OptimizationError` naming the first parameter whose gradient is not finite.
+  public func gradientNorm(team: ThreadTeam) throws -> GradientNorm {
+    let parameters = layout.parameters
+    let sums = AlignedBuffer<Double>(count: parameters.count)
+    let (out, values) = (sums.base, UnsafeBufferPointer(gradient.elements))
+    nonisolated(unsafe) let (target, source) = (out, values)
+    team.run(parameters.count) { task, _ in
+      target[task] = GradientNorm.sumOfSquares(source, in: parameters[task].range)
+    }
+    let norm = GradientNorm(sumsOfSquares: (0..<parameters.count).map { sums.base[$0] })
+    try norm.checkFinite(names: parameters.map(\.name))
+    return norm
+  }
+
+  /// One AdamW step with the gradient scaled by min(1, maxNorm / (norm + 1e-6)); writes the new bf16 weights.
+  ///
+  /// - Returns: the new weights and the gradient's norms before clipping.
+  /// - Throws: `OptimizationError` when the gradient is not finite; nothing is then changed.
+  public func apply(_ options: UpdateOptions, team: ThreadTeam) throws -> (weights: ModelWeights, norm: GradientNorm) {
+    let norm = try gradientNorm(team: team)
+    let scale =
+      options.maxGradientNorm > 0
+      ? GradientNorm.clipFactor(norm: norm.total, maxNorm: options.maxGradientNorm) : 1
+    let optimizer = options.optimizer(at: step)
+    step += 1
+    let weights = ModelWeights(layout: layout)
+    nonisolated(unsafe) let (p, g) = (master.elements, UnsafeBufferPointer(gradient.elements))
+    nonisolated(unsafe) let (m, v, w) = (firstMoment.elements, secondMoment.elements, weights.elements)
+    let step = step
+    team.forEachRange(layout.count, grain: 1 << 16) { range, _ in
+      optimizer.update(
+        step: step, gradientScale: Float(scale), range: range, master: p, gradient: g, firstMoment: m, secondMoment: v,
+        weights: w)
+    }
+    return (weights, norm)
+  }
+
+  /// Sets the step count of a resumed run.
+  public func resume(atStep step: Int) { self.step = step }
+}

@@ -1,0 +1,155 @@
+import Kernels
+import PolicyOptimization
+import SoftThinking
+import Transformer
+
+/// A trajectory with what its share of the loss depends on.
+public struct WeightedTrajectory: Sendable {
+  public var trajectory: Trajectory
+  public var advantage: Float
+  /// Weight of each scored step in the loss: 1 / (global token count) under token mean.
+  public var weight: Double
+  /// Log-probs under the policy of the ratio's denominator, one per scored step in order.
+  public var oldLogProbs: [Float]
+
+  public init(trajectory: Trajectory, advantage: Float, weight: Double, oldLogProbs: [Float]) {
+    self.trajectory = trajectory
+    self.advantage = advantage
+    self.weight = weight
+    self.oldLogProbs = oldLogProbs
+  }
+}
+
+/// Computes the gradient of the clipped objective over micro-batches; applying it is `LearnerState`'s business.
+public final class PolicyGradient {
+  let team: ThreadTeam
+  private var workspace: PassWorkspace?
+  private var referenceWorkspace: PassWorkspace?
+
+  public init(team: ThreadTeam) { self.team = team }
+
+  /// Adds the gradient of one micro-batch to `gradient` (layout order).
+  ///
+  /// - Parameters:
+  ///   - batch: one pass worth of trajectories; equal prompts adjacent.
+  ///   - reference: the frozen model of the KL term, when its coefficient is not 0.
+  /// - Returns: statistics of the batch and the log-probs of every trajectory under `model`, one per scored step.
+  /// - Throws: `TrainingError` or `OptimizationError` when a log-prob or ratio is not finite.
+  public func accumulate(
+    _ batch: [WeightedTrajectory], model: PreparedModel, reference: PreparedModel?, options: ObjectiveOptions,
+    gradient: UnsafeMutablePointer<Float>
+  ) throws -> (statistics: ObjectiveStatistics, logProbs: [[Float]]) {
+    let space = workspace ?? PassWorkspace(model)
+    workspace = space
+    let plan = ScoringPlan(batch.map(\.trajectory))
+    let rows = plan.batch.rowCount
+    let tape = space.tape(rows: rows)
+    let pass = try TrajectoryPass(plan, model: model, workspace: space, tape: tape, team: team)
+    var referencePass: TrajectoryPass?
+    if let reference, options.klCoefficient != 0 {
+      let space = referenceWorkspace ?? PassWorkspace(reference)
+      referenceWorkspace = space
+      referencePass = try TrajectoryPass(plan, model: reference, workspace: space, tape: nil, team: team)
+    }
+
+    // The objective works on a trajectory's steps in order; rows are grouped by kind.
+    let order = stepOrder(plan)
+    var statistics = ObjectiveStatistics()
+    var upstream = [Float](repeating: 0, count: pass.logProbs.count)
+    var logProbsByTrajectory: [[Float]] = []
+    for (index, item) in batch.enumerated() {
+      let rows = order[index]
+      let logProbs = rows.map { pass.logProbs[$0] }
+      guard item.oldLogProbs.count == logProbs.count else {
+        throw TrainingError(
+          "trajectory \(item.trajectory.promptID) sample \(item.trajectory.sampleIndex): \(item.oldLogProbs.count) old "
+            + "log-probs for \(logProbs.count) scored steps")
+      }
+      var gradients = [Float](repeating: 0, count: logProbs.count)
+      var term = try options.clip.accumulate(
+        logProbs: logProbs, oldLogProbs: item.oldLogProbs, advantage: item.advantage, weight: item.weight,
+        gradient: &gradients)
+      if let referencePass {
+        term.klLoss += referenceTerm(
+          rows, pass, logProbs, referencePass, weight: item.weight, options: options, gradients: &gradients)
+      }
+      statistics.merge(term)
+      for (row, value) in zip(rows, gradients) { upstream[row] = value }
+      logProbsByTrajectory.append(logProbs)
+    }
+    let exactKL = options.klEstimator == .exact ? referencePass : nil
+    try backward(
+      pass, tape: tape, workspace: space.backward(rows: rows), upstream: upstream, inputGradient: false,
+      gradient: gradient
+    ) { row, policy, gradient in
+      guard let exactKL else { return }
+      let weight = Float(options.klCoefficient * batch[plan.soft[row].trajectory].weight)
+      pass.softLogits[row].withUnsafeBufferPointer { theta in
+        exactKL.softLogits[row].withUnsafeBufferPointer {
+          _ = softStepKL(
+            thetaLogits: theta, referenceLogits: $0, policy: policy, upstream: weight, addingGradientTo: gradient)
+        }
+      }
+    }
+    return (statistics, logProbsByTrajectory)
+  }
+
+  /// Adds the gradient of the weighted negative log-likelihood of the discrete tokens (supervised training). With
+  /// `inputGradient`, the embeddings also receive what flows into the inputs.
+  ///
+  /// - Returns: the loss, and the number of scored tokens.
+  public func accumulateSupervised(
+    _ batch: [Trajectory], weight: Double, model: PreparedModel, inputGradient: Bool,
+    gradient: UnsafeMutablePointer<Float>
+  ) throws -> (loss: Double, tokens: Int) {
+    let space = workspace ?? PassWorkspace(model)
+    workspace = space
+    let plan = ScoringPlan(batch)
+    let tape = space.tape(rows: plan.batch.rowCount)
+    let pass = try TrajectoryPass(plan, model: model, workspace: space, tape: tape, team: team)
+    let upstream = [Float](repeating: Float(-weight), count: pass.logProbs.count)
+    try backward(
+      pass, tape: tape, workspace: space.backward(rows: plan.batch.rowCount), upstream: upstream,
+      inputGradient: inputGradient, gradient: gradient)
+    return (pass.logProbs.reduce(0.0) { $0 - weight * Double($1) }, pass.logProbs.count)
+  }
+
+  /// For every trajectory, the rows of its scored steps in order.
+  private func stepOrder(_ plan: ScoringPlan) -> [[Int]] {
+    var order = plan.trajectories.map { [(segment: Int, step: Int, row: Int)](repeating: (0, 0, 0), count: $0.scoredCount) }
+    var filled = [Int](repeating: 0, count: plan.trajectories.count)
+    for (row, step) in (plan.soft + plan.discrete).enumerated() {
+      order[step.trajectory][filled[step.trajectory]] = (step.segment, step.step, row)
+      filled[step.trajectory] += 1
+    }
+    return order.map { $0.sorted { ($0.segment, $0.step) < ($1.segment, $1.step) }.map(\.row) }
+  }
+
+  /// The KL term's value; its gradient in the log-probs is added here, that of the exact form in the soft logits later.
+  private func referenceTerm(
+    _ rows: [Int], _ pass: TrajectoryPass, _ logProbs: [Float], _ reference: TrajectoryPass, weight: Double,
+    options: ObjectiveOptions, gradients: inout [Float]
+  ) -> Double {
+    let plan = pass.plan
+    let scale = options.klCoefficient * weight
+    var total = 0.0
+    for (index, row) in rows.enumerated() {
+      if options.klEstimator == .exact && row < plan.soft.count {
+        let policy = plan.trajectories[plan.soft[row].trajectory].policy
+        total +=
+          scale
+          * Double(
+            pass.softLogits[row].withUnsafeBufferPointer { theta in
+              reference.softLogits[row].withUnsafeBufferPointer {
+                softStepKL(thetaLogits: theta, referenceLogits: $0, policy: policy)
+              }
+            })
+        continue
+      }
+      let (value, slope) = ReferenceKL.k3(logProb: logProbs[index], referenceLogProb: reference.logProbs[row])
+      total += scale * Double(value)
+      gradients[index] += Float(scale * Double(slope))
+    }
+    return total
+  }
+}

@@ -1,0 +1,59 @@
+import ArgumentParser
+import Foundation
+import Kernels
+import ModelFiles
+import SoftThinking
+import Transformer
+
+extension ComputeType: ExpressibleByArgument {}
+
+/// The model and the arithmetic of an offline command.
+struct ModelOptions: ParsableArguments {
+  @Option(name: .long, help: "A Hugging Face directory or a GGUF file.")
+  var model: String
+
+  @Option(name: .long, help: "Arithmetic: bfloat16 (oneDNN) or float32 (OpenBLAS). Default: what the processor does best.")
+  var dtype: ComputeType?
+
+  @Option(name: .long, help: "Threads; default: what affinity and the cgroup allow.")
+  var threads: Int?
+
+  func validate() throws {
+    if let threads, threads < 1 { throw ValidationError("--threads: must be at least 1, got \(threads)") }
+  }
+
+  var computeType: ComputeType { dtype ?? preferredComputeType }
+  func team() -> ThreadTeam { ThreadTeam(threadCount: threads ?? ProcessorFeatures.current.availableProcessors) }
+}
+
+/// Reads trajectories and checks them against a model.
+func readTrajectories(_ path: String, for configuration: ModelConfiguration) throws -> [Trajectory] {
+  var trajectories: [Trajectory] = []
+  try TrajectoryFile.forEach(path: path) { line, trajectory in
+    do {
+      try trajectory.validate(
+        vocabularySize: configuration.vocabularySize, contextLength: configuration.contextLength)
+    } catch { throw CommandError("\(path):\(line): \(error)") }
+    trajectories.append(trajectory)
+  }
+  guard !trajectories.isEmpty else { throw CommandError("\(path): holds no trajectories") }
+  return trajectories
+}
+
+/// The longest sequence of a file, in positions.
+func longestSequence(_ trajectories: [Trajectory]) -> Int {
+  trajectories.map { $0.prompt.count + $0.completionCount }.max() ?? 1
+}
+
+/// An error a user reads.
+struct CommandError: Error, CustomStringConvertible {
+  var description: String
+  init(_ description: String) { self.description = description }
+}
+
+/// Writes a whole file or nothing: to a temporary name, then renamed.
+func writeAtomically(_ data: Data, to path: String) throws {
+  do { try data.write(to: URL(fileURLWithPath: path), options: .atomic) } catch {
+    throw CommandError("\(path): cannot be written: \(error.localizedDescription)")
+  }
+}

@@ -1,0 +1,34 @@
+import ArgumentParser
+import Foundation
+import Kernels
+import ModelFiles
+import Training
+import Transformer
+
+struct Score: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Log-probs of recorded trajectories under a model.",
+    discussion: "Writes a JSON list: per trajectory, a list parallel to its segments of lists of log-probs.")
+
+  @OptionGroup var options: ModelOptions
+
+  @Option(help: "Trajectory file (JSONL).")
+  var trajectories: String
+
+  @Option(help: "Where the scores go (JSON).")
+  var output: String
+
+  @Option(help: "Rows of one packed pass.")
+  var microBatchTokens = 4096
+
+  func run() throws {
+    let team = options.team()
+    let source = try ModelSource.open(path: options.model)
+    let trajectories = try readTrajectories(trajectories, for: source.configuration)
+    let model = PreparedModel(
+      try ModelWeights(source: source), backend: try matrixBackend(for: options.computeType), trainable: false,
+      positions: longestSequence(trajectories), team: team)
+    let scores = try scoreTrajectories(trajectories, model: model, tokenBudget: microBatchTokens, team: team)
+    try writeAtomically(try JSONEncoder().encode(scores), to: output)
+  }
+}
