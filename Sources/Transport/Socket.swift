@@ -33,7 +33,7 @@ public struct Socket: ~Copyable {
   /// What became of a message.
   public enum SendOutcome: Sendable, Equatable {
     case sent
-    /// The peer's queue is full; nothing was sent.
+    /// The peer's queue is full, or a dealer is not connected; nothing was sent.
     case full
     /// The peer is not connected (`router`).
     case unreachable
@@ -79,6 +79,8 @@ public struct Socket: ~Copyable {
     try set(ZMQ_RECONNECT_IVL, options.reconnectInterval.wholeMilliseconds, "RECONNECT_IVL")
     try set(ZMQ_RECONNECT_IVL_MAX, options.maximumReconnectInterval.wholeMilliseconds, "RECONNECT_IVL_MAX")
     try set(ZMQ_IPV6, Int32(1), "IPV6")
+    // A dealer without a connection refuses instead of hoarding messages for a session that will be another one.
+    if kind == .dealer { try set(ZMQ_IMMEDIATE, Int32(1), "IMMEDIATE") }
     // A router says when a peer is gone instead of dropping in silence.
     if kind == .router { try set(ZMQ_ROUTER_MANDATORY, Int32(1), "ROUTER_MANDATORY") }
   }

@@ -200,6 +200,9 @@ struct  Softgrpo__Welcome
     , (char *)protobuf_c_empty_string, 0, NULL, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, NULL }
 
 
+/*
+ * There is no session: a message without Hello, or a Hello that cannot be served. The worker says Hello (again) after a pause.
+ */
 struct  Softgrpo__Refused
 {
   ProtobufCMessage base;
@@ -582,7 +585,7 @@ struct  Softgrpo__WeightsUnavailable
 
 
 /*
- * Finish what you hold, take nothing new.
+ * Learner: finish what you hold, take nothing new. Worker: grant me nothing new; I leave when I am done.
  */
 struct  Softgrpo__Drain
 {
@@ -621,7 +624,7 @@ struct  Softgrpo__Shutdown
 
 
 /*
- * The last message of a session that broke the rules.
+ * Learner: the last message of a session that broke the rules; further frames of the connection are dropped unread.
  */
 struct  Softgrpo__ProtocolError
 {
