@@ -7,11 +7,16 @@ import Transformer
 /// A prompt and the completion to imitate.
 public struct SupervisedExample: Sendable, Equatable {
   public var prompt: [Int32]
-  public var completion: [Int32]
+  /// Discrete segments are learned; forced ones are fed only.
+  public var segments: [Segment]
+
+  public init(prompt: [Int32], segments: [Segment]) {
+    self.prompt = prompt
+    self.segments = segments
+  }
 
   public init(prompt: [Int32], completion: [Int32]) {
-    self.prompt = prompt
-    self.completion = completion
+    self.init(prompt: prompt, segments: [.discrete(DiscreteSegment(tokenIDs: completion))])
   }
 }
 
@@ -49,21 +54,18 @@ public final class SupervisedTrainer {
   ) throws -> (loss: Double, gradientNorm: Double) {
     let vocabulary = model.configuration.vocabularySize
     let trajectories = try batch.enumerated().map { index, example in
-      let length = example.prompt.count + example.completion.count
-      guard !example.prompt.isEmpty, !example.completion.isEmpty, length <= positions else {
-        throw TrainingError(
-          "supervised example \(index): \(example.prompt.count) prompt and \(example.completion.count) completion tokens; "
-            + "both must be present and together at most \(positions)")
-      }
-      guard (example.prompt + example.completion).allSatisfy({ $0 >= 0 && Int($0) < vocabulary }) else {
-        throw TrainingError("supervised example \(index): a token id is outside the vocabulary of \(vocabulary)")
-      }
-      return Trajectory(
+      let trajectory = Trajectory(
         promptID: "\(index)", groupID: index, sampleIndex: 0, policy: ThinkingPolicy(kind: .discrete), policyVersion: 0,
-        prompt: example.prompt, segments: [.discrete(DiscreteSegment(tokenIDs: example.completion))],
-        finishReason: .stop)
+        prompt: example.prompt, segments: example.segments, finishReason: .stop)
+      guard !example.prompt.isEmpty, trajectory.scoredCount > 0 else {
+        throw TrainingError("supervised example \(index): has \(example.prompt.isEmpty ? "no prompt" : "nothing to learn")")
+      }
+      do { try trajectory.validate(vocabularySize: vocabulary, contextLength: positions) } catch {
+        throw TrainingError("supervised example \(index): \(error)")
+      }
+      return trajectory
     }
-    let tokens = batch.reduce(0) { $0 + $1.completion.count }
+    let tokens = trajectories.reduce(0) { $0 + $1.scoredCount }
     state.zeroGradient(team: team)
     var loss = 0.0
     for indices in microBatches(trajectories, tokenBudget: tokenBudget) {
