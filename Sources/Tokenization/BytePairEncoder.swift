@@ -32,10 +32,12 @@ struct BytePairEncoder: Sendable {
     }
   }
 
-  /// Appends the ids of a word.
-  /// - Returns: the offset of the first byte that has no token when there is no unknown token; else nil.
+  /// Appends the ids of a word. A byte that has no token, where there is no unknown token either, is left out and its
+  /// neighbours may merge, as in `tokenizers`.
+  /// - Returns: the offset of the first byte left out.
   func encode(_ word: ArraySlice<UInt8>, into ids: inout [Int32]) -> Int? {
     var symbols: [Int32] = []
+    var missing: Int?
     symbols.reserveCapacity(word.count)
     var lastIsUnknown = false
     for (offset, byte) in zip(word.indices, word) {
@@ -44,14 +46,17 @@ struct BytePairEncoder: Sendable {
         symbols.append(id)
         lastIsUnknown = false
       } else {
-        guard let unknown else { return offset }
+        guard let unknown else {
+          missing = missing ?? offset
+          continue
+        }
         if !(lastIsUnknown && fusesUnknown) { symbols.append(unknown) }
         lastIsUnknown = true
       }
     }
     if symbols.count <= Self.scanLimit { mergeByScan(&symbols) } else { mergeByHeap(&symbols) }
     ids.append(contentsOf: symbols)
-    return nil
+    return missing
   }
 
   /// Quadratic in the length; the fastest for words of ordinary length.
@@ -60,7 +65,9 @@ struct BytePairEncoder: Sendable {
       var best: MergeTable.Merge?
       var position = 0
       for index in 1..<symbols.count {
-        guard let merge = merges.merge(symbols[index - 1], symbols[index]), merge.rank < best?.rank ?? .max else { continue }
+        guard let merge = merges.merge(symbols[index - 1], symbols[index]), merge.rank < best?.rank ?? .max else {
+          continue
+        }
         best = merge
         position = index - 1
       }

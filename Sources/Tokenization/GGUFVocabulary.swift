@@ -89,11 +89,15 @@ extension TokenizerDefinition {
       return AddedToken(id: Int32(index), content: gguf.tokens[index], isSpecial: type == 3)
     }
     preTokenizer = PreTokenizer(steps: [.words(pattern)])
-    if gguf.preTokenizer == "smollm", convention == .native { preTokenizer.steps.insert(.digits(individual: true), at: 0) }
+    if gguf.preTokenizer == "smollm", convention == .native {
+      preTokenizer.steps.insert(.digits(individual: true), at: 0)
+    }
     composes = pattern == .qwen2 && convention == .native
     ignoresMerges = pattern == .llama3 && convention == .native
     if gguf.addBOS {
-      guard let bos = gguf.bosTokenID else { throw fault("tokenizer.ggml.add_bos_token is set without a bos_token_id.") }
+      guard let bos = gguf.bosTokenID else {
+        throw fault("tokenizer.ggml.add_bos_token is set without a bos_token_id.")
+      }
       template = [.token(Int32(bos)), .text]
     }
     self.fileName = fileName

@@ -159,7 +159,9 @@ struct JSONReader {
     var out: [UInt8] = []
     while position < bytes.count {
       let run = position
-      while position < bytes.count, bytes[position] != 0x22, bytes[position] != 0x5C, bytes[position] >= 0x20 { position += 1 }
+      while position < bytes.count, bytes[position] != 0x22, bytes[position] != 0x5C, bytes[position] >= 0x20 {
+        position += 1
+      }
       out.append(contentsOf: bytes[run..<position])
       guard position < bytes.count else { break }
       let byte = bytes[position]
@@ -205,7 +207,9 @@ struct JSONReader {
     guard position + 4 <= bytes.count else { throw fault("a string that never ends") }
     var code: UInt32 = 0
     for _ in 0..<4 {
-      guard let digit = Character(Unicode.Scalar(bytes[position])).hexDigitValue else { throw fault("a bad \\u escape") }
+      guard let digit = Character(Unicode.Scalar(bytes[position])).hexDigitValue else {
+        throw fault("a bad \\u escape")
+      }
       code = code << 4 | UInt32(digit)
       position += 1
     }

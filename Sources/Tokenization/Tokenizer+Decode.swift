@@ -2,7 +2,9 @@ extension Tokenizer {
   /// The text of ids; bytes that are not UTF-8 become U+FFFD, ids without a token are left out.
   public func decode(_ ids: some Sequence<Int32>, skipSpecialTokens: Bool = false) -> String {
     var bytes: [UInt8] = []
-    for id in ids where !(skipSpecialTokens && specialIDs.contains(id)) { bytes.append(contentsOf: vocabulary.bytes(of: id)) }
+    for id in ids where !(skipSpecialTokens && specialIDs.contains(id)) {
+      bytes.append(contentsOf: vocabulary.bytes(of: id))
+    }
     return String(decoding: bytes, as: UTF8.self)
   }
 

@@ -8,7 +8,8 @@ extension Tokenizer {
     let remedy =
       remedy
       ?? (token == "</think>"
-        ? "Configure `end_of_thinking_token` with a token this vocabulary has." : "Configure a token this vocabulary has.")
+        ? "Configure `end_of_thinking_token` with a token this vocabulary has."
+        : "Configure a token this vocabulary has.")
     throw TokenizationError(
       "\(definition.fileName): the vocabulary of \(vocabularySize) tokens has no token \"\(token)\". "
         + (near.isEmpty ? "" : "Nearest: \(near). ") + remedy)
@@ -20,7 +21,8 @@ extension Tokenizer {
     let added = Set(definition.addedTokens.map(\.id))
     var best: [(distance: Int, plain: Int, id: Int32)] = []
     for id in 0..<Int32(vocabularySize) {
-      guard let spelling = vocabulary.spelling(of: id), abs(spelling.utf8.count - wanted.count) <= wanted.count / 2 else {
+      guard let spelling = vocabulary.spelling(of: id), abs(spelling.utf8.count - wanted.count) <= wanted.count / 2
+      else {
         continue
       }
       let limit = best.count < count ? wanted.count * 2 / 3 : best[count - 1].distance

@@ -3,6 +3,18 @@
 /// Text is handled as UTF-8 throughout; canonically equivalent texts are different texts. A value is immutable and may
 /// be shared between threads.
 public struct Tokenizer: Sendable {
+  /// What `encode` does with bytes that have no token, when there is no unknown token.
+  public enum MissingBytes: String, Sendable, CaseIterable {
+    /// Leaves them out, as `tokenizers` does. (SmolLM2's vocabulary lacks six control characters and the lead bytes F1
+    /// and F2, those of the unassigned planes 4 to 11.) `unencodableCharacters(in:)` tells which.
+    case drop
+    /// Throws, naming the character.
+    case refuse
+  }
+
+  /// By default `drop` where the vocabulary covers printable ASCII, and so is meant for text at large; `refuse` for
+  /// smaller alphabets, where a character left out would change the meaning.
+  public var missingBytes: MissingBytes
   let definition: TokenizerDefinition
   let vocabulary: Vocabulary
   let encoder: BytePairEncoder
@@ -32,7 +44,8 @@ public struct Tokenizer: Sendable {
     func id(_ role: String, _ token: String?) throws -> Int32? {
       guard let token else { return nil }
       if let id = vocabulary.id(of: token.utf8) { return id }
-      throw TokenizationError("\(fileName): the \(role) \"\(token)\" of tokenizer_config.json is not in the vocabulary.")
+      throw TokenizationError(
+        "\(fileName): the \(role) \"\(token)\" of tokenizer_config.json is not in the vocabulary.")
     }
     try self.init(
       definition, vocabulary, beginning: id("bos_token", configuration.beginningOfSequenceToken),
@@ -66,6 +79,8 @@ public struct Tokenizer: Sendable {
     specialIDs = Set(definition.addedTokens.filter(\.isSpecial).map(\.id))
     beginningOfSequenceID = beginning
     endOfSequenceID = end
+    let coversASCII = definition.unknown != nil || (0x20...0x7E).allSatisfy { vocabulary.byteTokens[$0] >= 0 }
+    missingBytes = coversASCII ? .drop : .refuse
     chatTemplateText = chatTemplate
   }
 
@@ -88,8 +103,8 @@ public struct Tokenizer: Sendable {
   ///
   /// Special tokens written out in the text become those tokens, as in `tokenizers`.
   /// - Parameter addSpecialTokens: puts the source's template around the text (a beginning-of-sequence token, usually).
-  /// - Throws: `TokenizationError` naming the first character that the vocabulary cannot spell, when there is no
-  ///   unknown token.
+  /// - Throws: under `missingBytes == .refuse`, `TokenizationError` naming the first character that the vocabulary cannot
+  ///   spell.
   public func encode(_ text: String, addSpecialTokens: Bool = false) throws -> [Int32] {
     let bytes = Array(text.utf8)
     guard addSpecialTokens else { return try encode(bytes) }
@@ -101,6 +116,25 @@ public struct Tokenizer: Sendable {
       }
     }
     return ids
+  }
+
+  /// The characters of a text that the vocabulary cannot spell, each once, in order; always empty when there is an
+  /// unknown token.
+  public func unencodableCharacters(in text: String) -> [Unicode.Scalar] {
+    guard definition.unknown == nil else { return [] }
+    var lost: [Unicode.Scalar] = []
+    var seen = Set<Unicode.Scalar>()
+    let bytes = Array(text.utf8)
+    for piece in originalMatcher.pieces(of: bytes) {
+      guard case .text(let range) = piece else { continue }
+      let part = Array(bytes[range])
+      for scalar in String(decoding: definition.composes ? CanonicalComposition.normalise(part) : part, as: UTF8.self)
+        .unicodeScalars where !UTF8.encode(scalar)!.allSatisfy({ vocabulary.byteTokens[Int($0)] >= 0 })
+      {
+        if seen.insert(scalar).inserted { lost.append(scalar) }
+      }
+    }
+    return lost
   }
 
   private func encode(_ bytes: [UInt8]) throws -> [Int32] {
@@ -130,7 +164,7 @@ public struct Tokenizer: Sendable {
       start = end
       if definition.ignoresMerges, let id = vocabulary.id(ofWord: word) {
         ids.append(id)
-      } else if let offset = encoder.encode(word, into: &ids) {
+      } else if let offset = encoder.encode(word, into: &ids), missingBytes == .refuse {
         throw missing(in: text, at: offset)
       }
     }

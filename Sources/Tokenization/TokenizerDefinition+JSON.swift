@@ -89,7 +89,9 @@ extension TokenizerDefinition {
       if isByteLevel { throw fault("pre_tokenizer: nothing may follow the ByteLevel step.") }
       switch value["type"]?.text {
       case "Sequence":
-        guard let list = value["pretokenizers"]?.array else { throw fault("pre_tokenizer.pretokenizers is not a list.") }
+        guard let list = value["pretokenizers"]?.array else {
+          throw fault("pre_tokenizer.pretokenizers is not a list.")
+        }
         for step in list { try add(step) }
       case "Digits": steps.append(.digits(individual: value["individual_digits"]?.bool ?? false))
       case "Split": steps.append(.words(try split(value, fault)))

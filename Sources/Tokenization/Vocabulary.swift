@@ -35,7 +35,8 @@ struct Vocabulary: Sendable {
       if let known = self.id(of: content) {
         guard known == token.id else {
           throw TokenizationError(
-            "\(definition.fileName): added token \"\(token.content)\" has id \(token.id) but the vocabulary gives it \(known).")
+            "\(definition.fileName): added token \"\(token.content)\" has id \(token.id) but the vocabulary gives it \(known)."
+          )
         }
       } else {
         try add(content, token.id, definition.fileName)

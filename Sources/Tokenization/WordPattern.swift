@@ -71,7 +71,8 @@ enum WordPattern: Sendable, Equatable, CaseIterable {
       return skip(classes, from: start, to: min(end, start + digits)) { $0 == ScalarClass.number }
     }
     // ` ?[^\s\p{L}\p{N}]+[\r\n]*`
-    let first = value == ScalarClass.space && start + 1 < end && ScalarClass.isOther(classes[start + 1]) ? start + 1 : start
+    let first =
+      value == ScalarClass.space && start + 1 < end && ScalarClass.isOther(classes[start + 1]) ? start + 1 : start
     if ScalarClass.isOther(classes[first]) {
       let symbols = skip(classes, from: first, to: end, while: ScalarClass.isOther)
       return skip(classes, from: symbols, to: end) { $0 == ScalarClass.newline }
