@@ -20,12 +20,14 @@ public struct TextInterface: Sendable {
   /// The nineteen symbols of the multiplication task.
   static func multiply() throws -> TextInterface {
     let specials = ["<pad>", "<bos>", "<think>", "</think>", "<eos>"]
-    let files = try characterLevelFiles(
-      characters: MultiplyTask.vocabulary.filter { !specials.contains($0) }, specials: specials)
-    let tokenizer = try Tokenizer(
-      tokenizerJSON: files["tokenizer.json"]!,
-      configuration: TokenizerConfiguration(json: files["tokenizer_config.json"]!, fileName: "tokenizer_config.json"),
-      fileName: "tokenizer.json")
+    let characters = MultiplyTask.vocabulary.filter { !specials.contains($0) }.compactMap(\.first)
+    let json = try Tokenizer.characterLevelTokenizerJSON(characters: characters, specialTokens: specials)
+    var configuration = TokenizerConfiguration()
+    configuration.beginningOfSequenceToken = "<bos>"
+    configuration.endOfSequenceToken = "<eos>"
+    configuration.paddingToken = "<pad>"
+    let tokenizer = try Tokenizer(tokenizerJSON: json, configuration: configuration, fileName: "tokenizer.json")
+    let files = ["tokenizer.json": Data(json), "tokenizer_config.json": Data(configuration.json())]
     return TextInterface(
       tokenizer: tokenizer, encodePrompt: { try tokenizer.encode($0.text) },
       endOfThinkingTokens: [try tokenizer.requireToken(MultiplyTask.endOfThinking)],

@@ -2,6 +2,7 @@ import Foundation
 import Kernels
 import ModelFiles
 import Observability
+import Rollouts
 import RunConfiguration
 import SoftThinking
 import Tasks
@@ -18,7 +19,7 @@ public final class TrainingSubject {
   public let positions: Int
   private let configuration: RunConfiguration
   private let rewards: WeightedRewards
-  private let sampling: SamplingOptions
+  private let sampling: Wire.SamplingOptions
   /// The weights the run began with: the KL term's reference.
   private let source: ModelSource?
 
@@ -47,8 +48,9 @@ public final class TrainingSubject {
     }
     rewards = try Self.rewards(configuration)
     let rollout = configuration.rollout
-    let prefix = try rollout.answerPrefix.map { try text.tokenizer.encode($0) } ?? []
-    sampling = SamplingOptions(
+    let tokenizer = text.tokenizer
+    let prefix = try rollout.answerPrefix.map { try tokenizer.encode($0) } ?? []
+    sampling = Wire.SamplingOptions(
       maxThinkingTokens: rollout.maxThinkingTokens, endOfThinkingTokenIDs: text.endOfThinkingTokens,
       forceEndTokenID: text.endOfThinkingTokens.first, answerPrefixTokenIDs: prefix,
       maxAnswerTokens: rollout.maxAnswerTokens, stopTokenIDs: text.stopTokens,
@@ -123,6 +125,9 @@ public final class TrainingSubject {
       sampleCount: configuration.rollout.groupSize, policy: configuration.rollout.thinkingPolicy, options: sampling,
       noiseSeed: UInt64(configuration.run.seed))
   }
+
+  /// The run's sampling options as the engine takes them.
+  var engineOptions: Rollouts.SamplingOptions { Rollouts.SamplingOptions(sampling) }
 
   func promptTokens(_ prompt: Prompt) throws -> [Int32] {
     let tokens = try text.encodePrompt(prompt)

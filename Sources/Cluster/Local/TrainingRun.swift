@@ -65,7 +65,7 @@ public final class TrainingRun {
       try started.start(count: configuration.worker.count)
     }
     if stop.isRequested { return nil }
-    let after = try evaluation?.evaluate(service.current, label: "after")
+    let after = try evaluation?.evaluate(service.current, label: "after") ?? []
     logger.info("finished in \(formatDuration(monotonicSeconds() - start)); checkpoints in \(service.directory.path)")
     return try evaluation?.table(before: before, after: after)
   }
