@@ -51,6 +51,7 @@ public struct SupervisedRun {
       if stop.isRequested { throw ClusterError("the supervised warm-up was stopped at step \(step); nothing was written") }
       let (loss, norm) = try trainer.step(
         try examples.next(sft.batchSize), options: options, tokenBudget: configuration.learner.microBatchTokens)
+      logger.debug("sft step \(step + 1): loss \(formatFixed(loss, 5)), grad \(formatFixed(norm, 4))")
       average = step == 0 ? loss : 0.95 * average + 0.05 * loss
       progress.update(
         completed: step + 1, at: monotonicSeconds(),
