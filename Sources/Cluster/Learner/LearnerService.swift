@@ -148,7 +148,7 @@ public final class LearnerService {
     let update = BatchUpdate(
       objective: try configuration.objectiveOptions(), options: try configuration.updateOptions(),
       tokenBudget: configuration.learner.microBatchTokens, reference: reference, team: team)
-    var progress = ProgressReporter(label: "train", total: configuration.run.totalSteps, unit: "steps", console: console)
+    var progress = ProgressReporter(label: "train", total: configuration.run.totalSteps, unit: "step", console: console)
     var lastCheckpoint = run.step
     while run.step < configuration.run.totalSteps && !stop.isRequested {
       guard let record = try step(frontEnd, update, &progress) else { break }

@@ -44,7 +44,7 @@ public struct SupervisedRun {
     logger.info("supervised warm-up: \(sft.steps) steps of \(sft.batchSize) examples")
     let trainer = SupervisedTrainer(
       state: subject.state, backend: backend, positions: subject.positions, team: team)
-    var progress = ProgressReporter(label: "sft", total: sft.steps, unit: "steps", console: console)
+    var progress = ProgressReporter(label: "sft", total: sft.steps, unit: "step", console: console)
     var average = 0.0
     let start = monotonicSeconds()
     for step in 0..<sft.steps {

@@ -71,7 +71,8 @@ public final class LocalWorkers: Sendable {
 
   private func ended(_ index: Int, _ process: Process) {
     let mustRestart = state.withLock { state in
-      if state.isStopping { return false }
+      // Status 0: the learner ended the run, or the worker was told to drain.
+      if state.isStopping || (process.terminationReason == .exit && process.terminationStatus == 0) { return false }
       state.restarts += 1
       return state.restarts <= Self.maximumRestarts
     }

@@ -41,7 +41,7 @@ struct RunEvaluation {
       policy.kind = kind
       var progress = ProgressReporter(
         label: "evaluating \(label), \(kind.rawValue)", total: items.count * configuration.eval.samples,
-        unit: "samples", console: service.console)
+        unit: "sample", console: service.console)
       let subject = service.subject
       let result = try evaluator.evaluate(
         items, model: model, policy: policy, options: subject.engineOptions, team: service.team,
