@@ -1,14 +1,14 @@
 /// Puts a version together from chunks that come in any order, more than once, or broken. Nothing that does not verify is
 /// ever handed out: a leaf whose hash is wrong is thrown away and asked for again.
 ///
-///     var assembler = try SnapshotAssembler(description)
+///     let assembler = try SnapshotAssembler(description)
 ///     try assembler.receive(manifest: leaves)
 ///     while !assembler.isComplete {
 ///       for request in assembler.requests(window: 16) { …ask… }
 ///       try assembler.receive(chunk: index, bytes)
 ///     }
-///     let snapshot = assembler.finish()
-public struct SnapshotAssembler: ~Copyable {
+///     let snapshot = try assembler.finish()
+public final class SnapshotAssembler {
   private enum ChunkState: UInt8 {
     case missing
     case requested
@@ -34,12 +34,8 @@ public struct SnapshotAssembler: ~Copyable {
       throw WeightSyncError(
         "version \(description.version) has \(description.byteCount) bytes, more than the limit of \(byteCountLimit)")
     }
-    self.init(description, try WeightBuffer(byteCount: description.byteCount))
-  }
-
-  private init(_ description: VersionDescription, _ buffer: consuming WeightBuffer) {
     self.description = description
-    self.buffer = buffer
+    buffer = try WeightBuffer(byteCount: description.byteCount)
     states = Array(repeating: .missing, count: WeightSnapshot.chunkCount(byteCount: description.byteCount))
   }
 
@@ -52,7 +48,7 @@ public struct SnapshotAssembler: ~Copyable {
 
   /// Takes the leaf hashes.
   /// - Throws: `WeightSyncError` when they do not lead to the announced root; ask again.
-  public mutating func receive(manifest: [UInt8]) throws {
+  public func receive(manifest: [UInt8]) throws {
     guard needsManifest else { return }
     let expected = VersionHash.leafCount(byteCount: description.byteCount)
     guard manifest.count == expected * Digest.byteCount else {
@@ -73,7 +69,7 @@ public struct SnapshotAssembler: ~Copyable {
   /// Takes a chunk.
   /// - Throws: `WeightSyncError` when it cannot belong to this version, or when it completes a leaf that does not verify;
   ///   the leaf's chunks are missing again then.
-  public mutating func receive(chunk index: Int, _ bytes: [UInt8]) throws {
+  public func receive(chunk index: Int, _ bytes: [UInt8]) throws {
     guard states.indices.contains(index) else {
       throw WeightSyncError("version \(description.version) has no chunk \(index)")
     }
@@ -92,7 +88,7 @@ public struct SnapshotAssembler: ~Copyable {
     try verifyLeaf(index / Self.chunksPerLeaf)
   }
 
-  private mutating func verifyLeaf(_ leaf: Int) throws {
+  private func verifyLeaf(_ leaf: Int) throws {
     let chunks = leaf * Self.chunksPerLeaf..<min((leaf + 1) * Self.chunksPerLeaf, states.count)
     guard states[chunks].allSatisfy({ $0 == .received }) else { return }
     let start = leaf * VersionHash.leafByteCount
@@ -109,7 +105,7 @@ public struct SnapshotAssembler: ~Copyable {
   }
 
   /// Runs of missing chunks to ask for now, so that at most `window` are outstanding; they count as asked for.
-  public mutating func requests(window: Int) -> [Range<Int>] {
+  public func requests(window: Int) -> [Range<Int>] {
     guard !needsManifest else { return [] }
     var runs: [Range<Int>] = []
     while cursor < states.count, requestedCount < window {
@@ -128,15 +124,15 @@ public struct SnapshotAssembler: ~Copyable {
   }
 
   /// What was asked for will not come (a new session, a silence): it is missing again.
-  public mutating func forgetRequests() {
+  public func forgetRequests() {
     for index in states.indices where states[index] == .requested { states[index] = .missing }
     requestedCount = 0
     cursor = 0
   }
 
-  /// The verified version. Call only when `isComplete`.
+  /// The verified version, which shares the assembler's memory: drop the assembler.
   /// - Throws: `WeightSyncError` when chunks are missing.
-  public consuming func finish() throws -> WeightSnapshot {
+  public func finish() throws -> WeightSnapshot {
     guard isComplete else {
       throw WeightSyncError(
         "version \(description.version) lacks \(states.count - verifiedCount) of \(states.count) chunks")

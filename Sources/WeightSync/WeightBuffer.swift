@@ -1,7 +1,7 @@
 import Glibc
 
-/// One allocation, aligned to 64 bytes.
-struct WeightBuffer: ~Copyable {
+/// One allocation, aligned to 64 bytes. Written by one owner, then shared by many readers.
+final class WeightBuffer {
   let bytes: UnsafeMutableRawBufferPointer
 
   /// - Throws: `WeightSyncError` when the memory is not to be had.

@@ -9,7 +9,7 @@ import Kernels
 ///       …fill all of bytes…
 ///     }
 ///
-/// `@unchecked Sendable`: the buffer is written only inside the initialisers.
+/// `@unchecked Sendable`: the buffer is written only before the initialisers return, by the assembler or by `fill`.
 public final class WeightSnapshot: @unchecked Sendable {
   /// Bytes of a chunk on the wire, except the last: small enough that heartbeats never wait for long.
   public static let chunkByteCount = 256 << 10
@@ -36,7 +36,7 @@ public final class WeightSnapshot: @unchecked Sendable {
   }
 
   /// For the assembler, which has verified every leaf.
-  init(verified description: VersionDescription, leaves: [Digest], buffer: consuming WeightBuffer) {
+  init(verified description: VersionDescription, leaves: [Digest], buffer: WeightBuffer) {
     self.description = description
     self.leaves = leaves
     self.buffer = buffer
