@@ -2,319 +2,288 @@ import Kernels
 import SoftThinking
 import Transformer
 
-public struct SamplingError: Error, Sendable, CustomStringConvertible {
-  public let message: String
-  public init(_ message: String) { self.message = message }
-  public var description: String { message }
-}
-
-public struct SamplingOptions: Sendable, Equatable {
-  public var maxThinkingTokens: Int
-  public var endOfThinkingTokens: [Int32]
-  public var forcedEndToken: Int32?
-  public var answerPrefix: [Int32]
-  public var stopTokens: [Int32]
-  public var maxAnswerTokens: Int
-  public var answer: DiscreteSampling
-  public init(
-    maxThinkingTokens: Int, endOfThinkingTokens: [Int32] = [], forcedEndToken: Int32? = nil, answerPrefix: [Int32] = [],
-    stopTokens: [Int32] = [], maxAnswerTokens: Int, answer: DiscreteSampling = DiscreteSampling()
-  ) {
-    self.maxThinkingTokens = maxThinkingTokens
-    self.endOfThinkingTokens = endOfThinkingTokens
-    self.forcedEndToken = forcedEndToken
-    self.answerPrefix = answerPrefix
-    self.stopTokens = stopTokens
-    self.maxAnswerTokens = maxAnswerTokens
-    self.answer = answer
-  }
-}
-
-public struct SamplingRequest: Sendable {
-  public var id: UInt64
-  public var promptID: String
-  public var groupOrdinal: UInt64
-  public var prompt: [Int32]
-  public var sampleIndices: [Int]
-  public var policy: ThinkingPolicy
-  public var options: SamplingOptions
-  public var noise: NoiseKey
-  public var policyVersion: Int
-  public init(
-    id: UInt64, promptID: String, groupOrdinal: UInt64, prompt: [Int32], sampleIndices: [Int], policy: ThinkingPolicy,
-    options: SamplingOptions, noise: NoiseKey, policyVersion: Int
-  ) {
-    self.id = id
-    self.promptID = promptID
-    self.groupOrdinal = groupOrdinal
-    self.prompt = prompt
-    self.sampleIndices = sampleIndices
-    self.policy = policy
-    self.options = options
-    self.noise = noise
-    self.policyVersion = policyVersion
-  }
-}
-
-public struct SampledTrajectory: Sendable {
-  public var requestID: UInt64
-  public var trajectory: Trajectory
-}
-
-public struct SamplingStatistics: Sendable {
-  public var sampledTokens = 0
-  public var prefilledTokens = 0
-  public var steps = 0
-}
-
+/// Samples trajectories with continuous batching: a finished sample's slot is refilled at once, a group's prompt is
+/// computed once and its key/value pages are shared.
+///
+/// A trajectory is a function of its request and the weights alone: batch composition, slots and threads leave no trace
+/// in it (bitwise with bf16 products). One thread at a time may use an engine.
+///
+///     let engine = try SamplingEngine(model: model, slots: 32, maximumPositions: 2048, team: team)
+///     try engine.submit(request)
+///     while !engine.isIdle { for sample in try engine.step() { … } }
 public final class SamplingEngine {
   public private(set) var model: PreparedModel
   public private(set) var statistics = SamplingStatistics()
-  let slots: Int, maximumPositions: Int
-  let team: ThreadTeam
-  let workspace: ForwardWorkspace
-  let pages: KeyValuePages
-  let pagesPerSequence: Int
-  var freePages: [Int32]
-  var active: [Slot] = []
-  var waiting: [(request: SamplingRequest, sample: Int)] = []
-  var freeTables: [Int] = []
-  let tables: AlignedBuffer<Int32>
-  let hidden: OperandBuffer
-  let logits: AlignedBuffer<Float>
-  var cached: (id: UInt64, table: Int, pages: [Int32])?
+  public let slots: Int
+  public let maximumPositions: Int
 
-  final class Slot {
+  /// A prompt whose pages wait for, or are used by, its samples.
+  private final class Prompt {
     let request: SamplingRequest
-    let sample: Int
-    let table: Int
-    var ownPages: [Int32] = []
-    var position = 0  // cached positions
-    var step = 0  // position after the prompt
-    var feed: [Feed] = []
-    enum Feed { case token(Int32), mixture }
-    var soft = SoftSegment()
-    var thinking = DiscreteSegment()
-    var segments: [Segment] = []
-    var answer = DiscreteSegment()
-    var isThinking = true
-    var current: SoftStep
-    var done: FinishReason?
-    var error: String?
-    init(_ request: SamplingRequest, _ sample: Int, table: Int) {
+    var remaining: ArraySlice<Int>
+    var pages: [Int32] = []
+    /// The last position's hidden state: every sample's first logits come from it.
+    let hidden: OperandBuffer
+    var isComputed = false
+
+    init(_ request: SamplingRequest, width: Int, computeType: ComputeType) {
       self.request = request
-      self.sample = sample
-      self.table = table
-      current = SoftStep(topK: request.policy.topK)
+      hidden = OperandBuffer(count: width, computeType: computeType)
+      remaining = request.sampleIndices[...]
     }
   }
 
+  private static let prefillRows = 256
+  private static let logitRows = 64
+
+  private let team: ThreadTeam
+  private let workspace: ForwardWorkspace
+  private let pages: KeyValuePages
+  private var pool: PagePool
+  private let pagesPerSequence: Int
+  private var active: [SampleState] = []
+  private var waiting: [Prompt] = []
+  private let hidden_TC: OperandBuffer
+  private let logits_TV: AlignedBuffer<Float>
+  private let locations: AlignedBuffer<RowLocation>
+  private let writes: AlignedBuffer<CacheWrite>
+
+  /// - Parameters:
+  ///   - slots: samples decoded at once.
+  ///   - maximumPositions: longest sequence, prompt and completion; memory for slots x this many positions is taken.
+  /// - Throws: `SamplingError` for sizes out of range.
   public init(model: PreparedModel, slots: Int, maximumPositions: Int, team: ThreadTeam) throws {
+    guard slots >= 1, maximumPositions >= 2, maximumPositions <= model.rotary.positions else {
+      throw SamplingError(
+        "an engine needs at least 1 slot and 2 to \(model.rotary.positions) positions, got \(slots) and \(maximumPositions)")
+    }
     self.model = model
     self.slots = slots
     self.maximumPositions = maximumPositions
     self.team = team
+    let c = model.configuration
     pagesPerSequence = PageGeometry.pageCount(positions: maximumPositions)
-    let total = (slots + 1) * pagesPerSequence
+    // Every slot's sequence and one prompt that waits for slots: admission can never run out of pages.
+    let pageCount = (slots + 1) * pagesPerSequence
     pages = KeyValuePages(
-      geometry: model.geometry, layers: model.configuration.layerCount, pages: total, computeType: model.computeType)
-    freePages = (0..<Int32(total)).reversed()
-    tables = AlignedBuffer(count: (slots + 1) * pagesPerSequence)
-    freeTables = Array(0...slots)
-    workspace = ForwardWorkspace(
-      model.configuration, maximumRows: max(512, slots * 8), computeType: model.computeType)
-    hidden = OperandBuffer(count: slots * model.configuration.hiddenSize, computeType: model.computeType)
-    logits = AlignedBuffer(count: min(slots, 64) * model.configuration.vocabularySize)
+      geometry: model.geometry, layers: c.layerCount, pages: pageCount, computeType: model.computeType)
+    pool = PagePool(pages: pageCount)
+    let rows = max(Self.prefillRows, 2 * slots)
+    workspace = ForwardWorkspace(c, maximumRows: rows, computeType: model.computeType)
+    locations = AlignedBuffer(count: rows)
+    writes = AlignedBuffer(count: rows)
+    hidden_TC = OperandBuffer(count: slots * c.hiddenSize, computeType: model.computeType)
+    logits_TV = AlignedBuffer(count: min(slots, Self.logitRows) * c.vocabularySize)
   }
+
   public var isIdle: Bool { active.isEmpty && waiting.isEmpty }
   public var activeSlots: Int { active.count }
-  public var waitingSamples: Int { waiting.count }
+  public var waitingSamples: Int { waiting.reduce(0) { $0 + $1.remaining.count } }
+
+  /// Queues a request.
+  ///
+  /// - Throws: `SamplingError` when it does not fit the model or the engine.
+  public func submit(_ request: SamplingRequest) throws {
+    try request.validate(
+      vocabularySize: model.configuration.vocabularySize, maximumPositions: maximumPositions)
+    if request.sampleIndices.isEmpty { return }
+    waiting.append(Prompt(request, width: model.configuration.hiddenSize, computeType: model.computeType))
+  }
+
+  /// Forgets a request's samples, finished ones excepted.
+  public func cancel(_ requestID: UInt64) {
+    for prompt in waiting where prompt.request.id == requestID { pool.release(prompt.pages) }
+    waiting.removeAll { $0.request.id == requestID }
+    for state in active where state.request.id == requestID { pool.release(state.pages) }
+    active.removeAll { $0.request.id == requestID }
+  }
+
+  /// Takes up new weights of the same shape.
+  ///
+  /// - Throws: `SamplingError` while samples of the old ones are in flight.
   public func replaceModel(_ model: PreparedModel) throws {
-    guard isIdle else { throw SamplingError("the model was replaced while samples were running") }
-    dropCache()
+    guard isIdle else { throw SamplingError("weights cannot be replaced while \(active.count) samples are in flight") }
+    guard model.configuration == self.model.configuration, model.computeType == self.model.computeType,
+      model.rotary.positions >= maximumPositions
+    else { throw SamplingError("the new weights are of another shape; make a new engine") }
     self.model = model
   }
-  public func cancel(_ id: UInt64) {
-    waiting.removeAll { $0.request.id == id }
-    for slot in active where slot.request.id == id { release(slot) }
-    active.removeAll { $0.request.id == id }
-  }
-  public func submit(_ request: SamplingRequest) throws {
-    for sample in request.sampleIndices { waiting.append((request, sample)) }
-  }
-  func table(_ index: Int) -> UnsafeMutablePointer<Int32> { tables.base + index * pagesPerSequence }
-  func release(_ slot: Slot) {
-    freePages += slot.ownPages
-    freeTables.append(slot.table)
-  }
-  var references: [UInt64: Int] = [:]
-  func dropCache() {
-    if let cached {
-      freePages += cached.pages
-      freeTables.append(cached.table)
-    }
-    cached = nil
-  }
+
+  /// One batched step: fills free slots, decodes every active sample once, returns the finished ones.
+  ///
+  /// - Throws: `SamplingError` naming the sample whose logits were not usable; that sample is dropped, the others go on.
   public func step() throws -> [SampledTrajectory] {
-    var budget = workspace.maximumRows - active.reduce(0) { $0 + $1.feed.count }
-    while active.count < slots, let next = waiting.first, budget >= next.request.prompt.count {
-      budget -= next.request.prompt.count
-      let (request, sample) = waiting.removeFirst()
-      try admit(request, sample)
-    }
-    var rows: [(Slot, Slot.Feed)] = []
-    var last: [(Slot, Int)] = []
-    for slot in active where !slot.feed.isEmpty {
-      for feed in slot.feed { rows.append((slot, feed)) }
-      last.append((slot, rows.count - 1))
-    }
+    admit()
     let width = model.configuration.hiddenSize
-    if !rows.isEmpty {
-      let locations = AlignedBuffer<RowLocation>(count: rows.count)
-      let writes = AlignedBuffer<CacheWrite>(count: rows.count)
-      for (row, (slot, feed)) in rows.enumerated() {
-        let p = slot.position
-        let t = table(slot.table)
-        if p % 64 == 0 {
-          t[p / 64] = freePages.removeLast()
-          slot.ownPages.append(t[p / 64])
+    var next = 0
+    // A step's rows: as many samples at a time as the workspace holds (forced runs take several rows).
+    while next < active.count {
+      var rows = 0
+      let first = next
+      while next < active.count, rows + active[next].inputs.count <= workspace.maximumRows {
+        rows += active[next].inputs.count
+        next += 1
+      }
+      if rows > 0 { decode(first..<next, rows: rows, width: width) }
+    }
+    drawAll(width: width)
+    statistics.steps += 1
+
+    var finished: [SampledTrajectory] = []
+    var failure: SamplingError?
+    for state in active where state.isDone {
+      pool.release(state.pages)
+      if let reason = state.failure {
+        failure =
+          failure
+          ?? SamplingError("prompt \(state.request.promptID) sample \(state.sampleIndex): \(reason)")
+      } else {
+        finished.append(SampledTrajectory(requestID: state.request.id, trajectory: state.trajectory()))
+      }
+    }
+    active.removeAll { $0.isDone }
+    if let failure { throw failure }
+    return finished
+  }
+
+  // MARK: Admission
+
+  private func admit() {
+    while active.count < slots, let prompt = waiting.first {
+      if !prompt.isComputed { prefill(prompt) }
+      guard let sample = prompt.remaining.popFirst() else {
+        waiting.removeFirst()
+        continue
+      }
+      active.append(fork(prompt, sample: sample))
+      if prompt.remaining.isEmpty {
+        pool.release(prompt.pages)
+        waiting.removeFirst()
+      }
+    }
+  }
+
+  /// Computes a prompt's keys and values, in chunks, and its last hidden state.
+  private func prefill(_ prompt: Prompt) {
+    let tokens = prompt.request.prompt
+    let width = model.configuration.hiddenSize
+    prompt.pages = (0..<PageGeometry.pageCount(positions: tokens.count)).map { _ in pool.take() }
+    prompt.pages.withUnsafeBufferPointer { table in
+      for start in stride(from: 0, to: tokens.count, by: Self.prefillRows) {
+        let count = min(Self.prefillRows, tokens.count - start)
+        for row in 0..<count {
+          place(row, position: start + row, table: table.baseAddress!)
+          model.embed(token: tokens[start + row], into: workspace.x_TC.base + row * width)
         }
-        locations.base[row] = RowLocation(position: Int32(p), pages: UnsafePointer(t))
-        writes.base[row] = CacheWrite(row: row, page: t[p / 64], slot: p % 64)
-        slot.position += 1
+        forward(rows: count)
+        if start + count == tokens.count {
+          model.finalNorm(workspace.x_TC.base + (count - 1) * width, rows: 1, into: prompt.hidden.operand, team: team)
+        }
+      }
+    }
+    prompt.isComputed = true
+    statistics.prefilledTokens += tokens.count
+  }
+
+  /// A new sample on a prompt's pages: full ones shared, the partly filled last one copied.
+  private func fork(_ prompt: Prompt, sample: Int) -> SampleState {
+    let state = SampleState(prompt.request, sampleIndex: sample, pagesPerSequence: pagesPerSequence)
+    let full = prompt.request.prompt.count / PageGeometry.blockLength
+    for (index, page) in prompt.pages.enumerated() {
+      if index < full {
+        pool.share(page)
+        state.table.base[index] = page
+      } else {
+        let own = pool.take()
+        pages.copyPage(from: Int(page), to: Int(own))
+        state.table.base[index] = own
+      }
+    }
+    state.pageCount = prompt.pages.count
+    // The prompt's hidden state goes where this sample's would be after a decode.
+    copyHidden(prompt.hidden.operand, to: active.count)
+    return state
+  }
+
+  private func copyHidden(_ source: Operand, to index: Int) {
+    let width = model.configuration.hiddenSize
+    switch (source, hidden_TC.operand.advanced(by: index * width)) {
+    case (.float32(let from), .float32(let to)): to.update(from: from, count: width)
+    case (.bfloat16(let from), .bfloat16(let to)): to.update(from: from, count: width)
+    default: preconditionFailure("one engine has one compute type")
+    }
+  }
+
+  // MARK: Decoding
+
+  /// Feeds the pending inputs of some samples and leaves their last hidden states in `hidden_TC`, by sample.
+  private func decode(_ range: Range<Int>, rows: Int, width: Int) {
+    var row = 0
+    for index in range {
+      let state = active[index]
+      for input in state.inputs {
+        if state.position % PageGeometry.blockLength == 0 {
+          state.table.base[state.pageCount] = pool.take()
+          state.pageCount += 1
+        }
+        place(row, position: state.position, table: UnsafePointer(state.table.base))
         let x = workspace.x_TC.base + row * width
-        switch feed {
+        switch input {
         case .token(let token): model.embed(token: token, into: x)
         case .mixture:
-          slot.current.tokenIDs.withUnsafeBufferPointer { ids in
-            slot.current.weights.withUnsafeBufferPointer {
+          state.soft.tokenIDs.withUnsafeBufferPointer { ids in
+            state.soft.weights.withUnsafeBufferPointer { weights in
               OutputHead.mixture(
-                ids: UnsafeBufferPointer(rebasing: ids.prefix($0.count)), weights: $0, embeddings: model.embeddings,
-                width: width, into: x)
+                ids: UnsafeBufferPointer(rebasing: ids[..<weights.count]), weights: weights,
+                embeddings: model.embeddings, width: width, into: x)
             }
           }
         }
+        state.position += 1
+        row += 1
       }
-      model.forward(
-        workspace, rows: UnsafeBufferPointer(locations.elements), writes: UnsafeBufferPointer(writes.elements),
-        pages: pages, tape: nil, team: team)
-      for (index, (slot, row)) in last.enumerated() {
-        slot.feed = []
-        model.finalNorm(
-          workspace.x_TC.base + row * width, rows: 1, into: hidden.operand.advanced(by: index * width), team: team)
-      }
-      try sample(last.map(\.0))
     }
-    statistics.steps += 1
-    var out: [SampledTrajectory] = []
-    for slot in active {
-      guard let reason = slot.done else { continue }
-      if let error = slot.error { throw SamplingError(error) }
-      out.append(
-        SampledTrajectory(
-          requestID: slot.request.id,
-          trajectory: Trajectory(
-            promptID: slot.request.promptID, groupID: Int(slot.request.groupOrdinal), sampleIndex: slot.sample,
-            policy: slot.request.policy, policyVersion: slot.request.policyVersion, prompt: slot.request.prompt,
-            segments: slot.segments, finishReason: reason)))
-      release(slot)
+    forward(rows: rows)
+    row = 0
+    for index in range where !active[index].inputs.isEmpty {
+      row += active[index].inputs.count
+      model.finalNorm(
+        workspace.x_TC.base + (row - 1) * width, rows: 1, into: hidden_TC.operand.advanced(by: index * width),
+        team: team)
     }
-    active.removeAll { $0.done != nil }
-    return out
   }
-  func sample(_ slots: [Slot]) throws {
-    let (v, width) = (model.configuration.vocabularySize, model.configuration.hiddenSize)
-    let chunk = logits.count / v
-    for start in stride(from: 0, to: slots.count, by: chunk) {
-      let count = min(chunk, slots.count - start)
-      model.logits(hidden.operand.advanced(by: start * width), rows: count, into: logits.base, team: team)
-      let (base, hidden, model) = (logits.base, hidden.operand, model)
-      nonisolated(unsafe) let list = slots
+
+  private func place(_ row: Int, position: Int, table: UnsafePointer<Int32>) {
+    locations.base[row] = RowLocation(position: Int32(position), pages: table)
+    writes.base[row] = CacheWrite(
+      row: row, page: table[position / PageGeometry.blockLength], slot: position % PageGeometry.blockLength)
+  }
+
+  private func forward(rows: Int) {
+    model.forward(
+      workspace, rows: UnsafeBufferPointer(start: locations.base, count: rows),
+      writes: UnsafeBufferPointer(start: writes.base, count: rows), pages: pages, tape: nil, team: team)
+  }
+
+  /// Draws every active sample's next step from its hidden state, a bounded number of full rows at a time.
+  private func drawAll(width: Int) {
+    let v = model.configuration.vocabularySize
+    let chunk = logits_TV.count / v
+    for start in stride(from: 0, to: active.count, by: chunk) {
+      let count = min(chunk, active.count - start)
+      let hidden = hidden_TC.operand.advanced(by: start * width)
+      model.logits(hidden, rows: count, into: logits_TV.base, team: team)
+      let (logits, model) = (logits_TV.base, model)
+      nonisolated(unsafe) let states = active
       team.run(count) { task, _ in
-        let slot = list[start + task]
+        let state = states[start + task]
         do {
-          try Self.advance(
-            slot, row: UnsafeBufferPointer(start: base + task * v, count: v),
-            hidden: hidden.advanced(by: (start + task) * width), model: model)
-        } catch {
-          slot.error = "\(error)"
-          slot.done = .length
-        }
+          try state.advance(
+            row: UnsafeBufferPointer(start: logits + task * v, count: v), hidden: hidden.advanced(by: task * width),
+            model: model)
+        } catch { state.failure = "\(error)" }
       }
       statistics.sampledTokens += count
     }
-  }
-  static func advance(_ slot: Slot, row: UnsafeBufferPointer<Float>, hidden: Operand, model: PreparedModel) throws {
-    let request = slot.request
-    let options = request.options
-    let noise = request.noise.step(
-      group: request.groupOrdinal, sample: UInt32(slot.sample), step: UInt32(slot.step))
-    slot.step += 1
-    if slot.isThinking {
-      let policy = request.policy
-      if policy.kind == .discrete {
-        let token = try sampleDiscreteToken(row: row, sampling: DiscreteSampling(policy), noise: noise)
-        slot.thinking.tokenIDs.append(token)
-        slot.thinking.logProbs.append(try discreteLogProb(row: row, tokenID: token, temperature: policy.temperature))
-        if options.endOfThinkingTokens.contains(token) { return endThinking(slot, last: [.token(token)], forced: false) }
-        if slot.thinking.tokenIDs.count >= options.maxThinkingTokens {
-          return endThinking(slot, last: [.token(token)], forced: true)
-        }
-        slot.feed = [.token(token)]
-        return
-      }
-      let k = min(policy.topK, row.count)
-      try withUnsafeTemporaryAllocation(of: Int32.self, capacity: k) { ids in
-        try withUnsafeTemporaryAllocation(of: Float.self, capacity: k) { values in
-          guard topK(row, k: k, indices: ids, values: values) != nil else { throw SamplingError("NaN logits") }
-          OutputHead.sparseLogits(
-            hidden: hidden, head: model.headRows, width: model.configuration.hiddenSize, ids: UnsafeBufferPointer(ids),
-            into: values.baseAddress!)
-          try sampleSoftStep(
-            tokenIDs: UnsafeBufferPointer(ids), logits: UnsafeBufferPointer(values), policy: policy, noise: noise,
-            into: &slot.current)
-        }
-      }
-      let emitted = slot.current.tokenIDs[0]
-      if options.endOfThinkingTokens.contains(emitted) {
-        slot.thinking.tokenIDs = [emitted]
-        slot.thinking.logProbs = [try discreteLogProb(row: row, tokenID: emitted, temperature: policy.temperature)]
-        return endThinking(slot, last: [.token(emitted)], forced: false)
-      }
-      slot.soft.tokenIDs.append(slot.current.tokenIDs)
-      slot.soft.values.append(slot.current.values)
-      slot.soft.logProbs.append(slot.current.logProb)
-      if slot.soft.count >= options.maxThinkingTokens { return endThinking(slot, last: [.mixture], forced: true) }
-      slot.feed = [.mixture]
-      return
-    }
-    let token = try sampleDiscreteToken(row: row, sampling: options.answer, noise: noise)
-    slot.answer.tokenIDs.append(token)
-    slot.answer.logProbs.append(
-      try discreteLogProb(row: row, tokenID: token, temperature: options.answer.scoringTemperature))
-    slot.answer.temperature = options.answer.scoringTemperature
-    if options.stopTokens.contains(token) {
-      slot.done = .stop
-    } else if slot.answer.tokenIDs.count >= options.maxAnswerTokens {
-      slot.done = .length
-    }
-    if slot.done != nil { slot.segments.append(.discrete(slot.answer)) } else { slot.feed = [.token(token)] }
-  }
-  static func endThinking(_ slot: Slot, last: [Slot.Feed], forced: Bool) {
-    slot.isThinking = false
-    let options = slot.request.options
-    if slot.soft.count > 0 { slot.segments.append(.soft(slot.soft)) }
-    if !slot.thinking.tokenIDs.isEmpty { slot.segments.append(.discrete(slot.thinking)) }
-    var injected: [Int32] = []
-    if forced, let end = options.forcedEndToken { injected.append(end) }
-    injected += options.answerPrefix
-    if !injected.isEmpty { slot.segments.append(.forced(injected)) }
-    slot.step += injected.count
-    slot.feed = last + injected.map { .token($0) }
-  }
-  func admit(_ request: SamplingRequest, _ sample: Int) throws {
-    let slot = Slot(request, sample, table: freeTables.removeLast())
-    slot.feed = request.prompt.map { .token($0) }
-    active.append(slot)
   }
 }
