@@ -167,6 +167,13 @@ public final class LearnerFrontEnd: Sendable {
 
   public func statistics() -> ClusterStatistics { shared.state.withLock { $0.statistics } }
 
+  /// Ends without a word: what workers see when the process is killed. For tests.
+  package func abort() {
+    shared.state.withLock { $0.isFinished = true }
+    shared.waker.wake()
+    thread.join()
+  }
+
   /// Ends the run: workers are told, their goodbyes awaited up to `duration`, the sockets closed.
   /// - Returns: whether every worker said goodbye in time.
   @discardableResult

@@ -100,10 +100,12 @@ final class LearnerLoop {
     do {
       let envelope = try Envelope(decoding: Array(frames.dropFirst()), limits: limits)
       if case .hello(let hello) = envelope.message { return try welcome(hello, route) }
-      guard let worker = sessions[route], worker.value == envelope.session else {
+      guard let worker = sessions[route] else {
         try reply(.refused(reason: "no such session: say Hello"), session: 0, to: route)
         return
       }
+      // Sent before the answer to a second Hello arrived: the new session repeats what matters.
+      guard worker.value == envelope.session else { return }
       shared.state.withLock { $0.registry.heard(from: worker, now: MonotonicClock.now()) }
       try handle(envelope.message, from: worker)
     } catch let error as WireError {

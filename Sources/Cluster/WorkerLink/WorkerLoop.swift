@@ -190,8 +190,8 @@ final class WorkerLoop {
       shared.events.put(.joined(welcome))
     }
     try subscribe(to: welcome.announcementEndpoint)
-    if let current = welcome.currentVersion { try announced(current, isAuthoritative: true) }
     try send(weights.resume(now: now, window: options.chunkWindow))
+    if let current = welcome.currentVersion { try announced(current, isAuthoritative: true) }
     for result in work.unacknowledged.values { try send([.trajectoryResult(result)]) }
     if isDraining {
       try send([.drain(reason: "draining")])
