@@ -83,6 +83,22 @@ final class SampleState {
     }
   }
 
+  /// Tells an observer what `advance` drew and what it forced.
+  func describeLastStep(to observer: (SampledStep) -> Void) {
+    if finishReason != nil {
+      if let token = answerSegment.tokenIDs.last { observer(.token(token)) }
+      return
+    }
+    var forced: [Int32] = []
+    for (index, input) in inputs.enumerated() {
+      switch input {
+      case .mixture: observer(.soft(ids: soft.tokenIDs, weights: soft.weights))
+      case .token(let token): if index == 0 { observer(.token(token)) } else { forced.append(token) }
+      }
+    }
+    if !forced.isEmpty { observer(.forced(forced)) }
+  }
+
   /// The finished sample.
   func trajectory() -> Trajectory {
     Trajectory(

@@ -14,6 +14,8 @@ import Transformer
 public final class SamplingEngine {
   public private(set) var model: PreparedModel
   public private(set) var statistics = SamplingStatistics()
+  /// Called for every drawn step, in slot order, after each batched step; for interactive use.
+  public var observer: ((SampledStep) -> Void)?
   public let slots: Int
   public let maximumPositions: Int
 
@@ -284,6 +286,9 @@ public final class SamplingEngine {
         } catch { state.failure = "\(error)" }
       }
       statistics.sampledTokens += count
+    }
+    if let observer {
+      for state in active { state.describeLastStep(to: observer) }
     }
   }
 }

@@ -107,3 +107,11 @@ public struct SamplingStatistics: Sendable, Equatable {
   /// Batched decode steps.
   public var steps = 0
 }
+
+/// One drawn step, as an observer sees it.
+public enum SampledStep: Sendable {
+  /// A soft step: recorded ids, and the mixture weights of those that are fed.
+  case soft(ids: [Int32], weights: [Float])
+  case token(Int32)
+  case forced([Int32])
+}

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Cluster
 import Foundation
 
 @main
@@ -8,9 +9,10 @@ struct SoftGRPO: ParsableCommand {
     abstract: "Trains language models to reason in soft tokens with reinforcement learning, on ordinary Linux boxes.",
     version: softgrpoVersion,
     subcommands: [
-      Train.self, Learner.self, Worker.self, SupervisedFineTune.self, Score.self, Update.self,
+      Train.self, Learner.self, Worker.self, SupervisedFineTune.self, Rollout.self, Score.self, Update.self,
+      Evaluate.self, Generate.self, Tokenize.self, Reward.self, Convert.self, Doctor.self,
     ])
 }
 
 /// The version that `--version` prints and that travels in fingerprints.
-let softgrpoVersion = "0.1.0"
+let softgrpoVersion = buildVersion
