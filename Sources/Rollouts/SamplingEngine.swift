@@ -57,7 +57,8 @@ public final class SamplingEngine {
   public init(model: PreparedModel, slots: Int, maximumPositions: Int, team: ThreadTeam) throws {
     guard slots >= 1, maximumPositions >= 2, maximumPositions <= model.rotary.positions else {
       throw SamplingError(
-        "an engine needs at least 1 slot and 2 to \(model.rotary.positions) positions, got \(slots) and \(maximumPositions)")
+        "an engine needs at least 1 slot and 2 to \(model.rotary.positions) positions, got \(slots) and \(maximumPositions)"
+      )
     }
     self.model = model
     self.slots = slots

@@ -88,7 +88,9 @@ public struct SamplingRequest: Sendable {
         "\(prompt.count) tokens and a completion of up to \(options.longestCompletion) exceed \(maximumPositions) positions; "
           + "shorten the prompt or lower max_thinking_tokens or max_answer_tokens")
     }
-    guard sampleIndices.allSatisfy({ (0...Int(UInt32.max)).contains($0) }) else { try fail("a sample index is negative") }
+    guard sampleIndices.allSatisfy({ (0...Int(UInt32.max)).contains($0) }) else {
+      try fail("a sample index is negative")
+    }
   }
 }
 

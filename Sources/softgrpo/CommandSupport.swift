@@ -12,7 +12,8 @@ struct ModelOptions: ParsableArguments {
   @Option(name: .long, help: "A Hugging Face directory or a GGUF file.")
   var model: String
 
-  @Option(name: .long, help: "Arithmetic: bfloat16 (oneDNN) or float32 (OpenBLAS). Default: what the processor does best.")
+  @Option(
+    name: .long, help: "Arithmetic: bfloat16 (oneDNN) or float32 (OpenBLAS). Default: what the processor does best.")
   var dtype: ComputeType?
 
   @Option(name: .long, help: "Threads; default: what affinity and the cgroup allow.")

@@ -131,7 +131,10 @@ public final class LearnerService {
     frontOptions.livenessTimeout = .seconds(configuration.worker.heartbeatSeconds * 4)
     frontOptions.leaseDuration = .seconds(configuration.worker.leaseTimeoutSeconds)
     let frontEnd = try LearnerFrontEnd(frontOptions, logger: logger)
-    defer { frontEnd.shutdown(reason: stop.isRequested ? "the learner was stopped" : "the run is complete", within: .seconds(10)) }
+    defer {
+      frontEnd.shutdown(
+        reason: stop.isRequested ? "the learner was stopped" : "the run is complete", within: .seconds(10))
+    }
     var metrics =
       run.step > 0
       ? try MetricsLog(resuming: directory.metricsPath, after: run.step)
@@ -143,7 +146,8 @@ public final class LearnerService {
       configuration.learner.klCoefficient == 0
       ? nil
       : PreparedModel(
-        try subject.referenceWeights(supervised: directory.supervisedPath, team: team), backend: model.backend, trainable: false,
+        try subject.referenceWeights(supervised: directory.supervisedPath, team: team), backend: model.backend,
+        trainable: false,
         positions: subject.positions, team: team)
     let update = BatchUpdate(
       objective: try configuration.objectiveOptions(), options: try configuration.updateOptions(),
@@ -228,11 +232,13 @@ public final class LearnerService {
       let statistics = frontEnd.statistics()
       if now - lastNotice > 15 && statistics.workers.isEmpty {
         logger.warning(
-          "no workers: \(statistics.queuedSamples) samples wait; start `softgrpo worker --connect \(frontEnd.controlEndpoint)`")
+          "no workers: \(statistics.queuedSamples) samples wait; start `softgrpo worker --connect \(frontEnd.controlEndpoint)`"
+        )
         lastNotice = now
       }
       progress.update(
-        completed: run.step, at: now, detail: "sampling \(groups.count)/\(count) groups, \(statistics.workers.count) workers")
+        completed: run.step, at: now,
+        detail: "sampling \(groups.count)/\(count) groups, \(statistics.workers.count) workers")
     }
     return groups.sorted { $0.ordinal < $1.ordinal }
   }

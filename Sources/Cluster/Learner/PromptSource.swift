@@ -76,7 +76,8 @@ public struct PromptSource: Sendable {
     case (.file(let prompts, _), .file(let cursor)):
       content = .file(prompts, try PromptCursor(state: cursor, count: prompts.count))
     default:
-      throw ClusterError("task.kind: the checkpoint was made on another kind of task; resume with the run's own config.yaml")
+      throw ClusterError(
+        "task.kind: the checkpoint was made on another kind of task; resume with the run's own config.yaml")
     }
   }
 

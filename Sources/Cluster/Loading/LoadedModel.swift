@@ -58,7 +58,8 @@ public struct LoadedModel: Sendable {
     case .huggingFace(let path, let configurationPath, let templatePath, _):
       guard let bytes = FileManager.default.contents(atPath: path) else {
         throw ClusterError(
-          "\(path): there is no tokenizer.json, which text needs; copy the one that belongs to the model into its directory")
+          "\(path): there is no tokenizer.json, which text needs; copy the one that belongs to the model into its directory"
+        )
       }
       var configuration = TokenizerConfiguration()
       if let configurationPath, let bytes = FileManager.default.contents(atPath: configurationPath) {
@@ -100,7 +101,8 @@ extension GGUFVocabulary {
   /// - Throws: an error naming the file and key.
   init(_ metadata: GGUFMetadata) throws {
     guard let tokens = try metadata.strings("tokenizer.ggml.tokens") else {
-      throw ClusterError("\(metadata.path): has no tokenizer.ggml.tokens; a GGUF file without a tokenizer cannot be used for text")
+      throw ClusterError(
+        "\(metadata.path): has no tokenizer.ggml.tokens; a GGUF file without a tokenizer cannot be used for text")
     }
     self.init(
       tokens: tokens, tokenTypes: try metadata.integers("tokenizer.ggml.token_type").map { $0.map(Int32.init) } ?? [],

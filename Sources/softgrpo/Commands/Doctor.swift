@@ -12,11 +12,11 @@ struct Doctor: ParsableCommand {
     print("softgrpo \(softgrpoVersion)")
     print("processor     \(features.name)")
     #if arch(x86_64)
-    let wanted = ["avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16"]
-    print("instructions  " + wanted.map { "\(features.flags.contains($0) ? "+" : "-")\($0)" }.joined(separator: " "))
-    guard features.flags.contains("avx2"), features.flags.contains("fma") else {
-      throw CommandError("doctor: this build needs AVX2 and FMA (x86-64-v3), which \(features.name) lacks")
-    }
+      let wanted = ["avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16"]
+      print("instructions  " + wanted.map { "\(features.flags.contains($0) ? "+" : "-")\($0)" }.joined(separator: " "))
+      guard features.flags.contains("avx2"), features.flags.contains("fma") else {
+        throw CommandError("doctor: this build needs AVX2 and FMA (x86-64-v3), which \(features.name) lacks")
+      }
     #endif
     print("processors    \(features.availableProcessors) available to this process (affinity and cgroup quota)")
     print("memory        \(memory())")
@@ -78,7 +78,8 @@ struct Doctor: ParsableCommand {
     var differing = 0
     for row in 0..<rows {
       matrix.multiply(
-        operand.operand.advanced(by: row * k), rows: 1, into: single.base, outputStride: n, accumulate: false, team: team)
+        operand.operand.advanced(by: row * k), rows: 1, into: single.base, outputStride: n, accumulate: false,
+        team: team)
       for column in 0..<n where single.base[column] != output.base[row * n + column] { differing += 1 }
     }
     return (error, differing == 0 ? "rows keep their bits in any batch" : "\(differing) values depend on the batch")

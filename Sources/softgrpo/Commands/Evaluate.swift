@@ -81,7 +81,8 @@ struct Evaluate: ParsableCommand {
           maj_at: named(result.majorityAt), thinking_length: result.meanThinkingLength,
           completion_length: result.meanCompletionLength, stopped: result.stopped,
           tokens_per_second: result.tokensPerSecond))
-      let cells = ks.map { formatFixed(result.passAt[$0] ?? .nan, 3) } + ks.map { formatFixed(result.majorityAt[$0] ?? .nan, 3) }
+      let cells =
+        ks.map { formatFixed(result.passAt[$0] ?? .nan, 3) } + ks.map { formatFixed(result.majorityAt[$0] ?? .nan, 3) }
       try table.append(
         [kind.rawValue] + cells + [
           formatFixed(result.meanThinkingLength, 1), formatFixed(result.meanCompletionLength, 1),

@@ -11,7 +11,8 @@ import Transformer
 struct Generate: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Answers one question and shows the soft-thinking trace.",
-    discussion: "With --trace, each thinking step is a line: the emitted token and the tokens mixed into the next input.")
+    discussion:
+      "With --trace, each thinking step is a line: the emitted token and the tokens mixed into the next input.")
 
   @OptionGroup var options: ModelOptions
   @OptionGroup var sampling: SamplingFlags
@@ -22,7 +23,9 @@ struct Generate: ParsableCommand {
   @Flag(help: "Show the mixture of every thinking step.") var trace = false
 
   func run() throws {
-    guard let kind = try thinkingKinds(policy, option: "--policy").first else { throw CommandError("--policy: is empty") }
+    guard let kind = try thinkingKinds(policy, option: "--policy").first else {
+      throw CommandError("--policy: is empty")
+    }
     let loaded = try sampling.load(options.model)
     let budget = try sampling.options(loaded)
     let prompt = try loaded.encodePrompt(Prompt(id: "question", content: .text(question), answer: ""))

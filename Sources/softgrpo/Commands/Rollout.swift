@@ -72,7 +72,8 @@ struct Rollout: ParsableCommand {
       }
       let rate = Double(engine.statistics.sampledTokens) / max(1e-9, Date().timeIntervalSince(start))
       progress.update(
-        completed: trajectories.count, at: ProcessInfo.processInfo.systemUptime, detail: "\(formatFixed(rate, 0)) tok/s")
+        completed: trajectories.count, at: ProcessInfo.processInfo.systemUptime, detail: "\(formatFixed(rate, 0)) tok/s"
+      )
     }
     progress.finish(completed: trajectories.count, at: ProcessInfo.processInfo.systemUptime)
     trajectories.sort { ($0.groupID, $0.sampleIndex) < ($1.groupID, $1.sampleIndex) }
