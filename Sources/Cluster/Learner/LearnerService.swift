@@ -10,6 +10,7 @@ import Tasks
 import Tokenization
 import Training
 import Transformer
+import Transport
 import WeightSync
 import Wire
 
@@ -67,7 +68,15 @@ public final class LearnerService {
     if options.resume && !directory.exists {
       throw ClusterError("\(directory.path): holds no run to resume; leave --resume away to start one")
     }
+    // What would only fail hours into a run is checked here.
+    for endpoint in [configuration.learner.controlEndpoint, configuration.learner.broadcastEndpoint]
+    where try !Endpoint(endpoint).isLocal && !options.allowInsecure {
+      throw ClusterError(
+        "\(endpoint): other machines can reach it, and nothing on it is encrypted or authenticated; give --insecure if that "
+          + "is meant, or use a loopback address")
+    }
     subject = try TrainingSubject(configuration)
+    for prompt in prompts.filePrompts { _ = try subject.promptTokens(prompt) }
     if options.resume, let saved = try directory.readLatest() {
       guard saved.state.layout == subject.state.layout else {
         throw ClusterError("\(directory.path): its checkpoint is of another model than model.path")

@@ -81,6 +81,12 @@ public struct PromptSource: Sendable {
     }
   }
 
+  /// Every prompt of a file, so that a run can check them before it starts; generated prompts need no check.
+  public var filePrompts: [Prompt] {
+    if case .file(let prompts, _) = content { return prompts }
+    return []
+  }
+
   /// The next `count` training prompts.
   public mutating func next(_ count: Int) throws -> [Prompt] {
     switch content {

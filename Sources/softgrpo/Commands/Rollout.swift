@@ -61,7 +61,7 @@ struct Rollout: ParsableCommand {
     let text = loaded.textInterface
     var trajectories: [Trajectory] = []
     var progress = ProgressReporter(
-      label: "rollout", total: items.count * groupSize, unit: "trajectory", console: .standardError)
+      label: "rollout", total: items.count * groupSize, unit: "sample", console: .standardError)
     let start = Date()
     while !engine.isIdle {
       for sample in try engine.step() {
