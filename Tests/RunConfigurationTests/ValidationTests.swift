@@ -74,7 +74,6 @@ import Testing
       rollout: {max_thinking_tokens: 25, max_answer_tokens: 6, prompts_per_step: 64, group_size: 8}
       learner: {learning_rate: 3e-4, adam_beta2: 0.95, weight_decay: 0, warmup_steps: 5}
       sft: {enabled: true, learning_rate: 3e-3}
-      eval: {interval: 40}
       """
     let run = try RunConfiguration.parse(recipe, source: "config.yaml")
     #expect(run.maxSequenceLength == 39)
