@@ -65,6 +65,19 @@ struct LayoutTests {
     }
   }
 
+  /// New weights of one shape go on with the rotary table they have, also when more positions are asked for than exist.
+  @Test(arguments: [10, 256, 1000])
+  func theRotaryTableIsShared(_ positions: Int) throws {
+    let team = ThreadTeam(threadCount: 1)
+    let (weights, backend) = (
+      TinyModel.weights(TinyModel.configuration(.llama), seed: 1), try matrixBackend(for: .float32)
+    )
+    let first = PreparedModel(weights, backend: backend, trainable: false, positions: positions, team: team)
+    let second = PreparedModel(
+      weights, backend: backend, trainable: false, positions: positions, team: team, sharing: first)
+    #expect(first.rotary.positions == min(positions, 256) && second.rotary === first.rotary)
+  }
+
   /// Suffixes share the root's full pages and own the page in which the root ends.
   @Test(arguments: [1, 63, 64, 65, 128, 130])
   func packedBatchPages(_ root: Int) {
