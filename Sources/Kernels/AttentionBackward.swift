@@ -27,6 +27,7 @@ extension Attention {
     logSumExp_TH: UnsafePointer<Float>, sequences: [PackedSequence], rows: Int, heads: Int, geometry: PageGeometry,
     dqkv_TE: UnsafeMutablePointer<Float>, team: ThreadTeam
   ) {
+    OpenBLASThreads.single  // under bf16 no OpenBLAS backend has been made
     let (width, keyValueHeads) = (geometry.headDimension, geometry.keyValueHeads)
     let group = heads / keyValueHeads
     let (outStride, stride) = (heads * width, (heads + 2 * keyValueHeads) * width)

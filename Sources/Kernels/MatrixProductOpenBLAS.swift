@@ -1,8 +1,14 @@
 import COpenBLAS
 
+/// Keeps OpenBLAS on the calling thread. Whoever calls it evaluates `single` first: its own pool would fight the team's
+/// threads, and how it splits a product depends on the machine.
+enum OpenBLASThreads {
+  static let single: Void = openblas_set_num_threads(1)
+}
+
 /// fp32 products by OpenBLAS, one thread a call; our own team takes the panels.
 public struct OpenBLASBackend: MatrixBackend {
-  public init() { openblas_set_num_threads(1) }
+  public init() { OpenBLASThreads.single }
 
   public var computeType: ComputeType { .float32 }
   public var summary: String { "OpenBLAS \(String(cString: openblas_get_config()))" }
@@ -70,7 +76,7 @@ final class OpenBLASWeightMatrix: WeightMatrix {
   }
 }
 
-/// c (m x n) (+)= a b for single-threaded use inside a team's task; strides are in elements.
+/// c (m x n) (+)= a b for use inside a team's task, after `OpenBLASThreads.single`; strides are in elements.
 func smallProduct(
   _ a: UnsafePointer<Float>, _ aStride: Int, transposeA: Bool, _ b: UnsafePointer<Float>, _ bStride: Int,
   transposeB: Bool, into c: UnsafeMutablePointer<Float>, _ cStride: Int, m: Int, n: Int, k: Int, scale: Float = 1,

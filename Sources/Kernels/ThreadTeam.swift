@@ -9,7 +9,8 @@ import Synchronization
 /// A fixed set of threads that share one loop at a time. The caller is thread 0 and takes part.
 ///
 /// Idle threads spin briefly, then sleep on a condition, so that several teams (or processes) may share cores.
-/// A team belongs to one caller at a time; `run` is not re-entrant.
+/// A team belongs to one caller at a time; `run` is not re-entrant. Both are checked: a loop that two callers share would
+/// lose tasks in silence.
 public final class ThreadTeam: @unchecked Sendable {
   // Unchecked: `body` and `taskCount` are written by the caller before `generation` is released and read by the
   // members after they acquire it; the caller waits for `remaining` to reach zero before it returns.
@@ -21,6 +22,7 @@ public final class ThreadTeam: @unchecked Sendable {
   private let nextTask = Atomic<Int>(0)
   private let remaining = Atomic<Int>(0)
   private let sleeping = Atomic<Int>(0)
+  private let isRunning = Atomic<Bool>(false)
   private let stopping = Atomic<Bool>(false)
   private let mutex: UnsafeMutablePointer<pthread_mutex_t>
   private let condition: UnsafeMutablePointer<pthread_cond_t>
@@ -72,6 +74,9 @@ public final class ThreadTeam: @unchecked Sendable {
       for task in 0..<count { body(task, 0) }
       return
     }
+    precondition(
+      !isRunning.exchange(true, ordering: .acquiring), "a thread team was used by two callers, or from its own loop")
+    defer { isRunning.store(false, ordering: .releasing) }
     withoutActuallyEscaping(body) { body in
       self.body = body
       taskCount = count

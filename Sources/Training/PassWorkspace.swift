@@ -18,6 +18,10 @@ final class PassWorkspace {
     computeType = model.computeType
   }
 
+  func fits(_ model: PreparedModel) -> Bool {
+    configuration == model.configuration && computeType == model.computeType
+  }
+
   func forward(rows: Int) -> ForwardWorkspace {
     if let store = forwardStore, store.maximumRows >= rows { return store }
     forwardStore = nil

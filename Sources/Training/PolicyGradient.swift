@@ -39,16 +39,14 @@ public final class PolicyGradient {
     _ batch: [WeightedTrajectory], model: PreparedModel, reference: PreparedModel?, options: ObjectiveOptions,
     gradient: UnsafeMutablePointer<Float>
   ) throws -> (statistics: ObjectiveStatistics, logProbs: [[Float]]) {
-    let space = workspace ?? PassWorkspace(model)
-    workspace = space
+    let space = memory(for: model, keptIn: &workspace)
     let plan = ScoringPlan(batch.map(\.trajectory))
     let rows = plan.batch.rowCount
     let tape = space.tape(rows: rows)
     let pass = try TrajectoryPass(plan, model: model, workspace: space, tape: tape, team: team)
     var referencePass: TrajectoryPass?
     if let reference, options.klCoefficient != 0 {
-      let space = referenceWorkspace ?? PassWorkspace(reference)
-      referenceWorkspace = space
+      let space = memory(for: reference, keptIn: &referenceWorkspace)
       referencePass = try TrajectoryPass(plan, model: reference, workspace: space, tape: nil, team: team)
     }
 
@@ -102,8 +100,7 @@ public final class PolicyGradient {
     _ batch: [Trajectory], weight: Double, model: PreparedModel, inputGradient: Bool,
     gradient: UnsafeMutablePointer<Float>
   ) throws -> (loss: Double, tokens: Int) {
-    let space = workspace ?? PassWorkspace(model)
-    workspace = space
+    let space = memory(for: model, keptIn: &workspace)
     let plan = ScoringPlan(batch)
     let tape = space.tape(rows: plan.batch.rowCount)
     let pass = try TrajectoryPass(plan, model: model, workspace: space, tape: tape, team: team)
@@ -112,6 +109,14 @@ public final class PolicyGradient {
       pass, tape: tape, workspace: space.backward(rows: plan.batch.rowCount), upstream: upstream,
       inputGradient: inputGradient, gradient: gradient)
     return (pass.logProbs.reduce(0.0) { $0 - weight * Double($1) }, pass.logProbs.count)
+  }
+
+  /// The memory of earlier passes, unless they were of a model of another shape.
+  private func memory(for model: PreparedModel, keptIn store: inout PassWorkspace?) -> PassWorkspace {
+    if let store, store.fits(model) { return store }
+    let made = PassWorkspace(model)
+    store = made
+    return made
   }
 
   /// For every trajectory, the rows of its scored steps in order.
@@ -127,7 +132,7 @@ public final class PolicyGradient {
     return order.map { $0.sorted { ($0.segment, $0.step) < ($1.segment, $1.step) }.map(\.row) }
   }
 
-  /// The KL term's value; its gradient in the log-probs is added here, that of the exact form in the soft logits later.
+  /// The KL term's value without its coefficient; its gradient in the log-probs is added here, that of the exact form in the soft logits later.
   private func referenceTerm(
     _ rows: [Int], _ pass: TrajectoryPass, _ logProbs: [Float], _ reference: TrajectoryPass, weight: Double,
     options: ObjectiveOptions, gradients: inout [Float]
@@ -139,7 +144,7 @@ public final class PolicyGradient {
       if options.klEstimator == .exact && row < plan.soft.count {
         let policy = plan.trajectories[plan.soft[row].trajectory].policy
         total +=
-          scale
+          weight
           * Double(
             pass.softLogits[row].withUnsafeBufferPointer { theta in
               reference.softLogits[row].withUnsafeBufferPointer {
@@ -149,7 +154,7 @@ public final class PolicyGradient {
         continue
       }
       let (value, slope) = ReferenceKL.k3(logProb: logProbs[index], referenceLogProb: reference.logProbs[row])
-      total += scale * Double(value)
+      total += weight * Double(value)
       gradients[index] += Float(scale * Double(slope))
     }
     return total

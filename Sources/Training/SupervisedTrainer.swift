@@ -31,12 +31,12 @@ public final class SupervisedTrainer {
   private let gradient: PolicyGradient
   private var model: PreparedModel
 
-  /// - Parameter positions: longest prompt and completion together.
+  /// - Parameter positions: longest prompt and completion together; at most the model's context length counts.
   public init(state: LearnerState, backend: any MatrixBackend, positions: Int, team: ThreadTeam) {
     self.state = state
     self.backend = backend
     self.team = team
-    self.positions = positions
+    self.positions = min(positions, state.layout.configuration.contextLength)
     gradient = PolicyGradient(team: team)
     model = PreparedModel(
       state.roundedWeights(team: team), backend: backend, trainable: true, positions: positions, team: team)
@@ -48,10 +48,12 @@ public final class SupervisedTrainer {
   /// One optimiser step.
   ///
   /// - Returns: the mean loss per token before the step and the gradient's norm.
-  /// - Throws: `TrainingError` for an empty or too long example, `OptimizationError` when the gradient is not finite.
+  /// - Throws: `TrainingError` for an empty batch or an empty or too long example, `OptimizationError` when the gradient is not finite.
   public func step(
     _ batch: [SupervisedExample], options: UpdateOptions, tokenBudget: Int
   ) throws -> (loss: Double, gradientNorm: Double) {
+    // Without tokens there is no mean, and a step would still decay the weights.
+    guard !batch.isEmpty else { throw TrainingError("supervised step: the batch is empty") }
     let vocabulary = model.configuration.vocabularySize
     let trajectories = try batch.enumerated().map { index, example in
       let trajectory = Trajectory(

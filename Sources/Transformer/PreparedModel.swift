@@ -41,11 +41,12 @@ public final class PreparedModel: Sendable {
     isTrainable = trainable
     let configuration = weights.configuration
     let layout = weights.layout
+    let positions = min(positions, configuration.contextLength)
     if let previous, previous.rotary.positions >= positions, previous.configuration == configuration {
       rotary = previous.rotary
     } else {
       rotary = RotaryEmbedding(
-        inverseFrequencies: configuration.inverseFrequencies(), positions: min(positions, configuration.contextLength))
+        inverseFrequencies: configuration.inverseFrequencies(), positions: positions)
     }
     geometry = PageGeometry(
       keyValueHeads: configuration.keyValueHeadCount, headDimension: configuration.headDimension)

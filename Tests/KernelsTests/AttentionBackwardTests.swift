@@ -1,3 +1,4 @@
+import COpenBLAS
 import Kernels
 import TestSupport
 import Testing
@@ -88,6 +89,14 @@ struct AttentionBackwardTests {
         PackedSequence(firstRow: 32, count: 5, prefix: 32..<32, family: 1),
         PackedSequence(firstRow: 37, count: 2, prefix: 32..<37, family: 1),
       ], coordinates: 150)
+  }
+
+  /// The backward pass multiplies with OpenBLAS whatever the compute type, so it must itself keep that on one thread.
+  @Test func openBLASStaysOnTheCallingThread() {
+    let sequences = [PackedSequence(firstRow: 0, count: 2, prefix: 0..<0, family: 0)]
+    _ = kernel(
+      randomValues(2 * 24, seed: 1), sequences, heads: 1, groups: 1, width: 8, dOut: randomValues(16, seed: 2))
+    #expect(openblas_get_num_threads() == 1)
   }
 
   @Test func bitsDoNotDependOnThreads() {

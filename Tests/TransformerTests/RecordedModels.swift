@@ -49,13 +49,17 @@ final class PackedPass {
   let hidden: OperandBuffer
 
   /// - Parameter families: per family, the root's tokens and the suffixes' tokens.
-  init(
+  convenience init(
     source: ModelSource, computeType: ComputeType, families: [(root: [Int32], suffixes: [[Int32]])], threads: Int = 2
-  )
-    throws
-  {
+  ) throws {
+    try self.init(
+      weights: try ModelWeights(source: source), computeType: computeType, families: families, threads: threads)
+  }
+
+  init(
+    weights: ModelWeights, computeType: ComputeType, families: [(root: [Int32], suffixes: [[Int32]])], threads: Int = 2
+  ) throws {
     team = ThreadTeam(threadCount: threads)
-    let weights = try ModelWeights(source: source)
     let backend = try matrixBackend(for: computeType)
     model = PreparedModel(weights, backend: backend, trainable: true, positions: 256, team: team)
     batch = PackedBatch()
@@ -70,7 +74,7 @@ final class PackedPass {
     }
     batch.finish()
     self.tokens = tokens
-    let (c, count) = (source.configuration, tokens.count)
+    let (c, count) = (weights.configuration, tokens.count)
     let workspace = ForwardWorkspace(c, maximumRows: count, computeType: computeType)
     tape = ActivationTape(c, maximumRows: count, computeType: computeType)
     for (row, token) in tokens.enumerated() {
