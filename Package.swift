@@ -55,7 +55,7 @@ var targets: [Target] = [
 targets += [
   room("Kernels", matrixBackends, hot: true),
   room("ModelFiles", ["Kernels"], hot: true),
-  room("Tokenization", ["ModelFiles"]),
+  room("Tokenization", ["ModelFiles"], hot: true),
   room("Transformer", ["Kernels", "ModelFiles", logging], hot: true),
   room("SoftThinking", ["Kernels"], hot: true),
   room("PolicyOptimization", ["Kernels", "SoftThinking"], hot: true),
