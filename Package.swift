@@ -90,7 +90,7 @@ targets += [
   tests("SoftThinking", fixtures: true),
   tests("PolicyOptimization"),
   tests("Tasks"),
-  tests("Rollouts", ["Transformer", "SoftThinking"]),
+  tests("Rollouts", ["ModelFiles", "Transformer", "SoftThinking"]),
   tests("Training", ["ModelFiles", "Transformer", "SoftThinking", "PolicyOptimization"]),
   tests("Wire", ["SoftThinking"]),
   tests("Coordination"),
@@ -98,6 +98,7 @@ targets += [
   tests("WeightSync"),
   tests("Observability"),
   tests("RunConfiguration"),
+  .testTarget(name: "RunTests", dependencies: ["softgrpo", "ModelFiles"], swiftSettings: strict),
   tests("Cluster", ["Wire", "Coordination", "Transport", "WeightSync", "SoftThinking", "RunConfiguration"]),
 ]
 

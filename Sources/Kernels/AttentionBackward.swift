@@ -1,5 +1,3 @@
-import Foundation
-
 /// A run of rows of a packed batch. A suffix continues a root sequence; a root starts at position 0.
 public struct PackedSequence: Sendable, Equatable {
   public var firstRow: Int
@@ -22,10 +20,10 @@ extension Attention {
   ///
   /// Shapes: T rows, H query heads, G key/value heads, D head dimension, E = (H + 2 G) D: a row's queries, keys and
   /// values side by side, rotated, keys and values at their rounding point. With P = exp(q kᵀ scale - logSumExp):
-  /// dv = Pᵀ dout, dS = P (dout vᵀ - rowsum(dout out)) scale, dq = dS k, dk = dSᵀ q. Gradients are overwritten.
+  /// dv = Pᵀ dout, dS = P (dout vᵀ - rowsum(P dout vᵀ)) scale, dq = dS k, dk = dSᵀ q. Gradients are overwritten.
   /// One task owns the keys of one head of one family, so every sum has a fixed order.
   public static func backward(
-    dOut_THD: UnsafePointer<Float>, out_THD: Operand, qkv_TE: UnsafePointer<Float>,
+    dOut_THD: UnsafePointer<Float>, qkv_TE: UnsafePointer<Float>,
     logSumExp_TH: UnsafePointer<Float>, sequences: [PackedSequence], rows: Int, heads: Int, geometry: PageGeometry,
     dqkv_TE: UnsafeMutablePointer<Float>, team: ThreadTeam
   ) {
@@ -41,10 +39,9 @@ extension Attention {
     team.run(families.count * keyValueHeads) { task, _ in
       let (family, head) = (families[task / keyValueHeads], task % keyValueHeads)
       let longest = family.map { $0.count + $0.prefix.count }.max() ?? 0
-      withUnsafeTemporaryAllocation(of: Float.self, capacity: 2 * tile * longest + tile) { scratch in
+      withUnsafeTemporaryAllocation(of: Float.self, capacity: 2 * tile * longest) { scratch in
         let p = scratch.baseAddress!
         let ds = p + tile * longest
-        let delta = ds + tile * longest
         for sequence in family {
           for start in Swift.stride(from: 0, to: sequence.count, by: tile) {
             let m = min(tile, sequence.count - start)
@@ -58,7 +55,6 @@ extension Attention {
             for member in head * group..<(head + 1) * group {
               let q = qkv_TE + row * stride + member * width
               let dOut = dOut_THD + row * outStride + member * width
-              rowDots(dOut, out_THD.advanced(by: row * outStride + member * width), outStride, m, width, delta)
               smallProduct(
                 q, stride, transposeA: false, preK, stride, transposeB: true, into: p, n, m: m, n: pre, k: width,
                 scale: scale, accumulate: false)
@@ -74,7 +70,7 @@ extension Attention {
               for i in 0..<m {
                 weigh(
                   p + i * n, ds + i * n, count: n, visible: pre + start + i + 1,
-                  logSumExp: logSumExp_TH[(row + i) * heads + member], delta: delta[i], scale: scale)
+                  logSumExp: logSumExp_TH[(row + i) * heads + member], scale: scale)
               }
               let (dk, dv) = (dk_TGD + head * width, dv_TGD + head * width)
               let (preDK, ownDK) = (dk + sequence.prefix.lowerBound * stride, dk + sequence.firstRow * stride)
@@ -106,42 +102,41 @@ extension Attention {
   }
 
   /// p holds scaled scores and ds holds dout vᵀ on entry; weights and score gradients on return.
+  ///
+  /// The row's mean of dout vᵀ under its weights is summed here: taken from the rounded output instead, the score
+  /// gradients would not sum to zero, and the error drowns small gradients of q and k.
   @inline(__always)
   private static func weigh(
     _ p: UnsafeMutablePointer<Float>, _ ds: UnsafeMutablePointer<Float>, count: Int, visible: Int, logSumExp: Float,
-    delta: Float, scale: Float
+    scale: Float
   ) {
+    var lanes = SIMD16<Float>()
     var index = 0
     while index + 16 <= visible {
       let weight = PortableMath.exp16(Float.load16(p + index) - logSumExp)
       Float.store16(weight, p + index)
-      Float.store16(weight * (Float.load16(ds + index) - delta) * scale, ds + index)
+      lanes = multiplyAdd(weight, Float.load16(ds + index), lanes)
+      index += 16
+    }
+    var mean = laneSum(lanes)
+    while index < visible {
+      p[index] = PortableMath.exp(p[index] - logSumExp)
+      mean += p[index] * ds[index]
+      index += 1
+    }
+    index = 0
+    while index + 16 <= visible {
+      Float.store16(Float.load16(p + index) * (Float.load16(ds + index) - mean) * scale, ds + index)
       index += 16
     }
     while index < visible {
-      let weight = expf(p[index] - logSumExp)
-      p[index] = weight
-      ds[index] = weight * (ds[index] - delta) * scale
+      ds[index] = p[index] * (ds[index] - mean) * scale
       index += 1
     }
     while index < count {
       p[index] = 0
       ds[index] = 0
       index += 1
-    }
-  }
-
-  private static func rowDots(
-    _ a: UnsafePointer<Float>, _ b: Operand, _ stride: Int, _ rows: Int, _ width: Int,
-    _ out: UnsafeMutablePointer<Float>
-  ) {
-    for row in 0..<rows {
-      var total: Float = 0
-      switch b {
-      case .float32(let b): for i in 0..<width { total += a[row * stride + i] * b[row * stride + i] }
-      case .bfloat16(let b): for i in 0..<width { total += a[row * stride + i] * Float(b[row * stride + i]) }
-      }
-      out[row] = total
     }
   }
 }

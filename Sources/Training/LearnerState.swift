@@ -100,6 +100,13 @@ public final class LearnerState {
     return (weights, norm)
   }
 
+  /// The same master weights with zero moments and no steps taken.
+  public func withFreshOptimizer() -> LearnerState {
+    let fresh = LearnerState(layout: layout)
+    fresh.master.base.update(from: master.base, count: layout.count)
+    return fresh
+  }
+
   /// Sets the step count of a resumed run.
   public func resume(atStep step: Int) { self.step = step }
 }

@@ -85,7 +85,7 @@ extension PreparedModel {
         into: gradient + offsets.attentionOutput, team: team)
       let dqkv_TE = workspace.dqkv_TE.base
       Attention.backward(
-        dOut_THD: workspace.dAttention_TQ.base, out_THD: saved.attention_TQ, qkv_TE: saved.qkv_TE,
+        dOut_THD: workspace.dAttention_TQ.base, qkv_TE: saved.qkv_TE,
         logSumExp_TH: saved.logSumExp_TH, sequences: sequences, rows: count, heads: c.headCount, geometry: geometry,
         dqkv_TE: dqkv_TE, team: team)
       // q, k = rotate(headNorm(W norm(x) + b))

@@ -7,7 +7,9 @@ struct SoftGRPO: ParsableCommand {
     commandName: "softgrpo",
     abstract: "Trains language models to reason in soft tokens with reinforcement learning, on ordinary Linux boxes.",
     version: softgrpoVersion,
-    subcommands: [Score.self, Update.self])
+    subcommands: [
+      Train.self, Learner.self, Worker.self, SupervisedFineTune.self, Score.self, Update.self,
+    ])
 }
 
 /// The version that `--version` prints and that travels in fingerprints.

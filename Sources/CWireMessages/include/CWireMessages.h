@@ -1,1 +1,2 @@
 #pragma once
+#include "softgrpo.pb-c.h"

@@ -1,0 +1,200 @@
+import Coordination
+import Logging
+import Synchronization
+import Transport
+import WeightSync
+import Wire
+
+/// What the trainer's thread and the I/O thread share.
+final class SharedFrontEnd: Sendable {
+  let state: Mutex<FrontEndState>
+  let waker: Waker
+  /// One element per completed group, and one at the end: wakes a waiting trainer.
+  let signal = Mailbox<Void>()
+
+  init(_ state: FrontEndState) throws {
+    self.state = Mutex(state)
+    waker = try Waker()
+  }
+}
+
+/// The learner's side of the cluster: leases work to whoever comes, collects each sample exactly once, serves weights.
+/// Every method may be called from any thread.
+///
+///     let frontEnd = try LearnerFrontEnd(options, logger: logger)
+///     try frontEnd.publish(WeightSnapshot(version: 0, byteCount: count) { … })
+///     for step in 0..<steps {
+///       try frontEnd.submit(groups(step))
+///       let batch = try frontEnd.collect(groupCount: groupsPerStep, within: .seconds(600))
+///       …update…
+///       try frontEnd.publish(WeightSnapshot(version: step + 1, parent: identity, byteCount: count) { … })
+///     }
+///     frontEnd.shutdown(reason: "the run is complete", within: .seconds(10))
+public final class LearnerFrontEnd: Sendable {
+  /// Where workers connect, with the real port.
+  public let controlEndpoint: String
+  public let announcementEndpoint: String
+  private let options: LearnerFrontEndOptions
+  private let shared: SharedFrontEnd
+  private let thread: IOThread
+
+  /// Binds and starts the I/O thread.
+  /// - Throws: `TransportError` when an endpoint cannot be bound, `ClusterError` when the options cannot be sent to a worker.
+  public init(_ options: LearnerFrontEndOptions, logger: Logger) throws {
+    self.options = options
+    guard options.livenessTimeout > options.heartbeatInterval, options.heartbeatInterval > .zero else {
+      throw ClusterError("the liveness timeout must be longer than the heartbeat interval, and both positive")
+    }
+    guard options.leaseDuration > options.heartbeatInterval else {
+      throw ClusterError("the lease duration must be longer than the heartbeat interval that renews leases")
+    }
+    let context = try TransportContext()
+    let limits = WireLimits(trajectoryByteCount: options.trajectoryByteLimit)
+    var socketOptions = Socket.Options()
+    socketOptions.maximumFrameByteCount = Int64(limits.frameByteCount)
+    socketOptions.receiveHighWaterMark = 64
+    socketOptions.linger = .seconds(1)
+    let control = try Socket(.router, context: context, options: socketOptions)
+    controlEndpoint = try control.bind(Endpoint(options.controlEndpoint), allowInsecure: options.allowInsecure)
+      .description
+    let publisher = try Socket(.publisher, context: context, options: socketOptions)
+    announcementEndpoint = try publisher.bind(
+      Endpoint(options.announcementEndpoint), allowInsecure: options.allowInsecure
+    ).description
+    if options.allowInsecure {
+      logger.warning(
+        "INSECURE: \(controlEndpoint) is neither encrypted nor authenticated; anyone who reaches it can join")
+    }
+
+    let learnerIncarnation = UInt64.random(in: 1...UInt64.max)
+    do {
+      _ = try Envelope(
+        .welcome(
+          Welcome(
+            runID: options.runID, learnerIncarnation: learnerIncarnation, model: options.model, dtype: options.dtype,
+            heartbeatIntervalMilliseconds: options.heartbeatInterval.milliseconds,
+            livenessTimeoutMilliseconds: options.livenessTimeout.milliseconds,
+            announcementEndpoint: announcementEndpoint, currentVersion: nil))
+      ).encoded()
+    } catch {
+      throw ClusterError("the run cannot be described to workers: \(error)")
+    }
+    let shared = try SharedFrontEnd(
+      FrontEndState(
+        table: LeaseTable(
+          staleness: StalenessPolicy(maximum: options.maxStaleness), leaseDuration: options.leaseDuration,
+          maximumLeaseDuration: options.maximumLeaseDuration, firstLeaseID: learnerIncarnation & ~0xFFFF_FFFF | 1),
+        registry: WorkerRegistry(
+          heartbeatInterval: options.heartbeatInterval, livenessTimeout: options.livenessTimeout),
+        // Workers may still be pulling the version before the newest when it is replaced.
+        versions: VersionLedger(keeping: 1)))
+    self.shared = shared
+    let loop = LearnerLoop(
+      options: options, shared: shared, control: control, publisher: publisher,
+      announcementEndpoint: announcementEndpoint, learnerIncarnation: learnerIncarnation, logger: logger)
+    thread = try IOThread(name: "learner-io") { loop.run() }
+  }
+
+  deinit {
+    shared.state.withLock { $0.isFinished = true }
+    shared.waker.wake()
+  }
+
+  /// Queues work. Groups are sampled in the order of their ordinals, under the version current when they are granted.
+  /// - Throws: `ClusterError` when a prompt does not fit the model or cannot be sent, `CoordinationError` when an ordinal was
+  ///   used before; groups before the offending one are queued.
+  public func submit(_ groups: [PromptGroup]) throws {
+    try shared.state.withLock { state in
+      for group in groups { try state.submit(group, model: options.model) }
+    }
+    shared.waker.wake()
+  }
+
+  /// Makes a version current and announces it. Samples that are too old now are dropped, counted and queued again.
+  /// - Throws: `CoordinationError` unless the version is newer than the current one.
+  public func publish(_ snapshot: WeightSnapshot) throws {
+    try shared.state.withLock { try $0.publish(snapshot) }
+    shared.waker.wake()
+  }
+
+  /// Waits for the next complete group.
+  /// - Returns: `nil` when none was completed in time.
+  /// - Throws: `ClusterError` when the front end has ended.
+  public func nextGroup(within duration: Duration) throws -> CompletedGroup? {
+    let deadline = MonotonicClock.now() + duration
+    while true {
+      let group = try shared.state.withLock { state in
+        if let group = state.takeCompleted() { return Optional(group) }
+        if state.isFinished { throw ClusterError(state.failure ?? "the learner's front end was shut down") }
+        return nil
+      }
+      if let group { return group }
+      let left = deadline - MonotonicClock.now()
+      if left <= .zero { return nil }
+      // Signals may be older than what they signalled: the state decides, in the next round.
+      _ = shared.signal.take(within: left)
+    }
+  }
+
+  /// Waits for `groupCount` complete groups.
+  /// - Parameters:
+  ///   - progress: called about once a second with the number of groups so far and the cluster's state.
+  /// - Returns: the groups by ordinal.
+  /// - Throws: `ClusterError` when the time is over; it says who was expected to do what. No group is lost: the next call
+  ///   starts with what there is.
+  public func collect(
+    groupCount: Int, within duration: Duration,
+    progress: (_ groups: Int, _ statistics: ClusterStatistics) -> Void = { _, _ in }
+  ) throws -> [CompletedGroup] {
+    let deadline = MonotonicClock.now() + duration
+    var groups: [CompletedGroup] = []
+    while groups.count < groupCount {
+      let left = deadline - MonotonicClock.now()
+      guard left > .zero else {
+        let statistics = statistics()
+        shared.state.withLock { $0.putBack += groups }
+        throw ClusterError(
+          "only \(groups.count) of \(groupCount) groups were completed within \(duration): \(statistics.workers.count) workers, "
+            + "\(statistics.leasedSamples) samples leased, \(statistics.queuedSamples) queued. "
+            + (statistics.workers.isEmpty
+              ? "Start workers that connect to \(controlEndpoint)" : "See the workers' logs"))
+      }
+      if let group = try nextGroup(within: min(left, .seconds(1))) { groups.append(group) }
+      progress(groups.count, statistics())
+    }
+    return groups.sorted { $0.ordinal < $1.ordinal }
+  }
+
+  public func statistics() -> ClusterStatistics { shared.state.withLock { $0.statistics } }
+
+  /// Ends without a word: what workers see when the process is killed. For tests.
+  package func abort() {
+    shared.state.withLock { $0.isFinished = true }
+    shared.waker.wake()
+    thread.join()
+  }
+
+  /// Ends the run: workers are told, their goodbyes awaited up to `duration`, the sockets closed.
+  /// - Returns: whether every worker said goodbye in time.
+  @discardableResult
+  public func shutdown(reason: String, within duration: Duration) -> Bool {
+    let text = String(reason.filter { $0 != "\0" }.prefix(500))
+    shared.state.withLock { state in
+      guard state.shutdownReason == nil else { return }
+      state.shutdownReason = text
+      for worker in state.registry.all { state.outgoing.append((worker.id, .shutdown(reason: text))) }
+    }
+    shared.waker.wake()
+    let deadline = MonotonicClock.now() + duration
+    while !shared.state.withLock({ $0.isFinished }), MonotonicClock.now() < deadline {
+      _ = shared.signal.take(within: deadline - MonotonicClock.now())
+    }
+    let isClean = shared.state.withLock { state in
+      defer { state.isFinished = true }
+      return state.isFinished && state.failure == nil
+    }
+    shared.waker.wake()
+    thread.join()
+    return isClean
+  }
+}

@@ -1,0 +1,69 @@
+import Wire
+
+/// How a learner faces its workers.
+public struct LearnerFrontEndOptions: Sendable {
+  /// ROUTER: control and trajectories. Port 0 takes a free one.
+  public var controlEndpoint = "tcp://127.0.0.1:5555"
+  /// PUB: weight announcements.
+  public var announcementEndpoint = "tcp://127.0.0.1:5556"
+  /// Permits endpoints that other machines can reach although nothing is encrypted or authenticated.
+  public var allowInsecure = false
+  /// Stays the same when the run resumes.
+  public var runID: String
+  public var model: ModelDescription
+  /// "bfloat16" or "float32".
+  public var dtype: String
+  /// Policy versions a sample may be behind; 0 = strictly on-policy.
+  public var maxStaleness = 0
+  public var heartbeatInterval: Duration = .seconds(2)
+  /// Silence after which a worker counts as gone.
+  public var livenessTimeout: Duration = .seconds(10)
+  /// Time until a lease expires unless a heartbeat names it.
+  public var leaseDuration: Duration = .seconds(30)
+  /// Time after which a lease expires whatever the heartbeats say.
+  public var maximumLeaseDuration: Duration = .seconds(3600)
+  /// Bytes of one trajectory's bulk frames.
+  public var trajectoryByteLimit = 16 << 20
+
+  public init(runID: String, model: ModelDescription, dtype: String = "bfloat16") {
+    self.runID = runID
+    self.model = model
+    self.dtype = dtype
+  }
+}
+
+/// What a learner knows about its cluster at one moment.
+public struct ClusterStatistics: Sendable, Equatable {
+  public struct Worker: Sendable, Equatable {
+    public var name: String
+    public var fingerprint: String
+    public var credits: Int
+    public var leasedSamples: Int
+    /// -1: none yet.
+    public var heldVersion: Int
+    public var tokensPerSecond: Double
+    public var activeSlots: Int
+    public var isDraining: Bool
+  }
+
+  public var workers: [Worker] = []
+  public var queuedSamples = 0
+  public var leasedSamples = 0
+  /// Samples granted, repeats included.
+  public var grantedSamples = 0
+  public var acceptedSamples = 0
+  public var duplicateResults = 0
+  /// Dropped because the policy that sampled them was too old, before or after they arrived; sampled again.
+  public var staleResults = 0
+  public var unknownResults = 0
+  /// Samples taken back from workers or dropped as stale, and queued again.
+  public var requeuedSamples = 0
+  public var expiredLeases = 0
+  /// Sessions that ended without a goodbye.
+  public var lostSessions = 0
+  /// Messages that broke the protocol; each cost its sender its session.
+  public var malformedMessages = 0
+  public var weightBytesSent = 0
+  /// `nil` before the first publication.
+  public var currentVersion: Int?
+}

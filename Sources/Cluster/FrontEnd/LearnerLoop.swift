@@ -1,0 +1,258 @@
+import Coordination
+import Logging
+import Synchronization
+import Transport
+import WeightSync
+import Wire
+
+/// The learner's I/O thread: owns the sockets, moves messages between them and the shared state. Confined to its thread.
+final class LearnerLoop {
+  private let options: LearnerFrontEndOptions
+  private let shared: SharedFrontEnd
+  private let logger: Logger
+  private let control: Socket
+  private let publisher: Socket
+  private let announcementEndpoint: String
+  private let learnerIncarnation: UInt64
+  private let limits: WireLimits
+  private var sessions: [[UInt8]: WorkerID] = [:]
+  private var routes: [WorkerID: [UInt8]] = [:]
+  private var nextSession: UInt64 = UInt64.random(in: 1...(1 << 48))
+  /// Connections that broke the rules: their frames are dropped unread. Bounded; the oldest are forgotten first.
+  private var outcasts: [[UInt8]] = []
+
+  init(
+    options: LearnerFrontEndOptions, shared: SharedFrontEnd, control: consuming Socket, publisher: consuming Socket,
+    announcementEndpoint: String, learnerIncarnation: UInt64, logger: Logger
+  ) {
+    self.options = options
+    self.shared = shared
+    self.control = control
+    self.publisher = publisher
+    self.announcementEndpoint = announcementEndpoint
+    self.learnerIncarnation = learnerIncarnation
+    self.logger = logger
+    limits = WireLimits(trajectoryByteCount: options.trajectoryByteLimit)
+  }
+
+  func run() {
+    do {
+      while try turn() {}
+      shared.state.withLock { $0.isFinished = true }
+    } catch {
+      logger.critical("the learner's I/O thread ends: \(error)")
+      shared.state.withLock {
+        $0.failure = "\(error)"
+        $0.isFinished = true
+      }
+    }
+    shared.signal.put(())
+    shared.signal.close()
+  }
+
+  /// One turn of the loop; false when there is nothing left to do.
+  private func turn() throws -> Bool {
+    try poll(control, waker: shared.waker, timeout: options.heartbeatInterval / 2)
+    // A bounded number, so that timers are looked at however much arrives.
+    for _ in 0..<256 {
+      guard let frames = try control.receive() else { break }
+      try handle(frames)
+    }
+    try keepTime()
+    try sendOutgoing()
+    return !shared.state.withLock { $0.shutdownReason != nil && $0.registry.count == 0 || $0.isFinished }
+  }
+
+  private func keepTime() throws {
+    let now = MonotonicClock.now()
+    let (lost, due, current) = shared.state.withLock { state in
+      for lease in state.table.expire(now: now) {
+        logger.warning("lease \(lease.id) of group \(lease.groupOrdinal) expired; its samples are queued again")
+        state.outgoing.append((lease.worker, .cancel(leaseIDs: [lease.id], reason: "expired")))
+      }
+      return (
+        state.registry.lost(now: now), state.registry.dueForHeartbeat(now: now),
+        state.versions.current?.content.announcement
+      )
+    }
+    for worker in lost { drop(worker, "silent for \(options.livenessTimeout)", isLoss: true) }
+    for worker in due { try send(.heartbeat(Heartbeat(currentVersion: current)), to: worker) }
+  }
+
+  private func sendOutgoing() throws {
+    let now = MonotonicClock.now()
+    let (outgoing, announcement) = shared.state.withLock { state in
+      state.grantWork(now: now, leaseDuration: options.leaseDuration)
+      defer {
+        state.outgoing.removeAll()
+        state.announcement = nil
+      }
+      return (state.outgoing, state.announcement)
+    }
+    if let announcement {
+      try publisher.send([Array("version".utf8)] + Envelope(.versionAnnouncement(announcement)).encoded())
+    }
+    for (worker, message) in outgoing { try send(message, to: worker) }
+  }
+
+  private func handle(_ frames: [[UInt8]]) throws {
+    guard let route = frames.first, !outcasts.contains(route) else { return }
+    do {
+      let envelope = try Envelope(decoding: Array(frames.dropFirst()), limits: limits)
+      if case .hello(let hello) = envelope.message { return try welcome(hello, route) }
+      guard let worker = sessions[route] else {
+        try reply(.refused(reason: "no such session: say Hello"), session: 0, to: route)
+        return
+      }
+      // Sent before the answer to a second Hello arrived: the new session repeats what matters.
+      guard worker.value == envelope.session else { return }
+      shared.state.withLock { $0.registry.heard(from: worker, now: MonotonicClock.now()) }
+      try handle(envelope.message, from: worker)
+    } catch let error as WireError {
+      try castOut(route, error)
+    }
+  }
+
+  private func castOut(_ route: [UInt8], _ error: WireError) throws {
+    shared.state.withLock { $0.malformedMessages += 1 }
+    let worker = sessions[route]
+    let name = worker.flatMap { id in shared.state.withLock { $0.registry[id]?.name } } ?? "an unknown peer"
+    logger.error("malformed message from \(name): \(error); its session ends")
+    try reply(.protocolError(reason: String("\(error)".prefix(1000))), session: worker?.value ?? 0, to: route)
+    if let worker { drop(worker, "broke the protocol", isLoss: true) }
+    outcasts.append(route)
+    if outcasts.count > 1024 { outcasts.removeFirst() }
+  }
+
+  private func welcome(_ hello: Hello, _ route: [UInt8]) throws {
+    let now = MonotonicClock.now()
+    nextSession += 1
+    let worker = WorkerID(nextSession)
+    let (current, ending, older) = shared.state.withLock { state in
+      let older = state.registry.session(ofIncarnation: hello.incarnation)
+      if let older { state.table.transfer(from: older, to: worker) }
+      state.registry.join(
+        worker, name: hello.workerName, incarnation: hello.incarnation, fingerprint: hello.fingerprint, now: now)
+      return (state.versions.current?.content.announcement, state.shutdownReason, older)
+    }
+    if let older { drop(older, "came back", isLoss: false) }
+    if let previous = sessions[route] { drop(previous, "said Hello again", isLoss: false) }
+    sessions[route] = worker
+    routes[worker] = route
+    logger.info(
+      "worker \(hello.workerName) joined: \(hello.hostname), process \(hello.processID), \(hello.threads) threads, \(hello.fingerprint)"
+    )
+    try send(
+      .welcome(
+        Welcome(
+          runID: options.runID, learnerIncarnation: learnerIncarnation, model: options.model, dtype: options.dtype,
+          heartbeatIntervalMilliseconds: options.heartbeatInterval.milliseconds,
+          livenessTimeoutMilliseconds: options.livenessTimeout.milliseconds,
+          announcementEndpoint: announcementEndpoint, currentVersion: current)), to: worker)
+    if let ending { try send(.shutdown(reason: ending), to: worker) }
+  }
+
+  private func handle(_ message: Message, from worker: WorkerID) throws {
+    switch message {
+    case .requestWork(let credits):
+      shared.state.withLock { $0.registry.addCredits(credits, to: worker) }
+    case .heartbeat(let heartbeat):
+      let now = MonotonicClock.now()
+      let void = shared.state.withLock { state in
+        state.registry.report(
+          worker, heldVersion: heartbeat.heldVersion, tokensPerSecond: heartbeat.tokensPerSecond,
+          activeSlots: heartbeat.activeSlots)
+        state.table.renew(heartbeat.leaseIDs, by: worker, now: now)
+        return heartbeat.leaseIDs.filter { state.table.lease($0)?.worker != worker }
+      }
+      if !void.isEmpty { try send(.cancel(leaseIDs: void, reason: "taken back"), to: worker) }
+    case .trajectoryResult(let result):
+      try take(result, from: worker)
+    case .pullManifest(let version):
+      guard let snapshot = shared.state.withLock({ $0.versions[version] }) else {
+        return try send(.weightsUnavailable(version: version), to: worker)
+      }
+      try send(.manifest(WeightManifest(version: version, leaves: snapshot.manifest)), to: worker)
+    case .pullWeights(let pull):
+      try serve(pull, to: worker)
+    case .drain(let reason):
+      logger.info("worker \(name(of: worker)) drains: \(reason)")
+      shared.state.withLock { $0.registry.drain(worker) }
+    case .goodbye(let reason):
+      drop(worker, "goodbye: \(reason)", isLoss: false)
+    default:
+      throw WireError("\(message.name) is not a worker's to send")
+    }
+  }
+
+  private func take(_ result: TrajectoryResult, from worker: WorkerID) throws {
+    let (verdict, isComplete) = try shared.state.withLock { state in
+      let before = state.completed.count
+      let verdict = try state.accept(result, from: worker, model: options.model)
+      return (verdict, state.completed.count > before)
+    }
+    if verdict == .stale {
+      logger.notice(
+        "dropped a stale sample of group \(result.groupOrdinal) from version \(result.policyVersion); it is sampled again"
+      )
+    }
+    let wireVerdict: ResultAcknowledgement.Verdict =
+      switch verdict {
+      case .accepted: .accepted
+      case .duplicate: .duplicate
+      case .stale: .stale
+      case .unknown: .unknown
+      }
+    try send(
+      .resultAcknowledgement(
+        ResultAcknowledgement(leaseID: result.leaseID, sampleIndex: result.sampleIndex, verdict: wireVerdict)),
+      to: worker)
+    if isComplete { shared.signal.put(()) }
+  }
+
+  private func serve(_ pull: PullWeights, to worker: WorkerID) throws {
+    guard let snapshot = shared.state.withLock({ $0.versions[pull.version] }) else {
+      return try send(.weightsUnavailable(version: pull.version), to: worker)
+    }
+    guard pull.firstChunk + pull.count <= snapshot.chunkCount else {
+      throw WireError("PullWeights asks for chunks that version \(pull.version) does not have")
+    }
+    for index in pull.firstChunk..<pull.firstChunk + pull.count {
+      guard let bytes = snapshot.chunk(index), routes[worker] != nil else { return }
+      try send(.weightsChunk(WeightsChunk(version: pull.version, index: index, bytes: bytes)), to: worker)
+      shared.state.withLock { $0.weightBytesSent += bytes.count }
+    }
+  }
+
+  private func name(of worker: WorkerID) -> String {
+    shared.state.withLock { $0.registry[worker]?.name } ?? "\(worker)"
+  }
+
+  /// Ends a session on our side; what it held is queued again.
+  private func drop(_ worker: WorkerID, _ reason: String, isLoss: Bool) {
+    let (name, leases) = shared.state.withLock { state in
+      let name = state.registry[worker]?.name ?? "\(worker)"
+      state.registry.leave(worker)
+      if isLoss { state.lostSessions += 1 }
+      return (name, state.table.remove(worker: worker))
+    }
+    if let route = routes.removeValue(forKey: worker), sessions[route] == worker { sessions[route] = nil }
+    let samples = leases.reduce(0) { $0 + $1.sampleIndices.count }
+    let consequence = samples > 0 ? "; \(samples) samples are queued again" : ""
+    logger.log(level: isLoss ? .warning : .info, "worker \(name) left (\(reason))\(consequence)")
+  }
+
+  private func send(_ message: Message, to worker: WorkerID) throws {
+    guard let route = routes[worker] else { return }
+    switch try reply(message, session: worker.value, to: route) {
+    case .sent: shared.state.withLock { $0.registry.sent(to: worker, now: MonotonicClock.now()) }
+    case .full: drop(worker, "does not read its messages", isLoss: true)
+    case .unreachable: drop(worker, "connection lost", isLoss: true)
+    }
+  }
+
+  @discardableResult
+  private func reply(_ message: Message, session: UInt64, to route: [UInt8]) throws -> Socket.SendOutcome {
+    try control.send([route] + Envelope(session: session, message).encoded())
+  }
+}

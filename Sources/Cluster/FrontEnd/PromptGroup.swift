@@ -1,0 +1,49 @@
+import SoftThinking
+import Wire
+
+/// A prompt whose completions are to be sampled: the unit of work a trainer submits.
+public struct PromptGroup: Sendable, Equatable {
+  /// Never reused within a run, resumed runs included; part of the noise counter. Smaller ordinals are sampled first.
+  public var ordinal: Int
+  public var promptID: String
+  public var prompt: [Int32]
+  /// Trajectories of the group (G).
+  public var sampleCount: Int
+  public var policy: ThinkingPolicy
+  public var options: SamplingOptions
+  public var noiseSeed: UInt64
+
+  public init(
+    ordinal: Int, promptID: String, prompt: [Int32], sampleCount: Int, policy: ThinkingPolicy, options: SamplingOptions,
+    noiseSeed: UInt64
+  ) {
+    self.ordinal = ordinal
+    self.promptID = promptID
+    self.prompt = prompt
+    self.sampleCount = sampleCount
+    self.policy = policy
+    self.options = options
+    self.noiseSeed = noiseSeed
+  }
+
+  /// Positions that the longest possible completion takes: thinking, its forced end, the prefix and the answer.
+  var longestCompletion: Int {
+    options.maxThinkingTokens + 1 + options.answerPrefixTokenIDs.count + options.maxAnswerTokens
+  }
+}
+
+/// A trajectory as a worker returned it.
+public struct CollectedTrajectory: Sendable, Equatable {
+  public var trajectory: Trajectory
+  public var workerName: String
+  /// Of the worker that sampled it: equal fingerprints promise equal bits.
+  public var fingerprint: String
+  /// Sampling time as the worker measured it.
+  public var elapsedMicroseconds: Int
+}
+
+/// All trajectories of one group, by sample index.
+public struct CompletedGroup: Sendable, Equatable {
+  public var ordinal: Int
+  public var samples: [CollectedTrajectory]
+}

@@ -1,0 +1,265 @@
+import Foundation
+import Kernels
+import Logging
+import ModelFiles
+import Observability
+import PolicyOptimization
+import RunConfiguration
+import SoftThinking
+import Tasks
+import Tokenization
+import Training
+import Transformer
+import WeightSync
+import Wire
+
+/// The central learner: leases prompts to workers, collects and rewards their trajectories, updates the weights and
+/// broadcasts them.
+///
+///     let service = try LearnerService(configuration, options, stop: stop, logger: logger, console: console)
+///     try service.run { frontEnd in … start workers that connect to frontEnd.controlEndpoint … }
+public final class LearnerService {
+  public struct Options: Sendable {
+    /// Continue from the newest checkpoint of the run directory.
+    public var resume: Bool
+    /// Permit sockets that other machines can reach without keys.
+    public var allowInsecure: Bool
+
+    public init(resume: Bool = false, allowInsecure: Bool = false) {
+      self.resume = resume
+      self.allowInsecure = allowInsecure
+    }
+  }
+
+  public let configuration: RunConfiguration
+  public let directory: RunDirectory
+  let subject: TrainingSubject
+  let stop: StopSignal
+  let logger: Logger
+  let console: Console
+  let team: ThreadTeam
+  private let options: Options
+  private var run: RunState
+  private var prompts: PromptSource
+  private var model: PreparedModel
+  private var identity = Digest.zero
+
+  /// Loads the model, or makes the tiny one, and warms it up when the configuration says so.
+  ///
+  /// - Throws: an error naming the file or key, before anything is written.
+  public init(
+    _ configuration: RunConfiguration, _ options: Options, stop: StopSignal, logger: Logger, console: Console
+  ) throws {
+    self.configuration = configuration
+    self.options = options
+    self.stop = stop
+    self.logger = logger
+    self.console = console
+    directory = RunDirectory(path: configuration.runDirectory)
+    team = ThreadTeam(threadCount: configuration.learnerThreads)
+    prompts = try PromptSource(configuration)
+    let backend = try backend(for: configuration.model.dtype.rawValue, logger: logger)
+    if !options.resume && directory.exists {
+      throw ClusterError(
+        "\(directory.path): a run was started here before: continue it with --resume, or give the new one another run.name "
+          + "or run.directory")
+    }
+    if options.resume && !directory.exists {
+      throw ClusterError("\(directory.path): holds no run to resume; leave --resume away to start one")
+    }
+    subject = try TrainingSubject(configuration)
+    if options.resume, let saved = try directory.readLatest() {
+      guard saved.state.layout == subject.state.layout else {
+        throw ClusterError("\(directory.path): its checkpoint is of another model than model.path")
+      }
+      subject.state = saved.state
+      run = saved.run
+      try prompts.restore(saved.run.task)
+      logger.info("resuming run \(run.runID) after step \(run.step)")
+    } else {
+      run = RunState(
+        runID: Self.newRunID(configuration), step: 0, optimizerStep: 0, nextGroupOrdinal: 0, task: prompts.state)
+    }
+    model = PreparedModel(
+      subject.state.roundedWeights(team: team), backend: backend, trainable: true,
+      positions: subject.positions, team: team)
+  }
+
+  /// Steps done so far.
+  public var completedSteps: Int { run.step }
+
+  /// The policy as it stands.
+  public var current: PreparedModel { model }
+
+  private static func newRunID(_ configuration: RunConfiguration) -> String {
+    let formatter = ISO8601DateFormatter()
+    formatter.formatOptions = [.withFullDate, .withTime]
+    return "\(configuration.run.name)-\(formatter.string(from: Date()))-\(UInt32.random(in: 0...UInt32.max))"
+  }
+
+  /// Writes the resolved configuration and the run's folders.
+  public func prepareDirectory() throws {
+    try directory.create()
+    let text = configuration.resolvedYAML()
+    do { try text.write(toFile: directory.configurationPath, atomically: true, encoding: .utf8) } catch {
+      throw ClusterError("\(directory.configurationPath): cannot be written: \(error.localizedDescription)")
+    }
+  }
+
+  /// The supervised warm-up, when the configuration asks for one and the run is at its beginning.
+  public func warmUp() throws {
+    guard configuration.sft.enabled, run.step == 0, subject.state.step == 0 else { return }
+    let warmUp = SupervisedRun(
+      configuration, subject: subject, backend: model.backend, team: team, stop: stop, logger: logger, console: console)
+    model = try warmUp.run(checkpoint: directory.supervisedPath)
+    // Reinforcement starts with fresh moments and its own schedule.
+    subject.state = subject.state.withFreshOptimizer()
+  }
+
+  /// Trains until `total_steps`, or until a stop is requested; then a checkpoint is written and workers are told.
+  ///
+  /// - Parameter whenBound: called once the sockets are bound, before the first step.
+  /// - Throws: what broke the run, with the newest checkpoint on disk.
+  public func run(whenBound: (LearnerFrontEnd) throws -> Void) throws {
+    var frontOptions = LearnerFrontEndOptions(
+      runID: run.runID, model: ModelDescription(model.configuration), dtype: configuration.model.dtype.rawValue)
+    frontOptions.controlEndpoint = configuration.learner.controlEndpoint
+    frontOptions.announcementEndpoint = configuration.learner.broadcastEndpoint
+    frontOptions.allowInsecure = options.allowInsecure
+    frontOptions.maxStaleness = configuration.learner.maxStaleness
+    frontOptions.heartbeatInterval = .seconds(configuration.worker.heartbeatSeconds)
+    frontOptions.livenessTimeout = .seconds(configuration.worker.heartbeatSeconds * 4)
+    frontOptions.leaseDuration = .seconds(configuration.worker.leaseTimeoutSeconds)
+    let frontEnd = try LearnerFrontEnd(frontOptions, logger: logger)
+    defer { frontEnd.shutdown(reason: stop.isRequested ? "the learner was stopped" : "the run is complete", within: .seconds(10)) }
+    var metrics =
+      run.step > 0
+      ? try MetricsLog(resuming: directory.metricsPath, after: run.step)
+      : try MetricsLog(creating: directory.metricsPath)
+    try publish(frontEnd)
+    try whenBound(frontEnd)
+
+    let reference: PreparedModel? =
+      configuration.learner.klCoefficient == 0
+      ? nil
+      : PreparedModel(
+        try subject.referenceWeights(supervised: directory.supervisedPath, team: team), backend: model.backend, trainable: false,
+        positions: subject.positions, team: team)
+    let update = BatchUpdate(
+      objective: try configuration.objectiveOptions(), options: try configuration.updateOptions(),
+      tokenBudget: configuration.learner.microBatchTokens, reference: reference, team: team)
+    var progress = ProgressReporter(label: "train", total: configuration.run.totalSteps, unit: "step", console: console)
+    var lastCheckpoint = run.step
+    while run.step < configuration.run.totalSteps && !stop.isRequested {
+      guard let record = try step(frontEnd, update, &progress) else { break }
+      try metrics.append(record)
+      let interval = configuration.learner.checkpointInterval
+      if interval > 0 && run.step % interval == 0 {
+        try checkpoint()
+        lastCheckpoint = run.step
+      }
+    }
+    progress.finish(completed: run.step, at: monotonicSeconds())
+    if lastCheckpoint != run.step || directory.checkpointSteps().isEmpty { try checkpoint() }
+  }
+
+  /// One batch of rollouts and its updates.
+  ///
+  /// - Returns: nil when a stop was requested while waiting; the step's prompts are then drawn again on resumption.
+  private func step(
+    _ frontEnd: LearnerFrontEnd, _ update: BatchUpdate, _ progress: inout ProgressReporter
+  ) throws -> MetricsRecord? {
+    let start = monotonicSeconds()
+    let savedPrompts = prompts
+    let batch = try prompts.next(configuration.rollout.promptsPerStep)
+    let first = run.nextGroupOrdinal
+    try frontEnd.submit(
+      try batch.enumerated().map { index, prompt in try subject.group(prompt, ordinal: first + index) })
+    guard let groups = try collect(frontEnd, count: batch.count, progress: &progress) else {
+      prompts = savedPrompts
+      return nil
+    }
+    run.nextGroupOrdinal += batch.count
+    let collected = monotonicSeconds()
+
+    var trajectories: [Trajectory] = []
+    for group in groups {
+      let prompt = batch[group.ordinal - first]
+      for sample in group.samples {
+        var trajectory = sample.trajectory
+        trajectory.reward = subject.reward(trajectory, answer: prompt.answer)
+        trajectories.append(trajectory)
+      }
+    }
+    let version = run.step
+    let outcome = try update.run(
+      trajectories, state: subject.state, model: &model, version: version, miniBatch: configuration.miniBatchSize)
+    let updated = monotonicSeconds()
+    run.step += 1
+    run.optimizerStep = subject.state.step
+    run.task = prompts.state
+    let wireBytes = frontEnd.statistics().weightBytesSent
+    try publish(frontEnd)
+    let published = monotonicSeconds()
+    if configuration.run.sampleInterval > 0 && (run.step - 1) % configuration.run.sampleInterval == 0 {
+      try writeSamples(trajectories, batch: batch, first: first)
+    }
+    let record = StepMetrics(
+      step: run.step, trajectories: trajectories, outcome: outcome, version: version, subject: subject,
+      cluster: frontEnd.statistics(), wireBytes: wireBytes,
+      times: (start, collected, updated, published)
+    ).record
+    progress.update(
+      completed: run.step, at: published,
+      detail: StepMetrics.summary(record))
+    return record
+  }
+
+  /// Waits for the step's groups. There is no limit to the wait: workers may come later, and the log says who is missing.
+  private func collect(
+    _ frontEnd: LearnerFrontEnd, count: Int, progress: inout ProgressReporter
+  ) throws -> [CompletedGroup]? {
+    var groups: [CompletedGroup] = []
+    var lastNotice = monotonicSeconds()
+    while groups.count < count {
+      if stop.isRequested { return nil }
+      if let group = try frontEnd.nextGroup(within: .milliseconds(500)) { groups.append(group) }
+      let now = monotonicSeconds()
+      let statistics = frontEnd.statistics()
+      if now - lastNotice > 15 && statistics.workers.isEmpty {
+        logger.warning(
+          "no workers: \(statistics.queuedSamples) samples wait; start `softgrpo worker --connect \(frontEnd.controlEndpoint)`")
+        lastNotice = now
+      }
+      progress.update(
+        completed: run.step, at: now, detail: "sampling \(groups.count)/\(count) groups, \(statistics.workers.count) workers")
+    }
+    return groups.sorted { $0.ordinal < $1.ordinal }
+  }
+
+  private func publish(_ frontEnd: LearnerFrontEnd) throws {
+    let weights = model.weights
+    let snapshot = try WeightSnapshot(version: run.step, parent: identity, byteCount: weights.count * 2) { bytes in
+      bytes.copyMemory(from: UnsafeRawBufferPointer(weights.elements))
+    }
+    identity = snapshot.description.identity
+    try frontEnd.publish(snapshot)
+  }
+
+  private func checkpoint() throws {
+    try directory.write(
+      subject.state, weights: model.weights, run: run, tokenizer: subject.checkpointTokenizer,
+      keep: configuration.learner.keepCheckpoints)
+    logger.info("checkpoint: \(directory.checkpointPath(step: run.step))")
+  }
+
+  /// The first group's best and worst trajectory as text.
+  private func writeSamples(_ trajectories: [Trajectory], batch: [Prompt], first: Int) throws {
+    guard let group = trajectories.first?.groupID else { return }
+    let members = trajectories.filter { $0.groupID == group }.sorted { ($0.reward ?? 0) > ($1.reward ?? 0) }
+    let chosen = members.count > 1 ? [members[0], members[members.count - 1]] : members
+    _ = try TextSample.write(
+      chosen.map { subject.textSample($0, prompt: batch[group - first]) }, step: run.step,
+      directory: directory.samplesPath)
+  }
+}

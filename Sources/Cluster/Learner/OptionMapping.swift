@@ -1,0 +1,85 @@
+import Kernels
+import Logging
+import PolicyOptimization
+import RunConfiguration
+
+extension RunConfiguration {
+  /// The objective that the `learner` section describes.
+  func objectiveOptions() throws -> ObjectiveOptions {
+    let estimator: AdvantageEstimator =
+      switch learner.advantage {
+      case .grpo: .grpo
+      case .drGRPO: .drGRPO
+      case .rloo: .rloo
+      }
+    let aggregation: LossAggregation =
+      switch learner.lossAggregation {
+      case .tokenMean: LossAggregation(rawValue: "token_mean")!
+      case .sequenceMeanTokenMean: LossAggregation(rawValue: "sequence_mean_token_mean")!
+      case .sequenceMeanTokenSum: LossAggregation(rawValue: "sequence_mean_token_sum")!
+      }
+    let options = ObjectiveOptions(
+      advantage: estimator,
+      clip: ClippedObjective(
+        clipLow: Float(learner.clipLow), clipHigh: Float(learner.clipHigh), dualClip: learner.dualClip.map(Float.init)),
+      klCoefficient: learner.klCoefficient, klEstimator: learner.klEstimator == .k3 ? .k3 : .exact,
+      lossAggregation: aggregation)
+    try options.validate()
+    return options
+  }
+
+  /// The optimiser of the reinforcement phase. Its schedule counts optimiser steps.
+  func updateOptions() throws -> UpdateOptions {
+    let updatesPerStep = max(1, trajectoriesPerStep / miniBatchSize)
+    let options = UpdateOptions(
+      optimizer: AdamW(
+        learningRate: learner.learningRate, beta1: learner.adamBeta1, beta2: learner.adamBeta2,
+        epsilon: learner.adamEpsilon, weightDecay: learner.weightDecay),
+      schedule: LearningRateSchedule(
+        shape: LearningRateSchedule.Shape(rawValue: learner.lrSchedule.rawValue)!, warmupSteps: learner.warmupSteps,
+        totalSteps: run.totalSteps * updatesPerStep, minimumRatio: learner.minLRRatio),
+      maxGradientNorm: learner.maxGradNorm)
+    try options.validate()
+    return options
+  }
+
+  /// The optimiser of the supervised phase.
+  func supervisedOptions() throws -> UpdateOptions {
+    let options = UpdateOptions(
+      optimizer: AdamW(
+        learningRate: sft.learningRate, beta1: sft.adamBeta1, beta2: sft.adamBeta2, epsilon: 1e-8,
+        weightDecay: sft.weightDecay),
+      schedule: LearningRateSchedule(
+        shape: .cosine, warmupSteps: sft.warmupSteps, totalSteps: sft.steps, minimumRatio: sft.minLRRatio),
+      maxGradientNorm: sft.maxGradNorm)
+    try options.validate(section: "sft")
+    return options
+  }
+
+  /// Threads of the learner: as configured, or what affinity and the cgroup allow.
+  var learnerThreads: Int {
+    learner.threads > 0 ? learner.threads : ProcessorFeatures.current.availableProcessors
+  }
+}
+
+/// The backend for a configured dtype. bf16 weights are computed with in fp32 where the processor has no bf16 products;
+/// the log says so.
+func backend(for dtype: String, logger: Logger) throws -> any MatrixBackend {
+  guard let type = ComputeType(rawValue: dtype) else {
+    throw ClusterError("dtype '\(dtype)' is not one that this build knows: bfloat16, float32")
+  }
+  if type == .bfloat16 && preferredComputeType == .float32 {
+    logger.notice(
+      "\(ProcessorFeatures.current.name) has no bf16 products: the bf16 weights are computed with in float32 (OpenBLAS)")
+    return try matrixBackend(for: .float32)
+  }
+  return try matrixBackend(for: type)
+}
+
+/// What decides the bits of a forward pass: equal fingerprints promise equal bits.
+func hardwareFingerprint(_ backend: any MatrixBackend) -> String {
+  "\(ProcessorFeatures.current.name); \(backend.summary); build \(buildVersion)"
+}
+
+/// The version of this build, part of the fingerprint.
+public let buildVersion = "0.1.0"

@@ -1,0 +1,106 @@
+import RunConfiguration
+import Tasks
+
+/// Where a run's prompts stand; resuming from it continues the same sequence.
+public enum PromptSourceState: Codable, Sendable, Equatable {
+  case generated(nextIndex: UInt64)
+  case file(PromptCursor.State)
+}
+
+/// The prompts of a run: those of a file in a seeded order, or generated ones by counter.
+public struct PromptSource: Sendable {
+  private enum Content: Sendable {
+    case generated(GeneratedTask, seed: UInt64, next: UInt64)
+    case file([Prompt], PromptCursor)
+  }
+
+  private var content: Content
+  public let generated: GeneratedTask?
+
+  /// - Throws: `TaskError` naming the file and line.
+  public init(_ configuration: RunConfiguration) throws {
+    let task = configuration.task
+    generated = try Self.generatedTask(task)
+    let seed = UInt64(configuration.run.seed)
+    if let generated {
+      content = .generated(generated, seed: seed, next: 0)
+    } else {
+      guard let path = task.prompts else {
+        throw ClusterError("task.prompts: `task.kind: jsonl` needs the file of training prompts")
+      }
+      let prompts = try PromptFile.read(path, fields: Self.fields(task))
+      content = .file(prompts, try PromptCursor(count: prompts.count, seed: seed, shuffles: task.shuffle))
+    }
+  }
+
+  static func fields(_ task: RunConfiguration.TaskSection) -> PromptFields {
+    PromptFields(
+      prompt: task.promptField, answer: task.answerField, id: task.idField, messages: task.messagesField)
+  }
+
+  static func generatedTask(_ task: RunConfiguration.TaskSection) throws -> GeneratedTask? {
+    let made: GeneratedTask
+    switch task.kind {
+    case .jsonl: return nil
+    case .multiply: made = .multiply(MultiplyTask(digits: task.multiply.digits, slip: task.multiply.slip))
+    case .arithmetic:
+      made = .arithmetic(
+        ArithmeticTask(
+          minimum: task.arithmetic.min, maximum: task.arithmetic.max, operands: task.arithmetic.operands,
+          operations: task.arithmetic.operations.map { operation in
+            switch operation {
+            case .add: .add
+            case .subtract: .subtract
+            case .multiply: .multiply
+            }
+          }))
+    }
+    try made.validate()
+    return made
+  }
+
+  public var state: PromptSourceState {
+    switch content {
+    case .generated(_, _, let next): .generated(nextIndex: next)
+    case .file(_, let cursor): .file(cursor.state)
+    }
+  }
+
+  /// Continues where a saved state stood.
+  ///
+  /// - Throws: `ClusterError` or `TaskError` when the task is not the one that was saved.
+  public mutating func restore(_ state: PromptSourceState) throws {
+    switch (content, state) {
+    case (.generated(let task, let seed, _), .generated(let next)):
+      content = .generated(task, seed: seed, next: next)
+    case (.file(let prompts, _), .file(let cursor)):
+      content = .file(prompts, try PromptCursor(state: cursor, count: prompts.count))
+    default:
+      throw ClusterError("task.kind: the checkpoint was made on another kind of task; resume with the run's own config.yaml")
+    }
+  }
+
+  /// The next `count` training prompts.
+  public mutating func next(_ count: Int) throws -> [Prompt] {
+    switch content {
+    case .generated(let task, let seed, let next):
+      content = .generated(task, seed: seed, next: next + UInt64(count))
+      return try (0..<UInt64(count)).map { try task.example(.training, seed: seed, index: next + $0).prompt }
+    case .file(let prompts, var cursor):
+      let indices = cursor.next(count)
+      content = .file(prompts, cursor)
+      return indices.map { prompts[$0] }
+    }
+  }
+
+  /// Prompts that are never trained on: those of `eval.path`, or the held-out share of a generated task.
+  static func evaluationPrompts(_ configuration: RunConfiguration) throws -> [Prompt] {
+    let limit = configuration.eval.prompts
+    if let path = configuration.eval.path {
+      let prompts = try PromptFile.read(path, fields: fields(configuration.task))
+      return limit == 0 ? prompts : Array(prompts.prefix(limit))
+    }
+    guard let task = try generatedTask(configuration.task) else { return [] }
+    return try task.heldOut(count: max(1, limit), seed: UInt64(configuration.run.seed)).map(\.prompt)
+  }
+}

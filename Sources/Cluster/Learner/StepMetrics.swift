@@ -1,0 +1,60 @@
+import Foundation
+import Observability
+import SoftThinking
+
+/// The metrics of one learner step, under the field's names (DESIGN 6).
+struct StepMetrics {
+  var step: Int
+  var trajectories: [Trajectory]
+  var outcome: BatchUpdate.Outcome
+  var version: Int
+  var subject: TrainingSubject
+  var cluster: ClusterStatistics
+  /// Weight bytes sent before this step's broadcast.
+  var wireBytes: Int
+  /// Start, collected, updated, published.
+  var times: (Double, Double, Double, Double)
+
+  var record: MetricsRecord {
+    let rewards = trajectories.map { Double($0.reward ?? 0) }
+    let count = Double(max(1, rewards.count))
+    let mean = rewards.reduce(0, +) / count
+    let deviation = (rewards.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / max(1, count - 1)).squareRoot()
+    let lengths = trajectories.map { Double($0.completionCount) }
+    let thinking = trajectories.map { Double(subject.completion($0).thinkingLength) }
+    let lags = trajectories.map { Double(version - $0.policyVersion) }
+    let (start, collected, updated, published) = times
+    var metrics: [String: Double] = [
+      MetricName.rewardMean: mean, MetricName.rewardStandardDeviation: deviation,
+      MetricName.rewardMaximum: rewards.max() ?? 0, MetricName.rewardMinimum: rewards.min() ?? 0,
+      MetricName.groupsWithoutSignal: Double(outcome.groupsWithoutSignal),
+      MetricName.completionLengthMean: lengths.reduce(0, +) / count,
+      MetricName.completionLengthMaximum: lengths.max() ?? 0,
+      MetricName.completionLengthClipRatio: Double(trajectories.count { $0.finishReason == .length }) / count,
+      MetricName.thinkingLengthMean: thinking.reduce(0, +) / count,
+      MetricName.policyLoss: outcome.statistics.policyLoss,
+      MetricName.policyClipFraction: outcome.statistics.clipFraction,
+      MetricName.policyClipFractionLower: outcome.statistics.dualClipFraction,
+      MetricName.policyKL: outcome.statistics.ppoKL, MetricName.referenceKLLoss: outcome.statistics.klLoss,
+      MetricName.gradientNorm: outcome.gradientNorm, MetricName.learningRate: outcome.learningRate,
+      MetricName.offPolicyMean: lags.reduce(0, +) / count, MetricName.offPolicyMaximum: lags.max() ?? 0,
+      MetricName.offPolicyDropped: Double(cluster.staleResults),
+      MetricName.tokensPerSecond: lengths.reduce(0, +) / max(1e-9, published - start),
+      MetricName.weightsWireBytes: Double(cluster.weightBytesSent - wireBytes),
+      MetricName.workers: Double(cluster.workers.count),
+      MetricName.timeGenerate: collected - start, MetricName.timeUpdate: updated - collected,
+      MetricName.timeBroadcast: published - updated, MetricName.timeStep: published - start,
+    ]
+    if let difference = outcome.probabilityDifference {
+      metrics[MetricName.rolloutProbabilityDifferenceMaximum] = difference
+    }
+    return MetricsRecord(step: step, time: Date().timeIntervalSince1970, metrics: metrics)
+  }
+
+  /// One line for the progress report.
+  static func summary(_ record: MetricsRecord) -> String {
+    func value(_ name: String, _ digits: Int) -> String { formatFixed(record.metrics[name] ?? 0, digits) }
+    return "reward \(value(MetricName.rewardMean, 3)), thinking \(value(MetricName.thinkingLengthMean, 1)), "
+      + "grad \(value(MetricName.gradientNorm, 2)), \(value(MetricName.tokensPerSecond, 0)) tok/s"
+  }
+}

@@ -1,0 +1,78 @@
+import Foundation
+import ModelFiles
+import RunConfiguration
+import SoftThinking
+import Tasks
+import Tokenization
+
+/// How a run's model reads and writes text: tokenizer, chat template, and the tokens that end thinking and answers.
+public struct TextInterface: Sendable {
+  public var tokenizer: Tokenizer
+  /// Renders a prompt as the model expects it.
+  public var encodePrompt: @Sendable (Prompt) throws -> [Int32]
+  /// Thinking ends with one of these; empty: with its budget.
+  public var endOfThinkingTokens: [Int32]
+  /// An answer ends with one of these.
+  public var stopTokens: [Int32]
+  /// What goes beside the weights of a checkpoint.
+  public var checkpointTokenizer: CheckpointWriter.Tokenizer
+
+  /// The nineteen symbols of the multiplication task.
+  static func multiply() throws -> TextInterface {
+    let specials = ["<pad>", "<bos>", "<think>", "</think>", "<eos>"]
+    let characters = MultiplyTask.vocabulary.filter { !specials.contains($0) }.compactMap(\.first)
+    let json = try Tokenizer.characterLevelTokenizerJSON(characters: characters, specialTokens: specials)
+    var configuration = TokenizerConfiguration()
+    configuration.beginningOfSequenceToken = "<bos>"
+    configuration.endOfSequenceToken = "<eos>"
+    configuration.paddingToken = "<pad>"
+    let tokenizer = try Tokenizer(tokenizerJSON: json, configuration: configuration, fileName: "tokenizer.json")
+    let files = ["tokenizer.json": Data(json), "tokenizer_config.json": Data(configuration.json())]
+    return TextInterface(
+      tokenizer: tokenizer, encodePrompt: { try tokenizer.encode($0.text) },
+      endOfThinkingTokens: [try tokenizer.requireToken(MultiplyTask.endOfThinking)],
+      stopTokens: [try tokenizer.requireToken(MultiplyTask.stop)], checkpointTokenizer: .files(files))
+  }
+
+  /// What a trajectory says: the answer with its forced prefix, the emitted tokens, lengths.
+  ///
+  /// The last discrete segment is the answer; what comes before it, and before a forced run that leads into it, is the
+  /// thinking.
+  public func completion(_ trajectory: Trajectory) -> Completion {
+    var segments = trajectory.segments
+    var answer: [Int32] = []
+    if case .discrete(let last)? = segments.last {
+      answer = last.tokenIDs
+      segments.removeLast()
+      if case .forced(let prefix)? = segments.last {
+        answer = prefix + answer
+        segments.removeLast()
+      }
+    }
+    var thinking = 0
+    for segment in segments {
+      switch segment {
+      case .soft(let soft): thinking += soft.count
+      case .discrete(let discrete):
+        thinking += discrete.tokenIDs.count { !endOfThinkingTokens.contains($0) }
+      case .forced: break
+      }
+    }
+    return Completion(
+      text: tokenizer.decode(answer, skipSpecialTokens: true), fullText: tokenizer.decode(trajectory.emittedTokens),
+      thinkingLength: thinking, length: trajectory.completionCount, finishReason: trajectory.finishReason)
+  }
+}
+
+extension Trajectory {
+  /// One token per position after the prompt: of a soft step, the one with the largest weight.
+  var emittedTokens: [Int32] {
+    segments.flatMap { segment -> [Int32] in
+      switch segment {
+      case .soft(let soft): (0..<soft.count).compactMap { soft.tokenIDs[$0].first }
+      case .discrete(let discrete): discrete.tokenIDs
+      case .forced(let tokenIDs): tokenIDs
+      }
+    }
+  }
+}

@@ -1,0 +1,115 @@
+import Foundation
+import ModelFiles
+import Tasks
+import Tokenization
+
+/// A model opened from disk with its tokenizer and chat template.
+public struct LoadedModel: Sendable {
+  public let source: ModelSource
+  public let tokenizer: Tokenizer
+  public let template: ChatTemplate
+  /// Tokens that end an answer: the configuration's and the chat template's.
+  public let stopTokens: [Int32]
+  /// Tokens that end thinking; empty when the vocabulary has none and none was configured.
+  public let endOfThinkingTokens: [Int32]
+
+  /// - Parameters:
+  ///   - chatTemplate: `auto`, or a template's name.
+  ///   - endOfThinkingToken: its text; nil: `</think>` when the vocabulary has it.
+  /// - Throws: an error naming the file, the token and the remedy.
+  public init(
+    path: String, chatTemplate: String = "auto", systemPrompt: String? = nil, endOfThinkingToken: String? = nil
+  ) throws {
+    source = try ModelSource.open(path: path)
+    tokenizer = try Self.tokenizer(source)
+    guard tokenizer.vocabularySize <= source.configuration.vocabularySize else {
+      throw ClusterError(
+        "\(path): its tokenizer has \(tokenizer.vocabularySize) tokens but the model only \(source.configuration.vocabularySize) "
+          + "embeddings; they do not belong together")
+    }
+    var template =
+      chatTemplate == "auto"
+      ? try ChatTemplate.detect(
+        specials: tokenizer.addedTokens.map(\.content), templateText: tokenizer.chatTemplateText)
+      : try ChatTemplate(named: chatTemplate, systemPrompt: systemPrompt)
+    if let systemPrompt { template.systemPrompt = systemPrompt }
+    self.template = template
+    var stops = source.configuration.eosTokenIDs.map(Int32.init)
+    if let end = tokenizer.endOfSequenceID { stops.append(end) }
+    for name in ["<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<|endoftext|>"] {
+      if let id = tokenizer.tokenID(of: name) { stops.append(id) }
+    }
+    var seen: Set<Int32> = []
+    stopTokens = stops.filter { seen.insert($0).inserted }
+    if let endOfThinkingToken {
+      endOfThinkingTokens = [
+        try tokenizer.requireToken(
+          endOfThinkingToken, remedy: "Set rollout.end_of_thinking_token to a token of this model's vocabulary.")
+      ]
+    } else {
+      endOfThinkingTokens = tokenizer.tokenID(of: "</think>").map { [$0] } ?? []
+    }
+  }
+
+  private static func tokenizer(_ source: ModelSource) throws -> Tokenizer {
+    switch source.tokenizer {
+    case .gguf(let metadata):
+      return try Tokenizer(gguf: GGUFVocabulary(metadata), fileName: source.path)
+    case .huggingFace(let path, let configurationPath, let templatePath, _):
+      guard let bytes = FileManager.default.contents(atPath: path) else {
+        throw ClusterError(
+          "\(path): there is no tokenizer.json, which text needs; copy the one that belongs to the model into its directory")
+      }
+      var configuration = TokenizerConfiguration()
+      if let configurationPath, let bytes = FileManager.default.contents(atPath: configurationPath) {
+        configuration = try TokenizerConfiguration(json: bytes, fileName: configurationPath)
+      }
+      if configuration.chatTemplate == nil, let templatePath,
+        let bytes = FileManager.default.contents(atPath: templatePath), templatePath.hasSuffix(".jinja")
+      {
+        configuration.chatTemplate = String(decoding: bytes, as: UTF8.self)
+      }
+      return try Tokenizer(tokenizerJSON: bytes, configuration: configuration, fileName: path)
+    }
+  }
+
+  /// The prompt as token ids, through the chat template; `plain` models read the text as it is.
+  ///
+  /// - Throws: `TokenizationError` for text the vocabulary cannot spell.
+  public func encodePrompt(_ prompt: Prompt) throws -> [Int32] {
+    let messages: [ChatMessage] =
+      switch prompt.content {
+      case .text(let text): [ChatMessage(role: "user", content: text)]
+      case .messages(let messages): messages.map { ChatMessage(role: $0.role, content: $0.content) }
+      }
+    if template.family == .plain { return try tokenizer.encode(prompt.text, addSpecialTokens: true) }
+    return try tokenizer.encode(template.render(messages: messages, addGenerationPrompt: true))
+  }
+
+  /// The text side of a run on this model.
+  public var textInterface: TextInterface {
+    TextInterface(
+      tokenizer: tokenizer, encodePrompt: { try encodePrompt($0) }, endOfThinkingTokens: endOfThinkingTokens,
+      stopTokens: stopTokens, checkpointTokenizer: .source(source.tokenizer))
+  }
+}
+
+extension GGUFVocabulary {
+  /// The vocabulary of a GGUF file's metadata.
+  ///
+  /// - Throws: an error naming the file and key.
+  init(_ metadata: GGUFMetadata) throws {
+    guard let tokens = try metadata.strings("tokenizer.ggml.tokens") else {
+      throw ClusterError("\(metadata.path): has no tokenizer.ggml.tokens; a GGUF file without a tokenizer cannot be used for text")
+    }
+    self.init(
+      tokens: tokens, tokenTypes: try metadata.integers("tokenizer.ggml.token_type").map { $0.map(Int32.init) } ?? [],
+      merges: try metadata.strings("tokenizer.ggml.merges") ?? [],
+      preTokenizer: try metadata.string("tokenizer.ggml.pre") ?? "default",
+      bosTokenID: try metadata.integer("tokenizer.ggml.bos_token_id"),
+      eosTokenID: try metadata.integer("tokenizer.ggml.eos_token_id"),
+      addBOS: try metadata.bool("tokenizer.ggml.add_bos_token") ?? false,
+      chatTemplate: try metadata.string("tokenizer.chat_template"),
+      modelKind: try metadata.string("tokenizer.ggml.model") ?? "")
+  }
+}

@@ -1,0 +1,82 @@
+import Kernels
+import Observability
+import Rollouts
+import RunConfiguration
+import SoftThinking
+import Tasks
+import Transformer
+
+/// The evaluations of a run: held-out prompts under each policy of `eval.policies`.
+struct RunEvaluation {
+  private let configuration: RunConfiguration
+  private let service: LearnerService
+  private let items: [Evaluator.Item]
+  private let answers: WeightedRewards
+
+  /// - Returns: nil when the run has no evaluation prompts.
+  init?(_ configuration: RunConfiguration, service: LearnerService) throws {
+    let prompts = try PromptSource.evaluationPrompts(configuration)
+    if prompts.isEmpty { return nil }
+    self.configuration = configuration
+    self.service = service
+    items = try prompts.map {
+      Evaluator.Item(id: $0.id, prompt: try service.subject.promptTokens($0), answer: $0.answer)
+    }
+    // Correctness alone: format and length rewards say nothing about the answer.
+    var correctness = configuration
+    correctness.reward.format = 0
+    correctness.reward.overlong = 0
+    correctness.reward.math = configuration.reward.exact != 0 ? 0 : 1
+    correctness.reward.exact = configuration.reward.exact != 0 ? 1 : 0
+    answers = try TrainingSubject.rewards(correctness)
+  }
+
+  func evaluate(_ model: PreparedModel, label: String) throws -> [Evaluator.Result] {
+    let evaluator = Evaluator(
+      samples: configuration.eval.samples, k: configuration.eval.k,
+      // Other noise than training's.
+      seed: UInt64(configuration.run.seed) ^ 0x6576_616C, slots: configuration.worker.batchSize * 2)
+    return try configuration.eval.policies.map { kind in
+      var policy = configuration.rollout.thinkingPolicy
+      policy.kind = kind
+      var progress = ProgressReporter(
+        label: "evaluating \(label), \(kind.rawValue)", total: items.count * configuration.eval.samples,
+        unit: "sample", console: service.console)
+      let subject = service.subject
+      let result = try evaluator.evaluate(
+        items, model: model, policy: policy, options: subject.engineOptions, team: service.team,
+        completion: subject.completion,
+        isCorrect: { completion, answer in answers.reward(completion: completion, answer: answer) >= 1 },
+        progress: { finished, _ in
+          progress.update(completed: finished, at: monotonicSeconds())
+          return !service.stop.isRequested
+        })
+      progress.finish(completed: items.count * configuration.eval.samples, at: monotonicSeconds())
+      return result
+    }
+  }
+
+  /// Both evaluations, a row each.
+  func table(before: [Evaluator.Result]?, after: [Evaluator.Result]) throws -> String {
+    let ks = configuration.eval.k.filter { $0 <= configuration.eval.samples }
+    var table = Table(
+      columns: [.init("model", .left), .init("thinking", .left)] + ks.map { .init("pass@\($0)") }
+        + [.init("thinking length"), .init("stopped")])
+    for (label, results) in [("before", before ?? []), ("after", after)] {
+      for result in results {
+        try table.append(
+          [label, Self.mode(result.policy)] + ks.map { formatFixed(result.passAt[$0] ?? .nan, 3) }
+            + [formatFixed(result.meanThinkingLength, 1), formatFixed(result.stopped, 3)])
+      }
+    }
+    return table.rendered()
+  }
+
+  private static func mode(_ policy: String) -> String {
+    switch policy {
+    case "gumbel": "soft (gumbel)"
+    case "none": "soft (no noise)"
+    default: policy
+    }
+  }
+}

@@ -1,0 +1,84 @@
+import Foundation
+import Kernels
+import Logging
+import Observability
+import RunConfiguration
+import Transformer
+
+/// `softgrpo train`: a learner, its worker processes and the evaluations before and after, on one machine.
+public final class TrainingRun {
+  private let configuration: RunConfiguration
+  private let service: LearnerService
+  private let executable: String
+  private let stop: StopSignal
+  private let logger: Logger
+  private let console: Console
+
+  /// - Parameter executable: the program that workers are started from.
+  /// - Throws: an error naming the file or key; nothing has been written then.
+  public init(
+    _ configuration: RunConfiguration, resume: Bool, executable: String, stop: StopSignal, logger: Logger,
+    console: Console
+  ) throws {
+    var configuration = configuration
+    // Any free port: several runs may share the machine.
+    configuration.learner.controlEndpoint = "tcp://127.0.0.1:0"
+    configuration.learner.broadcastEndpoint = "tcp://127.0.0.1:0"
+    guard configuration.worker.count > 0 else {
+      throw ClusterError("worker.count: `softgrpo train` needs at least one worker; `softgrpo learner` starts none")
+    }
+    self.configuration = configuration
+    self.executable = executable
+    self.stop = stop
+    self.logger = logger
+    self.console = console
+    service = try LearnerService(
+      configuration, .init(resume: resume), stop: stop, logger: logger, console: console)
+  }
+
+  /// - Returns: the table of evaluations before and after, when the run has evaluation prompts and was not stopped.
+  public func run() throws -> String? {
+    let start = monotonicSeconds()
+    try service.prepareDirectory()
+    logger.info("run directory: \(service.directory.path)")
+    try service.warmUp()
+    let evaluation = try RunEvaluation(configuration, service: service)
+    let before = service.completedSteps == 0 ? try evaluation?.evaluate(service.current, label: "before") : nil
+
+    let threads =
+      configuration.worker.threads > 0
+      ? configuration.worker.threads
+      : max(1, ProcessorFeatures.current.availableProcessors / configuration.worker.count)
+    var workers: LocalWorkers?
+    defer { workers?.stop(within: 10) }
+    try service.run { frontEnd in
+      let started = LocalWorkers(
+        executable: executable,
+        arguments: [
+          "worker", "--connect", frontEnd.controlEndpoint, "--threads", "\(threads)", "--batch-size",
+          "\(configuration.worker.batchSize)", "--log-level",
+          configuration.run.logLevel == .info ? "warning" : configuration.run.logLevel.rawValue,
+        ], logger: logger)
+      workers = started
+      logger.info(
+        "starting \(configuration.worker.count) workers of \(threads) threads at \(frontEnd.controlEndpoint)")
+      try started.start(count: configuration.worker.count)
+    }
+    if stop.isRequested { return nil }
+    let after = try evaluation?.evaluate(service.current, label: "after") ?? []
+    logger.info("finished in \(formatDuration(monotonicSeconds() - start)); checkpoints in \(service.directory.path)")
+    return try evaluation?.table(before: before, after: after)
+  }
+}
+
+/// A supervised phase by itself: `softgrpo sft`.
+public func superviseModel(
+  _ configuration: RunConfiguration, checkpoint: String, stop: StopSignal, logger: Logger, console: Console
+) throws {
+  let team = ThreadTeam(threadCount: configuration.learnerThreads)
+  let run = SupervisedRun(
+    configuration, subject: try TrainingSubject(configuration),
+    backend: try backend(for: configuration.model.dtype.rawValue, logger: logger), team: team, stop: stop,
+    logger: logger, console: console)
+  _ = try run.run(checkpoint: checkpoint)
+}

@@ -1,0 +1,30 @@
+import Dispatch
+import Foundation
+import Synchronization
+
+/// SIGTERM and SIGINT as a flag that loops look at; the second one ends the process at once.
+public final class StopSignal: @unchecked Sendable {
+  // Unchecked: the sources are made in init and only cancelled in deinit.
+  private let requested = Atomic<Bool>(false)
+  private var sources: [any DispatchSourceSignal] = []
+
+  public init() {
+    for number in [SIGTERM, SIGINT] {
+      signal(number, SIG_IGN)
+      let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
+      source.setEventHandler { [weak self] in
+        guard let self else { return }
+        if self.requested.exchange(true, ordering: .sequentiallyConsistent) { _exit(128 + number) }
+      }
+      source.resume()
+      sources.append(source)
+    }
+  }
+
+  deinit { for source in sources { source.cancel() } }
+
+  public var isRequested: Bool { requested.load(ordering: .relaxed) }
+
+  /// As if a signal had come: for tests and for errors elsewhere.
+  public func request() { requested.store(true, ordering: .sequentiallyConsistent) }
+}

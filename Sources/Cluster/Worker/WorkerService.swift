@@ -1,0 +1,237 @@
+import Foundation
+import Kernels
+import Logging
+import ModelFiles
+import Rollouts
+import SoftThinking
+import Transformer
+import WeightSync
+import Wire
+
+/// A stateless rollout worker: joins a learner, fetches its weights, samples what it is lent and sends it back.
+///
+///     let service = try WorkerService(WorkerServiceOptions(endpoint: "tcp://learner:5555"), stop: stop, logger: logger)
+///     try service.run()
+public struct WorkerServiceOptions: Sendable {
+  /// The learner's control endpoint.
+  public var endpoint: String
+  public var name: String
+  public var threads: Int
+  /// Sequences decoded at once.
+  public var batchSize: Int
+
+  public init(
+    endpoint: String, name: String? = nil, threads: Int = ProcessorFeatures.current.availableProcessors,
+    batchSize: Int = 64
+  ) {
+    self.endpoint = endpoint
+    self.name = name ?? "\(ProcessInfo.processInfo.hostName)-\(ProcessInfo.processInfo.processIdentifier)"
+    self.threads = threads
+    self.batchSize = batchSize
+  }
+}
+
+public final class WorkerService {
+  private let options: WorkerServiceOptions
+  private let stop: StopSignal
+  private let logger: Logger
+  private let team: ThreadTeam
+  private let link: WorkerLink
+
+  private var backend: (any MatrixBackend)?
+  private var configuration: ModelConfiguration?
+  /// The newest weights; not in use while samples of the version before are still running.
+  private var newest: WeightSnapshot?
+  private var engine: SamplingEngine?
+  private var engineVersion = -1
+  /// Longest sequence the engine has room for; grows with what leases ask for.
+  private var positions = 0
+  private var queue: [Lease] = []
+  private var running: [UInt64: Running] = [:]
+  private var isDraining = false
+
+  private struct Running {
+    var lease: Lease
+    var started: Double
+    var remaining: Int
+  }
+
+  /// - Throws: `TransportError` for an endpoint that cannot be one.
+  public init(_ options: WorkerServiceOptions, stop: StopSignal, logger: Logger) throws {
+    self.options = options
+    self.stop = stop
+    self.logger = logger
+    team = ThreadTeam(threadCount: options.threads)
+    let backend = try Cluster.backend(for: preferredComputeType.rawValue, logger: logger)
+    link = try WorkerLink(
+      WorkerLinkOptions(
+        endpoint: options.endpoint, workerName: options.name, threads: options.threads,
+        fingerprint: hardwareFingerprint(backend), capacity: options.batchSize), logger: logger)
+  }
+
+  /// Works until the learner ends the run, or until SIGTERM: then what was started is finished and delivered first.
+  ///
+  /// - Throws: when the link has broken for good, or the learner's model is not usable here.
+  public func run() throws {
+    var lastReport = monotonicSeconds()
+    var sampledAtReport = 0
+    while true {
+      if stop.isRequested && !isDraining {
+        logger.info("draining: finishing \(running.count + queue.count) leases, taking no new ones")
+        isDraining = true
+        link.drain()
+      }
+      let isIdle = engine?.isIdle ?? true
+      while let event = try link.nextEvent(within: isIdle && queue.isEmpty ? .milliseconds(200) : .zero) {
+        if try !handle(event) {
+          _ = link.close(reason: "the run is over")
+          return
+        }
+        if !queue.isEmpty { break }
+      }
+      try admit()
+      if let engine, !engine.isIdle {
+        do { try deliver(engine.step()) } catch let error as SamplingError {
+          logger.error("sampling failed: \(error)")
+          throw error
+        }
+        let now = monotonicSeconds()
+        if now - lastReport >= 1 {
+          let sampled = engine.statistics.sampledTokens
+          link.report(
+            tokensPerSecond: Double(max(0, sampled - sampledAtReport)) / (now - lastReport),
+            activeSlots: engine.activeSlots)
+          (lastReport, sampledAtReport) = (now, sampled)
+        }
+      } else if isDraining && queue.isEmpty {
+        let delivered = link.close(reason: "drained", within: .seconds(10))
+        logger.info("drained\(delivered ? "" : "; some results were not acknowledged and will be sampled again")")
+        return
+      }
+    }
+  }
+
+  /// - Returns: false when the run is over.
+  private func handle(_ event: WorkerEvent) throws -> Bool {
+    switch event {
+    case .joined(let welcome):
+      queue = []
+      running = [:]
+      engine = nil
+      engineVersion = -1
+      newest = nil
+      configuration = try ModelConfiguration(welcome.model)
+      backend = try Cluster.backend(for: welcome.dtype, logger: logger)
+      logger.info("joined run \(welcome.runID): \(welcome.model.architecture), \(welcome.model.layerCount) layers")
+    case .weights(let snapshot): newest = snapshot
+    case .lease(let lease): queue.append(lease)
+    case .cancelled(let leaseIDs):
+      queue.removeAll { leaseIDs.contains($0.id) }
+      for id in leaseIDs where running.removeValue(forKey: id) != nil { engine?.cancel(id) }
+    case .disconnected(let reason): logger.warning("lost the learner: \(reason)")
+    case .drain(let reason):
+      logger.info("asked to drain: \(reason)")
+      isDraining = true
+    case .shutdown(let reason):
+      logger.info("the learner ends the run: \(reason)")
+      return false
+    }
+    return true
+  }
+
+  /// Starts queued leases; new weights are taken up once nothing of the version before is running.
+  private func admit() throws {
+    guard !queue.isEmpty else { return }
+    let longest = queue.map(\.longestSequence).max() ?? 0
+    let isStale = newest.map { $0.version != engineVersion } ?? false
+    if isStale || longest > positions, engine?.isIdle ?? true, let newest {
+      try load(newest, positions: max(longest, positions))
+    }
+    guard let engine else { return }
+    var waiting: [Lease] = []
+    for lease in queue {
+      if lease.policyVersions.contains(engineVersion) && lease.longestSequence <= positions {
+        try engine.submit(SamplingRequest(lease, policyVersion: engineVersion))
+        running[lease.id] = Running(lease: lease, started: monotonicSeconds(), remaining: lease.sampleIndices.count)
+      } else if newest.map({ lease.policyVersions.contains($0.version) }) ?? false {
+        waiting.append(lease)
+      } else {
+        logger.warning("lease \(lease.id) wants versions \(lease.policyVersions), this worker has \(engineVersion); dropped")
+      }
+    }
+    queue = waiting
+  }
+
+  private func load(_ snapshot: WeightSnapshot, positions needed: Int) throws {
+    guard let configuration, let backend else { return }
+    let layout = ParameterLayout(configuration)
+    guard snapshot.byteCount == layout.count * 2 else {
+      throw ClusterError(
+        "version \(snapshot.version) has \(snapshot.byteCount) bytes, the learner's model needs \(layout.count * 2)")
+    }
+    let weights = ModelWeights(layout: layout)
+    snapshot.withWeights { _ = weights.elements.update(fromContentsOf: $0) }
+    // Whole key/value pages, so that slightly longer leases do not make a new pool.
+    let room = min(configuration.contextLength, (needed + 255) / 256 * 256)
+    let model = PreparedModel(
+      weights, backend: backend, trainable: false, positions: room, team: team, sharing: engine?.model)
+    if let engine, room <= positions {
+      try engine.replaceModel(model)
+    } else {
+      engine = nil
+      engine = try SamplingEngine(model: model, slots: options.batchSize, maximumPositions: room, team: team)
+      positions = room
+    }
+    engineVersion = snapshot.version
+    logger.debug("sampling with version \(snapshot.version)")
+  }
+
+  private func deliver(_ finished: [SampledTrajectory]) throws {
+    for sample in finished {
+      guard var entry = running[sample.requestID] else { continue }
+      let trajectory = sample.trajectory
+      try link.send(
+        TrajectoryResult(
+          leaseID: entry.lease.id, groupOrdinal: entry.lease.groupOrdinal, sampleIndex: trajectory.sampleIndex,
+          policyVersion: trajectory.policyVersion, segments: trajectory.segments,
+          finishReason: trajectory.finishReason,
+          elapsedMicroseconds: Int((monotonicSeconds() - entry.started) * 1e6)))
+      entry.remaining -= 1
+      running[sample.requestID] = entry.remaining > 0 ? entry : nil
+    }
+  }
+}
+
+extension Lease {
+  /// Positions that the longest possible completion of the lease takes.
+  var longestSequence: Int {
+    prompt.count + options.maxThinkingTokens + 1 + options.answerPrefixTokenIDs.count + options.maxAnswerTokens
+  }
+}
+
+extension SamplingRequest {
+  init(_ lease: Lease, policyVersion: Int) {
+    self.init(
+      id: lease.id, promptID: lease.promptID, groupOrdinal: UInt64(lease.groupOrdinal), prompt: lease.prompt,
+      sampleIndices: lease.sampleIndices, policy: lease.policy, options: Rollouts.SamplingOptions(lease.options),
+      noise: NoiseKey(seed: lease.noiseSeed), policyVersion: policyVersion)
+  }
+}
+
+extension Rollouts.SamplingOptions {
+  init(_ wire: Wire.SamplingOptions) {
+    self.init(
+      maxThinkingTokens: wire.maxThinkingTokens, endOfThinkingTokens: wire.endOfThinkingTokenIDs,
+      forcedEndToken: wire.forceEndTokenID, answerPrefix: wire.answerPrefixTokenIDs, stopTokens: wire.stopTokenIDs,
+      maxAnswerTokens: wire.maxAnswerTokens,
+      answer: DiscreteSampling(
+        temperature: wire.answerTemperature, topK: wire.answerTopK, topP: wire.answerTopP))
+  }
+}
+
+/// Seconds on the monotonic clock.
+func monotonicSeconds() -> Double {
+  var time = timespec()
+  clock_gettime(CLOCK_MONOTONIC, &time)
+  return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+}

@@ -1,0 +1,21 @@
+import WeightSync
+import Wire
+
+/// What a worker's engine learns from its link, in this order of things: `joined`, then `weights`, then leases that those
+/// weights may sample.
+public enum WorkerEvent: Sendable {
+  /// A learner process that is new to this worker: all earlier leases and results are void. Allocate the model it describes.
+  case joined(Welcome)
+  /// A complete, verified version. The link holds on to the newest; sample with it from the next lease on.
+  case weights(WeightSnapshot)
+  /// Work. The newest `weights` are within `policyVersions`.
+  case lease(Lease)
+  /// Stop working on these leases; their results are not wanted any longer.
+  case cancelled(leaseIDs: [UInt64])
+  /// The learner is out of reach; the link keeps trying. Go on with what there is: finished results are kept.
+  case disconnected(reason: String)
+  /// Finish what was leased and end.
+  case drain(reason: String)
+  /// The run is over: the last event.
+  case shutdown(reason: String)
+}

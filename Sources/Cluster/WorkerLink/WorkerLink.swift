@@ -1,0 +1,142 @@
+import Logging
+import Synchronization
+import Transport
+import Wire
+
+/// What the engine's thread and the I/O thread share.
+final class SharedWorkerLink: Sendable {
+  enum Ending: Sendable {
+    case none
+    case goodbye(String)
+    /// Without a word, as when the process is killed.
+    case abort
+  }
+
+  struct State: Sendable {
+    var tokensPerSecond = 0.0
+    var activeSlots = 0
+    var wantsDrain = false
+    var ending = Ending.none
+    var isConnected = false
+    /// Results handed over, and those of them that are acknowledged or not wanted any longer.
+    var sentCount = 0
+    var settledCount = 0
+    var failure: String?
+  }
+
+  let state = Mutex(State())
+  let waker: Waker
+  let events = Mailbox<WorkerEvent>()
+  let results = Mailbox<TrajectoryResult>()
+  /// Nobody ever puts anything here: for waiting.
+  let never = Mailbox<Void>()
+
+  init() throws { waker = try Waker() }
+}
+
+/// A worker's side of the cluster: finds the learner, keeps the session alive, fetches weights ahead of need, brings leases
+/// and takes results. Every method may be called from any thread; one engine thread is expected.
+///
+///     let link = try WorkerLink(options, logger: logger)
+///     while let event = try link.nextEvent(within: .seconds(3600)) {
+///       switch event {
+///       case .joined(let welcome): …allocate welcome.model…
+///       case .weights(let snapshot): …load…
+///       case .lease(let lease): …sample, then: try link.send(result)…
+///       case .cancelled(let leaseIDs): …forget them…
+///       case .disconnected: break
+///       case .drain: …finish, then: link.close(reason: "drained")…
+///       case .shutdown: return
+///       }
+///     }
+public final class WorkerLink: Sendable {
+  private let shared: SharedWorkerLink
+  private let thread: IOThread
+
+  /// Starts the I/O thread; the learner need not exist yet.
+  /// - Throws: `TransportError` for an endpoint that cannot be one, `ClusterError` for options that cannot be sent.
+  public init(_ options: WorkerLinkOptions, logger: Logger) throws {
+    guard (1...65_536).contains(options.capacity) else {
+      throw ClusterError("the worker's capacity of \(options.capacity) samples must be in 1...65536")
+    }
+    guard (1...64).contains(options.chunkWindow) else {
+      throw ClusterError("the chunk window of \(options.chunkWindow) must be in 1...64")
+    }
+    let hello = Hello(
+      workerName: options.workerName, incarnation: 1, hostname: "", processID: 1, threads: options.threads,
+      fingerprint: options.fingerprint)
+    do { _ = try Envelope(.hello(hello)).encoded() } catch {
+      throw ClusterError("the worker cannot introduce itself: \(error)")
+    }
+    let shared = try SharedWorkerLink()
+    self.shared = shared
+    let loop = try WorkerLoop(options, shared: shared, logger: logger)
+    thread = try IOThread(name: "worker-io") { loop.run() }
+  }
+
+  deinit { end(.goodbye("the worker ends"), wait: false) }
+
+  /// Whether there is a session with the learner now.
+  public var isConnected: Bool { shared.state.withLock { $0.isConnected } }
+
+  /// Waits for the next event.
+  /// - Returns: `nil` when there was none in time, or ever will be (after `shutdown` or `close`).
+  /// - Throws: `ClusterError` when the link has broken for good.
+  public func nextEvent(within duration: Duration) throws -> WorkerEvent? {
+    if let event = shared.events.take(within: duration) { return event }
+    if let failure = shared.state.withLock({ $0.failure }) { throw ClusterError(failure) }
+    return nil
+  }
+
+  /// Hands over a finished sample. It is kept until the learner acknowledges it, across reconnections; results of cancelled
+  /// leases are dropped.
+  /// - Throws: `WireError` when the result cannot be sent (a number that is not finite, lengths that disagree).
+  public func send(_ result: TrajectoryResult) throws {
+    _ = try Envelope(.trajectoryResult(result)).encoded()
+    shared.state.withLock { $0.sentCount += 1 }
+    shared.results.put(result)
+    shared.waker.wake()
+  }
+
+  /// What the next heartbeats tell the learner's dashboard.
+  public func report(tokensPerSecond: Double, activeSlots: Int) {
+    shared.state.withLock {
+      $0.tokensPerSecond = tokensPerSecond.isFinite ? max(0, tokensPerSecond) : 0
+      $0.activeSlots = min(max(0, activeSlots), 1 << 30)
+    }
+  }
+
+  /// Takes nothing new from here on (SIGTERM); leases the engine has not seen yet go back. Finish the others, then `close`.
+  public func drain() {
+    shared.state.withLock { $0.wantsDrain = true }
+    shared.waker.wake()
+  }
+
+  /// Says goodbye and ends the thread; what is not finished goes back to the learner's queue.
+  /// - Parameter duration: how long to wait for results to be acknowledged first.
+  /// - Returns: whether every result was acknowledged.
+  @discardableResult
+  public func close(reason: String, within duration: Duration = .zero) -> Bool {
+    let deadline = MonotonicClock.now() + duration
+    var isSettled = settled
+    while !isSettled, MonotonicClock.now() < deadline {
+      shared.waker.wake()
+      // Nothing to wait on but the learner's word; look again soon.
+      _ = shared.never.take(within: min(.milliseconds(20), max(.milliseconds(1), deadline - MonotonicClock.now())))
+      isSettled = settled
+    }
+    end(.goodbye(String(reason.filter { $0 != "\0" }.prefix(500))), wait: true)
+    return isSettled
+  }
+
+  private var settled: Bool { shared.state.withLock { $0.settledCount == $0.sentCount } }
+
+  /// Ends without a word: what a learner sees when the process is killed. For tests.
+  package func abort() { end(.abort, wait: true) }
+
+  private func end(_ ending: SharedWorkerLink.Ending, wait: Bool) {
+    shared.state.withLock { if case .none = $0.ending { $0.ending = ending } }
+    shared.waker.wake()
+    if wait { thread.join() }
+  }
+}

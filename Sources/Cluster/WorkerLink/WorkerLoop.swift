@@ -1,0 +1,362 @@
+import Coordination
+import Glibc
+import Logging
+import Synchronization
+import Transport
+import WeightSync
+import Wire
+
+/// The worker's I/O thread: sessions, heartbeats, weights, results. Confined to its thread.
+final class WorkerLoop {
+  /// The session with a learner, from Welcome on.
+  struct Session {
+    var id: UInt64
+    var liveness: Liveness
+  }
+
+  let options: WorkerLinkOptions
+  let shared: SharedWorkerLink
+  let logger: Logger
+  private let endpoint: Endpoint
+  private let context: TransportContext
+  private let limits = WireLimits()
+  let incarnation = UInt64.random(in: 1...UInt64.max)
+  private var waitingSince = MonotonicClock.now()
+  private var dealer: Socket
+  private var subscriber: Socket
+  private var subscribedTo: String?
+  var session: Session?
+  private var learnerIncarnation: UInt64?
+  private var backoff: Backoff
+  private var nextHello: Duration = .zero
+  private var connectionOpened: Duration
+  private var lastNotice: Duration
+  private var hasLoggedWaiting = false
+  var work = HeldWork()
+  var weights = WeightPull()
+  private var deliveredVersion: Digest?
+  private var unspentCredits = 0
+  private var isDraining = false
+  private var hasEnded = false
+
+  init(_ options: WorkerLinkOptions, shared: SharedWorkerLink, logger: Logger) throws {
+    self.options = options
+    self.shared = shared
+    self.logger = logger
+    endpoint = try Endpoint(options.endpoint)
+    context = try TransportContext()
+    dealer = try Self.openDealer(context, endpoint, limits)
+    subscriber = try Self.openSubscriber(context)
+    backoff = Backoff(first: options.firstRetry, ceiling: options.longestRetry)
+    connectionOpened = MonotonicClock.now()
+    lastNotice = connectionOpened
+  }
+
+  private static func openDealer(
+    _ context: TransportContext, _ endpoint: Endpoint, _ limits: WireLimits
+  ) throws -> Socket {
+    var options = Socket.Options()
+    options.maximumFrameByteCount = Int64(limits.manifestByteCount)
+    options.linger = .milliseconds(500)
+    let socket = try Socket(.dealer, context: context, options: options)
+    try socket.connect(endpoint)
+    return socket
+  }
+
+  private static func openSubscriber(_ context: TransportContext) throws -> Socket {
+    var options = Socket.Options()
+    options.maximumFrameByteCount = 1 << 20
+    let socket = try Socket(.subscriber, context: context, options: options)
+    try socket.subscribe("version")
+    return socket
+  }
+
+  func run() {
+    do {
+      while !hasEnded { try turn() }
+    } catch {
+      logger.critical("the worker's I/O thread ends: \(error)")
+      shared.state.withLock { $0.failure = "\(error)" }
+    }
+    shared.events.close()
+  }
+
+  private func turn() throws {
+    let patience = (session?.liveness.interval ?? options.firstRetry) / 2
+    try poll(dealer, subscriber, waker: shared.waker, timeout: patience)
+    for _ in 0..<256 {
+      guard !hasEnded, let frames = try dealer.receive() else { break }
+      do {
+        try handle(Envelope(decoding: frames, limits: limits))
+      } catch let error as WireError {
+        try reconnect("a malformed message from the learner: \(error)")
+      } catch let error as WeightSyncError {
+        try reconnect("\(error)")
+      }
+    }
+    while let frames = try subscriber.receive() { try handleAnnouncement(frames) }
+    try obeyEngine()
+    if !hasEnded { try keepTime() }
+  }
+
+  // MARK: Session
+
+  private func keepTime() throws {
+    let now = MonotonicClock.now()
+    guard let session else { return try knock(now) }
+    if session.liveness.isLost(now: now) {
+      return try reconnect("the learner has been silent for \(session.liveness.timeout)")
+    }
+    if weights.isStalled(now: now, patience: session.liveness.timeout) {
+      logger.warning("no weights for \(session.liveness.timeout); asking again")
+      try send(weights.resume(now: now, window: options.chunkWindow))
+    }
+    if session.liveness.owesBeat(now: now) { try sendHeartbeat() }
+  }
+
+  /// Says Hello until somebody answers.
+  private func knock(_ now: Duration) throws {
+    if now - lastNotice >= options.waitingNotice {
+      lastNotice = now
+      logger.notice("waiting for the learner at \(endpoint) (\((now - waitingSince).components.seconds) s)")
+    } else if !hasLoggedWaiting {
+      hasLoggedWaiting = true
+      logger.info("connecting to the learner at \(endpoint)")
+    }
+    if now - connectionOpened >= options.handshakeTimeout { try openConnection() }
+    guard now >= nextHello else { return }
+    nextHello = now + backoff.pause(spread: Double.random(in: 0..<1))
+    let hello = Hello(
+      workerName: options.workerName, incarnation: incarnation, hostname: hostName(), processID: Int(getpid()),
+      threads: options.threads, fingerprint: options.fingerprint)
+    // Refused when nobody is there; the next knock comes anyway.
+    try dealer.send(Envelope(.hello(hello)).encoded())
+  }
+
+  private func openConnection() throws {
+    dealer = try Self.openDealer(context, endpoint, limits)
+    connectionOpened = MonotonicClock.now()
+  }
+
+  /// Gives the connection up and starts anew. Work and results are kept: the learner may be back with the same run.
+  private func reconnect(_ reason: String) throws {
+    let now = MonotonicClock.now()
+    if session != nil {
+      logger.warning("lost the learner at \(endpoint): \(reason)")
+      shared.events.put(.disconnected(reason: reason))
+      waitingSince = now
+      lastNotice = now
+    } else {
+      logger.warning("\(reason)")
+    }
+    session = nil
+    shared.state.withLock { $0.isConnected = false }
+    nextHello = now + backoff.pause(spread: Double.random(in: 0..<1))
+    try openConnection()
+  }
+
+  private func handle(_ envelope: Envelope) throws {
+    switch envelope.message {
+    case .welcome(let welcome):
+      return try join(welcome, session: envelope.session)
+    case .refused(let reason):
+      // Without a session it is the answer to a Hello, and the next one is due anyway.
+      if session != nil { return try reconnect(reason) }
+      return logger.warning("the learner at \(endpoint) refuses: \(reason)")
+    case .protocolError(let reason):
+      return try reconnect("the learner says that we broke the protocol: \(reason)")
+    default: break
+    }
+    guard session != nil, envelope.session == session!.id else { return }
+    session!.liveness.heard(now: MonotonicClock.now())
+    try handleInSession(envelope.message)
+  }
+
+  private func join(_ welcome: Welcome, session id: UInt64) throws {
+    let now = MonotonicClock.now()
+    session = Session(
+      id: id,
+      liveness: Liveness(
+        interval: .milliseconds(welcome.heartbeatIntervalMilliseconds),
+        timeout: .milliseconds(welcome.livenessTimeoutMilliseconds), now: now))
+    backoff.reset()
+    logger.info("joined run \(welcome.runID) at \(endpoint)")
+    shared.state.withLock { $0.isConnected = true }
+    if learnerIncarnation != welcome.learnerIncarnation {
+      learnerIncarnation = welcome.learnerIncarnation
+      settle(work.unacknowledged.count)
+      work.removeAll()
+      deliveredVersion = nil
+      shared.events.put(.joined(welcome))
+    }
+    try subscribe(to: welcome.announcementEndpoint)
+    try send(weights.resume(now: now, window: options.chunkWindow))
+    if let current = welcome.currentVersion { try announced(current, isAuthoritative: true) }
+    for result in work.unacknowledged.values { try send([.trajectoryResult(result)]) }
+    if isDraining {
+      try send([.drain(reason: "draining")])
+    } else {
+      unspentCredits = max(0, options.capacity - work.sampleCount)
+    }
+    try spendCredits()
+    try sendHeartbeat()
+  }
+
+  private func subscribe(to announced: String) throws {
+    guard announced != subscribedTo, let announced = try? Endpoint(announced) else { return }
+    if subscribedTo != nil { subscriber = try Self.openSubscriber(context) }
+    // A missed announcement repairs itself with the next heartbeat, so a useless endpoint is no reason to stop.
+    do {
+      try subscriber.connect(endpoint.sibling(announced: announced))
+      subscribedTo = announced.description
+    } catch {
+      logger.warning("no announcements: \(error)")
+    }
+  }
+
+  // MARK: Messages
+
+  private func handleInSession(_ message: Message) throws {
+    let now = MonotonicClock.now()
+    switch message {
+    case .grant(let leases):
+      for lease in leases where !isDraining && !work.add(lease) {
+        logger.warning("lease \(lease.id) was granted twice")
+      }
+      deliverLeases()
+    case .cancel(let leaseIDs, let reason):
+      let (delivered, sampleCount) = work.cancel(leaseIDs)
+      if sampleCount > 0 { logger.notice("\(sampleCount) samples were taken back: \(reason)") }
+      if !delivered.isEmpty { shared.events.put(.cancelled(leaseIDs: delivered)) }
+      unspentCredits += sampleCount
+      try spendCredits()
+    case .heartbeat(let heartbeat):
+      if let current = heartbeat.currentVersion { try announced(current, isAuthoritative: true) }
+    case .resultAcknowledgement(let acknowledgement):
+      let known = work.acknowledge(leaseID: acknowledgement.leaseID, sampleIndex: acknowledgement.sampleIndex)
+      if known != nil { settle(1) }
+      if known != nil, acknowledgement.verdict != .accepted {
+        logger.notice(
+          "sample \(acknowledgement.sampleIndex) of lease \(acknowledgement.leaseID): \(acknowledgement.verdict)")
+      }
+    case .versionAnnouncement(let announcement):
+      try announced(announcement, isAuthoritative: true)
+    case .manifest(let manifest):
+      try send(weights.receive(manifest, now: now, window: options.chunkWindow, logger: logger))
+    case .weightsChunk(let chunk):
+      try send(weights.receive(chunk, now: now, window: options.chunkWindow, logger: logger))
+      deliverWeights()
+    case .weightsUnavailable(let version):
+      weights.unavailable(version)
+    case .drain(let reason):
+      logger.info("the learner asks to drain: \(reason)")
+      shared.events.put(.drain(reason: reason))
+    case .shutdown(let reason):
+      logger.info("the run is over: \(reason)")
+      try send([.goodbye(reason: "shut down")])
+      shared.events.put(.shutdown(reason: reason))
+      hasEnded = true
+    default:
+      throw WireError("\(message.name) is not a learner's to send")
+    }
+  }
+
+  private func handleAnnouncement(_ frames: [[UInt8]]) throws {
+    guard session != nil else { return }
+    do {
+      let envelope = try Envelope(decoding: Array(frames.dropFirst()), limits: limits)
+      guard case .versionAnnouncement(let announcement) = envelope.message else {
+        throw WireError("\(envelope.message.name) does not belong on PUB")
+      }
+      try announced(announcement, isAuthoritative: false)
+    } catch let error as WireError {
+      logger.warning("ignored a malformed announcement: \(error)")
+    } catch let error as WeightSyncError {
+      logger.warning("ignored an announcement: \(error)")
+    }
+  }
+
+  private func announced(_ announcement: VersionAnnouncement, isAuthoritative: Bool) throws {
+    try send(
+      weights.announced(
+        announcement, isAuthoritative: isAuthoritative, limit: options.weightByteLimit, now: MonotonicClock.now()))
+    deliverWeights()
+  }
+
+  private func deliverWeights() {
+    guard let snapshot = weights.inHand, snapshot.description.identity != deliveredVersion else { return }
+    deliveredVersion = snapshot.description.identity
+    logger.info("holding version \(snapshot.version) (\(snapshot.description.identity), \(snapshot.byteCount) bytes)")
+    shared.events.put(.weights(snapshot))
+    deliverLeases()
+  }
+
+  private func deliverLeases() {
+    guard let version = weights.inHand?.version, deliveredVersion != nil else { return }
+    for lease in work.deliverable(with: version) { shared.events.put(.lease(lease)) }
+  }
+
+  // MARK: Engine
+
+  private func obeyEngine() throws {
+    for result in shared.results.takeAll() {
+      guard work.finish(result) else {
+        logger.debug("sample \(result.sampleIndex) of lease \(result.leaseID) is not wanted any longer")
+        settle(1)
+        continue
+      }
+      if !isDraining { unspentCredits += 1 }
+      try send([.trajectoryResult(result)])
+    }
+    try spendCredits()
+    let (wantsDrain, ending) = shared.state.withLock { ($0.wantsDrain, $0.ending) }
+    if wantsDrain, !isDraining {
+      isDraining = true
+      work.dropWaiting()
+      try send([.drain(reason: "draining")])
+    }
+    switch ending {
+    case .none: break
+    case .goodbye(let reason):
+      try send([.goodbye(reason: reason)])
+      hasEnded = true
+    case .abort: hasEnded = true
+    }
+  }
+
+  private func settle(_ count: Int) { shared.state.withLock { $0.settledCount += count } }
+
+  private func spendCredits() throws {
+    guard unspentCredits > 0, session != nil, !isDraining else { return }
+    let credits = min(unspentCredits, WorkerRegistry.maximumCredits)
+    unspentCredits = 0
+    try send([.requestWork(credits: credits)])
+  }
+
+  private func sendHeartbeat() throws {
+    let (speed, slots) = shared.state.withLock { ($0.tokensPerSecond, $0.activeSlots) }
+    try send([
+      .heartbeat(
+        Heartbeat(
+          leaseIDs: work.leaseIDs, tokensPerSecond: speed, activeSlots: slots,
+          heldVersion: weights.inHand?.version ?? -1))
+    ])
+  }
+
+  private func send(_ messages: [Message]) throws {
+    for message in messages {
+      guard let id = session?.id else { return }
+      if try dealer.send(Envelope(session: id, message).encoded()) == .sent {
+        session?.liveness.sent(now: MonotonicClock.now())
+      } else {
+        return try reconnect("the connection is broken")
+      }
+    }
+  }
+}
+
+private func hostName() -> String {
+  var buffer = [CChar](repeating: 0, count: 256)
+  guard gethostname(&buffer, buffer.count - 1) == 0 else { return "" }
+  return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+}

@@ -1,1 +1,0 @@
-// Room of the floor plan; see docs/development.md.

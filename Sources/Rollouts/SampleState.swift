@@ -1,0 +1,176 @@
+import Kernels
+import SoftThinking
+import Transformer
+
+/// One sample in flight: a state machine that takes a row of logits and says what is fed next.
+final class SampleState {
+  enum Input {
+    case token(Int32)
+    /// The mixture of `soft`.
+    case mixture
+  }
+
+  private enum Phase { case thinking, answering }
+
+  let request: SamplingRequest
+  let sampleIndex: Int
+  /// Pages of the sequence, from position 0, at a fixed address while the sample lives.
+  let table: AlignedBuffer<Int32>
+  var pageCount = 0
+  /// Positions whose keys and values are cached.
+  var position: Int
+  /// Fed in the next step, in order; only the last one's logits are needed.
+  private(set) var inputs: [Input] = []
+  /// The last soft step: what `.mixture` feeds.
+  private(set) var soft: SoftStep
+  private(set) var finishReason: FinishReason?
+  /// What made the sample unusable.
+  var failure: String?
+
+  private var phase = Phase.thinking
+  /// Position after the prompt of the next step: the noise counter's.
+  private var step = 0
+  private var softSegment = SoftSegment()
+  private var thinkingSegment = DiscreteSegment()
+  private var answerSegment = DiscreteSegment()
+  private var segments: [Segment] = []
+
+  init(_ request: SamplingRequest, sampleIndex: Int, pagesPerSequence: Int) {
+    self.request = request
+    self.sampleIndex = sampleIndex
+    table = AlignedBuffer(count: pagesPerSequence)
+    position = request.prompt.count
+    soft = SoftStep(topK: request.policy.topK)
+    inputs.reserveCapacity(2 + request.options.answerPrefix.count)
+    let options = request.options
+    if request.policy.kind == .discrete {
+      thinkingSegment.tokenIDs.reserveCapacity(options.maxThinkingTokens)
+      thinkingSegment.logProbs.reserveCapacity(options.maxThinkingTokens)
+    } else {
+      softSegment.tokenIDs.reserveCapacity(rows: options.maxThinkingTokens, elementsPerRow: request.policy.topK)
+      softSegment.values.reserveCapacity(rows: options.maxThinkingTokens, elementsPerRow: request.policy.topK)
+      softSegment.logProbs.reserveCapacity(options.maxThinkingTokens)
+    }
+    answerSegment.tokenIDs.reserveCapacity(options.maxAnswerTokens)
+    answerSegment.logProbs.reserveCapacity(options.maxAnswerTokens)
+    answerSegment.temperature = options.answer.scoringTemperature
+    if options.maxThinkingTokens == 0 { endThinking(after: nil, isForced: true) }
+  }
+
+  var pages: UnsafeMutableBufferPointer<Int32> { UnsafeMutableBufferPointer(start: table.base, count: pageCount) }
+  var isDone: Bool { finishReason != nil || failure != nil }
+
+  /// Draws the next step from the logits of the last position.
+  ///
+  /// - Parameters:
+  ///   - row: logits of the whole vocabulary.
+  ///   - hidden: the same position's final hidden state, from which the k recorded logits are computed exactly as the
+  ///     learner will compute them.
+  /// - Throws: `SoftThinkingError` or `SamplingError` when logits are not finite.
+  func advance(row: UnsafeBufferPointer<Float>, hidden: Operand, model: PreparedModel) throws {
+    inputs.removeAll(keepingCapacity: true)
+    let noise = request.noise.step(
+      group: request.groupOrdinal, sample: UInt32(sampleIndex), step: UInt32(step))
+    step += 1
+    switch phase {
+    case .thinking:
+      if request.policy.kind == .discrete {
+        try thinkDiscrete(row, noise)
+      } else {
+        try thinkSoft(row, hidden, model, noise)
+      }
+    case .answering: try answer(row, noise)
+    }
+  }
+
+  /// The finished sample.
+  func trajectory() -> Trajectory {
+    Trajectory(
+      promptID: request.promptID, groupID: Int(request.groupOrdinal), sampleIndex: sampleIndex, policy: request.policy,
+      policyVersion: request.policyVersion, prompt: request.prompt, segments: segments,
+      finishReason: finishReason ?? .length)
+  }
+
+  private func thinkSoft(
+    _ row: UnsafeBufferPointer<Float>, _ hidden: Operand, _ model: PreparedModel, _ noise: StepNoise
+  ) throws {
+    let k = min(request.policy.topK, row.count)
+    try withUnsafeTemporaryAllocation(of: Int32.self, capacity: k) { ids in
+      try withUnsafeTemporaryAllocation(of: Float.self, capacity: k) { logits in
+        guard topK(row, k: k, indices: ids, values: logits) != nil else {
+          throw SamplingError("the logits hold NaN; the model's weights or activations have overflowed")
+        }
+        OutputHead.sparseLogits(
+          hidden: hidden, head: model.headRows, width: model.configuration.hiddenSize, ids: UnsafeBufferPointer(ids),
+          into: logits.baseAddress!)
+        try sampleSoftStep(
+          tokenIDs: UnsafeBufferPointer(ids), logits: UnsafeBufferPointer(logits), policy: request.policy, noise: noise,
+          into: &soft)
+      }
+    }
+    let emitted = soft.emittedToken
+    if request.options.endOfThinkingTokens.contains(emitted) {
+      // The end is a discrete action: scored as a token, fed one-hot.
+      thinkingSegment.tokenIDs.append(emitted)
+      thinkingSegment.logProbs.append(
+        try discreteLogProb(row: row, tokenID: emitted, temperature: request.policy.temperature))
+      return endThinking(after: .token(emitted), isForced: false)
+    }
+    softSegment.tokenIDs.append(soft.tokenIDs)
+    softSegment.values.append(soft.values)
+    softSegment.logProbs.append(soft.logProb)
+    if softSegment.count >= request.options.maxThinkingTokens {
+      endThinking(after: .mixture, isForced: true)
+    } else {
+      inputs.append(.mixture)
+    }
+  }
+
+  private func thinkDiscrete(_ row: UnsafeBufferPointer<Float>, _ noise: StepNoise) throws {
+    let sampling = DiscreteSampling(request.policy)
+    let token = try sampleDiscreteToken(row: row, sampling: sampling, noise: noise)
+    thinkingSegment.tokenIDs.append(token)
+    thinkingSegment.logProbs.append(
+      try discreteLogProb(row: row, tokenID: token, temperature: sampling.scoringTemperature))
+    if sampling.temperature == 0 { thinkingSegment.temperature = sampling.scoringTemperature }
+    if request.options.endOfThinkingTokens.contains(token) {
+      endThinking(after: .token(token), isForced: false)
+    } else if thinkingSegment.tokenIDs.count >= request.options.maxThinkingTokens {
+      endThinking(after: .token(token), isForced: true)
+    } else {
+      inputs.append(.token(token))
+    }
+  }
+
+  private func answer(_ row: UnsafeBufferPointer<Float>, _ noise: StepNoise) throws {
+    let options = request.options
+    let token = try sampleDiscreteToken(row: row, sampling: options.answer, noise: noise)
+    answerSegment.tokenIDs.append(token)
+    answerSegment.logProbs.append(
+      try discreteLogProb(row: row, tokenID: token, temperature: options.answer.scoringTemperature))
+    if options.stopTokens.contains(token) {
+      finishReason = .stop
+    } else if answerSegment.tokenIDs.count >= options.maxAnswerTokens {
+      finishReason = .length
+    } else {
+      inputs.append(.token(token))
+      return
+    }
+    segments.append(.discrete(answerSegment))
+  }
+
+  /// Closes the thinking; what is forced follows the last thinking step in the same pass.
+  private func endThinking(after last: Input?, isForced: Bool) {
+    phase = .answering
+    let options = request.options
+    if softSegment.count > 0 { segments.append(.soft(softSegment)) }
+    if !thinkingSegment.tokenIDs.isEmpty { segments.append(.discrete(thinkingSegment)) }
+    var forced: [Int32] = []
+    if isForced, let end = options.forcedEndToken { forced.append(end) }
+    forced += options.answerPrefix
+    if !forced.isEmpty { segments.append(.forced(forced)) }
+    step += forced.count
+    if let last { inputs.append(last) }
+    for token in forced { inputs.append(.token(token)) }
+  }
+}

@@ -1,0 +1,82 @@
+import Kernels
+import ModelFiles
+import PolicyOptimization
+import SoftThinking
+import Transformer
+
+/// A prompt and the completion to imitate.
+public struct SupervisedExample: Sendable, Equatable {
+  public var prompt: [Int32]
+  /// Discrete segments are learned; forced ones are fed only.
+  public var segments: [Segment]
+
+  public init(prompt: [Int32], segments: [Segment]) {
+    self.prompt = prompt
+    self.segments = segments
+  }
+
+  public init(prompt: [Int32], completion: [Int32]) {
+    self.init(prompt: prompt, segments: [.discrete(DiscreteSegment(tokenIDs: completion))])
+  }
+}
+
+/// Maximum-likelihood training on prompt and completion pairs: mean cross-entropy over the completions' tokens.
+///
+/// Unlike the reinforcement objective, gradient also flows into the input embeddings.
+public final class SupervisedTrainer {
+  public let state: LearnerState
+  private let backend: any MatrixBackend
+  private let team: ThreadTeam
+  private let positions: Int
+  private let gradient: PolicyGradient
+  private var model: PreparedModel
+
+  /// - Parameter positions: longest prompt and completion together.
+  public init(state: LearnerState, backend: any MatrixBackend, positions: Int, team: ThreadTeam) {
+    self.state = state
+    self.backend = backend
+    self.team = team
+    self.positions = positions
+    gradient = PolicyGradient(team: team)
+    model = PreparedModel(
+      state.roundedWeights(team: team), backend: backend, trainable: true, positions: positions, team: team)
+  }
+
+  /// The model as of the last step.
+  public var current: PreparedModel { model }
+
+  /// One optimiser step.
+  ///
+  /// - Returns: the mean loss per token before the step and the gradient's norm.
+  /// - Throws: `TrainingError` for an empty or too long example, `OptimizationError` when the gradient is not finite.
+  public func step(
+    _ batch: [SupervisedExample], options: UpdateOptions, tokenBudget: Int
+  ) throws -> (loss: Double, gradientNorm: Double) {
+    let vocabulary = model.configuration.vocabularySize
+    let trajectories = try batch.enumerated().map { index, example in
+      let trajectory = Trajectory(
+        promptID: "\(index)", groupID: index, sampleIndex: 0, policy: ThinkingPolicy(kind: .discrete), policyVersion: 0,
+        prompt: example.prompt, segments: example.segments, finishReason: .stop)
+      guard !example.prompt.isEmpty, trajectory.scoredCount > 0 else {
+        throw TrainingError("supervised example \(index): has \(example.prompt.isEmpty ? "no prompt" : "nothing to learn")")
+      }
+      do { try trajectory.validate(vocabularySize: vocabulary, contextLength: positions) } catch {
+        throw TrainingError("supervised example \(index): \(error)")
+      }
+      return trajectory
+    }
+    let tokens = trajectories.reduce(0) { $0 + $1.scoredCount }
+    state.zeroGradient(team: team)
+    var loss = 0.0
+    for indices in microBatches(trajectories, tokenBudget: tokenBudget) {
+      loss += try gradient.accumulateSupervised(
+        indices.map { trajectories[$0] }, weight: 1 / Double(tokens), model: model, inputGradient: true,
+        gradient: state.gradient.base
+      ).loss
+    }
+    let (weights, norm) = try state.apply(options, team: team)
+    model = PreparedModel(
+      weights, backend: backend, trainable: true, positions: positions, team: team, sharing: model)
+    return (loss, norm.total)
+  }
+}

@@ -1,0 +1,199 @@
+import CZeroMQ
+import Glibc
+
+/// A ZeroMQ socket. It belongs to one thread at a time: create it, hand it over once, use it there, let it end there.
+///
+///     var socket = try Socket(.dealer, context: context)
+///     try socket.connect(Endpoint("tcp://127.0.0.1:5555"))
+///     try socket.send([Array("hello".utf8)])
+public struct Socket: ~Copyable {
+  public enum Kind: Sendable {
+    case router
+    case dealer
+    case publisher
+    case subscriber
+    case pair
+  }
+
+  public struct Options: Sendable {
+    /// Messages queued per peer before sending fails (`router`, `dealer`) or drops (`publisher`).
+    public var sendHighWaterMark: Int32 = 1000
+    public var receiveHighWaterMark: Int32 = 1000
+    /// Larger frames cost the peer its connection.
+    public var maximumFrameByteCount: Int64 = 32 << 20
+    /// Time that unsent messages outlive the socket.
+    public var linger: Duration = .zero
+    /// First and longest pause between attempts to connect again.
+    public var reconnectInterval: Duration = .milliseconds(100)
+    public var maximumReconnectInterval: Duration = .seconds(5)
+
+    public init() {}
+  }
+
+  /// What became of a message.
+  public enum SendOutcome: Sendable, Equatable {
+    case sent
+    /// The peer's queue is full, or a dealer is not connected; nothing was sent.
+    case full
+    /// The peer is not connected (`router`).
+    case unreachable
+  }
+
+  let pointer: UnsafeMutableRawPointer
+  private let context: TransportContext
+  private let kind: Kind
+
+  /// - Throws: `TransportError` when the system has no resources left or an option is refused.
+  public init(_ kind: Kind, context: TransportContext, options: Options = Options()) throws {
+    let type =
+      switch kind {
+      case .router: ZMQ_ROUTER
+      case .dealer: ZMQ_DEALER
+      case .publisher: ZMQ_PUB
+      case .subscriber: ZMQ_SUB
+      case .pair: ZMQ_PAIR
+      }
+    guard let pointer = zmq_socket(context.pointer, type) else { throw TransportError.last("cannot create a socket") }
+    do {
+      try Self.apply(options, kind, to: pointer)
+    } catch {
+      zmq_close(pointer)
+      throw error
+    }
+    self.pointer = pointer
+    self.context = context
+    self.kind = kind
+  }
+
+  deinit { zmq_close(pointer) }
+
+  private static func apply(_ options: Options, _ kind: Kind, to pointer: UnsafeMutableRawPointer) throws {
+    func set<Value: BitwiseCopyable>(_ option: Int32, _ value: Value, _ name: String) throws {
+      let status = withUnsafeBytes(of: value) { zmq_setsockopt(pointer, option, $0.baseAddress, $0.count) }
+      if status != 0 { throw TransportError.last("cannot set the socket option \(name)") }
+    }
+    try set(ZMQ_SNDHWM, options.sendHighWaterMark, "SNDHWM")
+    try set(ZMQ_RCVHWM, options.receiveHighWaterMark, "RCVHWM")
+    try set(ZMQ_MAXMSGSIZE, options.maximumFrameByteCount, "MAXMSGSIZE")
+    try set(ZMQ_LINGER, options.linger.wholeMilliseconds, "LINGER")
+    try set(ZMQ_RECONNECT_IVL, options.reconnectInterval.wholeMilliseconds, "RECONNECT_IVL")
+    try set(ZMQ_RECONNECT_IVL_MAX, options.maximumReconnectInterval.wholeMilliseconds, "RECONNECT_IVL_MAX")
+    try set(ZMQ_IPV6, Int32(1), "IPV6")
+    // A dealer without a connection refuses instead of hoarding messages for a session that will be another one.
+    if kind == .dealer { try set(ZMQ_IMMEDIATE, Int32(1), "IMMEDIATE") }
+    // A router says when a peer is gone instead of dropping in silence.
+    if kind == .router { try set(ZMQ_ROUTER_MANDATORY, Int32(1), "ROUTER_MANDATORY") }
+  }
+
+  /// Binds and reports where: port 0 becomes a real port.
+  /// - Parameter allowInsecure: permits an address that other machines can reach although nothing is encrypted or
+  ///   authenticated.
+  /// - Throws: `TransportError` when the address is public without permission, in use (and by whom), or not of this machine.
+  public borrowing func bind(_ endpoint: Endpoint, allowInsecure: Bool = false) throws -> Endpoint {
+    guard endpoint.isLocal || allowInsecure else {
+      throw TransportError(
+        "refusing to bind \(endpoint): other machines could reach it, and nothing on it is encrypted or authenticated. "
+          + "Bind 127.0.0.1, or pass --insecure on a network you trust")
+    }
+    guard zmq_bind(pointer, endpoint.description) == 0 else {
+      let code = zmq_errno()
+      switch code {
+      case EADDRINUSE:
+        let owner = endpoint.kind == .tcp ? PortOwner.describe(port: endpoint.port) : nil
+        throw TransportError(
+          "cannot bind \(endpoint): the address is in use\(owner.map { " by \($0)" } ?? ""). "
+            + "Stop that process or choose another port (0 takes a free one)")
+      case EADDRNOTAVAIL, ENODEV:
+        throw TransportError(
+          "cannot bind \(endpoint): this machine has no such address or interface. Bind one of its own, * or 127.0.0.1")
+      case EACCES:
+        throw TransportError(
+          "cannot bind \(endpoint): permission denied. Ports below 1024 are reserved; choose another")
+      default:
+        throw TransportError("cannot bind \(endpoint): \(TransportError.text(of: code))")
+      }
+    }
+    guard endpoint.kind == .tcp, endpoint.port == 0 else { return endpoint }
+    var buffer = [CChar](repeating: 0, count: 512)
+    var size = buffer.count
+    guard zmq_getsockopt(pointer, ZMQ_LAST_ENDPOINT, &buffer, &size) == 0 else {
+      throw TransportError.last("cannot learn the port of \(endpoint)")
+    }
+    let bound = try Endpoint(String(decoding: buffer[..<max(0, size - 1)].map { UInt8(bitPattern: $0) }, as: UTF8.self))
+    return Endpoint(kind: .tcp, host: endpoint.host, port: bound.port)
+  }
+
+  /// Connects in the background; the peer need not exist yet.
+  /// - Throws: `TransportError` when the endpoint cannot be one to connect to.
+  public borrowing func connect(_ endpoint: Endpoint) throws {
+    guard endpoint.kind != .tcp || (endpoint.port > 0 && endpoint.host != "*") else {
+      throw TransportError("cannot connect to \(endpoint): name a host and a port")
+    }
+    guard zmq_connect(pointer, endpoint.description) == 0 else {
+      throw TransportError.last("cannot connect to \(endpoint)")
+    }
+  }
+
+  /// `subscriber`: receives messages whose first frame starts with `prefix`.
+  public borrowing func subscribe(_ prefix: String) throws {
+    guard zmq_setsockopt(pointer, ZMQ_SUBSCRIBE, prefix, prefix.utf8.count) == 0 else {
+      throw TransportError.last("cannot subscribe to \"\(prefix)\"")
+    }
+  }
+
+  /// Sends a multipart message without waiting: whole or not at all.
+  /// - Throws: `TransportError` when the socket itself fails.
+  @discardableResult
+  public borrowing func send(_ frames: [[UInt8]]) throws -> SendOutcome {
+    for (index, frame) in frames.enumerated() {
+      let flags = ZMQ_DONTWAIT | (index + 1 < frames.count ? ZMQ_SNDMORE : 0)
+      while zmq_send(pointer, frame, frame.count, flags) < 0 {
+        let code = zmq_errno()
+        switch code {
+        case EINTR: continue
+        // Only the first frame can be refused: libzmq then takes the rest of the message.
+        case EAGAIN: return .full
+        case EHOSTUNREACH: return .unreachable
+        default: throw TransportError("cannot send: \(TransportError.text(of: code))")
+        }
+      }
+    }
+    return .sent
+  }
+
+  /// Takes the next waiting message, or `nil`.
+  /// - Parameter maximumFrameCount: further frames are read and forgotten; the result then has `maximumFrameCount + 1` frames,
+  ///   the last one empty, so that no receiver mistakes it for a whole message.
+  /// - Throws: `TransportError` when the socket itself fails.
+  public borrowing func receive(maximumFrameCount: Int = 8) throws -> [[UInt8]]? {
+    var frames: [[UInt8]] = []
+    var message = zmq_msg_t()
+    while true {
+      zmq_msg_init(&message)
+      defer { zmq_msg_close(&message) }
+      while zmq_msg_recv(&message, pointer, ZMQ_DONTWAIT) < 0 {
+        let code = zmq_errno()
+        if code == EINTR { continue }
+        if code == EAGAIN { return nil }
+        throw TransportError("cannot receive: \(TransportError.text(of: code))")
+      }
+      if frames.count < maximumFrameCount {
+        let bytes = UnsafeRawBufferPointer(start: zmq_msg_data(&message), count: zmq_msg_size(&message))
+        frames.append(Array(bytes))
+      } else if frames.count == maximumFrameCount {
+        frames.append([])
+      }
+      if zmq_msg_more(&message) == 0 { return frames }
+    }
+  }
+}
+
+extension Duration {
+  /// Whole milliseconds, rounded up, within what the C interface takes.
+  var wholeMilliseconds: Int32 {
+    let (seconds, attoseconds) = components
+    if seconds >= 2_000_000 { return 2_000_000_000 }
+    if seconds < 0 { return 0 }
+    return Int32(seconds * 1000) + Int32((attoseconds + 999_999_999_999_999) / 1_000_000_000_000_000)
+  }
+}

@@ -1,0 +1,234 @@
+import CProtobufC
+import CWireMessages
+import SoftThinking
+
+extension Envelope {
+  /// Parses a message that came from outside. Nothing in it is believed: sizes, ranges, counts, enumerations and floats are
+  /// checked.
+  /// - Throws: `WireError` for whatever is not a message of this protocol's generation.
+  public init(decoding frames: [[UInt8]], limits: WireLimits = WireLimits()) throws {
+    guard let first = frames.first else { throw WireError("a message without frames") }
+    try require(!first.isEmpty, "an empty envelope")
+    try require(
+      first.count <= limits.envelopeByteCount,
+      "an envelope of \(first.count) bytes is larger than \(limits.envelopeByteCount)")
+    let parsed = try ParsedEnvelope(first)
+    (session, message) = try parsed.read { envelope in
+      try require(
+        envelope.protocol == Self.protocolGeneration,
+        "protocol generation \(envelope.protocol) is not \(Self.protocolGeneration): run the same softgrpo version everywhere"
+      )
+      return (envelope.session, try decodeBody(of: envelope, bulk: frames.dropFirst(), limits: limits))
+    }
+  }
+}
+
+private func decodeBody(of envelope: Softgrpo__Envelope, bulk: ArraySlice<[UInt8]>, limits: WireLimits) throws
+  -> Message
+{
+  let message: Message
+  switch envelope.body_case {
+  case SOFTGRPO__ENVELOPE__BODY_TRAJECTORY_RESULT:
+    return .trajectoryResult(try decode(envelope.trajectory_result.pointee, bulk: bulk, limits: limits))
+  case SOFTGRPO__ENVELOPE__BODY_MANIFEST:
+    let leaves = try onlyFrame(of: bulk, atMost: limits.manifestByteCount, "Manifest")
+    try require(leaves.count % 32 == 0 && !leaves.isEmpty, "Manifest is not a list of 32-byte hashes")
+    return .manifest(WeightManifest(version: Int(envelope.manifest.pointee.version), leaves: leaves))
+  case SOFTGRPO__ENVELOPE__BODY_WEIGHTS_CHUNK:
+    let bytes = try onlyFrame(of: bulk, atMost: limits.chunkByteCount, "WeightsChunk")
+    let body = envelope.weights_chunk.pointee
+    try require(body.index <= UInt32(Int32.max), "WeightsChunk.index is out of range")
+    return .weightsChunk(WeightsChunk(version: Int(body.version), index: Int(body.index), bytes: bytes))
+  case SOFTGRPO__ENVELOPE__BODY_HELLO:
+    message = .hello(try decode(envelope.hello.pointee))
+  case SOFTGRPO__ENVELOPE__BODY_WELCOME:
+    message = .welcome(try decode(envelope.welcome.pointee))
+  case SOFTGRPO__ENVELOPE__BODY_REFUSED:
+    message = .refused(reason: try string(envelope.refused.pointee.reason, "Refused.reason"))
+  case SOFTGRPO__ENVELOPE__BODY_REQUEST_WORK:
+    let credits = Int(envelope.request_work.pointee.credits)
+    try require((1...WireLimits.sampleCount).contains(credits), "RequestWork.credits \(credits) is out of range")
+    message = .requestWork(credits: credits)
+  case SOFTGRPO__ENVELOPE__BODY_GRANT:
+    let body = envelope.grant.pointee
+    message = .grant(
+      try (0..<body.n_leases).map { index in
+        guard let lease = body.leases[index]?.pointee else { throw WireError("Grant lacks a lease") }
+        return try decode(lease)
+      })
+  case SOFTGRPO__ENVELOPE__BODY_CANCEL:
+    let body = envelope.cancel.pointee
+    message = .cancel(
+      leaseIDs: array(body.lease_ids, body.n_lease_ids), reason: try string(body.reason, "Cancel.reason"))
+  case SOFTGRPO__ENVELOPE__BODY_HEARTBEAT:
+    message = .heartbeat(try decode(envelope.heartbeat.pointee))
+  case SOFTGRPO__ENVELOPE__BODY_RESULT_ACKNOWLEDGEMENT:
+    message = .resultAcknowledgement(try decode(envelope.result_acknowledgement.pointee))
+  case SOFTGRPO__ENVELOPE__BODY_VERSION_ANNOUNCEMENT:
+    message = .versionAnnouncement(try decode(envelope.version_announcement.pointee))
+  case SOFTGRPO__ENVELOPE__BODY_PULL_MANIFEST:
+    message = .pullManifest(version: Int(envelope.pull_manifest.pointee.version))
+  case SOFTGRPO__ENVELOPE__BODY_PULL_WEIGHTS:
+    let body = envelope.pull_weights.pointee
+    let pull = PullWeights(version: Int(body.version), firstChunk: Int(body.first_chunk), count: Int(body.count))
+    try pull.validate()
+    message = .pullWeights(pull)
+  case SOFTGRPO__ENVELOPE__BODY_WEIGHTS_UNAVAILABLE:
+    message = .weightsUnavailable(version: Int(envelope.weights_unavailable.pointee.version))
+  case SOFTGRPO__ENVELOPE__BODY_DRAIN:
+    message = .drain(reason: try string(envelope.drain.pointee.reason, "Drain.reason"))
+  case SOFTGRPO__ENVELOPE__BODY_GOODBYE:
+    message = .goodbye(reason: try string(envelope.goodbye.pointee.reason, "Goodbye.reason"))
+  case SOFTGRPO__ENVELOPE__BODY_SHUTDOWN:
+    message = .shutdown(reason: try string(envelope.shutdown.pointee.reason, "Shutdown.reason"))
+  case SOFTGRPO__ENVELOPE__BODY_PROTOCOL_ERROR:
+    message = .protocolError(reason: try string(envelope.protocol_error.pointee.reason, "ProtocolError.reason"))
+  default:
+    throw WireError("the envelope has no body of a known kind")
+  }
+  try require(bulk.isEmpty, "\(message.name) has \(bulk.count) bulk frames, not 0")
+  return message
+}
+
+private func onlyFrame(of bulk: ArraySlice<[UInt8]>, atMost limit: Int, _ name: String) throws -> [UInt8] {
+  guard bulk.count == 1, let frame = bulk.first else { throw WireError("\(name) has \(bulk.count) bulk frames, not 1") }
+  try require(frame.count <= limit, "\(name) has \(frame.count) bytes, more than \(limit)")
+  return frame
+}
+
+/// A copy of a C string that must be UTF-8.
+func string(_ pointer: UnsafeMutablePointer<CChar>?, _ field: String) throws -> String {
+  guard let pointer, let text = String(validatingCString: pointer) else { throw WireError("\(field) is not UTF-8") }
+  try require(
+    text.utf8.count <= WireLimits.stringByteCount, "\(field) is longer than \(WireLimits.stringByteCount) bytes")
+  return text
+}
+
+func array<Element>(_ pointer: UnsafeMutablePointer<Element>?, _ count: Int) -> [Element] {
+  Array(UnsafeBufferPointer(start: pointer, count: pointer == nil ? 0 : count))
+}
+
+func integer(_ value: UInt64, _ field: String) throws -> Int {
+  guard let integer = Int(exactly: value) else { throw WireError("\(field) \(value) is out of range") }
+  return integer
+}
+
+private func bytes(_ data: ProtobufCBinaryData) -> [UInt8] { array(data.data, data.len) }
+
+private func decode(_ body: Softgrpo__Hello) throws -> Hello {
+  let hello = Hello(
+    workerName: try string(body.worker_name, "Hello.worker_name"), incarnation: body.incarnation,
+    hostname: try string(body.hostname, "Hello.hostname"), processID: Int(body.process_id), threads: Int(body.threads),
+    fingerprint: try string(body.fingerprint, "Hello.fingerprint"))
+  try hello.validate()
+  return hello
+}
+
+private func decode(_ body: Softgrpo__Welcome) throws -> Welcome {
+  guard let model = body.model?.pointee else { throw WireError("Welcome lacks a model") }
+  let welcome = Welcome(
+    runID: try string(body.run_id, "Welcome.run_id"), learnerIncarnation: body.learner_incarnation,
+    model: try decode(model), dtype: try string(body.dtype, "Welcome.dtype"),
+    heartbeatIntervalMilliseconds: Int(body.heartbeat_interval_milliseconds),
+    livenessTimeoutMilliseconds: Int(body.liveness_timeout_milliseconds),
+    announcementEndpoint: try string(body.announcement_endpoint, "Welcome.announcement_endpoint"),
+    currentVersion: try body.current_version.map { try decode($0.pointee) })
+  try welcome.validate()
+  return welcome
+}
+
+private func decode(_ body: Softgrpo__ModelDescription) throws -> ModelDescription {
+  let scaling = try body.rope_scaling.map { pointer in
+    ModelDescription.RopeScaling(
+      kind: try string(pointer.pointee.kind, "RopeScaling.kind"), factor: pointer.pointee.factor,
+      lowFrequencyFactor: pointer.pointee.low_frequency_factor,
+      highFrequencyFactor: pointer.pointee.high_frequency_factor,
+      originalContextLength: Int(pointer.pointee.original_context_length))
+  }
+  return ModelDescription(
+    architecture: try string(body.architecture, "ModelDescription.architecture"),
+    vocabularySize: Int(body.vocabulary_size), hiddenSize: Int(body.hidden_size),
+    intermediateSize: Int(body.intermediate_size), layerCount: Int(body.layer_count), headCount: Int(body.head_count),
+    keyValueHeadCount: Int(body.key_value_head_count), headDimension: Int(body.head_dimension),
+    contextLength: Int(body.context_length), rmsNormEpsilon: body.rms_norm_epsilon, ropeTheta: body.rope_theta,
+    ropeScaling: scaling, tiedEmbeddings: body.tied_embeddings != 0, attentionBias: body.attention_bias != 0,
+    queryKeyNorm: body.query_key_norm != 0)
+}
+
+private func decode(_ body: Softgrpo__Heartbeat) throws -> Heartbeat {
+  let heartbeat = Heartbeat(
+    leaseIDs: array(body.lease_ids, body.n_lease_ids), tokensPerSecond: body.tokens_per_second,
+    activeSlots: Int(body.active_slots), heldVersion: Int(body.held_version),
+    currentVersion: try body.current_version.map { try decode($0.pointee) })
+  try heartbeat.validate()
+  return heartbeat
+}
+
+private func decode(_ body: Softgrpo__VersionAnnouncement) throws -> VersionAnnouncement {
+  let announcement = VersionAnnouncement(
+    version: Int(body.version), parentIdentity: bytes(body.parent_identity), root: bytes(body.root),
+    identity: bytes(body.identity), byteCount: try integer(body.byte_count, "VersionAnnouncement.byte_count"),
+    chunkByteCount: Int(body.chunk_byte_count))
+  try announcement.validate()
+  return announcement
+}
+
+private func decode(_ body: Softgrpo__ThinkingPolicy) throws -> ThinkingPolicy {
+  let kindName = try string(body.kind, "ThinkingPolicy.kind")
+  guard let kind = ThinkingPolicy.Kind(rawValue: kindName) else {
+    throw WireError("ThinkingPolicy.kind \"\(kindName)\" is not known")
+  }
+  let densityName = try string(body.density, "ThinkingPolicy.density")
+  guard let density = ThinkingPolicy.Density(rawValue: densityName) else {
+    throw WireError("ThinkingPolicy.density \"\(densityName)\" is not known")
+  }
+  let policy = ThinkingPolicy(
+    kind: kind, topK: Int(body.top_k), topP: body.top_p, minP: body.min_p, temperature: body.temperature,
+    gumbelTemperature: body.gumbel_temperature, noiseScale: body.noise_scale, density: density,
+    mixtureFloor: body.mixture_floor)
+  try policy.validateForWire()
+  return policy
+}
+
+private func decode(_ body: Softgrpo__SamplingOptions) throws -> SamplingOptions {
+  try require(
+    body.has_force_end_token != 0 || body.force_end_token_id == 0,
+    "SamplingOptions.force_end_token_id is given but not in use")
+  return SamplingOptions(
+    maxThinkingTokens: Int(body.max_thinking_tokens),
+    endOfThinkingTokenIDs: array(body.end_of_thinking_token_ids, body.n_end_of_thinking_token_ids),
+    forceEndTokenID: body.has_force_end_token != 0 ? body.force_end_token_id : nil,
+    answerPrefixTokenIDs: array(body.answer_prefix_token_ids, body.n_answer_prefix_token_ids),
+    maxAnswerTokens: Int(body.max_answer_tokens), stopTokenIDs: array(body.stop_token_ids, body.n_stop_token_ids),
+    answerTemperature: body.answer_temperature, answerTopK: Int(body.answer_top_k), answerTopP: body.answer_top_p)
+}
+
+private func decode(_ body: Softgrpo__Lease) throws -> Lease {
+  guard let policy = body.policy?.pointee, let options = body.options?.pointee else {
+    throw WireError("Lease lacks its policy or its sampling options")
+  }
+  try require(
+    body.minimum_policy_version <= body.maximum_policy_version, "Lease's range of policy versions is empty")
+  let lease = Lease(
+    id: body.lease_id, groupOrdinal: try integer(body.group_ordinal, "Lease.group_ordinal"),
+    promptID: try string(body.prompt_id, "Lease.prompt_id"),
+    prompt: array(body.prompt_token_ids, body.n_prompt_token_ids),
+    sampleIndices: array(body.sample_indices, body.n_sample_indices).map { Int($0) }, policy: try decode(policy),
+    options: try decode(options), noiseSeed: body.noise_seed,
+    policyVersions: Int(body.minimum_policy_version)...Int(body.maximum_policy_version),
+    deadlineMilliseconds: Int(body.deadline_milliseconds))
+  try lease.validate()
+  return lease
+}
+
+private func decode(_ body: Softgrpo__ResultAcknowledgement) throws -> ResultAcknowledgement {
+  let verdict: ResultAcknowledgement.Verdict
+  switch body.verdict {
+  case SOFTGRPO__RESULT_ACKNOWLEDGEMENT__VERDICT__ACCEPTED: verdict = .accepted
+  case SOFTGRPO__RESULT_ACKNOWLEDGEMENT__VERDICT__DUPLICATE: verdict = .duplicate
+  case SOFTGRPO__RESULT_ACKNOWLEDGEMENT__VERDICT__STALE: verdict = .stale
+  case SOFTGRPO__RESULT_ACKNOWLEDGEMENT__VERDICT__UNKNOWN: verdict = .unknown
+  default: throw WireError("ResultAcknowledgement.verdict \(body.verdict.rawValue) is not known")
+  }
+  return ResultAcknowledgement(leaseID: body.lease_id, sampleIndex: Int(body.sample_index), verdict: verdict)
+}

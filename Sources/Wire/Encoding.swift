@@ -1,0 +1,272 @@
+import CWireMessages
+import SoftThinking
+
+extension Envelope {
+  /// The frames of this message: the envelope, then its bulk frames.
+  /// - Throws: `WireError` when a value breaks a rule of the protocol; nothing is sent then.
+  public func encoded() throws -> [[UInt8]] {
+    var arena = MessageArena()
+    let envelope = arena.message(softgrpo__envelope__init)
+    envelope.pointee.protocol = Self.protocolGeneration
+    envelope.pointee.session = session
+    let bulk = try encodeBody(of: message, into: envelope, &arena)
+    let frame = arena.pack(envelope)
+    try require(
+      frame.count <= WireLimits().envelopeByteCount,
+      "\(message.name) of \(frame.count) bytes is larger than an envelope may be")
+    return [frame] + bulk
+  }
+}
+
+private func encodeBody(
+  of message: Message, into envelope: UnsafeMutablePointer<Softgrpo__Envelope>, _ arena: inout MessageArena
+) throws -> [[UInt8]] {
+  func select(_ body: Softgrpo__Envelope__BodyCase) { envelope.pointee.body_case = body }
+  switch message {
+  case .hello(let hello):
+    try hello.validate()
+    select(SOFTGRPO__ENVELOPE__BODY_HELLO)
+    envelope.pointee.hello = encode(hello, &arena)
+  case .welcome(let welcome):
+    try welcome.validate()
+    select(SOFTGRPO__ENVELOPE__BODY_WELCOME)
+    envelope.pointee.welcome = encode(welcome, &arena)
+  case .refused(let reason):
+    select(SOFTGRPO__ENVELOPE__BODY_REFUSED)
+    envelope.pointee.refused = arena.message(softgrpo__refused__init)
+    envelope.pointee.refused.pointee.reason = try encode(reason: reason, &arena)
+  case .requestWork(let credits):
+    try require((1...WireLimits.sampleCount).contains(credits), "RequestWork.credits \(credits) is out of range")
+    select(SOFTGRPO__ENVELOPE__BODY_REQUEST_WORK)
+    envelope.pointee.request_work = arena.message(softgrpo__request_work__init)
+    envelope.pointee.request_work.pointee.credits = UInt32(credits)
+  case .grant(let leases):
+    select(SOFTGRPO__ENVELOPE__BODY_GRANT)
+    envelope.pointee.grant = try encode(leases, &arena)
+  case .cancel(let leaseIDs, let reason):
+    select(SOFTGRPO__ENVELOPE__BODY_CANCEL)
+    let body = arena.message(softgrpo__cancel__init)
+    body.pointee.n_lease_ids = leaseIDs.count
+    body.pointee.lease_ids = arena.array(leaseIDs)
+    body.pointee.reason = try encode(reason: reason, &arena)
+    envelope.pointee.cancel = body
+  case .heartbeat(let heartbeat):
+    try heartbeat.validate()
+    select(SOFTGRPO__ENVELOPE__BODY_HEARTBEAT)
+    envelope.pointee.heartbeat = encode(heartbeat, &arena)
+  case .trajectoryResult(let result):
+    select(SOFTGRPO__ENVELOPE__BODY_TRAJECTORY_RESULT)
+    let (body, bulk) = try encode(result, &arena)
+    envelope.pointee.trajectory_result = body
+    return bulk
+  case .resultAcknowledgement(let acknowledgement):
+    try require(acknowledgement.sampleIndex >= 0, "ResultAcknowledgement.sample_index is negative")
+    select(SOFTGRPO__ENVELOPE__BODY_RESULT_ACKNOWLEDGEMENT)
+    envelope.pointee.result_acknowledgement = encode(acknowledgement, &arena)
+  case .versionAnnouncement(let announcement):
+    try announcement.validate()
+    select(SOFTGRPO__ENVELOPE__BODY_VERSION_ANNOUNCEMENT)
+    envelope.pointee.version_announcement = encode(announcement, &arena)
+  case .pullManifest(let version):
+    select(SOFTGRPO__ENVELOPE__BODY_PULL_MANIFEST)
+    envelope.pointee.pull_manifest = arena.message(softgrpo__pull_manifest__init)
+    envelope.pointee.pull_manifest.pointee.version = Int64(version)
+  case .manifest(let manifest):
+    select(SOFTGRPO__ENVELOPE__BODY_MANIFEST)
+    envelope.pointee.manifest = arena.message(softgrpo__manifest__init)
+    envelope.pointee.manifest.pointee.version = Int64(manifest.version)
+    return [manifest.leaves]
+  case .pullWeights(let pull):
+    try pull.validate()
+    select(SOFTGRPO__ENVELOPE__BODY_PULL_WEIGHTS)
+    let body = arena.message(softgrpo__pull_weights__init)
+    body.pointee.version = Int64(pull.version)
+    body.pointee.first_chunk = UInt32(pull.firstChunk)
+    body.pointee.count = UInt32(pull.count)
+    envelope.pointee.pull_weights = body
+  case .weightsChunk(let chunk):
+    try require((0...Int(Int32.max)).contains(chunk.index), "WeightsChunk.index is out of range")
+    select(SOFTGRPO__ENVELOPE__BODY_WEIGHTS_CHUNK)
+    envelope.pointee.weights_chunk = arena.message(softgrpo__weights_chunk__init)
+    envelope.pointee.weights_chunk.pointee.version = Int64(chunk.version)
+    envelope.pointee.weights_chunk.pointee.index = UInt32(chunk.index)
+    return [chunk.bytes]
+  case .weightsUnavailable(let version):
+    select(SOFTGRPO__ENVELOPE__BODY_WEIGHTS_UNAVAILABLE)
+    envelope.pointee.weights_unavailable = arena.message(softgrpo__weights_unavailable__init)
+    envelope.pointee.weights_unavailable.pointee.version = Int64(version)
+  case .drain(let reason):
+    select(SOFTGRPO__ENVELOPE__BODY_DRAIN)
+    envelope.pointee.drain = arena.message(softgrpo__drain__init)
+    envelope.pointee.drain.pointee.reason = try encode(reason: reason, &arena)
+  case .goodbye(let reason):
+    select(SOFTGRPO__ENVELOPE__BODY_GOODBYE)
+    envelope.pointee.goodbye = arena.message(softgrpo__goodbye__init)
+    envelope.pointee.goodbye.pointee.reason = try encode(reason: reason, &arena)
+  case .shutdown(let reason):
+    select(SOFTGRPO__ENVELOPE__BODY_SHUTDOWN)
+    envelope.pointee.shutdown = arena.message(softgrpo__shutdown__init)
+    envelope.pointee.shutdown.pointee.reason = try encode(reason: reason, &arena)
+  case .protocolError(let reason):
+    select(SOFTGRPO__ENVELOPE__BODY_PROTOCOL_ERROR)
+    envelope.pointee.protocol_error = arena.message(softgrpo__protocol_error__init)
+    envelope.pointee.protocol_error.pointee.reason = try encode(reason: reason, &arena)
+  }
+  return []
+}
+
+private func encode(reason: String, _ arena: inout MessageArena) throws -> UnsafeMutablePointer<CChar> {
+  try validate(reason, "reason")
+  return arena.string(reason)
+}
+
+private func encode(_ hello: Hello, _ arena: inout MessageArena) -> UnsafeMutablePointer<Softgrpo__Hello> {
+  let body = arena.message(softgrpo__hello__init)
+  body.pointee.worker_name = arena.string(hello.workerName)
+  body.pointee.incarnation = hello.incarnation
+  body.pointee.hostname = arena.string(hello.hostname)
+  body.pointee.process_id = UInt32(hello.processID)
+  body.pointee.threads = UInt32(hello.threads)
+  body.pointee.fingerprint = arena.string(hello.fingerprint)
+  return body
+}
+
+private func encode(_ welcome: Welcome, _ arena: inout MessageArena) -> UnsafeMutablePointer<Softgrpo__Welcome> {
+  let body = arena.message(softgrpo__welcome__init)
+  body.pointee.run_id = arena.string(welcome.runID)
+  body.pointee.learner_incarnation = welcome.learnerIncarnation
+  body.pointee.model = encode(welcome.model, &arena)
+  body.pointee.dtype = arena.string(welcome.dtype)
+  body.pointee.heartbeat_interval_milliseconds = UInt32(welcome.heartbeatIntervalMilliseconds)
+  body.pointee.liveness_timeout_milliseconds = UInt32(welcome.livenessTimeoutMilliseconds)
+  body.pointee.announcement_endpoint = arena.string(welcome.announcementEndpoint)
+  if let version = welcome.currentVersion { body.pointee.current_version = encode(version, &arena) }
+  return body
+}
+
+private func encode(
+  _ model: ModelDescription, _ arena: inout MessageArena
+) -> UnsafeMutablePointer<Softgrpo__ModelDescription> {
+  let body = arena.message(softgrpo__model_description__init)
+  body.pointee.architecture = arena.string(model.architecture)
+  body.pointee.vocabulary_size = UInt32(model.vocabularySize)
+  body.pointee.hidden_size = UInt32(model.hiddenSize)
+  body.pointee.intermediate_size = UInt32(model.intermediateSize)
+  body.pointee.layer_count = UInt32(model.layerCount)
+  body.pointee.head_count = UInt32(model.headCount)
+  body.pointee.key_value_head_count = UInt32(model.keyValueHeadCount)
+  body.pointee.head_dimension = UInt32(model.headDimension)
+  body.pointee.context_length = UInt32(model.contextLength)
+  body.pointee.rms_norm_epsilon = model.rmsNormEpsilon
+  body.pointee.rope_theta = model.ropeTheta
+  if let scaling = model.ropeScaling {
+    let scalingBody = arena.message(softgrpo__rope_scaling__init)
+    scalingBody.pointee.kind = arena.string(scaling.kind)
+    scalingBody.pointee.factor = scaling.factor
+    scalingBody.pointee.low_frequency_factor = scaling.lowFrequencyFactor
+    scalingBody.pointee.high_frequency_factor = scaling.highFrequencyFactor
+    scalingBody.pointee.original_context_length = UInt32(scaling.originalContextLength)
+    body.pointee.rope_scaling = scalingBody
+  }
+  body.pointee.tied_embeddings = model.tiedEmbeddings ? 1 : 0
+  body.pointee.attention_bias = model.attentionBias ? 1 : 0
+  body.pointee.query_key_norm = model.queryKeyNorm ? 1 : 0
+  return body
+}
+
+private func encode(_ heartbeat: Heartbeat, _ arena: inout MessageArena) -> UnsafeMutablePointer<Softgrpo__Heartbeat> {
+  let body = arena.message(softgrpo__heartbeat__init)
+  body.pointee.n_lease_ids = heartbeat.leaseIDs.count
+  body.pointee.lease_ids = arena.array(heartbeat.leaseIDs)
+  body.pointee.tokens_per_second = heartbeat.tokensPerSecond
+  body.pointee.active_slots = UInt32(heartbeat.activeSlots)
+  body.pointee.held_version = Int64(heartbeat.heldVersion)
+  if let version = heartbeat.currentVersion { body.pointee.current_version = encode(version, &arena) }
+  return body
+}
+
+private func encode(
+  _ announcement: VersionAnnouncement, _ arena: inout MessageArena
+) -> UnsafeMutablePointer<Softgrpo__VersionAnnouncement> {
+  let body = arena.message(softgrpo__version_announcement__init)
+  body.pointee.version = Int64(announcement.version)
+  body.pointee.parent_identity = arena.bytes(announcement.parentIdentity)
+  body.pointee.root = arena.bytes(announcement.root)
+  body.pointee.identity = arena.bytes(announcement.identity)
+  body.pointee.byte_count = UInt64(announcement.byteCount)
+  body.pointee.chunk_byte_count = UInt32(announcement.chunkByteCount)
+  return body
+}
+
+private func encode(_ leases: [Lease], _ arena: inout MessageArena) throws -> UnsafeMutablePointer<Softgrpo__Grant> {
+  let body = arena.message(softgrpo__grant__init)
+  var pointers: [UnsafeMutablePointer<Softgrpo__Lease>?] = []
+  for lease in leases {
+    try lease.validate()
+    pointers.append(encode(lease, &arena))
+  }
+  body.pointee.n_leases = pointers.count
+  body.pointee.leases = arena.array(pointers)
+  return body
+}
+
+private func encode(_ lease: Lease, _ arena: inout MessageArena) -> UnsafeMutablePointer<Softgrpo__Lease> {
+  let body = arena.message(softgrpo__lease__init)
+  body.pointee.lease_id = lease.id
+  body.pointee.group_ordinal = UInt64(lease.groupOrdinal)
+  body.pointee.prompt_id = arena.string(lease.promptID)
+  body.pointee.n_prompt_token_ids = lease.prompt.count
+  body.pointee.prompt_token_ids = arena.array(lease.prompt)
+  body.pointee.n_sample_indices = lease.sampleIndices.count
+  body.pointee.sample_indices = arena.array(lease.sampleIndices.map { UInt32($0) })
+
+  let policy = arena.message(softgrpo__thinking_policy__init)
+  policy.pointee.kind = arena.string(lease.policy.kind.rawValue)
+  policy.pointee.top_k = UInt32(lease.policy.topK)
+  policy.pointee.top_p = lease.policy.topP
+  policy.pointee.min_p = lease.policy.minP
+  policy.pointee.temperature = lease.policy.temperature
+  policy.pointee.gumbel_temperature = lease.policy.gumbelTemperature
+  policy.pointee.noise_scale = lease.policy.noiseScale
+  policy.pointee.density = arena.string(lease.policy.density.rawValue)
+  policy.pointee.mixture_floor = lease.policy.mixtureFloor
+  body.pointee.policy = policy
+
+  let options = arena.message(softgrpo__sampling_options__init)
+  options.pointee.max_thinking_tokens = UInt32(lease.options.maxThinkingTokens)
+  options.pointee.n_end_of_thinking_token_ids = lease.options.endOfThinkingTokenIDs.count
+  options.pointee.end_of_thinking_token_ids = arena.array(lease.options.endOfThinkingTokenIDs)
+  options.pointee.force_end_token_id = lease.options.forceEndTokenID ?? 0
+  options.pointee.has_force_end_token = lease.options.forceEndTokenID == nil ? 0 : 1
+  options.pointee.n_answer_prefix_token_ids = lease.options.answerPrefixTokenIDs.count
+  options.pointee.answer_prefix_token_ids = arena.array(lease.options.answerPrefixTokenIDs)
+  options.pointee.max_answer_tokens = UInt32(lease.options.maxAnswerTokens)
+  options.pointee.n_stop_token_ids = lease.options.stopTokenIDs.count
+  options.pointee.stop_token_ids = arena.array(lease.options.stopTokenIDs)
+  options.pointee.answer_temperature = lease.options.answerTemperature
+  options.pointee.answer_top_k = UInt32(lease.options.answerTopK)
+  options.pointee.answer_top_p = lease.options.answerTopP
+  body.pointee.options = options
+
+  body.pointee.noise_seed = lease.noiseSeed
+  body.pointee.minimum_policy_version = Int64(lease.policyVersions.lowerBound)
+  body.pointee.maximum_policy_version = Int64(lease.policyVersions.upperBound)
+  body.pointee.deadline_milliseconds = UInt32(lease.deadlineMilliseconds)
+  return body
+}
+
+private func encode(
+  _ acknowledgement: ResultAcknowledgement, _ arena: inout MessageArena
+) -> UnsafeMutablePointer<Softgrpo__ResultAcknowledgement> {
+  let body = arena.message(softgrpo__result_acknowledgement__init)
+  body.pointee.lease_id = acknowledgement.leaseID
+  body.pointee.sample_index = UInt32(truncatingIfNeeded: acknowledgement.sampleIndex)
+  body.pointee.verdict =
+    switch acknowledgement.verdict {
+    case .accepted: SOFTGRPO__RESULT_ACKNOWLEDGEMENT__VERDICT__ACCEPTED
+    case .duplicate: SOFTGRPO__RESULT_ACKNOWLEDGEMENT__VERDICT__DUPLICATE
+    case .stale: SOFTGRPO__RESULT_ACKNOWLEDGEMENT__VERDICT__STALE
+    case .unknown: SOFTGRPO__RESULT_ACKNOWLEDGEMENT__VERDICT__UNKNOWN
+    }
+  return body
+}

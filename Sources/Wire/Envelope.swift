@@ -1,0 +1,65 @@
+/// One message of the protocol with the session it belongs to.
+///
+///     let frames = try Envelope(session: 7, .requestWork(credits: 4)).encoded()
+///     let envelope = try Envelope(decoding: frames, limits: WireLimits())
+public struct Envelope: Sendable, Equatable {
+  /// Generation of the protocol; a receiver refuses any other.
+  public static let protocolGeneration: UInt32 = 1
+
+  /// Given by `Welcome`; 0 before it and on PUB.
+  public var session: UInt64
+  public var message: Message
+
+  public init(session: UInt64 = 0, _ message: Message) {
+    self.session = session
+    self.message = message
+  }
+}
+
+/// Everything that is said between learner and worker; see `proto/softgrpo.proto`.
+public enum Message: Sendable, Equatable {
+  case hello(Hello)
+  case welcome(Welcome)
+  case refused(reason: String)
+  case requestWork(credits: Int)
+  case grant([Lease])
+  case cancel(leaseIDs: [UInt64], reason: String)
+  case heartbeat(Heartbeat)
+  case trajectoryResult(TrajectoryResult)
+  case resultAcknowledgement(ResultAcknowledgement)
+  case versionAnnouncement(VersionAnnouncement)
+  case pullManifest(version: Int)
+  case manifest(WeightManifest)
+  case pullWeights(PullWeights)
+  case weightsChunk(WeightsChunk)
+  case weightsUnavailable(version: Int)
+  case drain(reason: String)
+  case goodbye(reason: String)
+  case shutdown(reason: String)
+  case protocolError(reason: String)
+
+  /// The message's name in the log.
+  public var name: String {
+    switch self {
+    case .hello: "Hello"
+    case .welcome: "Welcome"
+    case .refused: "Refused"
+    case .requestWork: "RequestWork"
+    case .grant: "Grant"
+    case .cancel: "Cancel"
+    case .heartbeat: "Heartbeat"
+    case .trajectoryResult: "TrajectoryResult"
+    case .resultAcknowledgement: "ResultAcknowledgement"
+    case .versionAnnouncement: "VersionAnnouncement"
+    case .pullManifest: "PullManifest"
+    case .manifest: "Manifest"
+    case .pullWeights: "PullWeights"
+    case .weightsChunk: "WeightsChunk"
+    case .weightsUnavailable: "WeightsUnavailable"
+    case .drain: "Drain"
+    case .goodbye: "Goodbye"
+    case .shutdown: "Shutdown"
+    case .protocolError: "ProtocolError"
+    }
+  }
+}

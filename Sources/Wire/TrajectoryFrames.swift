@@ -1,0 +1,213 @@
+import CWireMessages
+import SoftThinking
+
+// A trajectory travels as segment descriptions in the envelope and three bulk frames: token ids (Int32), values (Float) and
+// log-probs (Float), little-endian, in the order of the segments. Floats keep their bits.
+
+func encode(
+  _ result: TrajectoryResult, _ arena: inout MessageArena
+) throws -> (body: UnsafeMutablePointer<Softgrpo__TrajectoryResult>, bulk: [[UInt8]]) {
+  try require(result.groupOrdinal >= 0, "TrajectoryResult.group_ordinal is out of range")
+  try require(
+    (0...Int(Int32.max)).contains(result.sampleIndex), "TrajectoryResult.sample_index is out of range")
+  try require(result.elapsedMicroseconds >= 0, "TrajectoryResult.elapsed_microseconds is negative")
+  try require(result.segments.count <= WireLimits.segmentCount, "TrajectoryResult has too many segments")
+  let body = arena.message(softgrpo__trajectory_result__init)
+  body.pointee.lease_id = result.leaseID
+  body.pointee.group_ordinal = UInt64(result.groupOrdinal)
+  body.pointee.sample_index = UInt32(result.sampleIndex)
+  body.pointee.policy_version = Int64(result.policyVersion)
+  body.pointee.finish_reason = arena.string(result.finishReason.rawValue)
+  body.pointee.elapsed_microseconds = UInt64(result.elapsedMicroseconds)
+
+  var tokenIDs: [Int32] = []
+  var values: [Float] = []
+  var logProbs: [Float] = []
+  var descriptions: [UnsafeMutablePointer<Softgrpo__SegmentDescription>?] = []
+  for segment in result.segments {
+    let description = arena.message(softgrpo__segment_description__init)
+    description.pointee.count = UInt32(segment.count)
+    switch segment {
+    case .soft(let soft):
+      try require(
+        soft.values.count == soft.count && (soft.logProbs.isEmpty || soft.logProbs.count == soft.count),
+        "TrajectoryResult has a soft segment whose values or log-probs do not match its \(soft.count) steps")
+      description.pointee.kind = SOFTGRPO__SEGMENT_DESCRIPTION__KIND__SOFT
+      let tokenCounts = rowLengths(soft.tokenIDs)
+      description.pointee.n_token_counts = tokenCounts.count
+      description.pointee.token_counts = arena.array(tokenCounts)
+      let valueCounts = rowLengths(soft.values)
+      description.pointee.n_value_counts = valueCounts.count
+      description.pointee.value_counts = arena.array(valueCounts)
+      description.pointee.has_log_probs = soft.logProbs.isEmpty ? 0 : 1
+      tokenIDs += soft.tokenIDs.elements
+      values += soft.values.elements
+      logProbs += soft.logProbs
+    case .discrete(let discrete):
+      try require(
+        discrete.logProbs.isEmpty || discrete.logProbs.count == discrete.tokenIDs.count,
+        "TrajectoryResult has a discrete segment whose log-probs do not match its tokens")
+      description.pointee.kind = SOFTGRPO__SEGMENT_DESCRIPTION__KIND__DISCRETE
+      description.pointee.has_log_probs = discrete.logProbs.isEmpty ? 0 : 1
+      if let temperature = discrete.temperature {
+        try require(temperature.isFinite && temperature >= 0, "TrajectoryResult has a temperature that is not usable")
+        description.pointee.has_temperature = 1
+        description.pointee.temperature = temperature
+      }
+      tokenIDs += discrete.tokenIDs
+      logProbs += discrete.logProbs
+    case .forced(let forced):
+      description.pointee.kind = SOFTGRPO__SEGMENT_DESCRIPTION__KIND__FORCED
+      tokenIDs += forced
+    }
+    descriptions.append(description)
+  }
+  try validate(tokenIDs: tokenIDs, "TrajectoryResult")
+  try require(
+    values.allSatisfy(\.isFinite) && logProbs.allSatisfy(\.isFinite),
+    "TrajectoryResult has a value or log-prob that is not finite")
+  body.pointee.n_segments = descriptions.count
+  body.pointee.segments = arena.array(descriptions)
+  return (body, [littleEndianBytes(tokenIDs), littleEndianBytes(values), littleEndianBytes(logProbs)])
+}
+
+func decode(_ body: Softgrpo__TrajectoryResult, bulk: ArraySlice<[UInt8]>, limits: WireLimits) throws
+  -> TrajectoryResult
+{
+  try require(bulk.count == 3, "TrajectoryResult has \(bulk.count) bulk frames, not 3")
+  let frames = Array(bulk)
+  try require(
+    frames.reduce(0) { $0 + $1.count } <= limits.trajectoryByteCount,
+    "TrajectoryResult is larger than the limit of \(limits.trajectoryByteCount) bytes")
+  var tokenIDs = BulkReader(try elements(of: frames[0], as: Int32.self, "token ids"), "token ids")
+  var values = BulkReader(try elements(of: frames[1], as: Float.self, "values"), "values")
+  var logProbs = BulkReader(try elements(of: frames[2], as: Float.self, "log-probs"), "log-probs")
+  try validate(tokenIDs: tokenIDs.elements, "TrajectoryResult")
+  try require(
+    values.elements.allSatisfy(\.isFinite) && logProbs.elements.allSatisfy(\.isFinite),
+    "TrajectoryResult has a value or log-prob that is not finite")
+
+  try require(body.n_segments <= WireLimits.segmentCount, "TrajectoryResult has \(body.n_segments) segments")
+  var segments: [Segment] = []
+  for index in 0..<body.n_segments {
+    guard let description = body.segments[index]?.pointee else { throw WireError("TrajectoryResult lacks a segment") }
+    segments.append(try decode(description, &tokenIDs, &values, &logProbs))
+  }
+  try tokenIDs.expectEnd()
+  try values.expectEnd()
+  try logProbs.expectEnd()
+
+  let reason = try string(body.finish_reason, "TrajectoryResult.finish_reason")
+  guard let finishReason = FinishReason(rawValue: reason) else {
+    throw WireError("TrajectoryResult.finish_reason \"\(reason)\" is not known")
+  }
+  return TrajectoryResult(
+    leaseID: body.lease_id, groupOrdinal: try integer(body.group_ordinal, "TrajectoryResult.group_ordinal"),
+    sampleIndex: Int(body.sample_index), policyVersion: Int(body.policy_version), segments: segments,
+    finishReason: finishReason,
+    elapsedMicroseconds: try integer(body.elapsed_microseconds, "TrajectoryResult.elapsed_microseconds"))
+}
+
+private func decode(
+  _ description: Softgrpo__SegmentDescription, _ tokenIDs: inout BulkReader<Int32>, _ values: inout BulkReader<Float>,
+  _ logProbs: inout BulkReader<Float>
+) throws -> Segment {
+  let count = Int(description.count)
+  let isSoft = description.kind == SOFTGRPO__SEGMENT_DESCRIPTION__KIND__SOFT
+  try require(
+    isSoft || (description.n_token_counts == 0 && description.n_value_counts == 0),
+    "a segment that is not soft has row lengths")
+  try require(
+    (description.has_temperature == 0 && description.temperature == 0)
+      || description.kind == SOFTGRPO__SEGMENT_DESCRIPTION__KIND__DISCRETE,
+    "a segment that is not discrete has a temperature")
+  switch description.kind {
+  case SOFTGRPO__SEGMENT_DESCRIPTION__KIND__SOFT:
+    var segment = SoftSegment()
+    let tokenCounts = try rowLengths(
+      description.token_counts, description.n_token_counts, count, available: tokenIDs.remaining, "token_counts")
+    let valueCounts = try rowLengths(
+      description.value_counts, description.n_value_counts, count, available: values.remaining, "value_counts")
+    segment.tokenIDs.reserveCapacity(rows: count, elementsPerRow: Int(tokenCounts.first ?? 0))
+    segment.values.reserveCapacity(rows: count, elementsPerRow: Int(valueCounts.first ?? 0))
+    for (tokenCount, valueCount) in zip(tokenCounts, valueCounts) {
+      try require(
+        tokenCount >= 1 && valueCount <= tokenCount, "a soft step has \(tokenCount) ids and \(valueCount) values")
+      segment.tokenIDs.append(try tokenIDs.take(Int(tokenCount)))
+      segment.values.append(try values.take(Int(valueCount)))
+    }
+    if description.has_log_probs != 0 { segment.logProbs = Array(try logProbs.take(count)) }
+    return .soft(segment)
+  case SOFTGRPO__SEGMENT_DESCRIPTION__KIND__DISCRETE:
+    try require(
+      description.temperature.isFinite && description.temperature >= 0, "a discrete segment's temperature is not usable"
+    )
+    return .discrete(
+      DiscreteSegment(
+        tokenIDs: Array(try tokenIDs.take(count)),
+        logProbs: description.has_log_probs != 0 ? Array(try logProbs.take(count)) : [],
+        temperature: description.has_temperature != 0 ? description.temperature : nil))
+  case SOFTGRPO__SEGMENT_DESCRIPTION__KIND__FORCED:
+    try require(description.has_log_probs == 0, "a forced segment has log-probs")
+    return .forced(Array(try tokenIDs.take(count)))
+  default:
+    throw WireError("a segment is of no known kind")
+  }
+}
+
+/// The lengths of all rows; one number when all agree.
+private func rowLengths<Element>(_ rows: RaggedRows<Element>) -> [UInt32] {
+  let lengths = zip(rows.offsets, rows.offsets.dropFirst()).map { UInt32($1 - $0) }
+  guard let first = lengths.first, lengths.allSatisfy({ $0 == first }) else { return lengths }
+  return [first]
+}
+
+private func rowLengths(
+  _ pointer: UnsafeMutablePointer<UInt32>?, _ given: Int, _ count: Int, available: Int, _ field: String
+) throws -> [UInt32] {
+  let lengths = array(pointer, given)
+  if lengths.count == count { return lengths }
+  try require(lengths.count == 1 && count > 1, "SegmentDescription.\(field) has \(given) entries for \(count) steps")
+  // Bounded before it is expanded: `count` is the sender's word. Rows without elements must be spelled out.
+  try require(
+    lengths[0] == 0 ? count <= 1 << 20 : count <= available, "SegmentDescription.\(field) asks for more than was sent")
+  return [UInt32](repeating: lengths[0], count: count)
+}
+
+/// Takes runs from the front of a bulk frame's elements.
+private struct BulkReader<Element> {
+  let elements: [Element]
+  private var position = 0
+  private let name: String
+
+  init(_ elements: [Element], _ name: String) {
+    self.elements = elements
+    self.name = name
+  }
+
+  var remaining: Int { elements.count - position }
+
+  mutating func take(_ count: Int) throws -> ArraySlice<Element> {
+    try require(count <= remaining, "the \(name) frame is shorter than the segments say")
+    defer { position += count }
+    return elements[position..<position + count]
+  }
+
+  func expectEnd() throws { try require(remaining == 0, "the \(name) frame is longer than the segments say") }
+}
+
+private func littleEndianBytes<Element: BitwiseCopyable>(_ elements: [Element]) -> [UInt8] {
+  // Every platform of the package is little-endian.
+  elements.withUnsafeBytes { Array($0) }
+}
+
+private func elements<Element: BitwiseCopyable>(
+  of bytes: [UInt8], as type: Element.Type, _ name: String
+) throws -> [Element] {
+  let width = MemoryLayout<Element>.size
+  try require(bytes.count % width == 0, "the \(name) frame has \(bytes.count) bytes, not a multiple of \(width)")
+  return [Element](unsafeUninitializedCapacity: bytes.count / width) { buffer, count in
+    UnsafeMutableRawBufferPointer(buffer).copyBytes(from: bytes)
+    count = bytes.count / width
+  }
+}

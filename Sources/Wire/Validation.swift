@@ -1,0 +1,143 @@
+import SoftThinking
+
+// The rules a value must obey to travel. Both directions check them: a broken value never leaves, a hostile one never enters.
+
+func require(_ condition: Bool, _ complaint: @autoclosure () -> String) throws {
+  if !condition { throw WireError(complaint()) }
+}
+
+private let positiveCount = 1...Int(Int32.max)
+private let naturalCount = 0...Int(Int32.max)
+
+func validate(_ text: String, _ field: String) throws {
+  try require(
+    text.utf8.count <= WireLimits.stringByteCount, "\(field) is longer than \(WireLimits.stringByteCount) bytes")
+  try require(!text.utf8.contains(0), "\(field) contains a NUL byte")
+}
+
+func validate(tokenIDs: [Int32], _ field: String) throws {
+  try require(tokenIDs.allSatisfy { $0 >= 0 }, "\(field) has a negative token id")
+}
+
+extension Hello {
+  func validate() throws {
+    try Wire.validate(workerName, "Hello.worker_name")
+    try Wire.validate(hostname, "Hello.hostname")
+    try Wire.validate(fingerprint, "Hello.fingerprint")
+    try require(naturalCount.contains(processID), "Hello.process_id \(processID) is out of range")
+    try require(naturalCount.contains(threads), "Hello.threads \(threads) is out of range")
+  }
+}
+
+extension Welcome {
+  func validate() throws {
+    try Wire.validate(runID, "Welcome.run_id")
+    try Wire.validate(dtype, "Welcome.dtype")
+    try Wire.validate(announcementEndpoint, "Welcome.announcement_endpoint")
+    try require(
+      positiveCount.contains(heartbeatIntervalMilliseconds),
+      "Welcome.heartbeat_interval_milliseconds must be positive")
+    try require(
+      livenessTimeoutMilliseconds >= heartbeatIntervalMilliseconds
+        && positiveCount.contains(livenessTimeoutMilliseconds),
+      "Welcome.liveness_timeout_milliseconds is shorter than the heartbeat interval")
+    try model.validate()
+    try currentVersion?.validate()
+  }
+}
+
+extension ModelDescription {
+  func validate() throws {
+    try Wire.validate(architecture, "ModelDescription.architecture")
+    let sizes = [
+      ("vocabulary_size", vocabularySize), ("hidden_size", hiddenSize), ("intermediate_size", intermediateSize),
+      ("layer_count", layerCount), ("head_count", headCount), ("key_value_head_count", keyValueHeadCount),
+      ("head_dimension", headDimension), ("context_length", contextLength),
+    ]
+    for (name, size) in sizes {
+      try require(positiveCount.contains(size), "ModelDescription.\(name) \(size) is out of range")
+    }
+    try require(rmsNormEpsilon.isFinite && rmsNormEpsilon >= 0, "ModelDescription.rms_norm_epsilon is not usable")
+    try require(ropeTheta.isFinite && ropeTheta > 0, "ModelDescription.rope_theta must be positive")
+    if let scaling = ropeScaling {
+      try Wire.validate(scaling.kind, "RopeScaling.kind")
+      let factors = [scaling.factor, scaling.lowFrequencyFactor, scaling.highFrequencyFactor]
+      try require(factors.allSatisfy { $0.isFinite && $0 >= 0 }, "RopeScaling has a factor that is not usable")
+      try require(
+        naturalCount.contains(scaling.originalContextLength), "RopeScaling.original_context_length is out of range")
+    }
+  }
+}
+
+extension Heartbeat {
+  func validate() throws {
+    try require(tokensPerSecond.isFinite && tokensPerSecond >= 0, "Heartbeat.tokens_per_second is not usable")
+    try require(naturalCount.contains(activeSlots), "Heartbeat.active_slots is out of range")
+    try currentVersion?.validate()
+  }
+}
+
+extension ThinkingPolicy {
+  func validateForWire() throws {
+    try require(positiveCount.contains(topK), "ThinkingPolicy.top_k must be at least 1")
+    let numbers = [topP, minP, temperature, gumbelTemperature, noiseScale, mixtureFloor]
+    try require(numbers.allSatisfy { $0.isFinite && $0 >= 0 }, "ThinkingPolicy has a negative or not finite number")
+  }
+}
+
+extension SamplingOptions {
+  func validate() throws {
+    try require(naturalCount.contains(maxThinkingTokens), "SamplingOptions.max_thinking_tokens is out of range")
+    try require(naturalCount.contains(maxAnswerTokens), "SamplingOptions.max_answer_tokens is out of range")
+    try require(naturalCount.contains(answerTopK), "SamplingOptions.answer_top_k is out of range")
+    try require(
+      answerTemperature.isFinite && answerTemperature >= 0, "SamplingOptions.answer_temperature is not usable")
+    try require(answerTopP > 0 && answerTopP <= 1, "SamplingOptions.answer_top_p must be in (0, 1]")
+    try require((forceEndTokenID ?? 0) >= 0, "SamplingOptions.force_end_token_id is negative")
+    try Wire.validate(tokenIDs: endOfThinkingTokenIDs, "SamplingOptions.end_of_thinking_token_ids")
+    try Wire.validate(tokenIDs: answerPrefixTokenIDs, "SamplingOptions.answer_prefix_token_ids")
+    try Wire.validate(tokenIDs: stopTokenIDs, "SamplingOptions.stop_token_ids")
+  }
+}
+
+extension Lease {
+  func validate() throws {
+    try require(id != 0, "Lease.lease_id is 0")
+    try require(groupOrdinal >= 0, "Lease.group_ordinal is out of range")
+    try Wire.validate(promptID, "Lease.prompt_id")
+    try Wire.validate(tokenIDs: prompt, "Lease.prompt_token_ids")
+    try require(!prompt.isEmpty, "Lease.prompt_token_ids is empty")
+    try require(
+      !sampleIndices.isEmpty && sampleIndices.count <= WireLimits.sampleCount
+        && sampleIndices.allSatisfy(naturalCount.contains)
+        && zip(sampleIndices, sampleIndices.dropFirst()).allSatisfy { $0 < $1 },
+      "Lease.sample_indices is empty or not strictly ascending")
+    try policy.validateForWire()
+    try options.validate()
+    try require(positiveCount.contains(deadlineMilliseconds), "Lease.deadline_milliseconds must be positive")
+  }
+}
+
+extension VersionAnnouncement {
+  func validate() throws {
+    for (name, digest) in [("parent_identity", parentIdentity), ("root", root), ("identity", identity)] {
+      try require(
+        digest.count == WireLimits.identityByteCount, "VersionAnnouncement.\(name) has \(digest.count) bytes, not 32")
+    }
+    try require(version >= 0, "VersionAnnouncement.version is negative")
+    try require((1...(1 << 46)).contains(byteCount), "VersionAnnouncement.byte_count \(byteCount) is out of range")
+    try require(
+      chunkByteCount > 0 && chunkByteCount <= 256 << 10,
+      "VersionAnnouncement.chunk_byte_count \(chunkByteCount) is out of range")
+    try require(
+      byteCount / chunkByteCount < Int(Int32.max), "VersionAnnouncement has more chunks than can be numbered")
+  }
+}
+
+extension PullWeights {
+  func validate() throws {
+    try require(naturalCount.contains(firstChunk), "PullWeights.first_chunk is out of range")
+    try require(
+      (1...WireLimits.chunkCredit).contains(count), "PullWeights.count must be in 1...\(WireLimits.chunkCredit)")
+  }
+}

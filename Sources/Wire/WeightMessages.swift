@@ -1,0 +1,60 @@
+/// Names a policy version's bytes and its parent (DESIGN 2, Versions). `WeightSync` computes and verifies the digests.
+public struct VersionAnnouncement: Sendable, Equatable {
+  public var version: Int
+  /// 32 bytes; zeros for the first of a chain.
+  public var parentIdentity: [UInt8]
+  /// Root of the Merkle tree over the bytes; 32 bytes.
+  public var root: [UInt8]
+  /// 32 bytes.
+  public var identity: [UInt8]
+  public var byteCount: Int
+  /// Bytes of a chunk, except the last.
+  public var chunkByteCount: Int
+
+  public init(
+    version: Int, parentIdentity: [UInt8], root: [UInt8], identity: [UInt8], byteCount: Int, chunkByteCount: Int
+  ) {
+    self.version = version
+    self.parentIdentity = parentIdentity
+    self.root = root
+    self.identity = identity
+    self.byteCount = byteCount
+    self.chunkByteCount = chunkByteCount
+  }
+}
+
+/// Asks for chunks `first ..< first + count`; the count is the credit for that many bulk frames.
+public struct PullWeights: Sendable, Equatable {
+  public var version: Int
+  public var firstChunk: Int
+  public var count: Int
+
+  public init(version: Int, firstChunk: Int, count: Int) {
+    self.version = version
+    self.firstChunk = firstChunk
+    self.count = count
+  }
+}
+
+/// The hashes of all leaves of a version's Merkle tree, 32 bytes each.
+public struct WeightManifest: Sendable, Equatable {
+  public var version: Int
+  public var leaves: [UInt8]
+
+  public init(version: Int, leaves: [UInt8]) {
+    self.version = version
+    self.leaves = leaves
+  }
+}
+
+public struct WeightsChunk: Sendable, Equatable {
+  public var version: Int
+  public var index: Int
+  public var bytes: [UInt8]
+
+  public init(version: Int, index: Int, bytes: [UInt8]) {
+    self.version = version
+    self.index = index
+    self.bytes = bytes
+  }
+}

@@ -1,0 +1,25 @@
+/// Sizes beyond which a message is refused unread. A hostile length costs its sender its session, not the receiver its memory.
+public struct WireLimits: Sendable, Equatable {
+  /// Bytes of an envelope frame.
+  public var envelopeByteCount = 1 << 20
+  /// Bytes of one weights chunk.
+  public var chunkByteCount = 256 << 10
+  /// Bytes of all bulk frames of one trajectory together.
+  public var trajectoryByteCount: Int
+  /// Bytes of a manifest frame: 32 per MiB of weights.
+  public var manifestByteCount = 4 << 20
+
+  /// - Parameter trajectoryByteCount: at most 1 GiB; 16 MiB hold about 350,000 soft steps of 5 components.
+  public init(trajectoryByteCount: Int = 16 << 20) {
+    self.trajectoryByteCount = min(max(0, trajectoryByteCount), 1 << 30)
+  }
+
+  /// The largest single frame that any message may have: what a socket should accept.
+  public var frameByteCount: Int { max(envelopeByteCount, chunkByteCount, trajectoryByteCount, manifestByteCount) }
+
+  static let stringByteCount = 4096
+  static let segmentCount = 4096
+  static let chunkCredit = 64
+  static let sampleCount = 65_536
+  static let identityByteCount = 32
+}

@@ -1,0 +1,116 @@
+import SoftThinking
+
+/// How a sample is drawn beyond its thinking policy (DESIGN 1.1).
+public struct SamplingOptions: Sendable, Equatable {
+  public var maxThinkingTokens: Int
+  /// Thinking ends when the emitted token is one of these. Empty: thinking ends with its budget.
+  public var endOfThinkingTokenIDs: [Int32]
+  /// Fed as a forced token when the budget runs out first.
+  public var forceEndTokenID: Int32?
+  /// Forced after thinking, never scored.
+  public var answerPrefixTokenIDs: [Int32]
+  public var maxAnswerTokens: Int
+  public var stopTokenIDs: [Int32]
+  /// 0: greedy.
+  public var answerTemperature: Float
+  /// 0: off.
+  public var answerTopK: Int
+  public var answerTopP: Float
+
+  public init(
+    maxThinkingTokens: Int, endOfThinkingTokenIDs: [Int32] = [], forceEndTokenID: Int32? = nil,
+    answerPrefixTokenIDs: [Int32] = [], maxAnswerTokens: Int, stopTokenIDs: [Int32] = [], answerTemperature: Float = 1,
+    answerTopK: Int = 0, answerTopP: Float = 1
+  ) {
+    self.maxThinkingTokens = maxThinkingTokens
+    self.endOfThinkingTokenIDs = endOfThinkingTokenIDs
+    self.forceEndTokenID = forceEndTokenID
+    self.answerPrefixTokenIDs = answerPrefixTokenIDs
+    self.maxAnswerTokens = maxAnswerTokens
+    self.stopTokenIDs = stopTokenIDs
+    self.answerTemperature = answerTemperature
+    self.answerTopK = answerTopK
+    self.answerTopP = answerTopP
+  }
+}
+
+/// Part or all of a prompt's group, lent to a worker.
+public struct Lease: Sendable, Equatable {
+  /// Never 0.
+  public var id: UInt64
+  /// Names the group for ever; part of the noise counter.
+  public var groupOrdinal: Int
+  public var promptID: String
+  public var prompt: [Int32]
+  /// Strictly ascending.
+  public var sampleIndices: [Int]
+  public var policy: ThinkingPolicy
+  public var options: SamplingOptions
+  public var noiseSeed: UInt64
+  /// Versions that may sample it.
+  public var policyVersions: ClosedRange<Int>
+  public var deadlineMilliseconds: Int
+
+  public init(
+    id: UInt64, groupOrdinal: Int, promptID: String, prompt: [Int32], sampleIndices: [Int], policy: ThinkingPolicy,
+    options: SamplingOptions, noiseSeed: UInt64, policyVersions: ClosedRange<Int>, deadlineMilliseconds: Int
+  ) {
+    self.id = id
+    self.groupOrdinal = groupOrdinal
+    self.promptID = promptID
+    self.prompt = prompt
+    self.sampleIndices = sampleIndices
+    self.policy = policy
+    self.options = options
+    self.noiseSeed = noiseSeed
+    self.policyVersions = policyVersions
+    self.deadlineMilliseconds = deadlineMilliseconds
+  }
+}
+
+/// One finished sample. What the learner knows already (prompt, policy) does not travel back.
+public struct TrajectoryResult: Sendable, Equatable {
+  public var leaseID: UInt64
+  public var groupOrdinal: Int
+  public var sampleIndex: Int
+  public var policyVersion: Int
+  public var segments: [Segment]
+  public var finishReason: FinishReason
+  public var elapsedMicroseconds: Int
+
+  public init(
+    leaseID: UInt64, groupOrdinal: Int, sampleIndex: Int, policyVersion: Int, segments: [Segment],
+    finishReason: FinishReason, elapsedMicroseconds: Int = 0
+  ) {
+    self.leaseID = leaseID
+    self.groupOrdinal = groupOrdinal
+    self.sampleIndex = sampleIndex
+    self.policyVersion = policyVersion
+    self.segments = segments
+    self.finishReason = finishReason
+    self.elapsedMicroseconds = elapsedMicroseconds
+  }
+}
+
+public struct ResultAcknowledgement: Sendable, Equatable {
+  public enum Verdict: Sendable, Equatable, CaseIterable {
+    /// Will be trained on.
+    case accepted
+    /// Another copy of this sample was accepted before.
+    case duplicate
+    /// Sampled by a policy that is too old; the sample went back to the queue.
+    case stale
+    /// No such work in this run.
+    case unknown
+  }
+
+  public var leaseID: UInt64
+  public var sampleIndex: Int
+  public var verdict: Verdict
+
+  public init(leaseID: UInt64, sampleIndex: Int, verdict: Verdict) {
+    self.leaseID = leaseID
+    self.sampleIndex = sampleIndex
+    self.verdict = verdict
+  }
+}

@@ -1,0 +1,36 @@
+import ArgumentParser
+import Cluster
+import Foundation
+import RunConfiguration
+
+struct Learner: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "The central learner: leases prompts, collects trajectories, updates and broadcasts the weights.")
+
+  @OptionGroup var options: ConfigurationOptions
+
+  @Flag(help: "Continue the run in its directory from the newest checkpoint.")
+  var resume = false
+
+  @Flag(help: "Continue the run when its directory holds one, start it otherwise (for containers that restart).")
+  var resumeIfStarted = false
+
+  @Flag(help: "Permit sockets that other machines can reach, without encryption or authentication.")
+  var insecure = false
+
+  func run() throws {
+    let configuration = try options.load()
+    let output = RunConsole("learner", level: configuration.run.logLevel)
+    let isStarted = RunDirectory(path: configuration.runDirectory).exists
+    let service = try LearnerService(
+      configuration, .init(resume: resume || (resumeIfStarted && isStarted), allowInsecure: insecure),
+      stop: StopSignal(), logger: output.logger, console: output.console)
+    try service.prepareDirectory()
+    try service.warmUp()
+    let logger = output.logger
+    try service.run { frontEnd in
+      logger.info(
+        "listening at \(frontEnd.controlEndpoint); weights are announced at \(frontEnd.announcementEndpoint)")
+    }
+  }
+}

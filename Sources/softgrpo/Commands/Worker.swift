@@ -1,0 +1,49 @@
+import ArgumentParser
+import Cluster
+import Foundation
+import Kernels
+import RunConfiguration
+
+struct Worker: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "A stateless rollout worker: joins a learner and samples what it is lent.",
+    discussion: "Everything it needs (model, weights, policy, budgets) comes from the learner. SIGTERM drains it.")
+
+  @Option(help: "The learner's control endpoint, as in tcp://learner:5555.")
+  var connect: String
+
+  @Option(help: "A name for logs; default: host and process.")
+  var name: String?
+
+  @Option(help: "Threads; default: what affinity and the cgroup allow.")
+  var threads: Int?
+
+  @Option(help: "Sequences decoded at once.")
+  var batchSize = 64
+
+  @Option(help: "Least severity that is logged: trace, debug, info, notice, warning, error, critical.")
+  var logLevel = "info"
+
+  @Flag(help: "Join over a network without encryption or authentication.")
+  var insecure = false
+
+  func validate() throws {
+    if let threads, threads < 1 { throw ValidationError("--threads: must be at least 1, got \(threads)") }
+    if batchSize < 1 { throw ValidationError("--batch-size: must be at least 1, got \(batchSize)") }
+    if RunConfiguration.Run.LogLevel(rawValue: logLevel) == nil {
+      throw ValidationError("--log-level: must be one of trace, debug, info, notice, warning, error, critical")
+    }
+  }
+
+  func run() throws {
+    let label = name.map { "worker \($0)" } ?? "worker"
+    let output = RunConsole(label, level: RunConfiguration.Run.LogLevel(rawValue: logLevel) ?? .info)
+    if insecure { output.logger.warning("INSECURE: the link to \(connect) is neither encrypted nor authenticated") }
+    let service = try WorkerService(
+      WorkerServiceOptions(
+        endpoint: connect, name: name, threads: threads ?? ProcessorFeatures.current.availableProcessors,
+        batchSize: batchSize),
+      stop: StopSignal(), logger: output.logger)
+    try service.run()
+  }
+}

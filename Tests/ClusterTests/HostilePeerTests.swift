@@ -1,0 +1,218 @@
+import SoftThinking
+import Synchronization
+import TestSupport
+import Testing
+import Transport
+import WeightSync
+import Wire
+
+@testable import Cluster
+
+/// A client that speaks raw frames to a learner.
+private final class RawPeer {
+  let socket: Socket
+  private let waker: Waker
+
+  init(_ endpoint: String) throws {
+    socket = try Socket(.dealer, context: TransportContext())
+    try socket.connect(Endpoint(endpoint))
+    waker = try Waker()
+  }
+
+  func send(_ frames: [[UInt8]]) throws {
+    for _ in 0..<500 {
+      if try socket.send(frames) == .sent { return }
+      try poll(socket, waker: waker, timeout: .milliseconds(10))
+    }
+    Issue.record("could not send")
+  }
+
+  /// The next message that is not a heartbeat.
+  func receive() throws -> Envelope? {
+    for _ in 0..<500 {
+      while let frames = try socket.receive() {
+        let envelope = try Envelope(decoding: frames)
+        if case .heartbeat = envelope.message { continue }
+        return envelope
+      }
+      try poll(socket, waker: waker, timeout: .milliseconds(10))
+    }
+    return nil
+  }
+
+  /// Says Hello and returns the session.
+  func join(_ name: String) throws -> UInt64 {
+    let hello = Hello(
+      workerName: name, incarnation: UInt64.random(in: 1...UInt64.max), hostname: "h", processID: 1, threads: 1,
+      fingerprint: "")
+    try send(Envelope(.hello(hello)).encoded())
+    let answer = try receive()
+    guard case .welcome = answer?.message else {
+      Issue.record("not welcome: \(String(describing: answer))")
+      return 0
+    }
+    return answer!.session
+  }
+}
+
+@Suite(.serialized) struct HostilePeerTests {
+  @Test func garbageIsCountedAndSurvived() throws {
+    let frontEnd = try LearnerFrontEnd(frontEndOptions(), logger: quiet)
+    defer { frontEnd.shutdown(reason: "end", within: .seconds(5)) }
+    try frontEnd.publish(weights(0))
+    var random = SplitMix64(seed: 1)
+    for _ in 0..<5 {
+      let peer = try RawPeer(frontEnd.controlEndpoint)
+      try peer.send([(0..<50).map { _ in UInt8.random(in: 0...255, using: &random) }])
+      let answer = try peer.receive()
+      guard case .protocolError = answer?.message else {
+        Issue.record("expected ProtocolError, got \(String(describing: answer))")
+        continue
+      }
+      // From here on the connection is not read: a proper Hello gets no answer and costs nobody anything.
+      try peer.send([[1], [2], [3]])
+    }
+    #expect(frontEnd.statistics().malformedMessages == 5)
+    let worker = try FakeWorker(workerOptions(frontEnd.controlEndpoint))
+    try frontEnd.submit(promptGroups(0..<3))
+    #expect(try frontEnd.collect(groupCount: 3, within: .seconds(30)).count == 3)
+    #expect(frontEnd.statistics().malformedMessages == 5)
+    _ = worker
+  }
+
+  @Test func breakingTheRulesCostsTheSessionAndItsLeases() throws {
+    let frontEnd = try LearnerFrontEnd(frontEndOptions(), logger: quiet)
+    defer { frontEnd.shutdown(reason: "end", within: .seconds(5)) }
+    let snapshot = try weights(0)
+    try frontEnd.publish(snapshot)
+    try frontEnd.submit(promptGroups(0..<1))
+    let peer = try RawPeer(frontEnd.controlEndpoint)
+    let session = try peer.join("cheat")
+    try peer.send(Envelope(session: session, .requestWork(credits: 4)).encoded())
+    guard case .grant(let leases)? = try peer.receive()?.message else {
+      Issue.record("no grant")
+      return
+    }
+    #expect(leases.map(\.sampleIndices) == [[0, 1, 2, 3]])
+    // Well-formed, but with a token that the model does not have.
+    var result = FakeWorker.result(leases[0], 0, snapshot)
+    result.segments.append(.forced([100]))
+    try peer.send(Envelope(session: session, .trajectoryResult(result)).encoded())
+    guard case .protocolError(let reason)? = try peer.receive()?.message else {
+      Issue.record("no protocol error")
+      return
+    }
+    #expect(reason.contains("vocabulary"))
+    let statistics = frontEnd.statistics()
+    #expect(statistics.workers.isEmpty && statistics.queuedSamples == 4 && statistics.acceptedSamples == 0)
+    #expect(statistics.malformedMessages == 1 && statistics.lostSessions == 1)
+  }
+
+  @Test func repeatedAndForeignResultsAreAcknowledgedAndNotTrainedTwice() throws {
+    let frontEnd = try LearnerFrontEnd(frontEndOptions(), logger: quiet)
+    defer { frontEnd.shutdown(reason: "end", within: .seconds(5)) }
+    let snapshot = try weights(0)
+    try frontEnd.publish(snapshot)
+    try frontEnd.submit(promptGroups(0..<1, sampleCount: 1))
+    let peer = try RawPeer(frontEnd.controlEndpoint)
+    // Without Hello there is no session.
+    try peer.send(Envelope(session: 5, .requestWork(credits: 4)).encoded())
+    guard case .refused? = try peer.receive()?.message else {
+      Issue.record("not refused")
+      return
+    }
+    let session = try peer.join("twice")
+    try peer.send(Envelope(session: session, .requestWork(credits: 4)).encoded())
+    guard case .grant(let leases)? = try peer.receive()?.message else {
+      Issue.record("no grant")
+      return
+    }
+    let result = FakeWorker.result(leases[0], 0, snapshot)
+    var foreign = result
+    foreign.groupOrdinal = 99
+    var verdicts: [ResultAcknowledgement.Verdict] = []
+    for copy in [foreign, result, result] {
+      try peer.send(Envelope(session: session, .trajectoryResult(copy)).encoded())
+      if case .resultAcknowledgement(let acknowledgement)? = try peer.receive()?.message {
+        verdicts.append(acknowledgement.verdict)
+      }
+    }
+    #expect(verdicts == [.unknown, .accepted, .duplicate])
+    #expect(try frontEnd.collect(groupCount: 1, within: .seconds(10)).count == 1)
+  }
+
+  /// A relay between worker and learner that breaks one chunk.
+  @Test func corruptedChunkIsRepaired() throws {
+    let frontEnd = try LearnerFrontEnd(frontEndOptions(), logger: quiet)
+    defer { frontEnd.shutdown(reason: "end", within: .seconds(5)) }
+    try frontEnd.publish(weights(0))
+    let relay = try CorruptingRelay(frontEnd.controlEndpoint)
+    let worker = try FakeWorker(workerOptions(relay.endpoint))
+    try frontEnd.submit(promptGroups(0..<2))
+    let groups = try frontEnd.collect(groupCount: 2, within: .seconds(30))
+    #expect(groups.count == 2)
+    #expect(relay.corruptedCount == 1)
+    #expect(worker.log.withLock { $0.versions } == [0])
+    // One leaf of four chunks went twice.
+    #expect(frontEnd.statistics().weightBytesSent == 3_000_000 + 1 << 20)
+    relay.stop()
+  }
+}
+
+/// Passes everything between one worker and the learner, flipping one bit of the first chunk it sees.
+private final class CorruptingRelay: Sendable {
+  let endpoint: String
+  private let state: Mutex<(corrupted: Int, isStopped: Bool)>
+  private let waker: Waker
+  private let thread = Mutex<IOThread?>(nil)
+
+  private final class Sockets {
+    let router: Socket
+    let dealer: Socket
+
+    init(_ router: consuming Socket, _ dealer: consuming Socket) {
+      self.router = router
+      self.dealer = dealer
+    }
+  }
+
+  init(_ upstream: String) throws {
+    let context = try TransportContext()
+    let router = try Socket(.router, context: context)
+    endpoint = try router.bind(Endpoint("tcp://127.0.0.1:0")).description
+    let dealer = try Socket(.dealer, context: context)
+    try dealer.connect(Endpoint(upstream))
+    let sockets = Sockets(router, dealer)
+    state = Mutex((0, false))
+    waker = try Waker()
+    let relay = self
+    let thread = try IOThread(name: "relay") { try? relay.run(sockets) }
+    self.thread.withLock { $0 = thread }
+  }
+
+  var corruptedCount: Int { state.withLock { $0.corrupted } }
+
+  private func run(_ sockets: Sockets) throws {
+    var route: [UInt8] = []
+    while !state.withLock({ $0.isStopped }) {
+      try poll(sockets.router, sockets.dealer, waker: waker, timeout: .seconds(1))
+      while let frames = try sockets.router.receive() {
+        route = frames[0]
+        try sockets.dealer.send(Array(frames.dropFirst()))
+      }
+      while var frames = try sockets.dealer.receive() {
+        if case .weightsChunk = try Envelope(decoding: frames).message, corruptedCount == 0 {
+          frames[1][1000] ^= 4
+          state.withLock { $0.corrupted += 1 }
+        }
+        try sockets.router.send([route] + frames)
+      }
+    }
+  }
+
+  func stop() {
+    state.withLock { $0.isStopped = true }
+    waker.wake()
+    thread.withLock { $0 }?.join()
+  }
+}

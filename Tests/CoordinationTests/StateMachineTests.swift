@@ -1,0 +1,78 @@
+import TestSupport
+import Testing
+
+@testable import Coordination
+
+@Suite struct StateMachineTests {
+  @Test func staleness() {
+    let onPolicy = StalenessPolicy(maximum: 0)
+    #expect(onPolicy.accepts(version: 3, current: 3))
+    #expect(!onPolicy.accepts(version: 2, current: 3) && !onPolicy.accepts(version: 4, current: 3))
+    let lax = StalenessPolicy(maximum: 2)
+    #expect(lax.accepts(version: 1, current: 3) && !lax.accepts(version: 0, current: 3))
+    #expect(!lax.accepts(version: -1, current: 1))
+  }
+
+  @Test func anyFrameIsASignOfLife() {
+    var clock = ManualClock()
+    var registry = WorkerRegistry(heartbeatInterval: .seconds(1), livenessTimeout: .seconds(3))
+    registry.join(WorkerID(1), name: "a", incarnation: 7, fingerprint: "", now: clock.now)
+    registry.join(WorkerID(2), name: "b", incarnation: 8, fingerprint: "", now: clock.now)
+    clock.advance(by: .seconds(2))
+    registry.heard(from: WorkerID(1), now: clock.now)
+    #expect(registry.dueForHeartbeat(now: clock.now) == [WorkerID(1), WorkerID(2)])
+    registry.sent(to: WorkerID(2), now: clock.now)
+    #expect(registry.dueForHeartbeat(now: clock.now) == [WorkerID(1)])
+    #expect(registry.lost(now: clock.now).isEmpty)
+    clock.advance(by: .seconds(1))
+    #expect(registry.lost(now: clock.now) == [WorkerID(2)])
+    #expect(registry.session(ofIncarnation: 7) == WorkerID(1))
+    registry.leave(WorkerID(2))
+    #expect(registry.count == 1 && registry.session(ofIncarnation: 8) == nil)
+  }
+
+  @Test func workGoesToTheFreestWorkerThatIsNotDraining() {
+    var registry = WorkerRegistry(heartbeatInterval: .seconds(1), livenessTimeout: .seconds(3))
+    for id in 1...3 {
+      registry.join(WorkerID(UInt64(id)), name: "", incarnation: UInt64(id), fingerprint: "", now: .zero)
+    }
+    #expect(registry.nextForWork == nil)
+    registry.addCredits(2, to: WorkerID(1))
+    registry.addCredits(5, to: WorkerID(2))
+    registry.addCredits(9, to: WorkerID(3))
+    registry.drain(WorkerID(3))
+    #expect(registry.nextForWork == WorkerID(2) && registry.readyCount == 2)
+    registry.useCredits(4, of: WorkerID(2))
+    #expect(registry.nextForWork == WorkerID(1))
+    registry.addCredits(.max, to: WorkerID(1))
+    registry.addCredits(.max, to: WorkerID(1))
+    #expect(registry[WorkerID(1)]?.credits == WorkerRegistry.maximumCredits)
+  }
+
+  @Test func ledgerKeepsAFewVersionsAndOnlyMovesForward() throws {
+    var ledger = VersionLedger<String>(keeping: 1)
+    try ledger.publish(0, "zero")
+    try ledger.publish(2, "two")
+    let repeated = Result { try ledger.publish(2, "again") }
+    #expect(throws: CoordinationError.self) { try repeated.get() }
+    try ledger.publish(3, "three")
+    #expect(ledger.current?.content == "three")
+    #expect(ledger[2] == "two" && ledger[0] == nil)
+  }
+
+  @Test func backoffGrowsToItsCeiling() {
+    var backoff = Backoff(first: .seconds(1), ceiling: .seconds(4))
+    let pauses = (0..<4).map { _ in backoff.pause(spread: 0.5) }
+    #expect(pauses == [.seconds(1), .seconds(2), .seconds(4), .seconds(4)])
+    backoff.reset()
+    let first = backoff.pause(spread: 0)
+    #expect(first == .milliseconds(750))
+  }
+
+  @Test func ordinalSetStaysSmallAndRight() {
+    var set = OrdinalSet()
+    for ordinal in [0, 2, 1, 5] { set.insert(ordinal) }
+    #expect((0...6).filter(set.contains) == [0, 1, 2, 5])
+    #expect(!set.contains(-1))
+  }
+}

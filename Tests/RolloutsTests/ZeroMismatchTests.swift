@@ -1,0 +1,102 @@
+import Kernels
+import SoftThinking
+import Testing
+import Transformer
+
+@testable import Rollouts
+
+/// The worker's log-probs are those of a teacher-forced, packed pass over the record, to the last bit (bf16).
+@Suite struct ZeroMismatchTests {
+  @Test(arguments: Tiny.policies.filter { $0.kind != .none })
+  func recordedLogProbsAreThoseOfThePackedPass(_ policy: ThinkingPolicy) throws {
+    guard preferredComputeType == .bfloat16 else { return }
+    let team = ThreadTeam(threadCount: 2)
+    let model = try Tiny.model(.bfloat16, team: team)
+    let trajectories = try Tiny.sample(
+      (0..<4).map { Tiny.request($0, promptLength: 30 + 20 * $0, samples: 6, policy: policy) }, model, slots: 7,
+      team: team)
+    var compared = 0
+    for group in 0..<4 {
+      let members = trajectories.filter { $0.groupID == group }
+      let batch = PackedBatch()
+      batch.appendRoot(count: members[0].prompt.count)
+      let firstRows = members.map { batch.appendSuffix(count: $0.completionCount) }
+      batch.finish()
+      let (c, rows) = (model.configuration, batch.rowCount)
+      let workspace = ForwardWorkspace(c, maximumRows: rows, computeType: .bfloat16)
+      for (row, token) in members[0].prompt.enumerated() {
+        model.embed(token: token, into: workspace.x_TC.base + row * c.hiddenSize)
+      }
+      for (member, first) in zip(members, firstRows) {
+        embed(member, model, into: workspace.x_TC.base + first * c.hiddenSize)
+      }
+      let pages = KeyValuePages(geometry: model.geometry, layers: 1, pages: batch.pageCount, computeType: .bfloat16)
+      model.forward(workspace, rows: batch.rows, writes: batch.cacheWrites, pages: pages, tape: nil, team: team)
+      let hidden = OperandBuffer(count: rows * c.hiddenSize, computeType: .bfloat16)
+      model.finalNorm(workspace.x_TC.base, rows: rows, into: hidden.operand, team: team)
+      let logits = AlignedBuffer<Float>(count: rows * c.vocabularySize)
+      model.logits(hidden.operand, rows: rows, into: logits.base, team: team)
+
+      for (member, first) in zip(members, firstRows) {
+        var position = 0
+        for segment in member.segments {
+          for step in 0..<segment.count {
+            // The prompt's last row predicts the first step.
+            let row = position == 0 ? member.prompt.count - 1 : first + position - 1
+            let full = UnsafeBufferPointer(start: logits.base + row * c.vocabularySize, count: c.vocabularySize)
+            position += 1
+            switch segment {
+            case .forced: continue
+            case .discrete(let discrete):
+              let score = try discreteLogProb(
+                row: full, tokenID: discrete.tokenIDs[step], temperature: discrete.temperature ?? policy.temperature)
+              #expect(score.bitPattern == discrete.logProbs[step].bitPattern)
+            case .soft(let soft):
+              var selected = [Float](repeating: 0, count: soft.tokenIDs[step].count)
+              soft.tokenIDs[step].withUnsafeBufferPointer { ids in
+                selected.withUnsafeMutableBufferPointer {
+                  OutputHead.sparseLogits(
+                    hidden: hidden.operand.advanced(by: row * c.hiddenSize), head: model.headRows, width: c.hiddenSize,
+                    ids: ids, into: $0.baseAddress!)
+                }
+              }
+              let score = selected.withUnsafeBufferPointer { logits in
+                soft.values[step].withUnsafeBufferPointer { scoreSoftStep(logits: logits, values: $0, policy: policy) }
+              }
+              #expect(score.bitPattern == soft.logProbs[step].bitPattern)
+            }
+            compared += 1
+          }
+        }
+      }
+    }
+    #expect(compared > 150)
+  }
+
+  private func embed(_ trajectory: Trajectory, _ model: PreparedModel, into x_TC: UnsafeMutablePointer<Float>) {
+    let width = model.configuration.hiddenSize
+    var row = 0
+    for segment in trajectory.segments {
+      for step in 0..<segment.count {
+        let x = x_TC + row * width
+        row += 1
+        switch segment {
+        case .forced(let ids): model.embed(token: ids[step], into: x)
+        case .discrete(let discrete): model.embed(token: discrete.tokenIDs[step], into: x)
+        case .soft(let soft):
+          var weights = [Float](repeating: 0, count: soft.values[step].count)
+          soft.values[step].withUnsafeBufferPointer { values in
+            weights.withUnsafeMutableBufferPointer {
+              mixtureWeights(values: values, policy: trajectory.policy, into: $0)
+            }
+          }
+          soft.tokenIDs[step].prefix(weights.count).withUnsafeBufferPointer { ids in
+            weights.withUnsafeBufferPointer {
+              OutputHead.mixture(ids: ids, weights: $0, embeddings: model.embeddings, width: width, into: x)
+            }
+          }
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,150 @@
+import Foundation
+import ModelFiles
+import Testing
+
+/// Whole runs of the tiny task, as processes over loopback. Serialised: each takes the machine's cores.
+@Suite(.serialized) struct TrainingRunTests {
+  private let folder: URL
+  private var run: String { folder.appendingPathComponent("run").path }
+
+  init() throws { folder = try Program.temporaryDirectory() }
+
+  /// Settings of a run of seconds.
+  private func settings(steps: Int, warmUp: Int = 8, _ more: [String] = []) -> [String] {
+    let all =
+      [
+        "run.directory=\(run)", "run.total_steps=\(steps)", "run.sample_interval=1", "sft.steps=\(warmUp)",
+        "sft.batch_size=8", "sft.warmup_steps=2", "rollout.prompts_per_step=4", "rollout.group_size=4",
+        "worker.batch_size=8", "worker.heartbeat_seconds=0.2", "eval.prompts=4", "eval.samples=4", "eval.k=[1, 4]",
+        "learner.threads=1", "learner.warmup_steps=0",
+      ] + more
+    return ["--config", "examples/multiply/config.yaml"] + all.flatMap { ["--set", $0] }
+  }
+
+  private func metrics() throws -> [[String: Any]] {
+    let text = try String(contentsOfFile: run + "/metrics.jsonl", encoding: .utf8)
+    return try text.split(separator: "\n").map {
+      try #require(try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any])
+    }
+  }
+
+  private func trainedSteps() -> Int { (try? metrics().count) ?? 0 }
+
+  /// A loopback port that was free a moment ago.
+  private func freePort() throws -> Int {
+    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    defer { close(descriptor) }
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    let bound = withUnsafeMutablePointer(to: &address) { pointer in
+      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
+        bind(descriptor, generic, length) == 0 && getsockname(descriptor, generic, &length) == 0
+      }
+    }
+    try #require(bound)
+    return Int(UInt16(bigEndian: address.sin_port))
+  }
+
+  @Test func trainWritesARunAndPrintsTheTable() throws {
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let train = try RunningProgram(["train"] + settings(steps: 2), directory: folder)
+    #expect(train.wait(seconds: 120) == 0, "\(train.errors)")
+    #expect(train.output.contains("pass@1") && train.output.contains("before") && train.output.contains("after"))
+    #expect(train.output.contains("soft (gumbel)") && train.output.contains("discrete"))
+    let records = try metrics()
+    #expect(records.map { $0["step"] as? Int } == [1, 2])
+    for record in records {
+      #expect((record["perf/workers"] as? Double).map { (1...2).contains($0) } == true)
+      #expect((record["reward/mean"] as? Double).map { (0...1).contains($0) } == true)
+    }
+    let source = try ModelSource.open(path: run + "/checkpoints/step-000002")
+    #expect(source.configuration.hiddenSize == 128)
+    #expect(FileManager.default.fileExists(atPath: run + "/config.yaml"))
+    #expect(try FileManager.default.contentsOfDirectory(atPath: run + "/samples").count == 2)
+
+    // A second start in the same place must not touch the run.
+    let again = try RunningProgram(["train"] + settings(steps: 2), directory: folder)
+    #expect(again.wait(seconds: 30) != 0)
+    #expect(again.errors.contains("--resume"))
+    #expect(try metrics().count == 2)
+  }
+
+  @Test func resumeContinuesAfterTheLastStep() throws {
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let first = try RunningProgram(["train"] + settings(steps: 2), directory: folder)
+    #expect(first.wait(seconds: 120) == 0, "\(first.errors)")
+    let second = try RunningProgram(["train", "--resume"] + settings(steps: 4), directory: folder)
+    #expect(second.wait(seconds: 120) == 0, "\(second.errors)")
+    #expect(second.errors.contains("resuming run"))
+    #expect(try metrics().map { $0["step"] as? Int } == [1, 2, 3, 4])
+    let state = try String(
+      contentsOfFile: run + "/checkpoints/step-000004.state/master/run-state.json", encoding: .utf8)
+    #expect(state.contains("\"nextGroupOrdinal\" : 16"), "four prompts a step, none used twice: \(state)")
+  }
+
+  /// Separate roles; one worker is there before the learner, one is killed in the middle of the run.
+  @Test func aKilledWorkersLeasesAreGrantedAgain() throws {
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let (control, broadcast) = (try freePort(), try freePort())
+    let endpoint = "tcp://127.0.0.1:\(control)"
+    func worker(_ name: String) throws -> RunningProgram {
+      try RunningProgram(
+        ["worker", "--connect", endpoint, "--threads", "1", "--batch-size", "4", "--name", name], directory: folder)
+    }
+    let early = try worker("early")
+    let doomed = try worker("doomed")
+    #expect(eventually(seconds: 10) { early.errors.contains(endpoint) }, "a waiting worker says so")
+    let learner = try RunningProgram(
+      ["learner"]
+        + settings(
+          steps: 40,
+          [
+            "learner.control_endpoint=\(endpoint)", "learner.broadcast_endpoint=tcp://127.0.0.1:\(broadcast)",
+            "worker.lease_timeout_seconds=2",
+          ]), directory: folder)
+    #expect(eventually(seconds: 60) { trainedSteps() >= 2 }, "\(learner.errors.suffix(2000))")
+    doomed.signal(SIGKILL)
+    #expect(learner.wait(seconds: 120) == 0, "\(learner.errors.suffix(2000))")
+    #expect(early.wait(seconds: 20) == 0)
+    let records = try metrics()
+    #expect(records.map { $0["step"] as? Int } == Array(1...40))
+    #expect(records.last?["perf/workers"] as? Double == 1)
+  }
+
+  @Test func terminatingTheLearnerEndsItsWorkersAndKeepsACheckpoint() throws {
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let (control, broadcast) = (try freePort(), try freePort())
+    let endpoint = "tcp://127.0.0.1:\(control)"
+    let learner = try RunningProgram(
+      ["learner"]
+        + settings(
+          steps: 100_000,
+          [
+            "learner.control_endpoint=\(endpoint)", "learner.broadcast_endpoint=tcp://127.0.0.1:\(broadcast)",
+            "learner.checkpoint_interval=0",
+          ]), directory: folder)
+    let worker = try RunningProgram(
+      ["worker", "--connect", endpoint, "--threads", "1", "--batch-size", "8"], directory: folder)
+    #expect(eventually(seconds: 60) { trainedSteps() >= 2 }, "\(learner.errors.suffix(2000))")
+    learner.signal(SIGTERM)
+    #expect(learner.wait(seconds: 30) == 0, "\(learner.errors.suffix(2000))")
+    #expect(worker.wait(seconds: 20) == 0, "\(worker.errors.suffix(2000))")
+    let steps = try metrics().count
+    let name = "step-" + String(repeating: "0", count: 6 - String(steps).count) + String(steps)
+    #expect(try ModelSource.open(path: run + "/checkpoints/" + name).configuration.layerCount == 3)
+  }
+
+  @Test(arguments: [
+    ("rollout.group_sise=4", "group_size"), ("rollout.group_size=many", "rollout.group_size"),
+    ("learner.mini_batch_size=7", "mini_batch_size"),
+  ])
+  func badKeysAreNamed(_ override: String, _ expected: String) throws {
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let train = try RunningProgram(["train"] + settings(steps: 1, [override]), directory: folder)
+    #expect(train.wait(seconds: 20) != 0)
+    #expect(train.errors.contains(expected), "\(train.errors)")
+    #expect(!FileManager.default.fileExists(atPath: run))
+  }
+}

@@ -1,0 +1,100 @@
+import SoftThinking
+import TestSupport
+import Testing
+
+@testable import Wire
+
+/// Whatever arrives, decoding throws or returns; it never traps.
+@Suite struct HostileInputTests {
+  @Test(arguments: 0..<RandomMessages.kindCount)
+  func flippedBytes(kind: Int) throws {
+    var messages = RandomMessages(seed: 100 + UInt64(kind))
+    var accepted = 0
+    for _ in 0..<400 {
+      var frames = try Envelope(session: 9, messages.message(kind: kind)).encoded()
+      for _ in 0..<Int.random(in: 1...3, using: &messages.random) {
+        let frame = frames.indices.randomElement(using: &messages.random)!
+        guard let position = frames[frame].indices.randomElement(using: &messages.random) else { continue }
+        frames[frame][position] ^= 1 << UInt8.random(in: 0..<8, using: &messages.random)
+      }
+      if let envelope = try? Envelope(decoding: frames) {
+        // What was accepted obeys the rules, so it can be sent on.
+        _ = try envelope.encoded()
+        accepted += 1
+      }
+    }
+    #expect(accepted < 400)
+  }
+
+  @Test(arguments: 0..<RandomMessages.kindCount)
+  func truncations(kind: Int) throws {
+    var messages = RandomMessages(seed: 200 + UInt64(kind))
+    let envelope = Envelope(session: 9, messages.message(kind: kind))
+    let frames = try envelope.encoded()
+    for index in frames.indices {
+      for count in frames[index].indices {
+        var cut = frames
+        cut[index] = Array(frames[index][..<count])
+        if let decoded = try? Envelope(decoding: cut) { #expect(decoded != envelope) }
+      }
+    }
+    #expect(throws: WireError.self) { try Envelope(decoding: frames + [[1, 2, 3]]) }
+    if frames.count > 1 { #expect(throws: WireError.self) { try Envelope(decoding: Array(frames.dropLast())) } }
+  }
+
+  @Test func randomBytes() {
+    var random = SplitMix64(seed: 1)
+    for _ in 0..<5000 {
+      let frame = (0..<Int.random(in: 0..<64, using: &random)).map { _ in UInt8.random(in: 0...255, using: &random) }
+      #expect(throws: WireError.self) { try Envelope(decoding: [frame]) }
+    }
+    #expect(throws: WireError.self) { try Envelope(decoding: []) }
+  }
+
+  @Test func sizesAreBounded() throws {
+    #expect(throws: WireError.self) { try Envelope(decoding: [[UInt8](repeating: 0, count: 1 << 20 + 1)]) }
+    let chunk = try Envelope(.weightsChunk(WeightsChunk(version: 1, index: 0, bytes: [0]))).encoded()
+    #expect(throws: WireError.self) { try Envelope(decoding: [chunk[0], [UInt8](repeating: 0, count: 262_145)]) }
+    let result = TrajectoryResult(
+      leaseID: 1, groupOrdinal: 0, sampleIndex: 0, policyVersion: 0,
+      segments: [.forced([Int32](repeating: 1, count: 100))], finishReason: .stop)
+    let frames = try Envelope(.trajectoryResult(result)).encoded()
+    #expect(throws: WireError.self) { try Envelope(decoding: frames, limits: WireLimits(trajectoryByteCount: 399)) }
+    #expect(throws: Never.self) { try Envelope(decoding: frames, limits: WireLimits(trajectoryByteCount: 400)) }
+  }
+
+  /// A grant of half a million empty leases is 1 MiB on the wire and would be 100 MiB in memory.
+  @Test func smallFramesDoNotBecomeLargeHeaps() {
+    let leases = [UInt8](repeating: 0, count: 900_000).enumerated().map { $0.offset % 2 == 0 ? UInt8(0x0A) : 0 }
+    var frame: [UInt8] = [0x08, 0x01, 0x72]  // protocol = 1, grant = …
+    var length = leases.count
+    while length >= 0x80 {
+      frame.append(UInt8(length & 0x7F) | 0x80)
+      length >>= 7
+    }
+    frame.append(UInt8(length))
+    #expect(throws: WireError.self) { try Envelope(decoding: [frame + leases]) }
+  }
+
+  @Test func otherGenerationsAreRefusedByName() throws {
+    var frames = try Envelope(.requestWork(credits: 1)).encoded()
+    #expect(frames[0].starts(with: [0x08, 0x01]))
+    frames[0][1] = 2
+    let error = #expect(throws: WireError.self) { try Envelope(decoding: frames) }
+    #expect(error?.message.contains("protocol generation 2") == true)
+  }
+
+  @Test func unknownFieldsAreRefused() throws {
+    let frames = try Envelope(.requestWork(credits: 1)).encoded()
+    #expect(throws: WireError.self) { try Envelope(decoding: [frames[0] + [0xF8, 0x07, 0x01]]) }
+  }
+
+  @Test func infiniteFloatsAreRefused() throws {
+    let result = TrajectoryResult(
+      leaseID: 1, groupOrdinal: 0, sampleIndex: 0, policyVersion: 0,
+      segments: [.discrete(DiscreteSegment(tokenIDs: [1], logProbs: [-1]))], finishReason: .stop)
+    var frames = try Envelope(.trajectoryResult(result)).encoded()
+    frames[3] = [0, 0, 0x80, 0x7F]
+    #expect(throws: WireError.self) { try Envelope(decoding: frames) }
+  }
+}

@@ -1,0 +1,134 @@
+import SoftThinking
+import TestSupport
+
+@testable import Wire
+
+/// Random but valid messages of every kind.
+struct RandomMessages {
+  var random: SplitMix64
+
+  init(seed: UInt64) { random = SplitMix64(seed: seed) }
+
+  static let kindCount = 19
+
+  mutating func message(kind: Int) -> Message {
+    switch kind {
+    case 0:
+      .hello(
+        Hello(
+          workerName: text(), incarnation: random.next(), hostname: text(), processID: natural(), threads: natural(),
+          fingerprint: text()))
+    case 1: .welcome(welcome())
+    case 2: .refused(reason: text())
+    case 3: .requestWork(credits: Int.random(in: 1...65_536, using: &random))
+    case 4: .grant((0..<small()).map { _ in lease() })
+    case 5: .cancel(leaseIDs: (0..<small()).map { _ in random.next() }, reason: text())
+    case 6:
+      .heartbeat(
+        Heartbeat(
+          leaseIDs: (0..<small()).map { _ in random.next() },
+          tokensPerSecond: Double.random(in: 0..<1e6, using: &random),
+          activeSlots: natural(), heldVersion: Int.random(in: -1...9, using: &random),
+          currentVersion: Bool.random(using: &random) ? announcement() : nil))
+    case 7: .trajectoryResult(result())
+    case 8:
+      .resultAcknowledgement(
+        ResultAcknowledgement(
+          leaseID: random.next(), sampleIndex: natural(),
+          verdict: ResultAcknowledgement.Verdict.allCases.randomElement(using: &random)!))
+    case 9: .versionAnnouncement(announcement())
+    case 10: .pullManifest(version: natural())
+    case 11: .manifest(WeightManifest(version: natural(), leaves: bytes(32 * Int.random(in: 1...4, using: &random))))
+    case 12:
+      .pullWeights(
+        PullWeights(version: natural(), firstChunk: natural(), count: Int.random(in: 1...64, using: &random)))
+    case 13: .weightsChunk(WeightsChunk(version: natural(), index: natural(), bytes: bytes(small() * 100)))
+    case 14: .weightsUnavailable(version: natural())
+    case 15: .drain(reason: text())
+    case 16: .goodbye(reason: text())
+    case 17: .shutdown(reason: text())
+    default: .protocolError(reason: text())
+    }
+  }
+
+  mutating func welcome() -> Welcome {
+    Welcome(
+      runID: text(), learnerIncarnation: random.next(),
+      model: ModelDescription(
+        architecture: "llama", vocabularySize: 1 + natural(), hiddenSize: 1 + small(), intermediateSize: 1 + small(),
+        layerCount: 1 + small(), headCount: 1 + small(), keyValueHeadCount: 1 + small(), headDimension: 1 + small(),
+        contextLength: 1 + natural(), rmsNormEpsilon: 1e-5, ropeTheta: 10000.5,
+        ropeScaling: Bool.random(using: &random)
+          ? ModelDescription.RopeScaling(
+            kind: "llama3", factor: 8, lowFrequencyFactor: 1, highFrequencyFactor: 4, originalContextLength: 8192)
+          : nil,
+        tiedEmbeddings: Bool.random(using: &random), attentionBias: Bool.random(using: &random),
+        queryKeyNorm: Bool.random(using: &random)), dtype: "bfloat16", heartbeatIntervalMilliseconds: 50,
+      livenessTimeoutMilliseconds: 50 + small(), announcementEndpoint: "tcp://127.0.0.1:5556",
+      currentVersion: Bool.random(using: &random) ? announcement() : nil)
+  }
+
+  mutating func lease() -> Lease {
+    let samples = (0..<20).filter { _ in Bool.random(using: &random) }
+    return Lease(
+      id: random.next() | 1, groupOrdinal: natural(), promptID: text(), prompt: [1] + tokens(),
+      sampleIndices: samples.isEmpty ? [0] : samples,
+      policy: ThinkingPolicy(
+        kind: .allCases.randomElement(using: &random)!, topK: 1 + small(), topP: float(), minP: float(),
+        temperature: float(),
+        gumbelTemperature: float(), noiseScale: float(), density: .allCases.randomElement(using: &random)!,
+        mixtureFloor: float()),
+      options: SamplingOptions(
+        maxThinkingTokens: natural(), endOfThinkingTokenIDs: tokens(),
+        forceEndTokenID: Bool.random(using: &random) ? Int32(small()) : nil, answerPrefixTokenIDs: tokens(),
+        maxAnswerTokens: natural(), stopTokenIDs: tokens(), answerTemperature: float(), answerTopK: small(),
+        answerTopP: 0.5), noiseSeed: random.next(),
+      policyVersions: 0...(Bool.random(using: &random) ? small() : Int.max),
+      deadlineMilliseconds: 1 + small())
+  }
+
+  mutating func result() -> TrajectoryResult {
+    let segments = (0..<small()).map { _ in segment() }
+    return TrajectoryResult(
+      leaseID: random.next(), groupOrdinal: natural(), sampleIndex: natural(), policyVersion: natural(),
+      segments: segments, finishReason: Bool.random(using: &random) ? .stop : .length, elapsedMicroseconds: natural())
+  }
+
+  private mutating func segment() -> Segment {
+    let hasLogProbs = Bool.random(using: &random)
+    switch Int.random(in: 0..<3, using: &random) {
+    case 0:
+      var soft = SoftSegment()
+      let uniform = Bool.random(using: &random) ? 5 : nil
+      for _ in 0..<small() {
+        let width = uniform ?? Int.random(in: 1...6, using: &random)
+        soft.tokenIDs.append((0..<width).map { _ in Int32(natural()) })
+        soft.values.append((0..<(uniform ?? Int.random(in: 0...width, using: &random))).map { _ in float() })
+        if hasLogProbs { soft.logProbs.append(-float()) }
+      }
+      return .soft(soft)
+    case 1:
+      let ids = tokens()
+      return .discrete(
+        DiscreteSegment(
+          tokenIDs: ids, logProbs: hasLogProbs ? ids.map { _ in -float() } : [],
+          temperature: Bool.random(using: &random) ? float() : nil))
+    default: return .forced(tokens())
+    }
+  }
+
+  mutating func announcement() -> VersionAnnouncement {
+    VersionAnnouncement(
+      version: natural(), parentIdentity: bytes(32), root: bytes(32), identity: bytes(32), byteCount: 1 + natural(),
+      chunkByteCount: 262_144)
+  }
+
+  mutating func small() -> Int { Int.random(in: 0..<8, using: &random) }
+  mutating func natural() -> Int { Int.random(in: 0..<Int(Int32.max) - 1, using: &random) }
+  mutating func float() -> Float { Float.random(in: 0.001..<4, using: &random) }
+  mutating func tokens() -> [Int32] { (0..<small()).map { _ in Int32(natural()) } }
+  mutating func bytes(_ count: Int) -> [UInt8] { (0..<count).map { _ in UInt8.random(in: 0...255, using: &random) } }
+  mutating func text() -> String {
+    ["", "a", "worker-1", "größer ∇", "x86-64-v3 avx512 oneDNN 2.6"].randomElement(using: &random)!
+  }
+}

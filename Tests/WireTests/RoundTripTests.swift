@@ -1,0 +1,65 @@
+import CWireMessages
+import SoftThinking
+import Testing
+
+@testable import Wire
+
+@Suite struct RoundTripTests {
+  @Test(arguments: 0..<RandomMessages.kindCount)
+  func everyMessageSurvives(kind: Int) throws {
+    var messages = RandomMessages(seed: UInt64(kind))
+    for _ in 0..<60 {
+      let envelope = Envelope(session: messages.random.next(), messages.message(kind: kind))
+      #expect(try Envelope(decoding: envelope.encoded()) == envelope)
+    }
+  }
+
+  @Test func kindsAreAllDifferent() {
+    var messages = RandomMessages(seed: 0)
+    let names = Set((0..<RandomMessages.kindCount).map { messages.message(kind: $0).name })
+    #expect(names.count == RandomMessages.kindCount)
+  }
+
+  @Test func floatsKeepTheirBits() throws {
+    var soft = SoftSegment()
+    soft.tokenIDs.append([7, 3])
+    soft.values.append([Float(bitPattern: 0x0000_0001), -0.0])
+    soft.logProbs = [Float(bitPattern: 0x8000_0001)]
+    let result = TrajectoryResult(
+      leaseID: 1, groupOrdinal: 0, sampleIndex: 0, policyVersion: 0, segments: [.soft(soft)], finishReason: .stop)
+    let decoded = try Envelope(decoding: Envelope(.trajectoryResult(result)).encoded())
+    guard case .trajectoryResult(let back) = decoded.message, case .soft(let segment) = back.segments[0] else {
+      Issue.record("not a soft segment")
+      return
+    }
+    #expect(segment.values.elements.map(\.bitPattern) == soft.values.elements.map(\.bitPattern))
+    #expect(segment.logProbs.map(\.bitPattern) == soft.logProbs.map(\.bitPattern))
+  }
+
+  /// A field added to the policy must be added to the wire too, or workers would sample with its default.
+  @Test func policyHasNoFieldThatDoesNotTravel() {
+    #expect(Mirror(reflecting: ThinkingPolicy()).children.count == 9)
+  }
+
+  @Test func brokenValuesNeverLeave() throws {
+    var messages = RandomMessages(seed: 3)
+    var lease = messages.lease()
+    lease.sampleIndices = [2, 1]
+    #expect(throws: WireError.self) { try Envelope(.grant([lease])).encoded() }
+    lease = messages.lease()
+    lease.prompt = [-1]
+    #expect(throws: WireError.self) { try Envelope(.grant([lease])).encoded() }
+    lease = messages.lease()
+    lease.policy.temperature = .nan
+    #expect(throws: WireError.self) { try Envelope(.grant([lease])).encoded() }
+    #expect(throws: WireError.self) { try Envelope(.refused(reason: "a\0b")).encoded() }
+    #expect(throws: WireError.self) { try Envelope(.requestWork(credits: 0)).encoded() }
+    lease = messages.lease()
+    lease.prompt = [Int32](repeating: Int32.max, count: 300_000)
+    #expect(throws: WireError.self) { try Envelope(.grant([lease])).encoded() }
+    let result = TrajectoryResult(
+      leaseID: 1, groupOrdinal: 0, sampleIndex: 0, policyVersion: 0,
+      segments: [.discrete(DiscreteSegment(tokenIDs: [1], logProbs: [.infinity]))], finishReason: .stop)
+    #expect(throws: WireError.self) { try Envelope(.trajectoryResult(result)).encoded() }
+  }
+}
