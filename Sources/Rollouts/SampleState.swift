@@ -91,6 +91,20 @@ final class SampleState {
       finishReason: finishReason ?? .length)
   }
 
+  /// The sample as far as it is, its last segment open.
+  func unfinishedTrajectory() -> Trajectory {
+    var partial = trajectory()
+    if isDone { return partial }
+    switch phase {
+    case .thinking:
+      if softSegment.count > 0 { partial.segments.append(.soft(softSegment)) }
+      if !thinkingSegment.tokenIDs.isEmpty { partial.segments.append(.discrete(thinkingSegment)) }
+    case .answering:
+      if !answerSegment.tokenIDs.isEmpty { partial.segments.append(.discrete(answerSegment)) }
+    }
+    return partial
+  }
+
   private func thinkSoft(
     _ row: UnsafeBufferPointer<Float>, _ hidden: Operand, _ model: PreparedModel, _ noise: StepNoise
   ) throws {

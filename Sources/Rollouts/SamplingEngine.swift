@@ -41,7 +41,7 @@ public final class SamplingEngine {
   private let pages: KeyValuePages
   private var pool: PagePool
   private let pagesPerSequence: Int
-  private var active: [SampleState] = []
+  private(set) var active: [SampleState] = []
   private var waiting: [Prompt] = []
   private let hidden_TC: OperandBuffer
   private let logits_TV: AlignedBuffer<Float>

@@ -12,7 +12,8 @@ struct ModelOptions: ParsableArguments {
   @Option(name: .long, help: "A Hugging Face directory or a GGUF file.")
   var model: String
 
-  @Option(name: .long, help: "Arithmetic: bfloat16 (oneDNN) or float32 (OpenBLAS). Default: what the processor does best.")
+  @Option(
+    name: .long, help: "Arithmetic: bfloat16 (oneDNN) or float32 (OpenBLAS). Default: what the processor does best.")
   var dtype: ComputeType?
 
   @Option(name: .long, help: "Threads; default: what affinity and the cgroup allow.")
@@ -51,9 +52,14 @@ struct CommandError: Error, CustomStringConvertible {
   init(_ description: String) { self.description = description }
 }
 
-/// Writes a whole file or nothing: to a temporary name, then renamed.
-func writeAtomically(_ data: Data, to path: String) throws {
-  do { try data.write(to: URL(fileURLWithPath: path), options: .atomic) } catch {
-    throw CommandError("\(path): cannot be written: \(error.localizedDescription)")
+extension CheckpointElementType {
+  init(_ type: ComputeType) { self = type == .float32 ? .float32 : .bfloat16 }
+}
+
+/// What a person is told of an error: the message of ours, the description of the system's.
+func userMessage(_ error: any Error) -> String {
+  if type(of: error) is NSError.Type || error is CocoaError || error is POSIXError || error is DecodingError {
+    return error.localizedDescription
   }
+  return "\(error)"
 }

@@ -8,8 +8,20 @@ struct SoftGRPO: ParsableCommand {
     abstract: "Trains language models to reason in soft tokens with reinforcement learning, on ordinary Linux boxes.",
     version: softgrpoVersion,
     subcommands: [
-      Train.self, Learner.self, Worker.self, SupervisedFineTune.self, Score.self, Update.self,
+      Train.self, Learner.self, Worker.self, SupervisedFineTune.self, Rollout.self, Score.self, Update.self,
+      Evaluate.self, Generate.self, Tokenize.self, Reward.self, Convert.self, Doctor.self,
     ])
+
+  /// A mistake in the arguments is explained by ArgumentParser, with the usage; any other by its own message alone.
+  static func main() {
+    var command: any ParsableCommand
+    do { command = try parseAsRoot() } catch { exit(withError: error) }
+    do { try command.run() } catch {
+      if error is ExitCode || exitCode(for: error) != .failure { exit(withError: error) }
+      FileHandle.standardError.write(Data("softgrpo: \(userMessage(error))\n".utf8))
+      exit(withError: ExitCode.failure)
+    }
+  }
 }
 
 /// The version that `--version` prints and that travels in fingerprints.

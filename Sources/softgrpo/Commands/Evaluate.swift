@@ -1,0 +1,145 @@
+import ArgumentParser
+import Cluster
+import Foundation
+import Observability
+import SoftThinking
+import Tasks
+
+/// A list given as 1,8,32.
+struct CommaSeparated<Element: ExpressibleByArgument & Sendable>: ExpressibleByArgument, Sendable {
+  var elements: [Element]
+
+  init(_ elements: [Element]) { self.elements = elements }
+
+  init?(argument: String) {
+    let parts = argument.split(separator: ",", omittingEmptySubsequences: false)
+    elements = parts.compactMap { Element(argument: $0.trimmingCharacters(in: .whitespaces)) }
+    if elements.isEmpty || elements.count != parts.count { return nil }
+  }
+
+  var defaultValueDescription: String { elements.map(\.defaultValueDescription).joined(separator: ",") }
+}
+
+struct Evaluate: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "eval",
+    abstract: "pass@k, maj@k and lengths of a model on prompts with known answers, by thinking policy.")
+
+  @OptionGroup var options: ModelOptions
+  @Option(help: "Prompt file (JSONL with prompt or messages, and answer).")
+  var prompts: String
+  @Option(help: "Prompts used at most, from the file's beginning; 0: all.")
+  var limit = 0
+  @Option(help: "Samples of a prompt.")
+  var samples = 32
+  @Option(help: "Each k of pass@k and maj@k; default: those of 1,8,16,32 that the samples allow.")
+  var k: CommaSeparated<Int>?
+  @Option(help: "Thinking policies that are compared: gumbel, none, discrete.")
+  var policy = CommaSeparated<ThinkingPolicy.Kind>([.gumbel, .discrete])
+  @OptionGroup var sampling: SamplingCommandOptions
+  @Option(help: "Sequences decoded at once.")
+  var slots = 64
+  @Option(help: "How completions are judged: math or exact.")
+  var reward = RewardKind.math
+  @Option(help: "Where the figures go as JSON; the table is printed either way.")
+  var output: String?
+
+  func run() throws {
+    try requirePositive(samples, "--samples", atMost: 65_536)
+    try requirePositive(slots, "--slots", atMost: 4096)
+    guard limit >= 0 else { throw CommandError("--limit: must be 0 (all) or more, got \(limit)") }
+    let ks = k?.elements ?? [1, 8, 16, 32].filter { $0 <= samples }
+    for k in ks where k < 1 || k > samples {
+      throw CommandError(
+        "--k: \(k) is not among 1 to \(samples), the samples of a prompt; raise --samples or lower --k")
+    }
+    let policies = try policy.elements.map { try sampling.policy($0) }
+    var prompts = try PromptFile.read(prompts)
+    if limit > 0 { prompts = Array(prompts.prefix(limit)) }
+    let loaded = try sampling.load(options.model)
+    let course = try sampling.sampling(loaded)
+    let tokens = try loaded.encodePrompts(prompts, longestCompletion: course.longestCompletion)
+    let items = zip(prompts, tokens).map { Evaluator.Item(id: $0.id, prompt: $1, answer: $0.answer) }
+    if let output { try checkWritable(output) }
+
+    let stop = StopSignal()
+    let team = options.team()
+    let positions = (tokens.map(\.count).max() ?? 1) + course.longestCompletion
+    let model = try options.prepare(loaded.source, positions: positions, team: team)
+    let evaluator = Evaluator(samples: samples, k: ks, seed: sampling.seed, slots: slots)
+    let text = loaded.textInterface
+    let function = reward.function
+    let results = try policies.map { policy in
+      var progress = SamplingProgress(label: "eval \(policy.kind.rawValue)", total: items.count * samples)
+      let result = try evaluator.evaluate(
+        items, model: model, policy: policy, options: course, team: team, completion: text.completion,
+        isCorrect: { function.reward(completion: $0, answer: $1) >= 1 },
+        progress: { finished, _ in
+          progress.update(completed: finished)
+          return !stop.isRequested
+        })
+      progress.finish(
+        completed: items.count * samples, detail: "\(Int(result.tokensPerSecond.rounded())) tokens/s")
+      return result
+    }
+    print(try table(results, ks), terminator: "")
+    if let output {
+      let encoder = JSONEncoder()
+      encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+      try writeAtomically(try encoder.encode(Report(self, results)), to: output)
+    }
+  }
+
+  private func table(_ results: [Evaluator.Result], _ ks: [Int]) throws -> String {
+    var table = Table(
+      columns: [.init("policy", .left)] + ks.map { .init("pass@\($0)") } + ks.map { .init("maj@\($0)") }
+        + [.init("thinking"), .init("completion"), .init("stopped"), .init("tokens/s")])
+    for result in results {
+      try table.append(
+        [result.policy] + ks.map { formatFixed(result.passAt[$0] ?? .nan, 3) }
+          + ks.map { formatFixed(result.majorityAt[$0] ?? .nan, 3) }
+          + [
+            formatFixed(result.meanThinkingLength, 1), formatFixed(result.meanCompletionLength, 1),
+            formatFixed(result.stopped, 3), formatFixed(result.tokensPerSecond, 0),
+          ])
+    }
+    return table.rendered()
+  }
+
+  private struct Report: Encodable {
+    struct Row: Encodable {
+      var policy: String
+      var pass_at_k: [String: Double]
+      var maj_at_k: [String: Double]
+      var thinking_length_mean: Double
+      var completion_length_mean: Double
+      var stopped: Double
+      var tokens_per_second: Double
+    }
+    var model: String
+    var prompts: String
+    var prompt_count: Int
+    var samples: Int
+    var seed: UInt64
+    var dtype: String
+    var results: [Row]
+
+    init(_ command: Evaluate, _ results: [Evaluator.Result]) {
+      model = command.options.model
+      prompts = command.prompts
+      prompt_count = results.first?.prompts ?? 0
+      samples = command.samples
+      seed = command.sampling.seed
+      dtype = command.options.computeType.rawValue
+      func named(_ values: [Int: Double]) -> [String: Double] {
+        Dictionary(uniqueKeysWithValues: values.map { (String($0.key), $0.value) })
+      }
+      self.results = results.map {
+        Row(
+          policy: $0.policy, pass_at_k: named($0.passAt), maj_at_k: named($0.majorityAt),
+          thinking_length_mean: $0.meanThinkingLength, completion_length_mean: $0.meanCompletionLength,
+          stopped: $0.stopped, tokens_per_second: $0.tokensPerSecond)
+      }
+    }
+  }
+}

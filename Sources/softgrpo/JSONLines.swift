@@ -1,0 +1,54 @@
+import Foundation
+
+/// A JSON object a line, with errors that name file and line.
+enum JSONLines {
+  /// One line's object.
+  struct Object {
+    let place: String
+    let fields: [String: Any]
+
+    /// The text of a field; a number is taken as it is written.
+    func text(_ key: String, orNumber: Bool = false) throws -> String {
+      switch fields[key] {
+      case let text as String: return text
+      case let number as NSNumber where orNumber && isNumber(number): return number.stringValue
+      case nil:
+        let present = fields.keys.sorted().prefix(20).map { "\"\($0.prefix(60))\"" }.joined(separator: ", ")
+        throw CommandError("\(place): no field \"\(key)\"; present: \(present.isEmpty ? "none" : present)")
+      default: throw CommandError("\(place): \"\(key)\" must be a string\(orNumber ? " or a number" : "")")
+      }
+    }
+  }
+
+  /// Calls `body` for each line that is not blank.
+  ///
+  /// - Throws: `CommandError` for a file that cannot be read and for a line that is not a JSON object.
+  static func forEach(path: String, _ body: (Object) throws -> Void) throws {
+    guard let file = fopen(path, "re") else {
+      throw CommandError("\(path): cannot be opened: \(String(cString: strerror(errno)))")
+    }
+    defer { fclose(file) }
+    var line: UnsafeMutablePointer<CChar>?
+    var capacity = 0
+    defer { free(line) }
+    var number = 0
+    errno = 0
+    while case let count = getline(&line, &capacity, file), count >= 0 {
+      number += 1
+      let data = Data(bytes: line!, count: count)
+      if data.allSatisfy({ $0 == 0x20 || $0 == 0x09 || $0 == 0x0A || $0 == 0x0D }) { continue }
+      let place = "\(path):\(number)"
+      guard let value = try? JSONSerialization.jsonObject(with: data) else {
+        throw CommandError("\(place): not valid JSON; every line must be one JSON object")
+      }
+      guard let fields = value as? [String: Any] else { throw CommandError("\(place): expected a JSON object") }
+      try body(Object(place: place, fields: fields))
+    }
+    guard ferror(file) == 0 else { throw CommandError("\(path): cannot be read: \(String(cString: strerror(errno)))") }
+  }
+}
+
+private func isNumber(_ number: NSNumber) -> Bool {
+  // A JSON boolean is an NSNumber of the C type of a char.
+  String(cString: number.objCType) != "c" && number.doubleValue.isFinite
+}
