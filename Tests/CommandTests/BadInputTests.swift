@@ -116,7 +116,7 @@ struct BadInputTests {
     try scratch.write("t.jsonl", Fixture.trajectory.replacingOccurrences(of: ", \"log_probs\": [-4, -4]", with: ""))
     try scratch.refuse(update, saying: ["t.jsonl", "log_probs", "softgrpo score"])
     try scratch.write("t.jsonl", Fixture.trajectory)
-    try scratch.refuse(update + ["--learning-rate", "-1"], saying: ["learning_rate"])
+    try scratch.refuse(update + ["--learning-rate=-1"], saying: ["learning_rate"])
     try scratch.refuse(update + ["--advantage", "best"], saying: ["--advantage", "rloo"])
     try scratch.refuse(Array(update.dropLast(2)), saying: ["--output", "--report"])
   }
@@ -136,6 +136,10 @@ struct BadInputTests {
     try scratch.write("texts.jsonl", "{\"text\": \"1\"}\n{\"text\": \"1\n")
     try scratch.refuse(
       ["tokenize", "--model", model, "--input", "texts.jsonl", "--output", "out"], saying: ["texts.jsonl:2", "JSON"])
+    try scratch.write("texts.jsonl", "{\"messages\": [{\"role\": \"user\"}]}\n")
+    try scratch.refuse(
+      ["tokenize", "--model", model, "--input", "texts.jsonl", "--output", "out"],
+      saying: ["texts.jsonl:1", "content"])
     try scratch.write("pairs.jsonl", "{\"completion\": \"1\", \"answer\": true}\n")
     try scratch.refuse(
       ["reward", "--input", "pairs.jsonl", "--output", "out"], saying: ["pairs.jsonl:1", "answer"])

@@ -106,7 +106,7 @@ struct SmolLM2Tests {
     }
     let recorded = try JSONDecoder().decode([Line].self, from: Fixture.data("smollm2-tokenizer.json"))
     let lines = try recorded.map { line in
-      String(decoding: try JSONSerialization.data(withJSONObject: ["text": line.text]), as: UTF8.self)
+      String(decoding: try JSONEncoder().encode(["text": line.text]), as: UTF8.self)
     }
     try scratch.write("texts.jsonl", lines.joined(separator: "\n") + "\n")
     try scratch.succeed(["tokenize", "--model", model, "--input", "texts.jsonl", "--output", "ids.jsonl"])

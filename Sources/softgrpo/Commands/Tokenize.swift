@@ -41,11 +41,13 @@ struct Tokenize: ParsableCommand {
   }
 
   private func messages(_ line: JSONLines.Object) throws -> [ChatMessage] {
-    guard let turns = line.fields["messages"] as? [[String: Any]], !turns.isEmpty else {
+    guard case .array(let turns)? = line.fields["messages"], !turns.isEmpty else {
       throw CommandError("\(line.place): \"messages\" must be a non-empty array of {\"role\", \"content\"}")
     }
     return try turns.map { turn in
-      guard let role = turn["role"] as? String, let content = turn["content"] as? String else {
+      guard case .object(let fields) = turn, case .string(let role)? = fields["role"],
+        case .string(let content)? = fields["content"]
+      else {
         throw CommandError("\(line.place): each of \"messages\" needs the strings \"role\" and \"content\"")
       }
       return ChatMessage(role: role, content: content)
