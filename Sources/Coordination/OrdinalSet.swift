@@ -1,13 +1,35 @@
-/// A growing set of ordinals that are mostly contiguous: everything below a floor, and a few above it.
+/// A growing set of ordinals that are mostly contiguous, as sorted ranges: small however long the run, wherever it resumed.
 struct OrdinalSet: Sendable {
-  private var floor = 0
-  private var above: Set<Int> = []
+  /// Ascending, neither touching nor overlapping.
+  private(set) var ranges: [Range<Int>] = []
 
-  func contains(_ ordinal: Int) -> Bool { ordinal < floor ? ordinal >= 0 : above.contains(ordinal) }
+  func contains(_ ordinal: Int) -> Bool {
+    let position = firstRange(endingAfter: ordinal)
+    return position < ranges.count && ranges[position].contains(ordinal)
+  }
 
   mutating func insert(_ ordinal: Int) {
-    guard ordinal >= floor else { return }
-    above.insert(ordinal)
-    while above.remove(floor) != nil { floor += 1 }
+    guard ordinal < Int.max, !contains(ordinal) else { return }
+    let position = firstRange(endingAfter: ordinal)
+    let joinsLeft = position > 0 && ranges[position - 1].upperBound == ordinal
+    let joinsRight = position < ranges.count && ranges[position].lowerBound == ordinal + 1
+    switch (joinsLeft, joinsRight) {
+    case (true, true):
+      ranges[position - 1] = ranges[position - 1].lowerBound..<ranges[position].upperBound
+      ranges.remove(at: position)
+    case (true, false): ranges[position - 1] = ranges[position - 1].lowerBound..<ordinal + 1
+    case (false, true): ranges[position] = ordinal..<ranges[position].upperBound
+    case (false, false): ranges.insert(ordinal..<ordinal + 1, at: position)
+    }
+  }
+
+  private func firstRange(endingAfter ordinal: Int) -> Int {
+    var low = 0
+    var high = ranges.count
+    while low < high {
+      let middle = (low + high) / 2
+      if ranges[middle].upperBound <= ordinal { low = middle + 1 } else { high = middle }
+    }
+    return low
   }
 }

@@ -83,26 +83,28 @@ final class SampleState {
     }
   }
 
+  /// Tells an observer what `advance` drew and what it forced.
+  func describeLastStep(to observer: (SampledStep) -> Void) {
+    if finishReason != nil {
+      if let token = answerSegment.tokenIDs.last { observer(.token(token)) }
+      return
+    }
+    var forced: [Int32] = []
+    for (index, input) in inputs.enumerated() {
+      switch input {
+      case .mixture: observer(.soft(ids: soft.tokenIDs, weights: soft.weights))
+      case .token(let token): if index == 0 { observer(.token(token)) } else { forced.append(token) }
+      }
+    }
+    if !forced.isEmpty { observer(.forced(forced)) }
+  }
+
   /// The finished sample.
   func trajectory() -> Trajectory {
     Trajectory(
       promptID: request.promptID, groupID: Int(request.groupOrdinal), sampleIndex: sampleIndex, policy: request.policy,
       policyVersion: request.policyVersion, prompt: request.prompt, segments: segments,
       finishReason: finishReason ?? .length)
-  }
-
-  /// The sample as far as it is, its last segment open.
-  func unfinishedTrajectory() -> Trajectory {
-    var partial = trajectory()
-    if isDone { return partial }
-    switch phase {
-    case .thinking:
-      if softSegment.count > 0 { partial.segments.append(.soft(softSegment)) }
-      if !thinkingSegment.tokenIDs.isEmpty { partial.segments.append(.discrete(thinkingSegment)) }
-    case .answering:
-      if !answerSegment.tokenIDs.isEmpty { partial.segments.append(.discrete(answerSegment)) }
-    }
-    return partial
   }
 
   private func thinkSoft(

@@ -14,6 +14,8 @@ import Transformer
 public final class SamplingEngine {
   public private(set) var model: PreparedModel
   public private(set) var statistics = SamplingStatistics()
+  /// Called for every drawn step, in slot order, after each batched step; for interactive use.
+  public var observer: ((SampledStep) -> Void)?
   public let slots: Int
   public let maximumPositions: Int
 
@@ -41,7 +43,7 @@ public final class SamplingEngine {
   private let pages: KeyValuePages
   private var pool: PagePool
   private let pagesPerSequence: Int
-  private(set) var active: [SampleState] = []
+  private var active: [SampleState] = []
   private var waiting: [Prompt] = []
   private let hidden_TC: OperandBuffer
   private let logits_TV: AlignedBuffer<Float>
@@ -55,7 +57,8 @@ public final class SamplingEngine {
   public init(model: PreparedModel, slots: Int, maximumPositions: Int, team: ThreadTeam) throws {
     guard slots >= 1, maximumPositions >= 2, maximumPositions <= model.rotary.positions else {
       throw SamplingError(
-        "an engine needs at least 1 slot and 2 to \(model.rotary.positions) positions, got \(slots) and \(maximumPositions)")
+        "an engine needs at least 1 slot and 2 to \(model.rotary.positions) positions, got \(slots) and \(maximumPositions)"
+      )
     }
     self.model = model
     self.slots = slots
@@ -284,6 +287,9 @@ public final class SamplingEngine {
         } catch { state.failure = "\(error)" }
       }
       statistics.sampledTokens += count
+    }
+    if let observer {
+      for state in active { state.describeLastStep(to: observer) }
     }
   }
 }

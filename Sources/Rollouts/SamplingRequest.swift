@@ -88,7 +88,9 @@ public struct SamplingRequest: Sendable {
         "\(prompt.count) tokens and a completion of up to \(options.longestCompletion) exceed \(maximumPositions) positions; "
           + "shorten the prompt or lower max_thinking_tokens or max_answer_tokens")
     }
-    guard sampleIndices.allSatisfy({ (0...Int(UInt32.max)).contains($0) }) else { try fail("a sample index is negative") }
+    guard sampleIndices.allSatisfy({ (0...Int(UInt32.max)).contains($0) }) else {
+      try fail("a sample index is negative")
+    }
   }
 }
 
@@ -106,4 +108,12 @@ public struct SamplingStatistics: Sendable, Equatable {
   public var prefilledTokens = 0
   /// Batched decode steps.
   public var steps = 0
+}
+
+/// One drawn step, as an observer sees it.
+public enum SampledStep: Sendable {
+  /// A soft step: recorded ids, and the mixture weights of those that are fed.
+  case soft(ids: [Int32], weights: [Float])
+  case token(Int32)
+  case forced([Int32])
 }

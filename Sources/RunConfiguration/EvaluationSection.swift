@@ -11,8 +11,6 @@ extension RunConfiguration {
     public var samples = 32
     /// Each k of pass@k and maj@k.
     public var k = [1, 8, 32]
-    /// Steps between evaluations; 0: none during training.
-    public var interval = 0
     /// Thinking policies that are compared.
     public var policies: [ThinkingPolicy.Kind] = [.gumbel, .discrete]
 
@@ -27,7 +25,6 @@ extension RunConfiguration.Evaluation: ConfigurationSection {
       .integer("prompts", \.prompts, 0...1_000_000_000),
       .integer("samples", \.samples, 1...65_536),
       .integers("k", \.k, 1...65_536),
-      .integer("interval", \.interval, 0...1_000_000_000),
       .choices("policies", \.policies),
     ]
   }

@@ -25,8 +25,6 @@ extension RunConfiguration {
     public var maxPromptLength = 1024
     /// New order of the prompts in each epoch, from the run's seed.
     public var shuffle = true
-    /// Share of a generated task's prompts kept out of training, chosen by hash, for evaluation.
-    public var heldOutFraction = 0.125
     public var arithmetic = Arithmetic()
     public var multiply = Multiply()
 
@@ -72,7 +70,6 @@ extension RunConfiguration.TaskSection: ConfigurationSection {
       .text("messages_field", \.messagesField),
       .integer("max_prompt_length", \.maxPromptLength, 1...1_048_576),
       .flag("shuffle", \.shuffle),
-      .number("held_out_fraction", \.heldOutFraction, .from(0, below: 1)),
       .section("arithmetic", \.arithmetic),
       .section("multiply", \.multiply),
     ]

@@ -40,15 +40,10 @@ extension RunConfiguration {
       )
       rules.require(
         !sft.enabled || sft.examples != nil, "sft.examples: needed by task.kind jsonl when sft.enabled is true")
-      rules.require(
-        eval.interval == 0 || eval.path != nil, "eval.path: needed by task.kind jsonl when eval.interval is not 0")
     } else {
       rules.require(
         task.prompts == nil,
         "task.prompts: has no use in task.kind \(task.kind.rawValue); remove it, or set task.kind to jsonl")
-      rules.require(
-        eval.interval == 0 || eval.path != nil || task.heldOutFraction > 0,
-        "task.held_out_fraction: must be above 0 when eval.interval is not 0 and eval.path is null")
     }
     let fields = [task.promptField, task.answerField, task.idField, task.messagesField]
     rules.require(

@@ -116,7 +116,9 @@ public final class PolicyGradient {
 
   /// For every trajectory, the rows of its scored steps in order.
   private func stepOrder(_ plan: ScoringPlan) -> [[Int]] {
-    var order = plan.trajectories.map { [(segment: Int, step: Int, row: Int)](repeating: (0, 0, 0), count: $0.scoredCount) }
+    var order = plan.trajectories.map {
+      [(segment: Int, step: Int, row: Int)](repeating: (0, 0, 0), count: $0.scoredCount)
+    }
     var filled = [Int](repeating: 0, count: plan.trajectories.count)
     for (row, step) in (plan.soft + plan.discrete).enumerated() {
       order[step.trajectory][filled[step.trajectory]] = (step.segment, step.step, row)

@@ -58,7 +58,8 @@ public final class SupervisedTrainer {
         promptID: "\(index)", groupID: index, sampleIndex: 0, policy: ThinkingPolicy(kind: .discrete), policyVersion: 0,
         prompt: example.prompt, segments: example.segments, finishReason: .stop)
       guard !example.prompt.isEmpty, trajectory.scoredCount > 0 else {
-        throw TrainingError("supervised example \(index): has \(example.prompt.isEmpty ? "no prompt" : "nothing to learn")")
+        throw TrainingError(
+          "supervised example \(index): has \(example.prompt.isEmpty ? "no prompt" : "nothing to learn")")
       }
       do { try trajectory.validate(vocabularySize: vocabulary, contextLength: positions) } catch {
         throw TrainingError("supervised example \(index): \(error)")

@@ -79,3 +79,12 @@ func writeAtomically(_ data: Data, to path: String) throws {
 
 /// Fails at once when `path` could not be written at the end of a long computation.
 func checkWritable(_ path: String) throws { _ = try AtomicFile(path: path) }
+
+/// Fails at once when a checkpoint could not be put at `path` at the end of a long computation.
+func checkNewDirectory(_ path: String) throws {
+  var status = stat()
+  guard stat(path, &status) == 0 else { return }
+  guard status.st_mode & S_IFMT == S_IFDIR else { throw CommandError("\(path): exists and is not a directory") }
+  let entries = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
+  guard entries.isEmpty else { throw CommandError("\(path): exists and is not empty; name another directory") }
+}

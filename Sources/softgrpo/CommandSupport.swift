@@ -41,6 +41,18 @@ func readTrajectories(_ path: String, for configuration: ModelConfiguration) thr
   return trajectories
 }
 
+/// The rows of one packed pass, for commands that score recorded trajectories.
+struct PassOptions: ParsableArguments {
+  @Option(help: "Rows of one packed pass.")
+  var microBatchTokens = 4096
+
+  func validate() throws {
+    if microBatchTokens < 1 {
+      throw ValidationError("--micro-batch-tokens: must be at least 1, got \(microBatchTokens)")
+    }
+  }
+}
+
 /// The longest sequence of a file, in positions.
 func longestSequence(_ trajectories: [Trajectory]) -> Int {
   trajectories.map { $0.prompt.count + $0.completionCount }.max() ?? 1

@@ -27,8 +27,8 @@ enum RewardKind: String, ExpressibleByArgument, CaseIterable {
   }
 }
 
-/// Everything about sampling that `rollout`, `eval` and `generate` share; names and defaults are those of the run
-/// configuration's `rollout` section.
+/// Everything about sampling that `rollout`, `eval` and `generate` share; names are those of the run configuration's
+/// `rollout` section.
 struct SamplingCommandOptions: ParsableArguments {
   @Option(help: "How a gumbel step is scored.")
   var density = ThinkingPolicy.Density.reference
@@ -47,9 +47,9 @@ struct SamplingCommandOptions: ParsableArguments {
   @Option(help: "Density concrete: components below this share of the largest weight are cut from the mixture.")
   var mixtureFloor: Float = 0.01
   @Option(help: "Thinking steps at most; the end-of-thinking token is forced after them.")
-  var maxThinkingTokens = 1024
+  var maxThinkingTokens = 256
   @Option(help: "Answer tokens at most.")
-  var maxAnswerTokens = 256
+  var maxAnswerTokens = 128
   @Option(help: "Token that ends the thinking; default: </think> when the vocabulary has it.")
   var endOfThinkingToken: String?
   @Option(help: "Text forced after the thinking, such as $'\\nThe final answer is: '.")
@@ -119,6 +119,24 @@ extension ModelOptions {
   }
 }
 
+/// A prompt file and its fields.
+struct PromptOptions: ParsableArguments {
+  @Option(help: "Prompt file (JSONL with prompt or messages, and answer).")
+  var prompts: String
+  @Option(help: "Field of the prompt's text.")
+  var promptField = "prompt"
+  @Option(help: "Field of the reference answer.")
+  var answerField = "answer"
+  @Option(help: "Prompts used at most, from the file's beginning; 0: all.")
+  var limit = 0
+
+  func read() throws -> [Prompt] {
+    guard limit >= 0 else { throw CommandError("--limit: must be 0 (all) or more, got \(limit)") }
+    let read = try PromptFile.read(prompts, fields: PromptFields(prompt: promptField, answer: answerField))
+    return limit > 0 ? Array(read.prefix(limit)) : read
+  }
+}
+
 /// Checks an option that counts something.
 func requirePositive(_ value: Int, _ option: String, atMost limit: Int = 1 << 20) throws {
   guard (1...limit).contains(value) else { throw CommandError("\(option): must be 1 to \(limit), got \(value)") }
@@ -148,6 +166,25 @@ struct SamplingProgress {
   }
 
   private var detail: String { tokens.perSecond.map { formatFixed($0, 0) + " tokens/s" } ?? "" }
+}
+
+/// Progress of packed passes; silent when they take less than two seconds.
+struct PassProgress {
+  private var reporter: ProgressReporter
+  private let total: Int
+  private let start = steadySeconds()
+
+  init(label: String, total: Int) {
+    self.total = total
+    reporter = ProgressReporter(label: label, total: total, unit: "sample", interval: 10)
+  }
+
+  mutating func update(completed: Int) {
+    let now = steadySeconds()
+    guard now - start >= 2 else { return }
+    reporter.update(completed: completed, at: now)
+    if completed == total { reporter.finish(completed: completed, at: now) }
+  }
 }
 
 func steadySeconds() -> Double {

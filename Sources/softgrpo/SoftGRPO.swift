@@ -1,5 +1,7 @@
 import ArgumentParser
+import Cluster
 import Foundation
+import Observability
 
 @main
 struct SoftGRPO: ParsableCommand {
@@ -18,11 +20,12 @@ struct SoftGRPO: ParsableCommand {
     do { command = try parseAsRoot() } catch { exit(withError: error) }
     do { try command.run() } catch {
       if error is ExitCode || exitCode(for: error) != .failure { exit(withError: error) }
-      FileHandle.standardError.write(Data("softgrpo: \(userMessage(error))\n".utf8))
+      Console.standardError.setStatus("")
+      Console.standardError.writeLine("softgrpo: \(userMessage(error))")
       exit(withError: ExitCode.failure)
     }
   }
 }
 
 /// The version that `--version` prints and that travels in fingerprints.
-let softgrpoVersion = "0.1.0"
+let softgrpoVersion = buildVersion

@@ -146,7 +146,7 @@ private final class RawPeer {
     let frontEnd = try LearnerFrontEnd(frontEndOptions(), logger: quiet)
     defer { frontEnd.shutdown(reason: "end", within: .seconds(5)) }
     try frontEnd.publish(weights(0))
-    let relay = try CorruptingRelay(frontEnd.controlEndpoint)
+    let relay = try FaultyRelay(frontEnd.controlEndpoint, corruptsOneChunk: true)
     let worker = try FakeWorker(workerOptions(relay.endpoint))
     try frontEnd.submit(promptGroups(0..<2))
     let groups = try frontEnd.collect(groupCount: 2, within: .seconds(30))
@@ -156,63 +156,5 @@ private final class RawPeer {
     // One leaf of four chunks went twice.
     #expect(frontEnd.statistics().weightBytesSent == 3_000_000 + 1 << 20)
     relay.stop()
-  }
-}
-
-/// Passes everything between one worker and the learner, flipping one bit of the first chunk it sees.
-private final class CorruptingRelay: Sendable {
-  let endpoint: String
-  private let state: Mutex<(corrupted: Int, isStopped: Bool)>
-  private let waker: Waker
-  private let thread = Mutex<IOThread?>(nil)
-
-  private final class Sockets {
-    let router: Socket
-    let dealer: Socket
-
-    init(_ router: consuming Socket, _ dealer: consuming Socket) {
-      self.router = router
-      self.dealer = dealer
-    }
-  }
-
-  init(_ upstream: String) throws {
-    let context = try TransportContext()
-    let router = try Socket(.router, context: context)
-    endpoint = try router.bind(Endpoint("tcp://127.0.0.1:0")).description
-    let dealer = try Socket(.dealer, context: context)
-    try dealer.connect(Endpoint(upstream))
-    let sockets = Sockets(router, dealer)
-    state = Mutex((0, false))
-    waker = try Waker()
-    let relay = self
-    let thread = try IOThread(name: "relay") { try? relay.run(sockets) }
-    self.thread.withLock { $0 = thread }
-  }
-
-  var corruptedCount: Int { state.withLock { $0.corrupted } }
-
-  private func run(_ sockets: Sockets) throws {
-    var route: [UInt8] = []
-    while !state.withLock({ $0.isStopped }) {
-      try poll(sockets.router, sockets.dealer, waker: waker, timeout: .seconds(1))
-      while let frames = try sockets.router.receive() {
-        route = frames[0]
-        try sockets.dealer.send(Array(frames.dropFirst()))
-      }
-      while var frames = try sockets.dealer.receive() {
-        if case .weightsChunk = try Envelope(decoding: frames).message, corruptedCount == 0 {
-          frames[1][1000] ^= 4
-          state.withLock { $0.corrupted += 1 }
-        }
-        try sockets.router.send([route] + frames)
-      }
-    }
-  }
-
-  func stop() {
-    state.withLock { $0.isStopped = true }
-    waker.wake()
-    thread.withLock { $0 }?.join()
   }
 }

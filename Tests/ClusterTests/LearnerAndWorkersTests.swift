@@ -68,6 +68,20 @@ import Wire
     _ = survivors
   }
 
+  /// More leases than messages fit into a worker's queue.
+  @Test func manyLeasesTravelTogether() throws {
+    var options = frontEndOptions()
+    // A busy machine must not look like a lost worker here.
+    options.livenessTimeout = .seconds(30)
+    let frontEnd = try LearnerFrontEnd(options, logger: quiet)
+    defer { frontEnd.shutdown(reason: "end", within: .seconds(5)) }
+    try frontEnd.publish(weights(0))
+    try frontEnd.submit(promptGroups(0..<1500, sampleCount: 1))
+    let worker = try FakeWorker(workerOptions(frontEnd.controlEndpoint, capacity: 2000))
+    expectWhole(try frontEnd.collect(groupCount: 1500, within: .seconds(30)), 0..<1500, sampleCount: 1, version: 0)
+    #expect(frontEnd.statistics().lostSessions == 0 && worker.log.withLock { $0.leases.count } == 1500)
+  }
+
   @Test func lateJoinerPullsTheCurrentVersion() throws {
     let frontEnd = try LearnerFrontEnd(frontEndOptions(), logger: quiet)
     defer { frontEnd.shutdown(reason: "end", within: .seconds(5)) }

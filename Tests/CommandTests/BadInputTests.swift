@@ -56,7 +56,7 @@ struct BadInputTests {
     (["--density", "concrete", "--noise-scale", "2"], "noise_scale"),
     (["--answer-top-p", "0"], "--answer-top-p"), (["--max-answer-tokens", "0"], "--max-answer-tokens"),
     (["--group-size", "0"], "--group-size"), (["--slots", "-1"], "--slots"), (["--policy", "soft"], "gumbel"),
-    (["--chat-template", "jinja"], "chatml"), (["--threads", "0"], "--threads"),
+    (["--limit=-1"], "--limit"), (["--chat-template", "jinja"], "chatml"), (["--threads", "0"], "--threads"),
   ])
   func options(arguments: [String], named: String) throws {
     try scratch.refuse(rollout(arguments), saying: [named])
@@ -118,6 +118,9 @@ struct BadInputTests {
     try scratch.write("t.jsonl", Fixture.trajectory)
     try scratch.refuse(update + ["--learning-rate=-1"], saying: ["learning_rate"])
     try scratch.refuse(update + ["--advantage", "best"], saying: ["--advantage", "rloo"])
+    try scratch.refuse(update + ["--micro-batch-tokens", "0"], saying: ["--micro-batch-tokens"])
+    try scratch.refuse(update + ["--output", model], saying: ["model", "not empty"])
+    try scratch.refuse(update + ["--report", "nowhere/r.json"], saying: ["nowhere/r.json", "folder"])
     try scratch.refuse(Array(update.dropLast(2)), saying: ["--output", "--report"])
   }
 

@@ -86,7 +86,7 @@ struct TinyModelTests {
     #expect(short.output.contains("\nanswer: "))
     #expect(short.errors.contains("thinking steps"))
     let verbose = try scratch.succeed(base + ["--verbose", "--gumbel-temperature", "1"])
-    #expect(verbose.output.contains("   1  '") && verbose.output.contains("log p"))
+    #expect(verbose.output.contains("   1  '") && verbose.output.contains("   5  '"))
   }
 
   @Test func convertedCheckpointsScoreTheSameBits() throws {

@@ -45,7 +45,6 @@ import Testing
     #expect(problems("", overrides: ["reward.overlong=1"]).count == 1)
     #expect(problems("", overrides: ["reward.overlong=1", "reward.overlong_buffer=1280"]).isEmpty)
     #expect(problems("", overrides: ["sft.enabled=true", "sft.warmup_steps=751"]).count == 1)
-    #expect(problems("", overrides: ["eval.interval=5", "task.held_out_fraction=0"]).count == 1)
     #expect(problems("", overrides: ["learner.mini_batch_size=128"]).isEmpty)
   }
 
@@ -54,8 +53,6 @@ import Testing
     #expect(problems("", overrides: ["task.kind=jsonl", "task.prompts=p", "model.path=m"]).isEmpty)
     #expect(
       problems("", overrides: ["task.kind=jsonl", "task.prompts=p", "model.path=m", "sft.enabled=true"]).count == 1)
-    #expect(
-      problems("", overrides: ["task.kind=jsonl", "task.prompts=p", "model.path=m", "eval.interval=1"]).count == 1)
   }
 
   @Test(
@@ -77,7 +74,6 @@ import Testing
       rollout: {max_thinking_tokens: 25, max_answer_tokens: 6, prompts_per_step: 64, group_size: 8}
       learner: {learning_rate: 3e-4, adam_beta2: 0.95, weight_decay: 0, warmup_steps: 5}
       sft: {enabled: true, learning_rate: 3e-3}
-      eval: {interval: 40}
       """
     let run = try RunConfiguration.parse(recipe, source: "config.yaml")
     #expect(run.maxSequenceLength == 39)

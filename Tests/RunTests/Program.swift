@@ -7,9 +7,9 @@ enum Program {
     .deletingLastPathComponent()
 
   #if DEBUG
-  static let path = root.appendingPathComponent(".build/debug/softgrpo")
+    static let path = root.appendingPathComponent(".build/debug/softgrpo")
   #else
-  static let path = root.appendingPathComponent(".build/release/softgrpo")
+    static let path = root.appendingPathComponent(".build/release/softgrpo")
   #endif
 
   /// A folder of its own for a test; removed with `remove`.

@@ -134,6 +134,7 @@ struct FrontEndState: Sendable {
     let ready = registry.readyCount
     guard ready > 0, shutdownReason == nil else { return }
     let share = max(1, (table.queuedSampleCount + ready - 1) / ready)
+    var grants: [WorkerID: (leases: [Lease], byteCount: Int)] = [:]
     while let worker = registry.nextForWork, let credits = registry[worker]?.credits,
       let record = table.grant(to: worker, atMost: min(credits, share), now: now)
     {
@@ -147,8 +148,16 @@ struct FrontEndState: Sendable {
         id: record.id, groupOrdinal: group.ordinal, promptID: group.promptID, prompt: group.prompt,
         sampleIndices: record.sampleIndices, policy: group.policy, options: group.options, noiseSeed: group.noiseSeed,
         policyVersions: record.policyVersions, deadlineMilliseconds: leaseDuration.milliseconds)
-      outgoing.append((worker, .grant([lease])))
+      // Many leases a message, so that a burst does not fill the worker's queue, but well below an envelope's limit.
+      let byteCount = lease.largestByteCount
+      if let waiting = grants[worker], waiting.byteCount + byteCount > 1 << 19 || waiting.leases.count == 64 {
+        outgoing.append((worker, .grant(waiting.leases)))
+        grants[worker] = nil
+      }
+      grants[worker, default: ([], 0)].leases.append(lease)
+      grants[worker]!.byteCount += byteCount
     }
+    for (worker, grant) in grants.sorted(by: { $0.key < $1.key }) { outgoing.append((worker, .grant(grant.leases))) }
   }
 
   var statistics: ClusterStatistics {
@@ -185,6 +194,16 @@ extension WeightSnapshot {
     VersionAnnouncement(
       version: version, parentIdentity: description.parent.bytes, root: description.root.bytes,
       identity: description.identity.bytes, byteCount: byteCount, chunkByteCount: Self.chunkByteCount)
+  }
+}
+
+extension Lease {
+  /// An upper bound of its bytes on the wire: a variable-length integer has at most 5.
+  fileprivate var largestByteCount: Int {
+    let numbers =
+      prompt.count + sampleIndices.count + options.endOfThinkingTokenIDs.count + options.answerPrefixTokenIDs.count
+      + options.stopTokenIDs.count
+    return 256 + promptID.utf8.count + 5 * numbers
   }
 }
 

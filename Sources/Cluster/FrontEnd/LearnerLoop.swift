@@ -118,8 +118,8 @@ final class LearnerLoop {
     let worker = sessions[route]
     let name = worker.flatMap { id in shared.state.withLock { $0.registry[id]?.name } } ?? "an unknown peer"
     logger.error("malformed message from \(name): \(error); its session ends")
-    try reply(.protocolError(reason: String("\(error)".prefix(1000))), session: worker?.value ?? 0, to: route)
     if let worker { drop(worker, "broke the protocol", isLoss: true) }
+    try reply(.protocolError(reason: String("\(error)".prefix(1000))), session: worker?.value ?? 0, to: route)
     outcasts.append(route)
     if outcasts.count > 1024 { outcasts.removeFirst() }
   }

@@ -10,6 +10,7 @@ import Tasks
 import Tokenization
 import Training
 import Transformer
+import Transport
 import WeightSync
 import Wire
 
@@ -67,7 +68,15 @@ public final class LearnerService {
     if options.resume && !directory.exists {
       throw ClusterError("\(directory.path): holds no run to resume; leave --resume away to start one")
     }
+    // What would only fail hours into a run is checked here.
+    for endpoint in [configuration.learner.controlEndpoint, configuration.learner.broadcastEndpoint]
+    where try !Endpoint(endpoint).isLocal && !options.allowInsecure {
+      throw ClusterError(
+        "\(endpoint): other machines can reach it, and nothing on it is encrypted or authenticated; give --insecure if that "
+          + "is meant, or use a loopback address")
+    }
     subject = try TrainingSubject(configuration)
+    for prompt in prompts.filePrompts { _ = try subject.promptTokens(prompt) }
     if options.resume, let saved = try directory.readLatest() {
       guard saved.state.layout == subject.state.layout else {
         throw ClusterError("\(directory.path): its checkpoint is of another model than model.path")
@@ -131,7 +140,10 @@ public final class LearnerService {
     frontOptions.livenessTimeout = .seconds(configuration.worker.heartbeatSeconds * 4)
     frontOptions.leaseDuration = .seconds(configuration.worker.leaseTimeoutSeconds)
     let frontEnd = try LearnerFrontEnd(frontOptions, logger: logger)
-    defer { frontEnd.shutdown(reason: stop.isRequested ? "the learner was stopped" : "the run is complete", within: .seconds(10)) }
+    defer {
+      frontEnd.shutdown(
+        reason: stop.isRequested ? "the learner was stopped" : "the run is complete", within: .seconds(10))
+    }
     var metrics =
       run.step > 0
       ? try MetricsLog(resuming: directory.metricsPath, after: run.step)
@@ -143,7 +155,8 @@ public final class LearnerService {
       configuration.learner.klCoefficient == 0
       ? nil
       : PreparedModel(
-        try subject.referenceWeights(supervised: directory.supervisedPath, team: team), backend: model.backend, trainable: false,
+        try subject.referenceWeights(supervised: directory.supervisedPath, team: team), backend: model.backend,
+        trainable: false,
         positions: subject.positions, team: team)
     let update = BatchUpdate(
       objective: try configuration.objectiveOptions(), options: try configuration.updateOptions(),
@@ -228,11 +241,13 @@ public final class LearnerService {
       let statistics = frontEnd.statistics()
       if now - lastNotice > 15 && statistics.workers.isEmpty {
         logger.warning(
-          "no workers: \(statistics.queuedSamples) samples wait; start `softgrpo worker --connect \(frontEnd.controlEndpoint)`")
+          "no workers: \(statistics.queuedSamples) samples wait; start `softgrpo worker --connect \(frontEnd.controlEndpoint)`"
+        )
         lastNotice = now
       }
       progress.update(
-        completed: run.step, at: now, detail: "sampling \(groups.count)/\(count) groups, \(statistics.workers.count) workers")
+        completed: run.step, at: now,
+        detail: "sampling \(groups.count)/\(count) groups, \(statistics.workers.count) workers")
     }
     return groups.sorted { $0.ordinal < $1.ordinal }
   }

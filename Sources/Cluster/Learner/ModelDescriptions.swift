@@ -29,7 +29,8 @@ extension ModelConfiguration {
   init(_ description: ModelDescription) throws {
     guard let architecture = Architecture(rawValue: description.architecture) else {
       throw ClusterError(
-        "the learner trains a '\(description.architecture)' model, which this worker does not know: run the learner's version")
+        "the learner trains a '\(description.architecture)' model, which this worker does not know: run the learner's version"
+      )
     }
     let scaling: RopeScaling
     switch description.ropeScaling {

@@ -76,8 +76,15 @@ public struct PromptSource: Sendable {
     case (.file(let prompts, _), .file(let cursor)):
       content = .file(prompts, try PromptCursor(state: cursor, count: prompts.count))
     default:
-      throw ClusterError("task.kind: the checkpoint was made on another kind of task; resume with the run's own config.yaml")
+      throw ClusterError(
+        "task.kind: the checkpoint was made on another kind of task; resume with the run's own config.yaml")
     }
+  }
+
+  /// Every prompt of a file, so that a run can check them before it starts; generated prompts need no check.
+  public var filePrompts: [Prompt] {
+    if case .file(let prompts, _) = content { return prompts }
+    return []
   }
 
   /// The next `count` training prompts.

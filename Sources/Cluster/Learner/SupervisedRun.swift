@@ -48,7 +48,9 @@ public struct SupervisedRun {
     var average = 0.0
     let start = monotonicSeconds()
     for step in 0..<sft.steps {
-      if stop.isRequested { throw ClusterError("the supervised warm-up was stopped at step \(step); nothing was written") }
+      if stop.isRequested {
+        throw ClusterError("the supervised warm-up was stopped at step \(step); nothing was written")
+      }
       let (loss, norm) = try trainer.step(
         try examples.next(sft.batchSize), options: options, tokenBudget: configuration.learner.microBatchTokens)
       logger.debug("sft step \(step + 1): loss \(formatFixed(loss, 5)), grad \(formatFixed(norm, 4))")
@@ -86,7 +88,8 @@ struct SupervisedExamples {
     seed = UInt64(configuration.run.seed) ^ 0x5F54_5F73_6674
     if let path = configuration.sft.examples {
       let fields = PromptFields(
-        prompt: configuration.sft.promptField, answer: configuration.sft.completionField, id: configuration.task.idField,
+        prompt: configuration.sft.promptField, answer: configuration.sft.completionField,
+        id: configuration.task.idField,
         messages: configuration.task.messagesField)
       file = try PromptFile.read(path, fields: fields).map { prompt in
         try subject.example(prompt: prompt, completion: prompt.answer)
@@ -97,7 +100,8 @@ struct SupervisedExamples {
       file = []
       task = try PromptSource.generatedTask(configuration.task)
       guard task != nil else {
-        throw ClusterError("sft.examples: `task.kind: jsonl` generates no examples; name a file of prompts and completions")
+        throw ClusterError(
+          "sft.examples: `task.kind: jsonl` generates no examples; name a file of prompts and completions")
       }
     }
   }

@@ -154,7 +154,8 @@ public final class TrainingSubject {
 
   func textSample(_ trajectory: Trajectory, prompt: Prompt) -> TextSample {
     let completion = completion(trajectory)
-    let thinking = completion.fullText.hasSuffix(completion.text)
+    let thinking =
+      completion.fullText.hasSuffix(completion.text)
       ? String(completion.fullText.dropLast(completion.text.count)) : completion.fullText
     return TextSample(
       promptID: trajectory.promptID, sampleIndex: trajectory.sampleIndex, reward: trajectory.reward.map(Double.init),

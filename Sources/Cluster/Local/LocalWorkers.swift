@@ -79,7 +79,8 @@ public final class LocalWorkers: Sendable {
     guard mustRestart else { return }
     let how = process.terminationReason == .uncaughtSignal ? "signal" : "status"
     logger.warning(
-      "worker local-\(index) (process \(process.processIdentifier)) ended with \(how) \(process.terminationStatus); starting it again")
+      "worker local-\(index) (process \(process.processIdentifier)) ended with \(how) \(process.terminationStatus); starting it again"
+    )
     do { try launch(index) } catch { logger.error("\(error)") }
   }
 }

@@ -156,7 +156,8 @@ public final class WorkerService {
       } else if newest.map({ lease.policyVersions.contains($0.version) }) ?? false {
         waiting.append(lease)
       } else {
-        logger.warning("lease \(lease.id) wants versions \(lease.policyVersions), this worker has \(engineVersion); dropped")
+        logger.warning(
+          "lease \(lease.id) wants versions \(lease.policyVersions), this worker has \(engineVersion); dropped")
       }
     }
     queue = waiting

@@ -26,10 +26,7 @@ struct Evaluate: ParsableCommand {
     abstract: "pass@k, maj@k and lengths of a model on prompts with known answers, by thinking policy.")
 
   @OptionGroup var options: ModelOptions
-  @Option(help: "Prompt file (JSONL with prompt or messages, and answer).")
-  var prompts: String
-  @Option(help: "Prompts used at most, from the file's beginning; 0: all.")
-  var limit = 0
+  @OptionGroup var prompts: PromptOptions
   @Option(help: "Samples of a prompt.")
   var samples = 32
   @Option(help: "Each k of pass@k and maj@k; default: those of 1,8,16,32 that the samples allow.")
@@ -47,15 +44,13 @@ struct Evaluate: ParsableCommand {
   func run() throws {
     try requirePositive(samples, "--samples", atMost: 65_536)
     try requirePositive(slots, "--slots", atMost: 4096)
-    guard limit >= 0 else { throw CommandError("--limit: must be 0 (all) or more, got \(limit)") }
     let ks = k?.elements ?? [1, 8, 16, 32].filter { $0 <= samples }
     for k in ks where k < 1 || k > samples {
       throw CommandError(
         "--k: \(k) is not among 1 to \(samples), the samples of a prompt; raise --samples or lower --k")
     }
     let policies = try policy.elements.map { try sampling.policy($0) }
-    var prompts = try PromptFile.read(prompts)
-    if limit > 0 { prompts = Array(prompts.prefix(limit)) }
+    let prompts = try prompts.read()
     let loaded = try sampling.load(options.model)
     let course = try sampling.sampling(loaded)
     let tokens = try loaded.encodePrompts(prompts, longestCompletion: course.longestCompletion)
@@ -126,7 +121,7 @@ struct Evaluate: ParsableCommand {
 
     init(_ command: Evaluate, _ results: [Evaluator.Result]) {
       model = command.options.model
-      prompts = command.prompts
+      prompts = command.prompts.prompts
       prompt_count = results.first?.prompts ?? 0
       samples = command.samples
       seed = command.sampling.seed

@@ -23,7 +23,8 @@ struct Generate: ParsableCommand {
   @Option(help: "What a thinking step does.")
   var policy = ThinkingPolicy.Kind.gumbel
   @OptionGroup var sampling: SamplingCommandOptions
-  @Flag(name: .shortAndLong, help: "A line a thinking step: its mixture, largest weight first, and its log-prob.")
+  @Flag(
+    name: [.short, .long, .customLong("trace")], help: "A line a thinking step: its mixture, largest weight first.")
   var verbose = false
 
   func run() throws {
@@ -43,62 +44,45 @@ struct Generate: ParsableCommand {
       SamplingRequest(
         id: 0, promptID: prompt.id, groupOrdinal: 0, prompt: tokens, sampleIndices: [0], policy: policy,
         options: course, noise: NoiseKey(seed: sampling.seed), policyVersion: 0))
-    var printer = TracePrinter(tokenizer: loaded.tokenizer, policy: policy, verbose: verbose)
+    var printer = TracePrinter(tokenizer: loaded.tokenizer, verbose: verbose)
+    engine.observer = { printer.show($0) }
     let start = steadySeconds()
-    var last: Trajectory?
-    while !engine.isIdle, !stop.isRequested {
-      let finished = try engine.step()
-      if let trajectory = (finished + engine.unfinishedSamples()).first?.trajectory {
-        printer.show(trajectory)
-        last = trajectory
-      }
-    }
+    var finished: Trajectory?
+    while !engine.isIdle, !stop.isRequested { finished = try engine.step().first?.trajectory ?? finished }
     printer.finish()
-    let completion = last.map(loaded.textInterface.completion)
-    let count = engine.statistics.sampledTokens
-    let seconds = max(1e-9, steadySeconds() - start)
     let ending =
-      stop.isRequested ? "interrupted" : last?.finishReason == .stop ? "ended by itself" : "cut at its budget"
+      stop.isRequested ? "interrupted" : finished?.finishReason == .stop ? "ended by itself" : "cut at its budget"
+    let lengths = finished.map(loaded.textInterface.completion).map {
+      "\($0.thinkingLength) thinking steps, \($0.length) steps in all, "
+    }
+    let seconds = max(1e-9, steadySeconds() - start)
+    let rate = formatFixed(Double(engine.statistics.sampledTokens) / seconds, 0)
     Console.standardError.writeLine(
-      "generate: \(completion?.thinkingLength ?? 0) thinking steps, \(completion?.length ?? 0) steps in all, \(ending), "
-        + "\(formatDuration(seconds)) (\(formatFixed(Double(count) / seconds, 0)) tokens/s)")
+      "generate: \(lengths ?? "")\(ending), \(formatDuration(seconds)) (\(rate) tokens/s)")
     if stop.isRequested { throw ExitCode(130) }
   }
 }
 
-/// Prints what a growing trajectory has gained since the last look.
-struct TracePrinter {
+/// Prints sampled steps as they come.
+private struct TracePrinter {
   private let tokenizer: Tokenizer
-  private let policy: ThinkingPolicy
   private let verbose: Bool
   private var decoder: StreamingDecoder
-  private var segment = 0
-  private var position = 0
   private var step = 0
   private var atLineStart = true
 
-  init(tokenizer: Tokenizer, policy: ThinkingPolicy, verbose: Bool) {
+  init(tokenizer: Tokenizer, verbose: Bool) {
     self.tokenizer = tokenizer
-    self.policy = policy
     self.verbose = verbose
     decoder = tokenizer.streamingDecoder()
   }
 
-  mutating func show(_ trajectory: Trajectory) {
-    while segment < trajectory.segments.count {
-      let current = trajectory.segments[segment]
-      while position < current.count {
-        switch current {
-        case .soft(let soft): showSoft(soft, at: position)
-        case .discrete(let discrete): write(decoder.append(discrete.tokenIDs[position]))
-        case .forced(let tokenIDs): write(decoder.append(tokenIDs[position]))
-        }
-        position += 1
-      }
-      // The last segment may still grow.
-      guard segment + 1 < trajectory.segments.count else { break }
-      segment += 1
-      position = 0
+  mutating func show(_ sampled: SampledStep) {
+    switch sampled {
+    case .soft(let ids, let weights) where verbose: showMixture(ids, weights)
+    case .soft(let ids, _): write(decoder.append(ids[0]))
+    case .token(let id): write(decoder.append(id))
+    case .forced(let ids): for id in ids { write(decoder.append(id)) }
     }
   }
 
@@ -107,24 +91,16 @@ struct TracePrinter {
     if !atLineStart { write("\n") }
   }
 
-  private mutating func showSoft(_ soft: SoftSegment, at row: Int) {
-    let ids = soft.tokenIDs[row]
-    guard verbose else { return write(decoder.append(ids.first!)) }
+  /// "  12  ' can' 0.993  ' need' 0.003": weights that would round to nothing are left out.
+  private mutating func showMixture(_ ids: [Int32], _ weights: [Float]) {
     step += 1
-    let values = Array(soft.values[row])
-    var weights = [Float](repeating: 0, count: values.count)
-    values.withUnsafeBufferPointer { values in
-      weights.withUnsafeMutableBufferPointer { mixtureWeights(values: values, policy: policy, into: $0) }
-    }
     let parts = zip(ids, weights).filter { $1 >= 0.0005 }.map { id, weight in
       "\(Self.quoted(tokenizer.decode([id]))) \(formatFixed(Double(weight), 3))"
     }
-    var line =
-      "\(String(repeating: " ", count: max(0, 4 - String(step).count)))\(step)  \(parts.joined(separator: "  "))"
-    if row < soft.logProbs.count, soft.logProbs[row] != 0 {
-      line += "  (log p \(formatFixed(Double(soft.logProbs[row]), 2)))"
-    }
-    write((atLineStart ? "" : "\n") + line + "\n")
+    let number = String(step)
+    write(
+      (atLineStart ? "" : "\n") + String(repeating: " ", count: max(0, 4 - number.count)) + number + "  "
+        + parts.joined(separator: "  ") + "\n")
   }
 
   private mutating func write(_ text: String) {

@@ -18,8 +18,7 @@ struct Rollout: ParsableCommand {
       """)
 
   @OptionGroup var options: ModelOptions
-  @Option(help: "Prompt file (JSONL with prompt or messages, and answer).")
-  var prompts: String
+  @OptionGroup var prompts: PromptOptions
   @Option(help: "What a thinking step does.")
   var policy = ThinkingPolicy.Kind.gumbel
   @Option(help: "Trajectories of a prompt.")
@@ -27,6 +26,8 @@ struct Rollout: ParsableCommand {
   @OptionGroup var sampling: SamplingCommandOptions
   @Option(help: "Sequences decoded at once.")
   var slots = 32
+  @Option(help: "Policy version recorded in the trajectories.")
+  var policyVersion = 0
   @Option(help: "How completions are judged; none leaves the reward out.")
   var reward = RewardChoice.math
   @Option(help: "Where the trajectories go (JSONL).")
@@ -36,7 +37,7 @@ struct Rollout: ParsableCommand {
     try requirePositive(groupSize, "--group-size")
     try requirePositive(slots, "--slots", atMost: 4096)
     let policy = try sampling.policy(policy)
-    let prompts = try PromptFile.read(prompts)
+    let prompts = try prompts.read()
     let loaded = try sampling.load(options.model)
     let course = try sampling.sampling(loaded)
     let tokens = try loaded.encodePrompts(prompts, longestCompletion: course.longestCompletion)
@@ -54,7 +55,7 @@ struct Rollout: ParsableCommand {
         SamplingRequest(
           id: UInt64(index), promptID: prompt.id, groupOrdinal: UInt64(index), prompt: tokens[index],
           sampleIndices: Array(0..<groupSize), policy: policy, options: course, noise: NoiseKey(seed: sampling.seed),
-          policyVersion: 0))
+          policyVersion: policyVersion))
     }
     let text = loaded.textInterface
     let function = RewardKind(rawValue: reward.rawValue)?.function

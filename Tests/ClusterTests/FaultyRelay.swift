@@ -1,0 +1,71 @@
+import Synchronization
+import Transport
+import Wire
+
+/// Passes everything between one worker and a learner, unless it is told to break something.
+final class FaultyRelay: Sendable {
+  let endpoint: String
+  private let corruptsOneChunk: Bool
+  private let state = Mutex((corrupted: 0, isStopped: false, isBlocked: false))
+  private let waker: Waker
+  private let thread = Mutex<IOThread?>(nil)
+
+  private final class Sockets {
+    let router: Socket
+    let dealer: Socket
+
+    init(_ router: consuming Socket, _ dealer: consuming Socket) {
+      self.router = router
+      self.dealer = dealer
+    }
+  }
+
+  /// - Parameter corruptsOneChunk: flips one bit of the first weights chunk it sees.
+  init(_ upstream: String, corruptsOneChunk: Bool = false) throws {
+    self.corruptsOneChunk = corruptsOneChunk
+    let context = try TransportContext()
+    let router = try Socket(.router, context: context)
+    endpoint = try router.bind(Endpoint("tcp://127.0.0.1:0")).description
+    let dealer = try Socket(.dealer, context: context)
+    try dealer.connect(Endpoint(upstream))
+    let sockets = Sockets(router, dealer)
+    waker = try Waker()
+    let relay = self
+    let thread = try IOThread(name: "relay") { try? relay.run(sockets) }
+    self.thread.withLock { $0 = thread }
+  }
+
+  /// While true every message vanishes, as on a network that is down.
+  var isBlocked: Bool {
+    get { state.withLock { $0.isBlocked } }
+    set { state.withLock { $0.isBlocked = newValue } }
+  }
+
+  var corruptedCount: Int { state.withLock { $0.corrupted } }
+
+  private func run(_ sockets: Sockets) throws {
+    var route: [UInt8] = []
+    while !state.withLock({ $0.isStopped }) {
+      try poll(sockets.router, sockets.dealer, waker: waker, timeout: .seconds(1))
+      while let frames = try sockets.router.receive() {
+        if isBlocked { continue }
+        route = frames[0]
+        try sockets.dealer.send(Array(frames.dropFirst()))
+      }
+      while var frames = try sockets.dealer.receive() {
+        if isBlocked { continue }
+        if corruptsOneChunk, corruptedCount == 0, case .weightsChunk = try Envelope(decoding: frames).message {
+          frames[1][1000] ^= 4
+          state.withLock { $0.corrupted += 1 }
+        }
+        try sockets.router.send([route] + frames)
+      }
+    }
+  }
+
+  func stop() {
+    state.withLock { $0.isStopped = true }
+    waker.wake()
+    thread.withLock { $0 }?.join()
+  }
+}

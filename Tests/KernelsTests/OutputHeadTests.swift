@@ -1,0 +1,77 @@
+import Kernels
+import TestSupport
+import Testing
+
+struct OutputHeadTests {
+  static let widths = [1, 3, 15, 16, 17, 31, 33, 64, 100]
+  private let ids: [Int32] = [4, 0, 9, 4, 7]
+
+  private func head(_ width: Int) -> [BFloat16] { randomValues(10 * width, seed: 1).map { BFloat16($0) } }
+  private func row(_ head: [BFloat16], _ id: Int32, _ width: Int) -> [Double] {
+    head[Int(id) * width..<(Int(id) + 1) * width].map { Double(Float($0)) }
+  }
+
+  @Test(arguments: widths, ComputeType.allCases)
+  func sparseLogitsAndTheirBackward(_ width: Int, _ type: ComputeType) {
+    let head = head(width)
+    let hidden = stored(randomValues(width, seed: 2), type)
+    let operand = FilledOperand(hidden, type)
+    var logits = [Float](repeating: .nan, count: ids.count)
+    ids.withUnsafeBufferPointer {
+      OutputHead.sparseLogits(hidden: operand.operand, head: head, width: width, ids: $0, into: &logits)
+    }
+    let expected = ids.map { innerProduct(row(head, $0, width), doubles(hidden)) }
+    #expect(relativeDifference(logits, expected) < 1e-6)
+
+    // logits are linear in both factors, so the backward is exact: outer products with dLogits. Id 4 occurs twice.
+    let dLogits = randomValues(ids.count, seed: 3)
+    var dHidden = [Float](repeating: 1, count: width)
+    var dHead = [Float](repeating: 1, count: 10 * width)
+    dLogits.withUnsafeBufferPointer { dLogits in
+      ids.withUnsafeBufferPointer {
+        OutputHead.sparseBackward(
+          dLogits: dLogits, ids: $0, hidden: operand.operand, head: head, width: width, dHidden: &dHidden,
+          dHead: &dHead)
+      }
+    }
+    var (wantedHidden, wantedHead) = ([Double](repeating: 1, count: width), [Double](repeating: 1, count: 10 * width))
+    for (gradient, id) in zip(dLogits, ids) {
+      for (index, value) in row(head, id, width).enumerated() {
+        wantedHidden[index] += Double(gradient) * value
+        wantedHead[Int(id) * width + index] += Double(gradient * hidden[index])
+      }
+    }
+    #expect(relativeDifference(dHidden, wantedHidden) < 1e-6)
+    #expect(relativeDifference(dHead, wantedHead) < 1e-6)
+  }
+
+  @Test(arguments: widths)
+  func mixtures(_ width: Int) {
+    let head = head(width)
+    let weights: [Float] = [0.5, 0.25, 0.125, 0.0625, 0.0625]
+    var x = [Float](repeating: .nan, count: width + 1)
+    ids.withUnsafeBufferPointer { ids in
+      weights.withUnsafeBufferPointer {
+        OutputHead.mixture(ids: ids, weights: $0, embeddings: head, width: width, into: &x)
+      }
+    }
+    #expect(x[width].isNaN, "nothing beyond the row is written")
+    var wanted = [Double](repeating: 0, count: width)
+    for (id, weight) in zip(ids, weights) {
+      for (index, value) in row(head, id, width).enumerated() { wanted[index] += Double(weight) * value }
+    }
+    #expect(relativeDifference(Array(x[..<width]), wanted) < 1e-6)
+  }
+
+  /// A mixture of one component with weight 1 is its embedding, bit for bit: a one-hot step.
+  @Test func aOneHotMixtureIsTheEmbedding() {
+    let head = head(33)
+    var x = [Float](repeating: 0, count: 33)
+    [Int32(7)].withUnsafeBufferPointer { ids in
+      [Float(1)].withUnsafeBufferPointer {
+        OutputHead.mixture(ids: ids, weights: $0, embeddings: head, width: 33, into: &x)
+      }
+    }
+    #expect(x == head[7 * 33..<8 * 33].map { Float($0) })
+  }
+}

@@ -1,1 +1,0 @@
-// Naive twins, a gradient checker, a manual clock, an in-memory transport.
