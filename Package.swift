@@ -79,7 +79,7 @@ targets += [
     name: "softgrpo",
     dependencies: [
       "Cluster", "Kernels", "ModelFiles", "Tokenization", "Transformer", "SoftThinking", "PolicyOptimization", "Tasks",
-      "Rollouts", "Training", "Observability", "RunConfiguration", argumentParser, logging,
+      "Rollouts", "Training", "Observability", "RunConfiguration", "CZeroMQ", "CLibCrypto", argumentParser, logging,
     ],
     swiftSettings: strict),
   .target(name: "TestSupport", dependencies: ["Kernels"], path: "Tests/TestSupport", swiftSettings: strict + hot),
@@ -98,6 +98,9 @@ targets += [
   tests("WeightSync"),
   tests("Observability"),
   tests("RunConfiguration"),
+  .testTarget(
+    name: "CommandTests", dependencies: ["softgrpo", "TestSupport"], resources: [.copy("Fixtures")],
+    swiftSettings: strict),
   .testTarget(name: "RunTests", dependencies: ["softgrpo", "ModelFiles"], swiftSettings: strict),
   tests("Cluster", ["Wire", "Coordination", "Transport", "WeightSync", "SoftThinking", "RunConfiguration"]),
 ]

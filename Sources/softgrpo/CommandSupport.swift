@@ -41,6 +41,18 @@ func readTrajectories(_ path: String, for configuration: ModelConfiguration) thr
   return trajectories
 }
 
+/// The rows of one packed pass, for commands that score recorded trajectories.
+struct PassOptions: ParsableArguments {
+  @Option(help: "Rows of one packed pass.")
+  var microBatchTokens = 4096
+
+  func validate() throws {
+    if microBatchTokens < 1 {
+      throw ValidationError("--micro-batch-tokens: must be at least 1, got \(microBatchTokens)")
+    }
+  }
+}
+
 /// The longest sequence of a file, in positions.
 func longestSequence(_ trajectories: [Trajectory]) -> Int {
   trajectories.map { $0.prompt.count + $0.completionCount }.max() ?? 1
@@ -52,9 +64,14 @@ struct CommandError: Error, CustomStringConvertible {
   init(_ description: String) { self.description = description }
 }
 
-/// Writes a whole file or nothing: to a temporary name, then renamed.
-func writeAtomically(_ data: Data, to path: String) throws {
-  do { try data.write(to: URL(fileURLWithPath: path), options: .atomic) } catch {
-    throw CommandError("\(path): cannot be written: \(error.localizedDescription)")
+extension CheckpointElementType {
+  init(_ type: ComputeType) { self = type == .float32 ? .float32 : .bfloat16 }
+}
+
+/// What a person is told of an error: the message of ours, the description of the system's.
+func userMessage(_ error: any Error) -> String {
+  if type(of: error) is NSError.Type || error is CocoaError || error is POSIXError || error is DecodingError {
+    return error.localizedDescription
   }
+  return "\(error)"
 }

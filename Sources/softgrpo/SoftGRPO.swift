@@ -1,6 +1,7 @@
 import ArgumentParser
 import Cluster
 import Foundation
+import Observability
 
 @main
 struct SoftGRPO: ParsableCommand {
@@ -12,6 +13,18 @@ struct SoftGRPO: ParsableCommand {
       Train.self, Learner.self, Worker.self, SupervisedFineTune.self, Rollout.self, Score.self, Update.self,
       Evaluate.self, Generate.self, Tokenize.self, Reward.self, Convert.self, Doctor.self,
     ])
+
+  /// A mistake in the arguments is explained by ArgumentParser, with the usage; any other by its own message alone.
+  static func main() {
+    var command: any ParsableCommand
+    do { command = try parseAsRoot() } catch { exit(withError: error) }
+    do { try command.run() } catch {
+      if error is ExitCode || exitCode(for: error) != .failure { exit(withError: error) }
+      Console.standardError.setStatus("")
+      Console.standardError.writeLine("softgrpo: \(userMessage(error))")
+      exit(withError: ExitCode.failure)
+    }
+  }
 }
 
 /// The version that `--version` prints and that travels in fingerprints.

@@ -66,7 +66,7 @@ public struct TextInterface: Sendable {
 
 extension Trajectory {
   /// One token per position after the prompt: of a soft step, the one with the largest weight.
-  var emittedTokens: [Int32] {
+  public var emittedTokens: [Int32] {
     segments.flatMap { segment -> [Int32] in
       switch segment {
       case .soft(let soft): (0..<soft.count).compactMap { soft.tokenIDs[$0].first }

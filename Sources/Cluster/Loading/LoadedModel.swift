@@ -44,7 +44,8 @@ public struct LoadedModel: Sendable {
     if let endOfThinkingToken {
       endOfThinkingTokens = [
         try tokenizer.requireToken(
-          endOfThinkingToken, remedy: "Set rollout.end_of_thinking_token to a token of this model's vocabulary.")
+          endOfThinkingToken,
+          remedy: "Set end_of_thinking_token (--end-of-thinking-token) to a token of this model's vocabulary.")
       ]
     } else {
       endOfThinkingTokens = tokenizer.tokenID(of: "</think>").map { [$0] } ?? []
@@ -65,9 +66,8 @@ public struct LoadedModel: Sendable {
       if let configurationPath, let bytes = FileManager.default.contents(atPath: configurationPath) {
         configuration = try TokenizerConfiguration(json: bytes, fileName: configurationPath)
       }
-      if configuration.chatTemplate == nil, let templatePath,
-        let bytes = FileManager.default.contents(atPath: templatePath), templatePath.hasSuffix(".jinja")
-      {
+      // Where both exist, `transformers` takes the file.
+      if let templatePath, let bytes = FileManager.default.contents(atPath: templatePath) {
         configuration.chatTemplate = String(decoding: bytes, as: UTF8.self)
       }
       return try Tokenizer(tokenizerJSON: bytes, configuration: configuration, fileName: path)
@@ -83,8 +83,31 @@ public struct LoadedModel: Sendable {
       case .text(let text): [ChatMessage(role: "user", content: text)]
       case .messages(let messages): messages.map { ChatMessage(role: $0.role, content: $0.content) }
       }
-    if template.family == .plain { return try tokenizer.encode(prompt.text, addSpecialTokens: true) }
+    if template.family == .plain {
+      guard case .messages = prompt.content else {
+        return try tokenizer.encode(prompt.text, addSpecialTokens: true)
+      }
+      return try tokenizer.encode(template.render(messages: messages), addSpecialTokens: true)
+    }
     return try tokenizer.encode(template.render(messages: messages, addGenerationPrompt: true))
+  }
+
+  /// Prompts as token ids, each short enough for its longest completion.
+  ///
+  /// - Throws: an error naming the prompt's id: it is empty, has a character the vocabulary lacks, or does not fit.
+  public func encodePrompts(_ prompts: [Prompt], longestCompletion: Int) throws -> [[Int32]] {
+    let context = source.configuration.contextLength
+    return try prompts.map { prompt in
+      let tokens: [Int32]
+      do { tokens = try encodePrompt(prompt) } catch { throw ClusterError("prompt \(prompt.id): \(error)") }
+      guard !tokens.isEmpty else { throw ClusterError("prompt \(prompt.id): is empty; remove it or give it a text") }
+      guard tokens.count + longestCompletion <= context else {
+        throw ClusterError(
+          "prompt \(prompt.id): \(tokens.count) tokens and a completion of up to \(longestCompletion) exceed the model's "
+            + "context of \(context): shorten or remove the prompt, or lower max_thinking_tokens or max_answer_tokens")
+      }
+      return tokens
+    }
   }
 
   /// The text side of a run on this model.
@@ -104,8 +127,10 @@ extension GGUFVocabulary {
       throw ClusterError(
         "\(metadata.path): has no tokenizer.ggml.tokens; a GGUF file without a tokenizer cannot be used for text")
     }
+    let types = try metadata.integers("tokenizer.ggml.token_type") ?? []
     self.init(
-      tokens: tokens, tokenTypes: try metadata.integers("tokenizer.ggml.token_type").map { $0.map(Int32.init) } ?? [],
+      // A type out of range is as unknown as any other.
+      tokens: tokens, tokenTypes: types.map { Int32(clamping: $0) },
       merges: try metadata.strings("tokenizer.ggml.merges") ?? [],
       preTokenizer: try metadata.string("tokenizer.ggml.pre") ?? "default",
       bosTokenID: try metadata.integer("tokenizer.ggml.bos_token_id"),

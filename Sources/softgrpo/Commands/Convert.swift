@@ -1,29 +1,48 @@
 import ArgumentParser
 import Foundation
+import Kernels
 import ModelFiles
-import Transformer
+import Observability
 
 struct Convert: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "A GGUF file or Hugging Face directory as a Hugging Face directory that `transformers` loads.")
+    abstract: "Writes a model as a Hugging Face directory that transformers loads.",
+    discussion: "From GGUF, weights are dequantised and the tokenizer's files are built from the metadata.")
 
-  enum DataType: String, ExpressibleByArgument, CaseIterable { case bfloat16, float32 }
-
-  @Option(help: "A Hugging Face directory or a GGUF file.") var model: String
-  @Option(help: "Directory to write; must not exist or be empty.") var output: String
-  @Option(help: "bfloat16 or float32.") var dtype = DataType.bfloat16
+  @Option(help: "A Hugging Face directory or a GGUF file.")
+  var model: String
+  @Option(help: "Directory of the checkpoint; must not exist or be empty.")
+  var output: String
+  @Option(help: "Number format of the weights: bfloat16 or float32.")
+  var dtype = ComputeType.bfloat16
 
   func run() throws {
     let source = try ModelSource.open(path: model)
-    let layout = ParameterLayout(source.configuration)
-    let counts = Dictionary(uniqueKeysWithValues: layout.parameters.map { ($0.name, $0.count) })
+    for name in source.unusedTensors {
+      Console.standardError.writeLine(
+        "softgrpo: \(model): the tensor \(name) has no place in the model and is left out")
+    }
+    let total = source.configuration.parameterShapes().count
+    var progress = ProgressReporter(label: "convert", total: total, unit: "tensor")
+    var done = 0
+    let start = steadySeconds()
     try CheckpointWriter.write(
-      configuration: source.configuration, elementType: dtype == .float32 ? .float32 : .bfloat16,
+      configuration: source.configuration, elementType: CheckpointElementType(dtype),
       tokenizer: .source(source.tokenizer), to: output
     ) { name, body in
-      var values = [Float](repeating: 0, count: counts[name] ?? 0)
-      try values.withUnsafeMutableBufferPointer { try source.readTensor(name: name, into: $0) }
-      try values.withUnsafeBufferPointer { try body(.float32($0)) }
+      let count = source.shape(of: name)?.reduce(1, *) ?? 0
+      if dtype == .float32 {
+        let values = AlignedBuffer<Float>(count: count)
+        try source.readTensor(name: name, into: values.elements)
+        try body(.float32(UnsafeBufferPointer(values.elements)))
+      } else {
+        let values = AlignedBuffer<BFloat16>(count: count)
+        try source.readTensorBFloat16(name: name, into: values.elements)
+        try body(.bfloat16(UnsafeBufferPointer(values.elements)))
+      }
+      done += 1
+      if steadySeconds() - start > 1 { progress.update(completed: done, at: steadySeconds()) }
     }
+    progress.finish(completed: total, at: steadySeconds(), detail: "written to \(output)")
   }
 }

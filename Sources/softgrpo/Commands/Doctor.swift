@@ -1,87 +1,166 @@
 import ArgumentParser
+import CLibCrypto
+import CZeroMQ
+import Cluster
 import Foundation
 import Kernels
 import Observability
+import Transformer
 
 struct Doctor: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "What this machine has, what softgrpo will use of it, and whether it works.")
+    abstract: "What this machine has, what will be used and why; a self-check of the arithmetic.",
+    discussion: "Exits with 0 when softgrpo can work here; otherwise says what to do.")
+
+  @Option(help: "Also check a model: files, tokenizer, chat template, finite weights.")
+  var model: String?
 
   func run() throws {
-    let features = ProcessorFeatures.current
     print("softgrpo \(softgrpoVersion)")
-    print("processor     \(features.name)")
+    let processor = ProcessorFeatures.current
+    section("processor")
+    show("name", processor.name)
+    show("instructions", Self.instructions(processor))
+    show("threads", Self.threads(processor))
+    show("memory", Machine.memory)
+    // Before any kernel: one of them would end the process with an illegal instruction.
+    try checkFloor(processor)
+
+    section("arithmetic")
+    let preferred = preferredComputeType
+    let reason =
+      processor.hasBFloat16Products
+      ? "the processor multiplies bf16 in hardware"
+      : "the processor lacks AVX512-BF16 and AMX; slower, and without the bitwise match of worker and learner"
+    show("default dtype", "\(preferred.rawValue): \(reason)")
+    var problems: [String] = []
+    for type in ComputeType.allCases {
+      guard let backend = try? matrixBackend(for: type) else {
+        show(type.rawValue, "not available on this processor")
+        continue
+      }
+      let check = MatrixSelfCheck.run(backend, threads: processor.availableProcessors)
+      show(
+        type.rawValue,
+        "\(backend.summary.replacingOccurrences(of: "OpenBLAS OpenBLAS", with: "OpenBLAS")); \(check.summary)")
+      if !check.isAccurate { problems.append("\(type.rawValue) products are wrong on this machine (\(check.summary))") }
+    }
+
+    section("libraries")
+    var (major, minor, patch) = (Int32(0), Int32(0), Int32(0))
+    zmq_version(&major, &minor, &patch)
+    show("ZeroMQ", "\(major).\(minor).\(patch), CURVE \(zmq_has("curve") == 1 ? "available" : "missing")")
+    show("OpenSSL", OpenSSL_version(0).map { String(cString: $0) } ?? "unknown")
+
+    if let model { try checkModel(model, preferred) }
+
+    guard problems.isEmpty else {
+      throw CommandError(
+        "doctor: \(problems.joined(separator: "; ")): reinstall libdnnl and libopenblas (scripts/setup), or use the other --dtype"
+      )
+    }
+    print("\nready: softgrpo works on this machine")
+  }
+
+  private func section(_ title: String) { print("\n\(title)") }
+
+  private func show(_ name: String, _ value: String) {
+    print("  \(name)\(String(repeating: " ", count: max(1, 17 - name.count)))\(value)")
+  }
+
+  private static func instructions(_ processor: ProcessorFeatures) -> String {
+    let known = [
+      "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8", "avx_vnni",
+      "asimd", "bf16", "sve",
+    ]
+    let found = known.filter(processor.flags.contains)
+    return found.isEmpty ? "none of those that matter" : found.joined(separator: " ")
+  }
+
+  private static func threads(_ processor: ProcessorFeatures) -> String {
+    let online = Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+    var text = "\(processor.availableProcessors) used by default of \(online) online"
+    var limits: [String] = []
+    if let list = Machine.field("Cpus_allowed_list", of: "/proc/self/status") { limits.append("affinity \(list)") }
+    limits.append("cgroup quota \(Machine.processorQuota ?? "none")")
+    text += " (\(limits.joined(separator: ", ")))"
+    return text
+  }
+
+  private func checkFloor(_ processor: ProcessorFeatures) throws {
     #if arch(x86_64)
-      let wanted = ["avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16"]
-      print("instructions  " + wanted.map { "\(features.flags.contains($0) ? "+" : "-")\($0)" }.joined(separator: " "))
-      guard features.flags.contains("avx2"), features.flags.contains("fma") else {
-        throw CommandError("doctor: this build needs AVX2 and FMA (x86-64-v3), which \(features.name) lacks")
+      let missing = ["avx2", "fma", "f16c", "bmi2", "movbe"].filter { !processor.flags.contains($0) }
+      guard missing.isEmpty || processor.flags.isEmpty else {
+        throw CommandError(
+          "doctor: the processor lacks \(missing.joined(separator: ", ")), which softgrpo needs (x86-64-v3: Intel since "
+            + "Haswell, AMD since Zen): use another machine, or a virtual machine that passes the host's instructions on"
+        )
       }
     #endif
-    print("processors    \(features.availableProcessors) available to this process (affinity and cgroup quota)")
-    print("memory        \(memory())")
-    print("float32       \(OpenBLASBackend().summary)")
-    if preferredComputeType == .bfloat16 {
-      print("bfloat16      \(try matrixBackend(for: .bfloat16).summary)")
-      print("default       bfloat16: the processor multiplies it in hardware")
-    } else {
-      print("bfloat16      weights only; the processor has no bf16 products, so they are computed with in float32")
-      print("default       float32")
-    }
-    for type in ComputeType.allCases where type == .float32 || preferredComputeType == .bfloat16 {
-      let check = try checkProducts(type)
-      print("self-test     \(type.rawValue): largest error \(String(format: "%.1e", check.error)) of 1, \(check.rows)")
-      guard check.error < 0.02 else {
-        throw CommandError("doctor: \(type.rawValue) products are wrong on this machine; report this output")
-      }
-    }
-    print("ready")
   }
 
-  private func memory() -> String {
-    let text = (try? String(contentsOfFile: "/proc/meminfo", encoding: .utf8)) ?? ""
-    func kilobytes(_ key: String) -> Int? {
-      text.split(separator: "\n").first { $0.hasPrefix(key + ":") }.flatMap { line in
-        line.split(separator: " ").compactMap { Int($0) }.first
-      }
+  private func checkModel(_ path: String, _ type: ComputeType) throws {
+    section("model")
+    let loaded = try LoadedModel(path: path)
+    let c = loaded.source.configuration
+    show("path", "\(path) (\(loaded.source.format == .gguf ? "GGUF" : "Hugging Face directory"))")
+    show(
+      "shape",
+      "\(c.architecture.rawValue), \(formatFixed(Double(c.parameterCount) / 1e6, 1)) M weights, \(c.layerCount) layers, "
+        + "hidden \(c.hiddenSize), vocabulary \(c.vocabularySize), context \(c.contextLength)")
+    // Packed matrices beside the bf16 weights; the learner adds fp32 master weights, gradient and two moments.
+    let worker = c.parameterCount * (2 + type.byteCount)
+    show(
+      "memory",
+      "about \(formatBytes(worker)) to sample, \(formatBytes(worker + c.parameterCount * (16 + type.byteCount))) to train, "
+        + "without caches and activations")
+    show("tokenizer", "\(loaded.tokenizer.vocabularySize) tokens")
+    show("chat template", loaded.template.family.rawValue)
+    show("stop tokens", tokens(loaded.stopTokens, loaded))
+    show(
+      "end of thinking",
+      loaded.endOfThinkingTokens.isEmpty
+        ? "none: thinking lasts its whole budget unless --end-of-thinking-token names a token"
+        : tokens(loaded.endOfThinkingTokens, loaded))
+    if !loaded.source.unusedTensors.isEmpty {
+      show("unused", loaded.source.unusedTensors.prefix(5).joined(separator: ", "))
     }
-    guard let total = kilobytes("MemTotal"), let available = kilobytes("MemAvailable") else { return "unknown" }
-    return "\(formatBytes(available * 1024)) available of \(formatBytes(total * 1024))"
+    _ = try ModelWeights(source: loaded.source)
+    show("weights", "all read, all finite")
   }
 
-  /// A small product against plain loops, and each row's bits in batches of different sizes.
-  private func checkProducts(_ type: ComputeType) throws -> (error: Float, rows: String) {
-    let (n, k, rows) = (192, 160, 40)
-    let team = ThreadTeam(threadCount: ProcessorFeatures.current.availableProcessors)
-    let weights = AlignedBuffer<BFloat16>(count: n * k)
-    for index in 0..<n * k { weights.base[index] = BFloat16(Float((index * 7919) % 97 - 48) / 480) }
-    let input = AlignedBuffer<Float>(count: rows * k)
-    for index in 0..<rows * k { input.base[index] = Float((index * 104_729) % 89 - 44).roundedToBFloat16 / 64 }
-    let operand = OperandBuffer(count: rows * k, computeType: type)
-    round(input.base, into: operand.operand, count: rows * k)
-    let matrix = try matrixBackend(for: type).prepare(
-      weights.base, outputs: n, inputs: k, transposed: false, team: team)
-    let output = AlignedBuffer<Float>(count: rows * n)
-    matrix.multiply(operand.operand, rows: rows, into: output.base, outputStride: n, accumulate: false, team: team)
-    var error: Float = 0
-    for row in 0..<rows {
-      for column in 0..<n {
-        var sum = 0.0
-        for index in 0..<k {
-          let value = type == .bfloat16 ? input.base[row * k + index].roundedToBFloat16 : input.base[row * k + index]
-          sum += Double(value) * Double(Float(weights.base[column * k + index]))
-        }
-        error = max(error, abs(output.base[row * n + column] - Float(sum)))
-      }
+  private func tokens(_ ids: [Int32], _ model: LoadedModel) -> String {
+    ids.isEmpty ? "none" : ids.map { "\(model.tokenizer.token(for: $0) ?? "?") (\($0))" }.joined(separator: " ")
+  }
+}
+
+/// Figures of the operating system.
+enum Machine {
+  static func field(_ key: String, of path: String) -> String? {
+    guard let text = try? String(contentsOfFile: path, encoding: .utf8) else { return nil }
+    for line in text.split(separator: "\n") where line.hasPrefix(key + ":") {
+      return line.dropFirst(key.count + 1).trimmingCharacters(in: .whitespaces)
     }
-    let single = AlignedBuffer<Float>(count: n)
-    var differing = 0
-    for row in 0..<rows {
-      matrix.multiply(
-        operand.operand.advanced(by: row * k), rows: 1, into: single.base, outputStride: n, accumulate: false,
-        team: team)
-      for column in 0..<n where single.base[column] != output.base[row * n + column] { differing += 1 }
+    return nil
+  }
+
+  static var memory: String {
+    func kilobytes(_ key: String) -> String {
+      field(key, of: "/proc/meminfo").flatMap { $0.split(separator: " ").first.flatMap { Int($0) } }
+        .map { formatBytes($0 * 1024) } ?? "unknown"
     }
-    return (error, differing == 0 ? "rows keep their bits in any batch" : "\(differing) values depend on the batch")
+    let limit = content("/sys/fs/cgroup/memory.max").flatMap { Int($0) }.map(formatBytes) ?? "none"
+    return "\(kilobytes("MemTotal")), \(kilobytes("MemAvailable")) available, cgroup limit \(limit)"
+  }
+
+  static var processorQuota: String? {
+    guard let parts = content("/sys/fs/cgroup/cpu.max")?.split(separator: " ").map({ Double($0) }), parts.count == 2,
+      let quota = parts[0], let period = parts[1], period > 0
+    else { return nil }
+    return "\(formatFixed(quota / period, 2)) processors"
+  }
+
+  private static func content(_ path: String) -> String? {
+    (try? String(contentsOfFile: path, encoding: .utf8))?.trimmingCharacters(in: .whitespacesAndNewlines)
   }
 }

@@ -1,99 +1,140 @@
 import ArgumentParser
 import Cluster
 import Foundation
-import Kernels
 import Observability
 import SoftThinking
 import Tasks
-import Transformer
+
+/// A list given as 1,8,32.
+struct CommaSeparated<Element: ExpressibleByArgument & Sendable>: ExpressibleByArgument, Sendable {
+  var elements: [Element]
+
+  init(_ elements: [Element]) { self.elements = elements }
+
+  init?(argument: String) {
+    let parts = argument.split(separator: ",", omittingEmptySubsequences: false)
+    elements = parts.compactMap { Element(argument: $0.trimmingCharacters(in: .whitespaces)) }
+    if elements.isEmpty || elements.count != parts.count { return nil }
+  }
+
+  var defaultValueDescription: String { elements.map(\.defaultValueDescription).joined(separator: ",") }
+}
 
 struct Evaluate: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "eval", abstract: "pass@k, maj@k and lengths of a model on a prompt file, per thinking policy.")
+    commandName: "eval",
+    abstract: "pass@k, maj@k and lengths of a model on prompts with known answers, by thinking policy.")
 
   @OptionGroup var options: ModelOptions
-  @OptionGroup var sampling: SamplingFlags
-
-  @Option(help: "Prompt file (JSONL).") var prompts: String
-  @Option(help: "Field of the prompt's text.") var promptField = "prompt"
-  @Option(help: "Field of the reference answer.") var answerField = "answer"
-  @Option(help: "Samples of a prompt.") var samples = 32
-  @Option(help: "Each k of pass@k and maj@k.") var k = "1,8,16,32"
-  @Option(help: "Thinking policies: gumbel, none, discrete.") var policy = "gumbel,discrete"
-  @Option(help: "Prompts at most; 0: all.") var limit = 0
-  @Option(help: "Seed of the noise.") var seed: UInt64 = 1
-  @Option(help: "Also write the figures here (JSON).") var output: String?
-
-  private struct Row: Encodable {
-    var policy: String
-    var prompts: Int
-    var samples: Int
-    var pass_at: [String: Double]
-    var maj_at: [String: Double]
-    var thinking_length: Double
-    var completion_length: Double
-    var stopped: Double
-    var tokens_per_second: Double
-  }
+  @OptionGroup var prompts: PromptOptions
+  @Option(help: "Samples of a prompt.")
+  var samples = 32
+  @Option(help: "Each k of pass@k and maj@k; default: those of 1,8,16,32 that the samples allow.")
+  var k: CommaSeparated<Int>?
+  @Option(help: "Thinking policies that are compared: gumbel, none, discrete.")
+  var policy = CommaSeparated<ThinkingPolicy.Kind>([.gumbel, .discrete])
+  @OptionGroup var sampling: SamplingCommandOptions
+  @Option(help: "Sequences decoded at once.")
+  var slots = 64
+  @Option(help: "How completions are judged: math or exact.")
+  var reward = RewardKind.math
+  @Option(help: "Where the figures go as JSON; the table is printed either way.")
+  var output: String?
 
   func run() throws {
-    let ks = try k.split(separator: ",").map { word in
-      guard let value = Int(word), value >= 1, value <= samples else {
-        throw CommandError("--k: '\(word)' must be a whole number from 1 to --samples = \(samples)")
-      }
-      return value
+    try requirePositive(samples, "--samples", atMost: 65_536)
+    try requirePositive(slots, "--slots", atMost: 4096)
+    let ks = k?.elements ?? [1, 8, 16, 32].filter { $0 <= samples }
+    for k in ks where k < 1 || k > samples {
+      throw CommandError(
+        "--k: \(k) is not among 1 to \(samples), the samples of a prompt; raise --samples or lower --k")
     }
-    let kinds = try thinkingKinds(policy, option: "--policy")
+    let policies = try policy.elements.map { try sampling.policy($0) }
+    let prompts = try prompts.read()
     let loaded = try sampling.load(options.model)
-    let budget = try sampling.options(loaded)
-    var items = try encodedPrompts(
-      prompts, fields: PromptFields(prompt: promptField, answer: answerField), model: loaded, options: budget)
-    if limit > 0 { items = Array(items.prefix(limit)) }
+    let course = try sampling.sampling(loaded)
+    let tokens = try loaded.encodePrompts(prompts, longestCompletion: course.longestCompletion)
+    let items = zip(prompts, tokens).map { Evaluator.Item(id: $0.id, prompt: $1, answer: $0.answer) }
+    if let output { try checkWritable(output) }
+
+    let stop = StopSignal()
     let team = options.team()
-    let longest = (items.map(\.prompt.count).max() ?? 1) + budget.longestCompletion
-    let model = PreparedModel(
-      try ModelWeights(source: loaded.source), backend: try matrixBackend(for: options.computeType), trainable: false,
-      positions: longest, team: team)
-    let evaluator = Evaluator(samples: samples, k: ks, seed: seed, slots: sampling.slots)
+    let positions = (tokens.map(\.count).max() ?? 1) + course.longestCompletion
+    let model = try options.prepare(loaded.source, positions: positions, team: team)
+    let evaluator = Evaluator(samples: samples, k: ks, seed: sampling.seed, slots: slots)
     let text = loaded.textInterface
-    let verifier = MathReward()
+    let function = reward.function
+    let results = try policies.map { policy in
+      var progress = SamplingProgress(label: "eval \(policy.kind.rawValue)", total: items.count * samples)
+      let result = try evaluator.evaluate(
+        items, model: model, policy: policy, options: course, team: team, completion: text.completion,
+        isCorrect: { function.reward(completion: $0, answer: $1) >= 1 },
+        progress: { finished, _ in
+          progress.update(completed: finished)
+          return !stop.isRequested
+        })
+      progress.finish(
+        completed: items.count * samples, detail: "\(Int(result.tokensPerSecond.rounded())) tokens/s")
+      return result
+    }
+    print(try table(results, ks), terminator: "")
+    if let output {
+      let encoder = JSONEncoder()
+      encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+      try writeAtomically(try encoder.encode(Report(self, results)), to: output)
+    }
+  }
+
+  private func table(_ results: [Evaluator.Result], _ ks: [Int]) throws -> String {
     var table = Table(
       columns: [.init("policy", .left)] + ks.map { .init("pass@\($0)") } + ks.map { .init("maj@\($0)") }
-        + [.init("thinking"), .init("completion"), .init("stopped"), .init("tok/s")])
-    var rows: [Row] = []
-    for kind in kinds {
-      var progress = ProgressReporter(
-        label: "eval \(kind.rawValue)", total: items.count * samples, unit: "sample", console: .standardError)
-      let result = try evaluator.evaluate(
-        items, model: model, policy: sampling.policy(kind), options: budget, team: team, completion: text.completion,
-        isCorrect: { verifier.reward(completion: $0, answer: $1) >= 1 },
-        progress: { finished, _ in
-          progress.update(completed: finished, at: ProcessInfo.processInfo.systemUptime)
-          return true
-        })
-      progress.finish(completed: items.count * samples, at: ProcessInfo.processInfo.systemUptime)
+        + [.init("thinking"), .init("completion"), .init("stopped"), .init("tokens/s")])
+    for result in results {
+      try table.append(
+        [result.policy] + ks.map { formatFixed(result.passAt[$0] ?? .nan, 3) }
+          + ks.map { formatFixed(result.majorityAt[$0] ?? .nan, 3) }
+          + [
+            formatFixed(result.meanThinkingLength, 1), formatFixed(result.meanCompletionLength, 1),
+            formatFixed(result.stopped, 3), formatFixed(result.tokensPerSecond, 0),
+          ])
+    }
+    return table.rendered()
+  }
+
+  private struct Report: Encodable {
+    struct Row: Encodable {
+      var policy: String
+      var pass_at_k: [String: Double]
+      var maj_at_k: [String: Double]
+      var thinking_length_mean: Double
+      var completion_length_mean: Double
+      var stopped: Double
+      var tokens_per_second: Double
+    }
+    var model: String
+    var prompts: String
+    var prompt_count: Int
+    var samples: Int
+    var seed: UInt64
+    var dtype: String
+    var results: [Row]
+
+    init(_ command: Evaluate, _ results: [Evaluator.Result]) {
+      model = command.options.model
+      prompts = command.prompts.prompts
+      prompt_count = results.first?.prompts ?? 0
+      samples = command.samples
+      seed = command.sampling.seed
+      dtype = command.options.computeType.rawValue
       func named(_ values: [Int: Double]) -> [String: Double] {
         Dictionary(uniqueKeysWithValues: values.map { (String($0.key), $0.value) })
       }
-      rows.append(
+      self.results = results.map {
         Row(
-          policy: kind.rawValue, prompts: result.prompts, samples: result.samples, pass_at: named(result.passAt),
-          maj_at: named(result.majorityAt), thinking_length: result.meanThinkingLength,
-          completion_length: result.meanCompletionLength, stopped: result.stopped,
-          tokens_per_second: result.tokensPerSecond))
-      let cells =
-        ks.map { formatFixed(result.passAt[$0] ?? .nan, 3) } + ks.map { formatFixed(result.majorityAt[$0] ?? .nan, 3) }
-      try table.append(
-        [kind.rawValue] + cells + [
-          formatFixed(result.meanThinkingLength, 1), formatFixed(result.meanCompletionLength, 1),
-          formatFixed(result.stopped, 3), formatFixed(result.tokensPerSecond, 0),
-        ])
-    }
-    print(table.rendered())
-    if let output {
-      let encoder = JSONEncoder()
-      encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-      try writeAtomically(try encoder.encode(rows), to: output)
+          policy: $0.policy, pass_at_k: named($0.passAt), maj_at_k: named($0.majorityAt),
+          thinking_length_mean: $0.meanThinkingLength, completion_length_mean: $0.meanCompletionLength,
+          stopped: $0.stopped, tokens_per_second: $0.tokensPerSecond)
+      }
     }
   }
 }

@@ -2,6 +2,7 @@ import ArgumentParser
 import Cluster
 import Foundation
 import Kernels
+import Observability
 import Rollouts
 import SoftThinking
 import Tasks
@@ -10,85 +11,107 @@ import Transformer
 
 struct Generate: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Answers one question and shows the soft-thinking trace.",
-    discussion:
-      "With --trace, each thinking step is a line: the emitted token and the tokens mixed into the next input.")
+    abstract: "Shows a soft-thinking trace as it happens.",
+    discussion: """
+      The emitted token of each thinking step stands for the step; --verbose shows each mixture instead. The answer follows \
+      on standard output as well; everything else goes to standard error.
+      """)
 
   @OptionGroup var options: ModelOptions
-  @OptionGroup var sampling: SamplingFlags
-
-  @Argument(help: "The question.") var question: String
-  @Option(help: "gumbel, none or discrete.") var policy = "gumbel"
-  @Option(help: "Seed of the noise.") var seed: UInt64 = 1
-  @Flag(help: "Show the mixture of every thinking step.") var trace = false
+  @Argument(help: "The question.")
+  var question: String
+  @Option(help: "What a thinking step does.")
+  var policy = ThinkingPolicy.Kind.gumbel
+  @OptionGroup var sampling: SamplingCommandOptions
+  @Flag(
+    name: [.short, .long, .customLong("trace")], help: "A line a thinking step: its mixture, largest weight first.")
+  var verbose = false
 
   func run() throws {
-    guard let kind = try thinkingKinds(policy, option: "--policy").first else {
-      throw CommandError("--policy: is empty")
-    }
+    let policy = try sampling.policy(policy)
+    guard !question.isEmpty else { throw CommandError("the question is empty") }
     let loaded = try sampling.load(options.model)
-    let budget = try sampling.options(loaded)
-    let prompt = try loaded.encodePrompt(Prompt(id: "question", content: .text(question), answer: ""))
+    let course = try sampling.sampling(loaded)
+    let prompt = Prompt(id: "question", content: .text(question), answer: "")
+    let tokens = try loaded.encodePrompts([prompt], longestCompletion: course.longestCompletion)[0]
+    let positions = tokens.count + course.longestCompletion
+
+    let stop = StopSignal()
     let team = options.team()
-    let positions = prompt.count + budget.longestCompletion
-    guard positions <= loaded.source.configuration.contextLength else {
-      throw CommandError(
-        "the question's \(prompt.count) tokens and a completion of up to \(budget.longestCompletion) exceed the model's context of "
-          + "\(loaded.source.configuration.contextLength): lower --max-thinking-tokens or --max-answer-tokens")
-    }
-    let model = PreparedModel(
-      try ModelWeights(source: loaded.source), backend: try matrixBackend(for: options.computeType), trainable: false,
-      positions: positions, team: team)
+    let model = try options.prepare(loaded.source, positions: positions, team: team)
     let engine = try SamplingEngine(model: model, slots: 1, maximumPositions: positions, team: team)
-    var printer = TracePrinter(tokenizer: loaded.tokenizer, showsMixtures: trace, policy: sampling.policy(kind))
-    engine.observer = { printer.show($0) }
     try engine.submit(
       SamplingRequest(
-        id: 0, promptID: "question", groupOrdinal: 0, prompt: prompt, sampleIndices: [0], policy: sampling.policy(kind),
-        options: budget, noise: NoiseKey(seed: seed), policyVersion: 0))
-    while !engine.isIdle { _ = try engine.step() }
+        id: 0, promptID: prompt.id, groupOrdinal: 0, prompt: tokens, sampleIndices: [0], policy: policy,
+        options: course, noise: NoiseKey(seed: sampling.seed), policyVersion: 0))
+    var printer = TracePrinter(tokenizer: loaded.tokenizer, verbose: verbose)
+    engine.observer = { printer.show($0) }
+    let start = steadySeconds()
+    var finished: Trajectory?
+    while !engine.isIdle, !stop.isRequested { finished = try engine.step().first?.trajectory ?? finished }
     printer.finish()
+    let ending =
+      stop.isRequested ? "interrupted" : finished?.finishReason == .stop ? "ended by itself" : "cut at its budget"
+    let lengths = finished.map(loaded.textInterface.completion).map {
+      "\($0.thinkingLength) thinking steps, \($0.length) steps in all, "
+    }
+    let seconds = max(1e-9, steadySeconds() - start)
+    let rate = formatFixed(Double(engine.statistics.sampledTokens) / seconds, 0)
+    Console.standardError.writeLine(
+      "generate: \(lengths ?? "")\(ending), \(formatDuration(seconds)) (\(rate) tokens/s)")
+    if stop.isRequested { throw ExitCode(130) }
   }
 }
 
 /// Prints sampled steps as they come.
 private struct TracePrinter {
-  let tokenizer: Tokenizer
-  let showsMixtures: Bool
-  let policy: ThinkingPolicy
-  var decoder: StreamingDecoder
-  var wasThinking = true
+  private let tokenizer: Tokenizer
+  private let verbose: Bool
+  private var decoder: StreamingDecoder
+  private var step = 0
+  private var atLineStart = true
 
-  init(tokenizer: Tokenizer, showsMixtures: Bool, policy: ThinkingPolicy) {
+  init(tokenizer: Tokenizer, verbose: Bool) {
     self.tokenizer = tokenizer
-    self.showsMixtures = showsMixtures
-    self.policy = policy
+    self.verbose = verbose
     decoder = tokenizer.streamingDecoder()
   }
 
-  mutating func show(_ step: SampledStep) {
-    switch step {
-    case .soft(let ids, let weights):
-      if showsMixtures {
-        let parts = zip(ids, weights).map { id, weight in
-          "\(quoted(id)) \(String(format: "%.3f", weight))"
-        }
-        write(parts.joined(separator: "  ") + "\n")
-      } else {
-        write(decoder.append(ids[0]))
-      }
+  mutating func show(_ sampled: SampledStep) {
+    switch sampled {
+    case .soft(let ids, let weights) where verbose: showMixture(ids, weights)
+    case .soft(let ids, _): write(decoder.append(ids[0]))
     case .token(let id): write(decoder.append(id))
     case .forced(let ids): for id in ids { write(decoder.append(id)) }
     }
   }
 
-  mutating func finish() { write(decoder.finish() + "\n") }
-
-  private func quoted(_ id: Int32) -> String {
-    var text = tokenizer.decode([id])
-    text = text.replacingOccurrences(of: "\n", with: "\\n")
-    return "\u{201C}\(text)\u{201D}"
+  mutating func finish() {
+    write(decoder.finish())
+    if !atLineStart { write("\n") }
   }
 
-  private func write(_ text: String) { FileHandle.standardOutput.write(Data(text.utf8)) }
+  /// "  12  ' can' 0.993  ' need' 0.003": weights that would round to nothing are left out.
+  private mutating func showMixture(_ ids: [Int32], _ weights: [Float]) {
+    step += 1
+    let parts = zip(ids, weights).filter { $1 >= 0.0005 }.map { id, weight in
+      "\(Self.quoted(tokenizer.decode([id]))) \(formatFixed(Double(weight), 3))"
+    }
+    let number = String(step)
+    write(
+      (atLineStart ? "" : "\n") + String(repeating: " ", count: max(0, 4 - number.count)) + number + "  "
+        + parts.joined(separator: "  ") + "\n")
+  }
+
+  private mutating func write(_ text: String) {
+    guard !text.isEmpty else { return }
+    FileHandle.standardOutput.write(Data(text.utf8))
+    atLineStart = text.hasSuffix("\n")
+  }
+
+  private static func quoted(_ text: String) -> String {
+    let escaped = text.replacingOccurrences(of: "\\", with: "\\\\").replacingOccurrences(of: "\n", with: "\\n")
+      .replacingOccurrences(of: "\t", with: "\\t").replacingOccurrences(of: "\r", with: "\\r")
+    return "'\(escaped)'"
+  }
 }

@@ -1,33 +1,27 @@
 import ArgumentParser
 import Foundation
-import SoftThinking
 import Tasks
 
 struct Reward: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Rewards of completions: JSONL of {\"completion\", \"answer\"} to JSONL of {\"reward\": …}.")
+    abstract: "Rewards of completions against their reference answers.",
+    discussion: "Input lines are {\"completion\": …, \"answer\": …}; output lines {\"reward\": …}.")
 
-  enum Kind: String, ExpressibleByArgument, CaseIterable { case math, exact }
-
-  @Option(help: "JSONL with a \"completion\" and an \"answer\" a line.") var input: String
-  @Option(help: "Where the rewards go (JSONL).") var output: String
-  @Option(help: "math compares final answers mathematically, exact the trimmed text.") var kind = Kind.math
-
-  private struct Pair: Decodable {
-    var completion: String
-    var answer: String
-  }
-  private struct Value: Encodable { var reward: Float }
+  @Option(help: "Completions (JSONL).")
+  var input: String
+  @Option(help: "Where the rewards go (JSONL).")
+  var output: String
+  @Option(help: "math: the final answer equals the reference mathematically; exact: the trimmed text is the reference.")
+  var kind = RewardKind.math
 
   func run() throws {
-    let function: any RewardFunction = kind == .math ? MathReward() : ExactReward()
-    let rows = try readJSONLines(input, as: Pair.self)
-    try writeJSONLines(
-      rows.map { row in
-        let completion = Completion(
-          text: row.completion, fullText: row.completion, thinkingLength: 0, length: row.completion.count,
-          finishReason: .stop)
-        return Value(reward: function.reward(completion: completion, answer: row.answer))
-      }, to: output)
+    let function = kind.function
+    var file = try AtomicFile(path: output)
+    try JSONLines.forEach(path: input) { line in
+      let reward = function.reward(
+        completion: Completion(text: try line.text("completion")), answer: try line.text("answer", orNumber: true))
+      try file.write(line: "{\"reward\": \(reward)}")
+    }
+    try file.commit()
   }
 }

@@ -2,90 +2,90 @@ import ArgumentParser
 import Cluster
 import Foundation
 import Kernels
-import Observability
 import Rollouts
 import SoftThinking
 import Tasks
 import Transformer
 
 struct Rollout: ParsableCommand {
-  static let configuration = CommandConfiguration(
-    abstract: "Samples trajectories of a prompt file, with rewards, into a trajectory file.")
+  enum RewardChoice: String, ExpressibleByArgument, CaseIterable { case math, exact, none }
 
-  enum RewardKind: String, ExpressibleByArgument, CaseIterable { case math, exact, none }
+  static let configuration = CommandConfiguration(
+    abstract: "Samples trajectories of a prompt file, with their log-probs and rewards.",
+    discussion: """
+      Writes a trajectory a line, groups in the order of the prompts (docs/trajectory-format.md). The same seed, model and \
+      prompts give the same trajectories.
+      """)
 
   @OptionGroup var options: ModelOptions
-  @OptionGroup var sampling: SamplingFlags
-
-  @Option(help: "Prompt file (JSONL).") var prompts: String
-  @Option(help: "Field of the prompt's text.") var promptField = "prompt"
-  @Option(help: "Field of the reference answer.") var answerField = "answer"
-  @Option(help: "gumbel, none or discrete.") var policy = "gumbel"
-  @Option(help: "Trajectories of a prompt.") var groupSize = 8
-  @Option(help: "Seed of the noise.") var seed: UInt64 = 1
-  @Option(help: "Policy version recorded in the trajectories.") var policyVersion = 0
-  @Option(help: "math, exact or none.") var reward = RewardKind.math
-  @Option(help: "Trajectory file to write (JSONL).") var output: String
-
-  func validate() throws {
-    if groupSize < 1 { throw ValidationError("--group-size: must be at least 1, got \(groupSize)") }
-  }
+  @OptionGroup var prompts: PromptOptions
+  @Option(help: "What a thinking step does.")
+  var policy = ThinkingPolicy.Kind.gumbel
+  @Option(help: "Trajectories of a prompt.")
+  var groupSize = 8
+  @OptionGroup var sampling: SamplingCommandOptions
+  @Option(help: "Sequences decoded at once.")
+  var slots = 32
+  @Option(help: "Policy version recorded in the trajectories.")
+  var policyVersion = 0
+  @Option(help: "How completions are judged; none leaves the reward out.")
+  var reward = RewardChoice.math
+  @Option(help: "Where the trajectories go (JSONL).")
+  var output: String
 
   func run() throws {
-    let kinds = try thinkingKinds(policy, option: "--policy")
-    guard kinds.count == 1, let kind = kinds.first else { throw CommandError("--policy: name one thinking policy") }
+    try requirePositive(groupSize, "--group-size")
+    try requirePositive(slots, "--slots", atMost: 4096)
+    let policy = try sampling.policy(policy)
+    let prompts = try prompts.read()
     let loaded = try sampling.load(options.model)
-    let budget = try sampling.options(loaded)
-    let items = try encodedPrompts(
-      prompts, fields: PromptFields(prompt: promptField, answer: answerField), model: loaded, options: budget)
+    let course = try sampling.sampling(loaded)
+    let tokens = try loaded.encodePrompts(prompts, longestCompletion: course.longestCompletion)
+    let positions = (tokens.map(\.count).max() ?? 1) + course.longestCompletion
+    var file = try AtomicFile(path: output)
+
+    let stop = StopSignal()
     let team = options.team()
-    let longest = (items.map(\.prompt.count).max() ?? 1) + budget.longestCompletion
-    let model = PreparedModel(
-      try ModelWeights(source: loaded.source), backend: try matrixBackend(for: options.computeType), trainable: false,
-      positions: longest, team: team)
+    let model = try options.prepare(loaded.source, positions: positions, team: team)
+    let total = prompts.count * groupSize
     let engine = try SamplingEngine(
-      model: model, slots: min(sampling.slots, items.count * groupSize), maximumPositions: longest, team: team)
-    for (index, item) in items.enumerated() {
+      model: model, slots: min(slots, total), maximumPositions: positions, team: team)
+    for (index, prompt) in prompts.enumerated() {
       try engine.submit(
         SamplingRequest(
-          id: UInt64(index), promptID: item.id, groupOrdinal: UInt64(index), prompt: item.prompt,
-          sampleIndices: Array(0..<groupSize), policy: sampling.policy(kind), options: budget,
-          noise: NoiseKey(seed: seed), policyVersion: policyVersion))
+          id: UInt64(index), promptID: prompt.id, groupOrdinal: UInt64(index), prompt: tokens[index],
+          sampleIndices: Array(0..<groupSize), policy: policy, options: course, noise: NoiseKey(seed: sampling.seed),
+          policyVersion: policyVersion))
     }
-    let function: (any RewardFunction)? =
-      switch reward {
-      case .math: MathReward()
-      case .exact: ExactReward()
-      case .none: nil
-      }
     let text = loaded.textInterface
-    var trajectories: [Trajectory] = []
-    var progress = ProgressReporter(
-      label: "rollout", total: items.count * groupSize, unit: "sample", console: .standardError)
-    let start = Date()
+    let function = RewardKind(rawValue: reward.rawValue)?.function
+    var progress = SamplingProgress(label: "rollout", total: total)
+    let start = steadySeconds()
+    var (finished, written) = (0, 0)
+    var rewardSum = 0.0
+    // Samples that ended before one that stands earlier in the file.
+    var early: [Int: Trajectory] = [:]
+    progress.update(completed: 0, tokens: 0)
     while !engine.isIdle {
       for sample in try engine.step() {
         var trajectory = sample.trajectory
-        trajectory.reward = function?.reward(
-          completion: text.completion(trajectory), answer: items[Int(sample.requestID)].answer)
-        trajectories.append(trajectory)
+        let prompt = prompts[Int(sample.requestID)]
+        trajectory.reward = function?.reward(completion: text.completion(trajectory), answer: prompt.answer)
+        rewardSum += Double(trajectory.reward ?? 0)
+        early[Int(sample.requestID) * groupSize + trajectory.sampleIndex] = trajectory
+        finished += 1
       }
-      let rate = Double(engine.statistics.sampledTokens) / max(1e-9, Date().timeIntervalSince(start))
-      progress.update(
-        completed: trajectories.count, at: ProcessInfo.processInfo.systemUptime, detail: "\(formatFixed(rate, 0)) tok/s"
-      )
+      while let next = early.removeValue(forKey: written) {
+        try file.write(line: next.jsonLine())
+        written += 1
+      }
+      if stop.isRequested { throw CommandError("rollout: interrupted; \(output) is not written") }
+      progress.update(completed: finished, tokens: engine.statistics.sampledTokens)
     }
-    progress.finish(completed: trajectories.count, at: ProcessInfo.processInfo.systemUptime)
-    trajectories.sort { ($0.groupID, $0.sampleIndex) < ($1.groupID, $1.sampleIndex) }
-    // The whole file or nothing.
-    let partial = output + ".partial"
-    do { try TrajectoryFile.write(trajectories, path: partial) } catch {
-      unlink(partial)
-      throw error
-    }
-    guard rename(partial, output) == 0 else {
-      unlink(partial)
-      throw CommandError("\(output): cannot be written: \(String(cString: strerror(errno)))")
-    }
+    try file.commit()
+    let rate = Double(engine.statistics.sampledTokens) / max(1e-9, steadySeconds() - start)
+    var summary = "\(engine.statistics.sampledTokens) tokens, \(Int(rate.rounded())) tokens/s"
+    if function != nil { summary += ", mean reward \(String(format: "%.3f", rewardSum / Double(total)))" }
+    progress.finish(completed: total, detail: summary)
   }
 }

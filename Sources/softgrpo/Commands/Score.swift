@@ -18,17 +18,20 @@ struct Score: ParsableCommand {
   @Option(help: "Where the scores go (JSON).")
   var output: String
 
-  @Option(help: "Rows of one packed pass.")
-  var microBatchTokens = 4096
+  @OptionGroup var pass: PassOptions
 
   func run() throws {
+    try checkWritable(output)
     let team = options.team()
     let source = try ModelSource.open(path: options.model)
     let trajectories = try readTrajectories(trajectories, for: source.configuration)
     let model = PreparedModel(
       try ModelWeights(source: source), backend: try matrixBackend(for: options.computeType), trainable: false,
       positions: longestSequence(trajectories), team: team)
-    let scores = try scoreTrajectories(trajectories, model: model, tokenBudget: microBatchTokens, team: team)
+    var progress = PassProgress(label: "score", total: trajectories.count)
+    let scores = try scoreTrajectories(
+      trajectories, model: model, tokenBudget: pass.microBatchTokens, team: team,
+      progress: { progress.update(completed: $0) })
     try writeAtomically(try JSONEncoder().encode(scores), to: output)
   }
 }

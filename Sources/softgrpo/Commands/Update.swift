@@ -24,7 +24,7 @@ struct Update: ParsableCommand {
   @Option(help: "Clip range above 1.") var clipHigh: Float = 0.2
   @Option(help: "Bound of the loss when the advantage is negative.") var dualClip: Float = 3
   @Option(help: "grpo, dr_grpo or rloo.") var advantage = "grpo"
-  @Option(help: "Rows of one packed pass.") var microBatchTokens = 4096
+  @OptionGroup var pass: PassOptions
 
   @Option(help: "Directory of the updated checkpoint; must not exist or be empty.")
   var output: String?
@@ -46,6 +46,8 @@ struct Update: ParsableCommand {
     let updateOptions = UpdateOptions(
       optimizer: AdamW(learningRate: learningRate, weightDecay: weightDecay), maxGradientNorm: maxGradNorm)
     try updateOptions.validate(section: "update")
+    if let report { try checkWritable(report) }
+    if let output { try checkNewDirectory(output) }
 
     let team = options.team()
     let source = try ModelSource.open(path: options.model)
@@ -57,12 +59,16 @@ struct Update: ParsableCommand {
       positions: longestSequence(trajectories), team: team)
     let gradient = PolicyGradient(team: team)
     var statistics = ObjectiveStatistics()
-    for indices in microBatches(trajectories, tokenBudget: microBatchTokens) {
+    var progress = PassProgress(label: "update", total: trajectories.count)
+    var done = 0
+    for indices in microBatches(trajectories, tokenBudget: pass.microBatchTokens) {
       statistics.merge(
         try gradient.accumulate(
           indices.map { batch[$0] }, model: model, reference: nil, options: objective,
           gradient: state.gradient.base
         ).statistics)
+      done += indices.count
+      progress.update(completed: done)
     }
     let before = Array(state.master.elements)
     let (weights, norm) = try state.apply(updateOptions, team: team)

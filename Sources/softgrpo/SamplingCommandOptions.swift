@@ -1,0 +1,194 @@
+import ArgumentParser
+import Cluster
+import Foundation
+import Kernels
+import ModelFiles
+import Observability
+import Rollouts
+import SoftThinking
+import Tasks
+import Transformer
+
+extension ThinkingPolicy.Kind: ExpressibleByArgument {}
+extension ThinkingPolicy.Density: ExpressibleByArgument {}
+
+/// How a completion is judged.
+enum RewardKind: String, ExpressibleByArgument, CaseIterable {
+  /// The final answer equals the reference mathematically.
+  case math
+  /// The answer's text is the reference.
+  case exact
+
+  var function: any RewardFunction {
+    switch self {
+    case .math: MathReward()
+    case .exact: ExactReward()
+    }
+  }
+}
+
+/// Everything about sampling that `rollout`, `eval` and `generate` share; names are those of the run configuration's
+/// `rollout` section.
+struct SamplingCommandOptions: ParsableArguments {
+  @Option(help: "How a gumbel step is scored.")
+  var density = ThinkingPolicy.Density.reference
+  @Option(help: "Components of a thinking step.")
+  var topK = 5
+  @Option(help: "A component is kept while the cumulative probability before it is at most this.")
+  var topP: Float = 0.95
+  @Option(help: "Components below this share of the largest probability are removed.")
+  var minP: Float = 0
+  @Option(help: "Softmax temperature of the logits while thinking.")
+  var temperature: Float = 1
+  @Option(help: "Temperature of the mixture over the perturbed log-probabilities.")
+  var gumbelTemperature: Float = 0.1
+  @Option(help: "Scale of the Gumbel noise.")
+  var noiseScale: Float = 1
+  @Option(help: "Density concrete: components below this share of the largest weight are cut from the mixture.")
+  var mixtureFloor: Float = 0.01
+  @Option(help: "Thinking steps at most; the end-of-thinking token is forced after them.")
+  var maxThinkingTokens = 256
+  @Option(help: "Answer tokens at most.")
+  var maxAnswerTokens = 128
+  @Option(help: "Token that ends the thinking; default: </think> when the vocabulary has it.")
+  var endOfThinkingToken: String?
+  @Option(help: "Text forced after the thinking, such as $'\\nThe final answer is: '.")
+  var answerPrefix: String?
+  @Option(help: "Temperature of the answer's tokens; 0 is greedy.")
+  var answerTemperature: Float = 1
+  @Option(help: "Tokens that the answer may choose among; 0: all.")
+  var answerTopK = 0
+  @Option(help: "Nucleus threshold of the answer's tokens.")
+  var answerTopP: Float = 1
+  @Option(help: "auto, chatml, llama3, deepseek or plain.")
+  var chatTemplate = "auto"
+  @Option(help: "System prompt of conversations without one; default: the template's own.")
+  var systemPrompt: String?
+  @Option(help: "Seed of the noise: the same seed gives the same samples.")
+  var seed: UInt64 = 1
+
+  /// - Throws: `CommandError` naming the option.
+  func policy(_ kind: ThinkingPolicy.Kind) throws -> ThinkingPolicy {
+    let policy = ThinkingPolicy(
+      kind: kind, topK: topK, topP: topP, minP: minP, temperature: temperature, gumbelTemperature: gumbelTemperature,
+      noiseScale: noiseScale, density: density, mixtureFloor: mixtureFloor)
+    do { try policy.validate() } catch { throw CommandError("policy \(kind.rawValue): \(error)") }
+    return policy
+  }
+
+  /// - Throws: `CommandError` naming the option, `TokenizationError` for a prefix that the vocabulary cannot spell.
+  func sampling(_ model: LoadedModel) throws -> SamplingOptions {
+    try checkRanges()
+    return SamplingOptions(
+      maxThinkingTokens: maxThinkingTokens, endOfThinkingTokens: model.endOfThinkingTokens,
+      forcedEndToken: model.endOfThinkingTokens.first,
+      answerPrefix: try answerPrefix.map { try model.tokenizer.encode($0) } ?? [], stopTokens: model.stopTokens,
+      maxAnswerTokens: maxAnswerTokens,
+      answer: DiscreteSampling(temperature: answerTemperature, topK: answerTopK, topP: answerTopP))
+  }
+
+  /// The model with its texts.
+  func load(_ path: String) throws -> LoadedModel {
+    // Before a model is read for nothing.
+    try checkRanges()
+    return try LoadedModel(
+      path: path, chatTemplate: chatTemplate, systemPrompt: systemPrompt, endOfThinkingToken: endOfThinkingToken)
+  }
+
+  private func checkRanges() throws {
+    func check(_ isGood: Bool, _ reason: String) throws { if !isGood { throw CommandError(reason) } }
+    try check(
+      (0...1 << 20).contains(maxThinkingTokens),
+      "--max-thinking-tokens: must be 0 to \(1 << 20), got \(maxThinkingTokens)")
+    try check(
+      (1...1 << 20).contains(maxAnswerTokens), "--max-answer-tokens: must be 1 to \(1 << 20), got \(maxAnswerTokens)")
+    try check(
+      answerTemperature >= 0 && answerTemperature.isFinite,
+      "--answer-temperature: must be 0 (greedy) or more, got \(answerTemperature)")
+    try check(answerTopK >= 0, "--answer-top-k: must be 0 (all) or more, got \(answerTopK)")
+    try check(answerTopP > 0 && answerTopP <= 1, "--answer-top-p: must be above 0 and at most 1, got \(answerTopP)")
+  }
+}
+
+extension ModelOptions {
+  /// The weights made ready, for sequences of up to `positions`.
+  func prepare(_ source: ModelSource, positions: Int, team: ThreadTeam) throws -> PreparedModel {
+    PreparedModel(
+      try ModelWeights(source: source), backend: try matrixBackend(for: computeType), trainable: false,
+      positions: positions, team: team)
+  }
+}
+
+/// A prompt file and its fields.
+struct PromptOptions: ParsableArguments {
+  @Option(help: "Prompt file (JSONL with prompt or messages, and answer).")
+  var prompts: String
+  @Option(help: "Field of the prompt's text.")
+  var promptField = "prompt"
+  @Option(help: "Field of the reference answer.")
+  var answerField = "answer"
+  @Option(help: "Prompts used at most, from the file's beginning; 0: all.")
+  var limit = 0
+
+  func read() throws -> [Prompt] {
+    guard limit >= 0 else { throw CommandError("--limit: must be 0 (all) or more, got \(limit)") }
+    let read = try PromptFile.read(prompts, fields: PromptFields(prompt: promptField, answer: answerField))
+    return limit > 0 ? Array(read.prefix(limit)) : read
+  }
+}
+
+/// Checks an option that counts something.
+func requirePositive(_ value: Int, _ option: String, atMost limit: Int = 1 << 20) throws {
+  guard (1...limit).contains(value) else { throw CommandError("\(option): must be 1 to \(limit), got \(value)") }
+}
+
+/// Progress of a sampling command: drawn at most twice a second, with tokens a second.
+struct SamplingProgress {
+  private var reporter: ProgressReporter
+  private var tokens = RateEstimator(window: 64)
+  private var last = -Double.infinity
+
+  init(label: String, total: Int) {
+    reporter = ProgressReporter(label: label, total: total, unit: "sample", window: 64)
+  }
+
+  /// - Parameter tokens: sampled so far, nil when not known.
+  mutating func update(completed: Int, tokens count: Int? = nil) {
+    let now = steadySeconds()
+    guard now - last >= 0.5 else { return }
+    last = now
+    if let count { tokens.note(count: Double(count), at: now) }
+    reporter.update(completed: completed, at: now, detail: detail)
+  }
+
+  mutating func finish(completed: Int, detail: String) {
+    reporter.finish(completed: completed, at: steadySeconds(), detail: detail)
+  }
+
+  private var detail: String { tokens.perSecond.map { formatFixed($0, 0) + " tokens/s" } ?? "" }
+}
+
+/// Progress of packed passes; silent when they take less than two seconds.
+struct PassProgress {
+  private var reporter: ProgressReporter
+  private let total: Int
+  private let start = steadySeconds()
+
+  init(label: String, total: Int) {
+    self.total = total
+    reporter = ProgressReporter(label: label, total: total, unit: "sample", interval: 10)
+  }
+
+  mutating func update(completed: Int) {
+    let now = steadySeconds()
+    guard now - start >= 2 else { return }
+    reporter.update(completed: completed, at: now)
+    if completed == total { reporter.finish(completed: completed, at: now) }
+  }
+}
+
+func steadySeconds() -> Double {
+  var time = timespec()
+  clock_gettime(CLOCK_MONOTONIC, &time)
+  return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+}

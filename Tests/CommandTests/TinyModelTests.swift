@@ -1,0 +1,163 @@
+import Foundation
+import Testing
+
+/// The commands on tiny models: what they write, and that it fits together.
+struct TinyModelTests {
+  private let scratch: Scratch
+  private let model: String
+  private let hasBFloat16: Bool
+
+  init() throws {
+    scratch = try Scratch()
+    model = try Fixture.model(in: scratch)
+    try scratch.write("prompts.jsonl", Fixture.prompts)
+    let processor = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""
+    hasBFloat16 = processor.contains("avx512_bf16") || processor.contains("amx_bf16")
+  }
+
+  private func rollout(_ output: String, _ more: [String] = []) throws {
+    try scratch.succeed(
+      [
+        "rollout", "--model", model, "--prompts", "prompts.jsonl", "--group-size", "3", "--max-thinking-tokens", "12",
+        "--max-answer-tokens", "6", "--output", output,
+      ] + more)
+  }
+
+  @Test(arguments: [
+    ["--policy", "gumbel"], ["--policy", "gumbel", "--density", "concrete", "--gumbel-temperature", "0.3"],
+    ["--policy", "gumbel", "--density", "exact"], ["--policy", "discrete"], ["--policy", "none"],
+  ])
+  func sampledTrajectoriesScoreAsTheyWereRecorded(policy: [String]) throws {
+    try rollout("t.jsonl", policy + ["--answer-prefix", "= ", "--reward", "exact"])
+    let lines = try objects(scratch.text("t.jsonl"))
+    #expect(lines.map { $0["prompt_id"] as? String } == ["a", "a", "a", "b", "b", "b"])
+    #expect(lines.map { $0["group_id"] as? Int } == [0, 0, 0, 1, 1, 1])
+    #expect(lines.map { $0["sample_index"] as? Int } == [0, 1, 2, 0, 1, 2])
+    #expect(lines.allSatisfy { $0["reward"] is Double })
+    // A deterministic step has no density: only its discrete parts can be compared.
+    try scratch.succeed(["score", "--model", model, "--trajectories", "t.jsonl", "--output", "s.json"])
+    for (line, scored) in zip(lines, try scores(scratch, "s.json")) {
+      let segments = try #require(line["segments"] as? [[String: Any]])
+      #expect(segments.count == scored.count)
+      for (segment, values) in zip(segments, scored) where segment["kind"] as? String != "forced" {
+        if policy.last == "none", segment["kind"] as? String == "soft" { continue }
+        let recorded = try #require(segment["log_probs"] as? [Double])
+        #expect(recorded.count == values.count)
+        for (a, b) in zip(recorded, values) { #expect(hasBFloat16 ? a == b : abs(a - b) < 1e-3, "\(a) \(b)") }
+      }
+    }
+  }
+
+  @Test func trajectoriesDependOnTheSeedAlone() throws {
+    let type = hasBFloat16 ? "bfloat16" : "float32"
+    try rollout("a.jsonl", ["--slots", "1", "--threads", "1", "--dtype", type])
+    try rollout("b.jsonl", ["--slots", "5", "--threads", "2", "--dtype", type])
+    try rollout("c.jsonl", ["--slots", "5", "--dtype", type, "--seed", "2"])
+    if hasBFloat16 { #expect(try scratch.text("a.jsonl") == scratch.text("b.jsonl")) }
+    #expect(try scratch.text("a.jsonl") != scratch.text("c.jsonl"))
+  }
+
+  @Test func rewardNoneLeavesItOut() throws {
+    try rollout("t.jsonl", ["--reward", "none"])
+    #expect(try objects(scratch.text("t.jsonl")).allSatisfy { $0["reward"] == nil })
+  }
+
+  @Test func evaluationPrintsATableAndWritesItsFigures() throws {
+    let outcome = try scratch.succeed([
+      "eval", "--model", model, "--prompts", "prompts.jsonl", "--samples", "4", "--k", "1,4", "--policy",
+      "gumbel,none,discrete", "--max-thinking-tokens", "8", "--max-answer-tokens", "4", "--output", "e.json",
+    ])
+    let lines = outcome.output.split(separator: "\n")
+    #expect(lines.count == 4 && lines[0].contains("pass@4") && lines[0].contains("maj@1"))
+    let report = try #require(try objects(scratch.text("e.json").replacingOccurrences(of: "\n", with: "")).first)
+    let results = try #require(report["results"] as? [[String: Any]])
+    #expect(results.map { $0["policy"] as? String } == ["gumbel", "none", "discrete"])
+    for result in results {
+      let pass = try #require(result["pass_at_k"] as? [String: Double])
+      #expect(Set(pass.keys) == ["1", "4"] && pass.values.allSatisfy { (0...1).contains($0) })
+      #expect(try #require(result["thinking_length_mean"] as? Double) <= 8)
+    }
+    #expect(report["samples"] as? Int == 4 && report["prompt_count"] as? Int == 2)
+  }
+
+  @Test func generateShowsTheTrace() throws {
+    let base = ["generate", "--model", model, "1 + 2 = ?", "--max-thinking-tokens", "5", "--max-answer-tokens", "4"]
+    let short = try scratch.succeed(base + ["--policy", "none", "--answer-prefix", "\nanswer: "])
+    #expect(short.output.contains("\nanswer: "))
+    #expect(short.errors.contains("thinking steps"))
+    let verbose = try scratch.succeed(base + ["--verbose", "--gumbel-temperature", "1"])
+    #expect(verbose.output.contains("   1  '") && verbose.output.contains("   5  '"))
+  }
+
+  @Test func convertedCheckpointsScoreTheSameBits() throws {
+    try rollout("t.jsonl")
+    try scratch.succeed(["score", "--model", model, "--trajectories", "t.jsonl", "--output", "s.json"])
+    for type in ["bfloat16", "float32"] {
+      try scratch.succeed(["convert", "--model", model, "--output", "c-\(type)", "--dtype", type])
+      try scratch.succeed(
+        ["score", "--model", "c-\(type)", "--trajectories", "t.jsonl", "--output", "c-\(type).json"])
+      #expect(try scratch.text("c-\(type).json") == scratch.text("s.json"))
+      // The tokenizer came along.
+      try scratch.write("x.jsonl", "{\"text\": \"12 + x\"}\n")
+      try scratch.succeed(["tokenize", "--model", "c-\(type)", "--input", "x.jsonl", "--output", "ids.jsonl"])
+      #expect(try objects(scratch.text("ids.jsonl")).first?["ids"] as? [Int] == [5, 6, 40, 41, 40, 37])
+    }
+  }
+
+  @Test func updatedCheckpointsLoad() throws {
+    try scratch.write(
+      "t.jsonl",
+      Fixture.trajectory + "\n"
+        + Fixture.trajectory.replacingOccurrences(of: "\"reward\": 1.0", with: "\"reward\": 0.0")
+        .replacingOccurrences(of: "[[7, 8], [9, 4]]", with: "[[11, 12], [13, 14]]"))
+    try scratch.succeed([
+      "update", "--model", model, "--trajectories", "t.jsonl", "--learning-rate", "0.01", "--output", "new", "--report",
+      "r.json",
+    ])
+    let report = try #require(try objects(scratch.text("r.json").replacingOccurrences(of: "\n", with: "")).first)
+    #expect(try #require(report["grad_norm"] as? Double) > 0)
+    #expect((report["advantages"] as? [Double])?.count == 2)
+    for (name, folder) in [("old", model), ("new", "new")] {
+      try scratch.succeed(
+        ["score", "--model", folder, "--trajectories", "t.jsonl", "--output", "\(name).json"])
+    }
+    #expect(try scratch.text("new.json") != scratch.text("old.json"))
+    // Without a step, the checkpoint is the model.
+    try scratch.succeed([
+      "update", "--model", model, "--trajectories", "t.jsonl", "--learning-rate", "0", "--output", "same",
+    ])
+    try scratch.succeed(["score", "--model", "same", "--trajectories", "t.jsonl", "--output", "same.json"])
+    #expect(try scratch.text("same.json") == scratch.text("old.json"))
+  }
+
+  @Test func rewards() throws {
+    try scratch.write(
+      "pairs.jsonl",
+      """
+      {"completion": "so it is \\\\boxed{1/2}", "answer": "0.5"}
+      {"completion": "#### 7", "answer": 8}
+      {"completion": " 85 ", "answer": "85"}
+
+      """)
+    try scratch.succeed(["reward", "--input", "pairs.jsonl", "--output", "m.jsonl"])
+    #expect(try scratch.text("m.jsonl") == "{\"reward\": 1.0}\n{\"reward\": 0.0}\n{\"reward\": 1.0}\n")
+    try scratch.succeed(["reward", "--input", "pairs.jsonl", "--output", "e.jsonl", "--kind", "exact"])
+    #expect(try scratch.text("e.jsonl") == "{\"reward\": 0.0}\n{\"reward\": 0.0}\n{\"reward\": 1.0}\n")
+  }
+
+  @Test func doctorFindsTheMachineUsable() throws {
+    let outcome = try scratch.succeed(["doctor", "--model", model])
+    for part in ["float32", "OpenBLAS", "ZeroMQ", "self-check", "</think>", "ready"] {
+      #expect(outcome.output.contains(part), "\(part)")
+    }
+    try scratch.refuse(["doctor", "--model", "none"], saying: ["none", "does not exist"])
+  }
+
+  @Test(arguments: [
+    "rollout", "score", "update", "eval", "generate", "tokenize", "reward", "convert", "doctor", "train", "learner",
+    "worker", "sft",
+  ])
+  func everyCommandHasHelp(command: String) throws {
+    #expect(try scratch.succeed([command, "--help"]).output.contains("USAGE: softgrpo \(command)"))
+  }
+}
