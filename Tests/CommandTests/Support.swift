@@ -154,6 +154,12 @@ enum Fixture {
     """
 }
 
+/// Whether the processor multiplies bf16, which the program then does by default and with the same bits in any batch.
+let hasBFloat16Products: Bool = {
+  let processor = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""
+  return processor.contains("avx512_bf16") || processor.contains("amx_bf16")
+}()
+
 /// Scores as `score` writes them.
 func scores(_ scratch: Scratch, _ name: String) throws -> [[[Double]]] {
   try JSONDecoder().decode([[[Double]]].self, from: Data(contentsOf: URL(fileURLWithPath: scratch.path(name))))
