@@ -30,7 +30,7 @@ struct SupervisedTests {
     let trajectories = examples.map {
       Trajectory(
         promptID: "", groupID: 0, sampleIndex: 0, policy: ThinkingPolicy(kind: .discrete), policyVersion: 0,
-        prompt: $0.prompt, segments: [.discrete(DiscreteSegment(tokenIDs: $0.completion))], finishReason: .stop)
+        prompt: $0.prompt, segments: [.discrete(DiscreteSegment(tokenIDs: $0.learnedTokens))], finishReason: .stop)
     }
     var gradient = [Float](repeating: 0, count: weights.count)
     let (loss, tokens) = try PolicyGradient(team: team).accumulateSupervised(
@@ -38,9 +38,9 @@ struct SupervisedTests {
     var twin = TinyModel.twin(weights)
     func naiveLoss() -> Double {
       examples.reduce(0) { total, example in
-        let logits = twin.logits(twin.embed(example.prompt + example.completion.dropLast()))
+        let logits = twin.logits(twin.embed(example.prompt + example.learnedTokens.dropLast()))
         return total
-          - example.completion.enumerated().reduce(0) { sum, item in
+          - example.learnedTokens.enumerated().reduce(0) { sum, item in
             let row = example.prompt.count - 1 + item.offset
             let logProbs = Naive.logSoftmax(Array(logits[row * c.vocabularySize..<(row + 1) * c.vocabularySize]))
             return sum + logProbs[Int(item.element)]
@@ -105,5 +105,15 @@ struct SupervisedTests {
         [SupervisedExample(prompt: [1], completion: Array(long.dropLast()))], options: UpdateOptions(),
         tokenBudget: 1000
       ).loss.isFinite)
+  }
+}
+
+extension SupervisedExample {
+  /// All tokens after the prompt that are learned, in order.
+  fileprivate var learnedTokens: [Int32] {
+    segments.flatMap { segment -> [Int32] in
+      if case .discrete(let discrete) = segment { return discrete.tokenIDs }
+      return []
+    }
   }
 }
