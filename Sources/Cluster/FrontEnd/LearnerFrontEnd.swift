@@ -53,6 +53,9 @@ public final class LearnerFrontEnd: Sendable {
     var socketOptions = Socket.Options()
     socketOptions.maximumFrameByteCount = Int64(limits.frameByteCount)
     socketOptions.receiveHighWaterMark = 64
+    // What is on its way to a worker is bounded by its credits (one acknowledgement a sample, chunks by its window); a burst
+    // of acknowledgements must not look like a worker that has stopped reading.
+    socketOptions.sendHighWaterMark = 131_072
     socketOptions.linger = .seconds(1)
     let control = try Socket(.router, context: context, options: socketOptions)
     controlEndpoint = try control.bind(Endpoint(options.controlEndpoint), allowInsecure: options.allowInsecure)
