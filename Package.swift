@@ -82,7 +82,9 @@ targets += [
       "Rollouts", "Training", "Observability", "RunConfiguration", "CZeroMQ", "CLibCrypto", argumentParser, logging,
     ],
     swiftSettings: strict),
-  .target(name: "TestSupport", dependencies: ["Kernels"], path: "Tests/TestSupport", swiftSettings: strict + hot),
+  .target(
+    name: "TestSupport", dependencies: ["Kernels", "ModelFiles", "Transformer"], path: "Tests/TestSupport",
+    swiftSettings: strict + hot),
   tests("Kernels"),
   tests("ModelFiles", fixtures: true),
   tests("Tokenization", ["ModelFiles"], fixtures: true),

@@ -10,19 +10,16 @@ public struct ObjectiveOptions: Sendable, Equatable, Hashable, Codable {
   public var klEstimator: KLEstimator
   /// `loss_aggregation`
   public var lossAggregation: LossAggregation
-  /// `importance_cap`: C of the truncated importance sampling correction; `nil`: no correction.
-  public var importanceCap: Float?
 
   public init(
     advantage: AdvantageEstimator = .grpo, clip: ClippedObjective = ClippedObjective(), klCoefficient: Double = 0.001,
-    klEstimator: KLEstimator = .k3, lossAggregation: LossAggregation = .tokenMean, importanceCap: Float? = nil
+    klEstimator: KLEstimator = .k3, lossAggregation: LossAggregation = .tokenMean
   ) {
     self.advantage = advantage
     self.clip = clip
     self.klCoefficient = klCoefficient
     self.klEstimator = klEstimator
     self.lossAggregation = lossAggregation
-    self.importanceCap = importanceCap
   }
 
   /// - Parameter section: prefix of the keys in messages.
@@ -33,7 +30,6 @@ public struct ObjectiveOptions: Sendable, Equatable, Hashable, Codable {
     try check("clip_high", Double(clip.clipHigh), "positive") { $0 > 0 }
     if let dualClip = clip.dualClip { try check("dual_clip", Double(dualClip), "above 1") { $0 > 1 } }
     try check("kl_coefficient", klCoefficient, "at least 0") { $0 >= 0 }
-    if let importanceCap { try check("importance_cap", Double(importanceCap), "positive") { $0 > 0 } }
   }
 }
 

@@ -188,7 +188,6 @@ private func closeRelative(_ a: Float, _ b: Float, _ tolerance: Float = 3e-7) ->
     #expect(message { $0.clip.clipHigh = -0.5 } == "learner.clip_high: must be positive, got -0.5")
     #expect(message { $0.clip.dualClip = 1 } == "learner.dual_clip: must be above 1, got 1")
     #expect(message { $0.klCoefficient = .nan } == "learner.kl_coefficient: must be at least 0, got nan")
-    #expect(message { $0.importanceCap = 0 } == "learner.importance_cap: must be positive, got 0")
 
     func updateMessage(_ edit: (inout UpdateOptions) -> Void) -> String? {
       var options = UpdateOptions()

@@ -76,7 +76,7 @@ struct Update: ParsableCommand {
     if let report {
       let names = state.layout.parameters.map(\.name)
       let result = Report(
-        loss: statistics.policyLoss + statistics.klLoss, advantages: batch.map(\.advantage), grad_norm: norm.total,
+        loss: statistics.policyLoss, advantages: batch.map(\.advantage), grad_norm: norm.total,
         grad_norms: Dictionary(uniqueKeysWithValues: zip(names, norm.byParameter)),
         update_norms: Dictionary(
           uniqueKeysWithValues: state.layout.parameters.map { parameter in

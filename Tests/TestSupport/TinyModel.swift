@@ -1,11 +1,10 @@
 import Kernels
 import ModelFiles
-import TestSupport
 import Transformer
 
 /// Very small models with random bf16 weights: awkward widths, grouped queries.
-enum TinyModel {
-  static func configuration(
+public enum TinyModel {
+  public static func configuration(
     _ architecture: ModelConfiguration.Architecture, scale: Int = 1
   ) -> ModelConfiguration {
     ModelConfiguration(
@@ -15,7 +14,7 @@ enum TinyModel {
   }
 
   /// Weights large enough that every part of the network matters to the loss.
-  static func weights(_ configuration: ModelConfiguration, seed: UInt64) -> ModelWeights {
+  public static func weights(_ configuration: ModelConfiguration, seed: UInt64) -> ModelWeights {
     let layout = ParameterLayout(configuration)
     let weights = ModelWeights(layout: layout)
     var random = SeededRandom(seed)
@@ -30,7 +29,7 @@ enum TinyModel {
   }
 
   /// The same weights in the Double twin.
-  static func twin(_ weights: ModelWeights) -> NaiveTransformer {
+  public static func twin(_ weights: ModelWeights) -> NaiveTransformer {
     let c = weights.configuration
     let shape = NaiveTransformer.Shape(
       hidden: c.hiddenSize, heads: c.headCount, groups: c.keyValueHeadCount, width: c.headDimension,
@@ -44,7 +43,7 @@ enum TinyModel {
         }))
   }
 
-  static func tokens(_ count: Int, _ configuration: ModelConfiguration, seed: UInt64) -> [Int32] {
+  public static func tokens(_ count: Int, _ configuration: ModelConfiguration, seed: UInt64) -> [Int32] {
     var random = SeededRandom(seed)
     return (0..<count).map { _ in Int32(random.next() % UInt64(configuration.vocabularySize)) }
   }
