@@ -26,3 +26,8 @@
 #define ROUND round_bf16
 #include "attention.h"
 #include "elementwise.h"
+
+#define JOIN2_(a, b) a##_##b
+#define JOIN2(a, b) JOIN2_(a, b)
+#define ISA_SYMBOL(name) JOIN2(name, ISA)
+#include "vocabulary.h"

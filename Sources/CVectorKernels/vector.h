@@ -39,16 +39,22 @@ ALWAYS v16 select16(i16x32 mask, v16 a, v16 b) { return (v16)(((i16x32)a & mask)
 ALWAYS v16 max16(v16 a, v16 b) { return select16(a > b, a, b); }
 
 // Fixed trees: (i, i + 8), (i, i + 4), (i, i + 2), (0, 1).
+typedef float v8 __attribute__((vector_size(32)));
+typedef float v4 __attribute__((vector_size(16)));
+#define LOW8(v) __builtin_shufflevector((v), (v), 0, 1, 2, 3, 4, 5, 6, 7)
+#define HIGH8(v) __builtin_shufflevector((v), (v), 8, 9, 10, 11, 12, 13, 14, 15)
+#define LOW4(v) __builtin_shufflevector((v), (v), 0, 1, 2, 3)
+#define HIGH4(v) __builtin_shufflevector((v), (v), 4, 5, 6, 7)
 ALWAYS float lane_sum(v16 v) {
-  float e[8], f[4];
-  for (int i = 0; i < 8; i++) e[i] = v[i] + v[i + 8];
-  for (int i = 0; i < 4; i++) f[i] = e[i] + e[i + 4];
-  return (f[0] + f[2]) + (f[1] + f[3]);
+  v8 eight = LOW8(v) + HIGH8(v);
+  v4 four = LOW4(eight) + HIGH4(eight);
+  return (four[0] + four[2]) + (four[1] + four[3]);
 }
 ALWAYS float lane_max(v16 v) {
-  float top = v[0];
-  for (int i = 1; i < 16; i++) top = v[i] > top ? v[i] : top;
-  return top;
+  v8 eight = __builtin_elementwise_max(LOW8(v), HIGH8(v));
+  v4 four = __builtin_elementwise_max(LOW4(eight), HIGH4(eight));
+  float even = four[0] > four[2] ? four[0] : four[2], odd = four[1] > four[3] ? four[1] : four[3];
+  return even > odd ? even : odd;
 }
 
 // e^x: the operations of PortableMath.exp16, in its order.

@@ -42,6 +42,14 @@ typedef struct {
   int32_t accumulate;
 } softgrpo_product_shape;
 
+/// Where a step's noise is counted (NoiseKey.swift).
+typedef struct {
+  uint32_t key0, key1;
+  uint32_t step, sample, group;
+  /// No noise exceeds this.
+  float maximum;
+} softgrpo_noise_counter;
+
 #define SOFTGRPO_DECLARE(isa)                                                                                          \
   void softgrpo_attend_f32_##isa(const float *query, const float *base, const softgrpo_attention_shape *shape,         \
                                  float *out, float *_Nullable log_sum_exp, float *scratch);                            \
@@ -52,7 +60,15 @@ typedef struct {
   void softgrpo_rms_norm_bf16_##isa(const float *x, int64_t x_stride, const float *weight, float epsilon,              \
                                     int64_t rows, int64_t width, uint16_t *y);                                         \
   void softgrpo_gated_unit_f32_##isa(const float *gate_up, int64_t rows, int64_t width, float *y);                     \
-  void softgrpo_gated_unit_bf16_##isa(const float *gate_up, int64_t rows, int64_t width, uint16_t *y);
+  void softgrpo_gated_unit_bf16_##isa(const float *gate_up, int64_t rows, int64_t width, uint16_t *y); \
+  /* Sum of e^((z - maximum) * inverse_temperature) over a row of logits, in one fixed order. */                       \
+  double softgrpo_sum_of_exponentials_##isa(const float *row, int64_t count, float maximum,                            \
+                                            float inverse_temperature);                                                \
+  /* First i >= from, a multiple of 16, of sixteen tokens one of which may score above `winning` with its noise; their \
+     scaled logits and uniform complements are written. `count` when there is none. */                                 \
+  int64_t softgrpo_next_candidate_##isa(const float *row, int64_t count, int64_t from, float maximum,                  \
+                                        float inverse_temperature, float winning, const softgrpo_noise_counter *at,    \
+                                        float *scaled, float *complement);
 
 SOFTGRPO_DECLARE(baseline)
 #if defined(__x86_64__)
