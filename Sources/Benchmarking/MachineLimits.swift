@@ -20,7 +20,6 @@ public struct MachineLimits: Sendable, Equatable, Encodable {
   ///   - backend: whose products are measured; its `computeType` is the operands'.
   ///   - effort: seconds spent on each figure, about.
   public static func measure(backend: any MatrixBackend, team: ThreadTeam, effort: Double = 0.6) -> MachineLimits {
-    // Warm the clocks before either figure counts.
     let shapes = [[256, 3072, 1536], [256, 3072, 2048], [512, 2048, 1024], [1024, 3072, 576]]
     var (best, bestShape) = (0.0, shapes[0])
     for shape in shapes {
@@ -33,6 +32,14 @@ public struct MachineLimits: Sendable, Equatable, Encodable {
       processor: ProcessorFeatures.current.name, threads: team.threadCount, dtype: backend.computeType.rawValue,
       backend: backend.summary, gemmGflops: best / 1e9, gemmShape: bestShape,
       memoryGigabytesPerSecond: readRate(team: team, effort: effort) / 1e9)
+  }
+
+  /// The better of two measurements: what a neighbour or a low clock hid from one of them.
+  public func better(_ other: MachineLimits) -> MachineLimits {
+    var result = self
+    if other.gemmGflops > gemmGflops { (result.gemmGflops, result.gemmShape) = (other.gemmGflops, other.gemmShape) }
+    result.memoryGigabytesPerSecond = max(memoryGigabytesPerSecond, other.memoryGigabytesPerSecond)
+    return result
   }
 
   /// Operations a second of the best of several products, at least three.

@@ -55,14 +55,12 @@ public struct RolloutBenchmark: Sendable {
 
   let settings: Settings
   let model: PreparedModel
-  let limits: MachineLimits
   let team: ThreadTeam
 
   /// - Throws: `BenchmarkError` when the settings do not fit the model or the memory.
-  public init(_ settings: Settings, model: PreparedModel, limits: MachineLimits, team: ThreadTeam) throws {
+  public init(_ settings: Settings, model: PreparedModel, team: ThreadTeam) throws {
     self.settings = settings
     self.model = model
-    self.limits = limits
     self.team = team
     try Self.check(settings, configuration: model.configuration, computeType: model.computeType)
   }
@@ -91,14 +89,16 @@ public struct RolloutBenchmark: Sendable {
     }
   }
 
-  /// Measures every prompt length and batch size.
+  /// Measures every prompt length and batch size, and the machine's limits before and after: the better ones count.
   ///
   /// - Parameter progress: called before each measurement with what is about to be measured.
   /// - Throws: `BenchmarkError`, and `SamplingError` when the model's logits are not usable.
-  public func run(progress: (String) -> Void = { _ in }) throws -> (rows: [RolloutRow], ratios: [RolloutRatio]) {
+  public func run(progress: (String) -> Void = { _ in }) throws -> RolloutResults {
+    progress("the machine's limits")
+    let before = MachineLimits.measure(backend: model.backend, team: team)
     var variants = settings.policies.map { Variant.policy($0) }
     if settings.policies.contains(.gumbel), settings.policies.contains(.discrete) { variants.append(.relabelled) }
-    var rows: [RolloutRow] = []
+    var measured: [(kind: ThinkingPolicy.Kind, batch: Int, prompt: Int, run: DecodeRun)] = []
     var ratios: [RolloutRatio] = []
     for prompt in settings.promptTokens {
       for batch in settings.batchSizes {
@@ -114,12 +114,16 @@ public struct RolloutBenchmark: Sendable {
         }
         for (variant, runs) in zip(variants, runs) {
           guard case .policy(let kind) = variant else { continue }
-          rows.append(row(runs[medianIndex(runs.map(\.seconds))], kind, batch: batch, prompt: prompt))
+          measured.append((kind, batch, prompt, runs[medianIndex(runs.map(\.seconds))]))
         }
         if let ratio = ratio(variants, runs, batch: batch, prompt: prompt) { ratios.append(ratio) }
       }
     }
-    return (rows, ratios)
+    progress("the machine's limits")
+    let limits = before.better(MachineLimits.measure(backend: model.backend, team: team))
+    return RolloutResults(
+      machine: limits,
+      rows: measured.map { row($0.run, $0.kind, batch: $0.batch, prompt: $0.prompt, limits: limits) }, ratios: ratios)
   }
 
   // MARK: One run
@@ -185,7 +189,9 @@ public struct RolloutBenchmark: Sendable {
 
   // MARK: Figures
 
-  private func row(_ run: DecodeRun, _ kind: ThinkingPolicy.Kind, batch: Int, prompt: Int) -> RolloutRow {
+  private func row(_ run: DecodeRun, _ kind: ThinkingPolicy.Kind, batch: Int, prompt: Int, limits: MachineLimits)
+    -> RolloutRow
+  {
     let c = model.configuration
     let steps = Double(settings.steps)
     let tokens = Double(batch) * steps

@@ -39,6 +39,13 @@ public struct RolloutRatio: Sendable, Equatable, Encodable {
   public var softOverFullVocabulary: Double
 }
 
+/// What a run of `RolloutBenchmark` found.
+public struct RolloutResults: Sendable, Equatable {
+  public var machine: MachineLimits
+  public var rows: [RolloutRow]
+  public var ratios: [RolloutRatio]
+}
+
 /// What `softgrpo bench rollout` prints.
 public struct RolloutReport: Sendable, Equatable, Encodable {
   public var benchmark = "rollout"
@@ -51,11 +58,10 @@ public struct RolloutReport: Sendable, Equatable, Encodable {
   public var peakMemoryBytes: Int
 
   public init(
-    model: BenchmarkModel, machine: MachineLimits, settings: RolloutBenchmark.Settings,
-    results: (rows: [RolloutRow], ratios: [RolloutRatio])
+    model: BenchmarkModel, settings: RolloutBenchmark.Settings, results: RolloutResults
   ) {
     self.model = ModelSummary(model)
-    self.machine = machine
+    machine = results.machine
     self.settings = settings
     rows = results.rows
     ratios = results.ratios

@@ -53,21 +53,18 @@ public final class UpdateBenchmark {
   let settings: Settings
   let state: LearnerState
   let model: PreparedModel
-  let limits: MachineLimits
   let team: ThreadTeam
-  /// Seconds to round, pack and prepare new weights after a step.
-  public let prepareSeconds: Double
+  private let prepareSeconds: Double
   private let gradient: PolicyGradient
 
   /// - Parameter state: its weights are stepped; the passes go on computing with those it had here.
   /// - Throws: `BenchmarkError` when the settings do not fit the model or the memory.
   public init(
-    _ settings: Settings, state: LearnerState, backend: any MatrixBackend, limits: MachineLimits, team: ThreadTeam
+    _ settings: Settings, state: LearnerState, backend: any MatrixBackend, team: ThreadTeam
   ) throws {
     try Self.check(settings, configuration: state.layout.configuration, computeType: backend.computeType)
     self.settings = settings
     self.state = state
-    self.limits = limits
     self.team = team
     let start = monotonicNanoseconds()
     model = PreparedModel(
@@ -101,12 +98,14 @@ public final class UpdateBenchmark {
       for: "an update over micro-batches of \(rows) rows", remedy: "lower --micro-batch-tokens")
   }
 
-  /// Measures every shape.
+  /// Measures every shape, and the machine's limits before and after: the better ones count.
   ///
   /// - Parameter progress: called before each measurement with what is about to be measured.
   /// - Throws: `BenchmarkError`, and what the update throws for a model whose log-probs are not finite.
-  public func run(progress: (String) -> Void = { _ in }) throws -> (rows: [UpdateRow], ratios: [UpdateRatio]) {
-    var rows: [UpdateRow] = []
+  public func run(progress: (String) -> Void = { _ in }) throws -> UpdateResults {
+    progress("the machine's limits")
+    let before = MachineLimits.measure(backend: model.backend, team: team)
+    var measured: [(batch: SyntheticBatch, shape: Shape, run: UpdateRun)] = []
     var ratios: [UpdateRatio] = []
     for shape in settings.shapes {
       let name = "\(shape.softSteps) soft steps and \(shape.answerTokens) answer tokens"
@@ -121,10 +120,7 @@ public final class UpdateBenchmark {
         }
       }
       for (batch, runs) in zip(batches, runs) {
-        rows.append(
-          UpdateRow(
-            batch, shape: shape, run: runs[medianIndex(runs.map(\.seconds))], settings: settings,
-            configuration: model.configuration, limits: limits))
+        measured.append((batch, shape, runs[medianIndex(runs.map(\.seconds))]))
       }
       ratios.append(
         UpdateRatio(
@@ -132,7 +128,15 @@ public final class UpdateBenchmark {
           softOverDiscrete: median(zip(runs[0], runs[1]).map { $0.seconds / $1.seconds }),
           softOverDiscreteCpu: median(zip(runs[0], runs[1]).map { $0.cpuSeconds / $1.cpuSeconds })))
     }
-    return (rows, ratios)
+    progress("the machine's limits")
+    let limits = before.better(MachineLimits.measure(backend: model.backend, team: team))
+    return UpdateResults(
+      machine: limits,
+      rows: measured.map {
+        UpdateRow(
+          $0.batch, shape: $0.shape, run: $0.run, settings: settings, configuration: model.configuration,
+          limits: limits)
+      }, ratios: ratios, prepareSeconds: prepareSeconds)
   }
 
   /// The old log-probs that a worker would have recorded: the ratio is then 1. The pass also sizes all memory.
@@ -154,6 +158,7 @@ public final class UpdateBenchmark {
     let knowsPeak = ProcessUsage.resetPeak()
     let cpu = ProcessUsage.cpuSeconds
     let start = monotonicNanoseconds()
+    clock.resume()
     state.zeroGradient(team: team)
     clock.mark(.optimizer)
     for indices in batch.microBatches {

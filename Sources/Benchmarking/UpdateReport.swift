@@ -125,6 +125,15 @@ public struct UpdateRatio: Sendable, Equatable, Encodable {
   public var softOverDiscreteCpu: Double
 }
 
+/// What a run of `UpdateBenchmark` found.
+public struct UpdateResults: Sendable, Equatable {
+  public var machine: MachineLimits
+  public var rows: [UpdateRow]
+  public var ratios: [UpdateRatio]
+  /// Seconds to round, pack and prepare new weights: what follows a step before the next pass.
+  public var prepareSeconds: Double
+}
+
 /// What `softgrpo bench update` prints.
 public struct UpdateReport: Sendable, Equatable, Encodable {
   public var benchmark = "update"
@@ -133,19 +142,17 @@ public struct UpdateReport: Sendable, Equatable, Encodable {
   public var settings: UpdateBenchmark.Settings
   public var rows: [UpdateRow]
   public var ratios: [UpdateRatio]
-  /// Seconds to round, pack and prepare new weights: what follows a step before the next pass.
   public var prepareSeconds: Double
   /// Largest resident memory of the process.
   public var peakMemoryBytes: Int
 
   public init(
-    model: BenchmarkModel, machine: MachineLimits, settings: UpdateBenchmark.Settings, prepareSeconds: Double,
-    results: (rows: [UpdateRow], ratios: [UpdateRatio])
+    model: BenchmarkModel, settings: UpdateBenchmark.Settings, results: UpdateResults
   ) {
     self.model = ModelSummary(model)
-    self.machine = machine
+    machine = results.machine
     self.settings = settings
-    self.prepareSeconds = prepareSeconds
+    prepareSeconds = results.prepareSeconds
     rows = results.rows
     ratios = results.ratios
     peakMemoryBytes = max(ProcessUsage.peakBytes, results.rows.compactMap(\.peakMemoryBytes).max() ?? 0)

@@ -57,11 +57,12 @@ func requireAll(_ values: [Int], _ option: String, atMost limit: Int) throws {
   for value in values { try requirePositive(value, option, atMost: limit) }
 }
 
-/// A table of the time by stage: a row a measurement, a column a stage that took any.
-func stageTable(_ rows: [(labels: [String], stages: [String: Double])], labels: [String], unit: String) throws -> String
+/// A table of milliseconds by stage: a row a measurement, a column a stage that took any.
+func stageTable(_ rows: [(labels: [String], stages: [String: Double])], labels: [String], title: String) throws
+  -> String
 {
   let names = StageClock.Stage.allCases.map(\.name).filter { name in rows.contains { ($0.stages[name] ?? 0) >= 0.005 } }
   var table = Table(columns: labels.map { .init($0, .left) } + names.map { .init($0) })
   for row in rows { try table.append(row.labels + names.map { formatFixed(row.stages[$0] ?? 0, 2) }) }
-  return "\(unit)\n" + table.rendered()
+  return "\(title)\n" + table.rendered()
 }

@@ -50,15 +50,13 @@ struct BenchRollout: ParsableCommand {
     let backend = try matrixBackend(for: type)
     try RolloutBenchmark.check(settings, configuration: model.configuration, computeType: type)
     let team = options.arithmetic.team()
-    options.progress("measuring the machine's limits")
-    let limits = MachineLimits.measure(backend: backend, team: team)
     options.progress("preparing the model")
     let prepared = PreparedModel(
       try model.weights(team: team), backend: backend, trainable: false, positions: settings.longestSequence,
       team: team)
-    let benchmark = try RolloutBenchmark(settings, model: prepared, limits: limits, team: team)
+    let benchmark = try RolloutBenchmark(settings, model: prepared, team: team)
     let report = RolloutReport(
-      model: model, machine: limits, settings: settings, results: try benchmark.run { options.progress($0) })
+      model: model, settings: settings, results: try benchmark.run { options.progress($0) })
     if options.json { try options.printJSON(report) } else { try printTables(report) }
   }
 
@@ -105,7 +103,7 @@ struct BenchRollout: ParsableCommand {
     print(
       try stageTable(
         report.rows.map { (["\($0.promptTokens)", "\($0.batch)", $0.policy], $0.stages) },
-        labels: ["prompt", "batch", "policy"], unit: "milliseconds of a step"))
+        labels: ["prompt", "batch", "policy"], title: "milliseconds of a step"))
     if !report.ratios.isEmpty {
       var table = Table(columns: [
         .init("prompt"), .init("batch"), .init("soft/discrete"), .init("in CPU time"), .init("soft/full vocabulary"),

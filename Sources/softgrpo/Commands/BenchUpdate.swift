@@ -41,14 +41,11 @@ struct BenchUpdate: ParsableCommand {
     let backend = try matrixBackend(for: type)
     try UpdateBenchmark.check(settings, configuration: model.configuration, computeType: type)
     let team = options.arithmetic.team()
-    options.progress("measuring the machine's limits")
-    let limits = MachineLimits.measure(backend: backend, team: team)
     options.progress("preparing the model")
     let benchmark = try UpdateBenchmark(
-      settings, state: try model.learnerState(team: team), backend: backend, limits: limits, team: team)
+      settings, state: try model.learnerState(team: team), backend: backend, team: team)
     let report = UpdateReport(
-      model: model, machine: limits, settings: settings, prepareSeconds: benchmark.prepareSeconds,
-      results: try benchmark.run { options.progress($0) })
+      model: model, settings: settings, results: try benchmark.run { options.progress($0) })
     if options.json { try options.printJSON(report) } else { try printTables(report) }
   }
 
@@ -96,8 +93,9 @@ struct BenchUpdate: ParsableCommand {
     print(table.rendered())
     print(
       try stageTable(
-        report.rows.map { (["\($0.softSteps)", "\($0.answerTokens)", $0.policy], $0.stages) },
-        labels: ["soft", "answer", "policy"], unit: "seconds"))
+        report.rows.map { row in
+          (["\(row.softSteps)", "\(row.answerTokens)", row.policy], row.stages.mapValues { $0 * 1e3 })
+        }, labels: ["soft", "answer", "policy"], title: "milliseconds of an update"))
     var ratios = Table(columns: [.init("soft"), .init("answer"), .init("soft/discrete"), .init("in CPU time")])
     for ratio in report.ratios {
       try ratios.append([
