@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "GradientKernels.h"
+
 #pragma clang assume_nonnull begin
 
 /// Where the keys and values of one key/value head lie in a layer's pages (KeyValuePages.swift).
