@@ -22,6 +22,9 @@ public protocol MatrixBackend: Sendable {
   var computeType: ComputeType { get }
   /// One line for `doctor`: the library and the instruction set in use.
   var summary: String { get }
+  /// What of the backend decides the bits of its products: number format, library and version, instruction set in use.
+  /// Part of the fingerprint; two backends that differ in a bit must differ here.
+  var arithmetic: String { get }
 
   /// - Parameters:
   ///   - weights: N x K row-major; may be freed after the call.
@@ -34,6 +37,10 @@ public protocol MatrixBackend: Sendable {
   func accumulateWeightGradient(
     _ dy: Operand, _ x: Operand, rows: Int, outputs: Int, inputs: Int, into dW: UnsafeMutablePointer<Float>,
     team: ThreadTeam)
+}
+
+extension MatrixBackend {
+  public var arithmetic: String { "\(computeType.rawValue), \(summary)" }
 }
 
 /// The backend for a compute type on this processor.

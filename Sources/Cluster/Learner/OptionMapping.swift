@@ -76,11 +76,3 @@ func backend(for dtype: String, logger: Logger) throws -> any MatrixBackend {
   }
   return try matrixBackend(for: type)
 }
-
-/// What decides the bits of a forward pass: equal fingerprints promise equal bits.
-func hardwareFingerprint(_ backend: any MatrixBackend) -> String {
-  "\(ProcessorFeatures.current.name); \(backend.summary); build \(buildVersion)"
-}
-
-/// The version of this build, part of the fingerprint.
-public let buildVersion = "0.1.0"

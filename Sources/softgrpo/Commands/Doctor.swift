@@ -125,8 +125,14 @@ struct Doctor: ParsableCommand {
     if !loaded.source.unusedTensors.isEmpty {
       show("unused", loaded.source.unusedTensors.prefix(5).joined(separator: ", "))
     }
-    _ = try ModelWeights(source: loaded.source)
+    let weights = try ModelWeights(source: loaded.source)
     show("weights", "all read, all finite")
+    // Worker and learner must compute the same bits on this model's shapes.
+    let team = ThreadTeam(threadCount: ProcessorFeatures.current.availableProcessors)
+    let prepared = PreparedModel(
+      weights, backend: try matrixBackend(for: type), trainable: false, positions: min(256, c.contextLength), team: team)
+    let report = EqualitySelfTest.run(prepared, team: team)
+    show("bitwise", "self-test \(report.summary)")
   }
 
   private func tokens(_ ids: [Int32], _ model: LoadedModel) -> String {
