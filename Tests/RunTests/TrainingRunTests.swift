@@ -58,6 +58,15 @@ import Testing
     for record in records {
       #expect((record["perf/workers"] as? Double).map { (1...2).contains($0) } == true)
       #expect((record["reward/mean"] as? Double).map { (0...1).contains($0) } == true)
+      // Its own workers on its own processor: nothing to correct, on bf16 not even a bit.
+      #expect(record["training/audit_failures"] as? Double == 0)
+      let difference = try #require(record["training/rollout_probs_diff_max"] as? Double)
+      if train.errors.contains("self-test passed") {
+        #expect(difference == 0 && record["training/recomputed"] as? Double == 0)
+        #expect((record["training/audited"] as? Double).map { $0 >= 1 } == true)
+      } else {
+        #expect(difference < 0.01 && record["training/recomputed"] as? Double == 1)
+      }
     }
     let source = try ModelSource.open(path: run + "/checkpoints/step-000002")
     #expect(source.configuration.hiddenSize == 128)

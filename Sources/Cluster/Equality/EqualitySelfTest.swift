@@ -115,8 +115,8 @@ public enum EqualitySelfTest {
         maxThinkingTokens: 3 + 2 * (index % 3), forcedEndToken: token(1), answerPrefix: [token(2)], maxAnswerTokens: 3)
       if positions <= options.longestCompletion { options.maxThinkingTokens = 1 }
       guard positions > options.longestCompletion else { continue }
-      // 60 to 66 positions into a page: the completion crosses its end.
-      let length = min([60, 5, 126, 33][index % 4], positions - options.longestCompletion)
+      // Completions that cross the end of a page, and a prompt that does.
+      let length = min([60, 5, 66, 33][index % 4], positions - options.longestCompletion)
       result.append(
         SamplingRequest(
           id: UInt64(index), promptID: "self-test", groupOrdinal: UInt64(index),
@@ -149,7 +149,7 @@ public enum EqualitySelfTest {
     // The learner's pass over all of them at once, and over a few at a time.
     let whole = trajectories.reduce(0) { $0 + $1.prompt.count + $1.completionCount }
     for (budget, team, pass) in [
-      (max(1, whole), team, "one pass over all trajectories"), (64, alone, "a pass of its own, on one thread"),
+      (max(1, whole), team, "one pass over all trajectories"), (80, alone, "a small pass on one thread"),
     ] {
       let scores = try scoreTrajectories(trajectories, model: model, tokenBudget: budget, team: team)
       for (trajectory, scores) in zip(trajectories, scores) {

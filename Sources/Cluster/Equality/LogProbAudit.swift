@@ -111,7 +111,7 @@ final class LogProbAudit {
     let (trajectory, (worker, learner)) = (sample.trajectory, step.element)
     logger.warning(
       """
-      worker \(sample.workerName) has this learner's fingerprint but not its bits: prompt \(trajectory.promptID), group \
+      worker \(sample.workerName) has this learner's fingerprint (\(fingerprint)) but not its bits: prompt \(trajectory.promptID), group \
       \(trajectory.groupID) sample \(trajectory.sampleIndex), scored step \(step.offset): its log-prob is \(worker) \
       (\(hexadecimal(worker))), the learner computes \(learner) (\(hexadecimal(learner))) under version \(version); its \
       log-probs are recomputed from now on
