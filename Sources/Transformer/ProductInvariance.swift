@@ -61,7 +61,9 @@ extension PreparedModel {
         // What is added to is the residual stream: any value, the same for a row wherever it stands.
         if product.accumulates {
           for row in 0..<rows {
-            for column in 0..<n { out[row * n + column] = Float((offset + row) % 7) * 0.37 + Float(column % 11) * 0.013 }
+            for column in 0..<n {
+              out[row * n + column] = Float((offset + row) % 7) * 0.37 + Float(column % 11) * 0.013
+            }
           }
         }
         matrix.multiply(

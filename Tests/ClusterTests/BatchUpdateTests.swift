@@ -38,7 +38,8 @@ struct BatchUpdateTests {
           id: UInt64(group), promptID: "prompt-\(group)", groupOrdinal: UInt64(group),
           prompt: (0..<9).map { Int32(($0 * 7 + group) % 90) }, sampleIndices: Array(0..<Self.groupSize),
           policy: group == 0 ? ThinkingPolicy(density: .concrete) : ThinkingPolicy(kind: .discrete),
-          options: Rollouts.SamplingOptions(maxThinkingTokens: 6, forcedEndToken: 7, answerPrefix: [3], maxAnswerTokens: 5),
+          options: Rollouts.SamplingOptions(
+            maxThinkingTokens: 6, forcedEndToken: 7, answerPrefix: [3], maxAnswerTokens: 5),
           noise: NoiseKey(seed: 3), policyVersion: 7))
     }
     var trajectories: [Trajectory] = []
@@ -69,7 +70,8 @@ struct BatchUpdateTests {
       logger: Logger(label: "test") { _ in CapturingLogHandler(lines: lines) })
     let update = BatchUpdate(
       objective: ObjectiveOptions(klCoefficient: 0),
-      options: UpdateOptions(optimizer: AdamW(learningRate: learningRate)), tokenBudget: 60, reference: nil, audit: audit,
+      options: UpdateOptions(optimizer: AdamW(learningRate: learningRate)), tokenBudget: 60, reference: nil,
+      audit: audit,
       importanceCap: cap, team: team)
     let state = LearnerState(
       layout: weights.layout, values: (0..<weights.count).map { Float(weights.elements[$0]) })
@@ -91,7 +93,8 @@ struct BatchUpdateTests {
       case .soft(var soft):
         soft.logProbs[1] += shift
         return .soft(soft)
-      case .discrete(var discrete) where discrete.tokenIDs.count > 1 && samples[index].trajectory.policy.kind == .discrete:
+      case .discrete(var discrete)
+      where discrete.tokenIDs.count > 1 && samples[index].trajectory.policy.kind == .discrete:
         discrete.logProbs[1] += shift
         return .discrete(discrete)
       default: return segment
@@ -201,7 +204,8 @@ struct BatchUpdateTests {
     let bad = tampered(try samples(), 2, by: 0.5)
     let result = try update(bad, fraction: 1, cap: 2, version: 8)
     let audit = result.outcome.audit
-    #expect(audit.steps == 0 && audit.audited == 0 && audit.recomputed == 0 && audit.maximum == nil && audit.mean == nil)
+    #expect(
+      audit.steps == 0 && audit.audited == 0 && audit.recomputed == 0 && audit.maximum == nil && audit.mean == nil)
     #expect(result.outcome.statistics.importanceMean == nil && result.log.isEmpty)
     #expect(result.outcome.statistics.ratioMaximum > 1, "the shifted log-prob is the denominator")
   }

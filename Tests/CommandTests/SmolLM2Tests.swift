@@ -143,8 +143,10 @@ struct SmolLM2Tests {
   func sampledLogProbsAreTheScoredOnes(policy: String) throws {
     try scratch.write("prompts.jsonl", Fixture.prompts)
     try scratch.succeed([
-      "rollout", "--model", model, "--prompts", "prompts.jsonl", "--policy", policy, "--group-size", "6", "--slots", "5",
-      "--max-thinking-tokens", "40", "--max-answer-tokens", "12", "--seed", "5", "--threads", "2", "--output", "t.jsonl",
+      "rollout", "--model", model, "--prompts", "prompts.jsonl", "--policy", policy, "--group-size", "6", "--slots",
+      "5",
+      "--max-thinking-tokens", "40", "--max-answer-tokens", "12", "--seed", "5", "--threads", "2", "--output",
+      "t.jsonl",
     ])
     try scratch.succeed([
       "score", "--model", model, "--trajectories", "t.jsonl", "--threads", "1", "--output", "s.json",

@@ -21,14 +21,26 @@ struct TenThousandTokensTests {
 
   private static let positions = 256
 
-  private static func model(team: ThreadTeam) throws -> PreparedModel {
+  /// The bf16 products that this processor runs, those that it passes over included.
+  enum Products: String, CaseIterable, Sendable {
+    case preferred, oneDNN
+
+    func backend() throws -> any MatrixBackend {
+      #if arch(x86_64)
+        if self == .oneDNN { return OneDNNBackend() }
+      #endif
+      return try matrixBackend(for: .bfloat16)
+    }
+  }
+
+  private static func model(_ products: Products, team: ThreadTeam) throws -> PreparedModel {
     let layout = ParameterLayout(configuration)
     let weights = ModelWeights(layout: layout)
     for (index, value) in randomWeights(layout: layout, seed: 11).enumerated() {
       weights.elements[index] = BFloat16(value == 1 ? 1 : value * 6)
     }
     return PreparedModel(
-      weights, backend: try matrixBackend(for: .bfloat16), trainable: true, positions: positions, team: team)
+      weights, backend: try products.backend(), trainable: true, positions: positions, team: team)
   }
 
   /// A group of each policy: short and long prompts (to pages 1, 2 and 3 of 64 positions), ends of thinking that come
@@ -51,9 +63,10 @@ struct TenThousandTokensTests {
     }
   }
 
-  @Test func notOneBitDiffers() throws {
+  @Test(arguments: Products.allCases)
+  func notOneBitDiffers(_ products: Products) throws {
     let teams = [ThreadTeam(threadCount: 1), ThreadTeam(threadCount: 2)]
-    let model = try Self.model(team: teams[1])
+    let model = try Self.model(products, team: teams[1])
     let gradient = AlignedBuffer<Float>(count: model.layout.count)
     var (compared, differing, soft, forced) = (0, 0, 0, 0)
     let settings: [(slots: Int, threads: Int)] = [(1, 1), (3, 2), (8, 1), (33, 2)]

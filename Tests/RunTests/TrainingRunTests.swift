@@ -80,6 +80,20 @@ import Testing
     #expect(try metrics().count == 2)
   }
 
+  /// Without a bitwise promise the learner says so, relies on nobody and corrects for what differs.
+  @Test func singlePrecisionIsRecomputed() throws {
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let train = try RunningProgram(
+      ["train"] + settings(steps: 2, ["model.dtype=float32", "learner.mini_batch_size=8"]), directory: folder)
+    #expect(train.wait(seconds: 120) == 0, "\(train.errors)")
+    #expect(train.errors.contains("no claim: float32") && train.errors.contains("recomputed by the learner"))
+    for record in try metrics() {
+      #expect(record["training/recomputed"] as? Double == 1 && record["training/audited"] as? Double == 0)
+      #expect((record["training/rollout_probs_diff_max"] as? Double).map { $0 < 0.01 } == true)
+      if let weight = record["training/importance_weight_mean"] as? Double { #expect(abs(weight - 1) < 0.01) }
+    }
+  }
+
   @Test func resumeContinuesAfterTheLastStep() throws {
     defer { try? FileManager.default.removeItem(at: folder) }
     let first = try RunningProgram(["train"] + settings(steps: 2), directory: folder)

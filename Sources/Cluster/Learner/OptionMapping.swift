@@ -76,3 +76,12 @@ func backend(for dtype: String, logger: Logger) throws -> any MatrixBackend {
   }
   return try matrixBackend(for: type)
 }
+
+/// What decides the bits of a forward pass: equal fingerprints promise equal bits.
+func hardwareFingerprint(_ backend: any MatrixBackend) -> String {
+  // A difference costs no more than that log-probs are recomputed, so whatever might matter is part of it.
+  "\(ProcessorFeatures.identity); \(backend.arithmetic); build \(buildVersion) \(programIdentity)"
+}
+
+/// The version of this build, part of the fingerprint.
+public let buildVersion = "0.1.0"

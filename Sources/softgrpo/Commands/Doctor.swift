@@ -130,7 +130,8 @@ struct Doctor: ParsableCommand {
     // Worker and learner must compute the same bits on this model's shapes.
     let team = ThreadTeam(threadCount: ProcessorFeatures.current.availableProcessors)
     let prepared = PreparedModel(
-      weights, backend: try matrixBackend(for: type), trainable: false, positions: min(256, c.contextLength), team: team)
+      weights, backend: try matrixBackend(for: type), trainable: false, positions: min(256, c.contextLength), team: team
+    )
     let report = EqualitySelfTest.run(prepared, team: team)
     show("bitwise", "self-test \(report.summary)")
   }
