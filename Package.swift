@@ -97,7 +97,7 @@ targets += [
   tests("SoftThinking", fixtures: true),
   tests("PolicyOptimization"),
   tests("Tasks"),
-  tests("Rollouts", ["ModelFiles", "Transformer", "SoftThinking"]),
+  tests("Rollouts", ["ModelFiles", "Transformer", "SoftThinking", "PolicyOptimization", "Training"]),
   tests("Training", ["ModelFiles", "Transformer", "SoftThinking", "PolicyOptimization"]),
   tests("Benchmarking", ["ModelFiles", "Transformer", "SoftThinking", "Training"]),
   tests("Wire", ["SoftThinking"]),
@@ -110,7 +110,12 @@ targets += [
     name: "CommandTests", dependencies: ["softgrpo", "TestSupport"], resources: [.copy("Fixtures")],
     swiftSettings: strict),
   .testTarget(name: "RunTests", dependencies: ["softgrpo", "ModelFiles"], swiftSettings: strict),
-  tests("Cluster", ["Wire", "Coordination", "Transport", "WeightSync", "SoftThinking", "RunConfiguration"]),
+  tests(
+    "Cluster",
+    [
+      "Wire", "Coordination", "Transport", "WeightSync", "SoftThinking", "RunConfiguration", "ModelFiles",
+      "Transformer", "PolicyOptimization", "Rollouts", "Training",
+    ]),
 ]
 
 let package = Package(

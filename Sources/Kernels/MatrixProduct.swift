@@ -24,6 +24,9 @@ public protocol MatrixBackend: Sendable {
   var summary: String { get }
   /// Whether a row of a product has the same bits in every batch and on any number of threads (DESIGN 4).
   var isBatchInvariant: Bool { get }
+  /// What of the backend decides the bits of its products: number format, library and version, instruction set in use.
+  /// Part of the fingerprint; two backends that differ in a bit must differ here.
+  var arithmetic: String { get }
 
   /// - Parameters:
   ///   - weights: N x K row-major; may be freed after the call.
@@ -36,6 +39,10 @@ public protocol MatrixBackend: Sendable {
   func accumulateWeightGradient(
     _ dy: Operand, _ x: Operand, rows: Int, outputs: Int, inputs: Int, into dW: UnsafeMutablePointer<Float>,
     team: ThreadTeam)
+}
+
+extension MatrixBackend {
+  public var arithmetic: String { "\(computeType.rawValue), \(summary)" }
 }
 
 /// The backend for a compute type on this processor.

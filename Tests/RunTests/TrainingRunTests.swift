@@ -58,6 +58,15 @@ import Testing
     for record in records {
       #expect((record["perf/workers"] as? Double).map { (1...2).contains($0) } == true)
       #expect((record["reward/mean"] as? Double).map { (0...1).contains($0) } == true)
+      // Its own workers on its own processor: nothing to correct, on bf16 not even a bit.
+      #expect(record["training/audit_failures"] as? Double == 0)
+      let difference = try #require(record["training/rollout_probs_diff_max"] as? Double)
+      if train.errors.contains("self-test passed") {
+        #expect(difference == 0 && record["training/recomputed"] as? Double == 0)
+        #expect((record["training/audited"] as? Double).map { $0 >= 1 } == true)
+      } else {
+        #expect(difference < 0.01 && record["training/recomputed"] as? Double == 1)
+      }
     }
     let source = try ModelSource.open(path: run + "/checkpoints/step-000002")
     #expect(source.configuration.hiddenSize == 128)
@@ -69,6 +78,20 @@ import Testing
     #expect(again.wait(seconds: 30) != 0)
     #expect(again.errors.contains("--resume"))
     #expect(try metrics().count == 2)
+  }
+
+  /// A worker with other arithmetic is welcome: its log-probs are recomputed and what differs is corrected for.
+  @Test func otherArithmeticIsRecomputed() throws {
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let train = try RunningProgram(
+      ["train"] + settings(steps: 2, ["worker.dtype=float32", "learner.mini_batch_size=8"]), directory: folder)
+    #expect(train.wait(seconds: 120) == 0, "\(train.errors)")
+    #expect(train.errors.contains("recomputed by the learner"))
+    for record in try metrics() {
+      #expect(record["training/recomputed"] as? Double == 1 && record["training/audited"] as? Double == 0)
+      #expect((record["training/rollout_probs_diff_max"] as? Double).map { $0 < 0.01 } == true)
+      if let weight = record["training/importance_weight_mean"] as? Double { #expect(abs(weight - 1) < 0.01) }
+    }
   }
 
   @Test func resumeContinuesAfterTheLastStep() throws {

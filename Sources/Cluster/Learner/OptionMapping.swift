@@ -70,7 +70,7 @@ func backend(for dtype: String, logger: Logger) throws -> any MatrixBackend {
   }
   if type == .bfloat16 && preferredComputeType == .float32 {
     logger.notice(
-      "\(ProcessorFeatures.current.name) has no bf16 products: the bf16 weights are computed with in float32 (OpenBLAS)"
+      "\(ProcessorFeatures.current.name) has no bf16 products: the bf16 weights are computed with in float32"
     )
     return try matrixBackend(for: .float32)
   }
@@ -79,7 +79,8 @@ func backend(for dtype: String, logger: Logger) throws -> any MatrixBackend {
 
 /// What decides the bits of a forward pass: equal fingerprints promise equal bits.
 func hardwareFingerprint(_ backend: any MatrixBackend) -> String {
-  "\(ProcessorFeatures.current.name); \(backend.summary); build \(buildVersion)"
+  // A difference costs no more than that log-probs are recomputed, so whatever might matter is part of it.
+  "\(ProcessorFeatures.identity); \(backend.arithmetic); build \(buildVersion) \(programIdentity)"
 }
 
 /// The version of this build, part of the fingerprint.
