@@ -46,8 +46,8 @@ var targets: [Target] = [
 ]
 
 #if arch(x86_64)
-  targets.append(.systemLibrary(name: "COneDNN"))
-  let matrixBackends: [Target.Dependency] = ["COpenBLAS", "COneDNN"]
+  targets += [.systemLibrary(name: "COneDNN"), .target(name: "CInt8Kernels")]
+  let matrixBackends: [Target.Dependency] = ["COpenBLAS", "COneDNN", "CInt8Kernels"]
 #else
   let matrixBackends: [Target.Dependency] = ["COpenBLAS"]
 #endif

@@ -1,0 +1,159 @@
+#include "CInt8Kernels.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#include <math.h>
+
+// The sums of a product are scaled, then added: two roundings, in every tile size alike.
+#pragma STDC FP_CONTRACT OFF
+
+#define VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
+#define INLINE static inline __attribute__((always_inline)) VNNI
+#define VECTORS 3
+#define TILE_ROWS 8
+
+INLINE __m512 load_bf16(const uint16_t *x, __mmask16 mask) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, x)), 16));
+}
+
+INLINE __mmask16 columns_mask(long count) { return count >= 16 ? 0xFFFF : (__mmask16)((1u << count) - 1); }
+
+// Largest magnitude of a row, as the bits of a float: bf16 magnitudes order as integers, NaN above infinity.
+INLINE uint32_t largest_magnitude(const uint16_t *x, long k) {
+  const __m512i magnitude = _mm512_set1_epi16(0x7FFF);
+  __m512i largest = _mm512_setzero_si512();
+  long i = 0;
+  for (; i + 32 <= k; i += 32) {
+    largest = _mm512_max_epu16(largest, _mm512_and_si512(_mm512_loadu_si512(x + i), magnitude));
+  }
+  if (i < k) {
+    const __mmask32 mask = (1u << (k - i)) - 1;
+    largest = _mm512_max_epu16(largest, _mm512_and_si512(_mm512_maskz_loadu_epi16(mask, x + i), magnitude));
+  }
+  const __m512i even = _mm512_and_si512(largest, _mm512_set1_epi32(0xFFFF));
+  return _mm512_reduce_max_epu32(_mm512_max_epu32(even, _mm512_srli_epi32(largest, 16))) << 16;
+}
+
+// One row; returns the sum of its quantized values.
+INLINE int32_t quantize_row(const uint16_t *x, long k, long stride, int8_t *q, float *scale) {
+  const uint32_t bits = largest_magnitude(x, k);
+  float largest;
+  __builtin_memcpy(&largest, &bits, 4);
+  // Below 2^-118 the factor 127 / largest would overflow.
+  const int is_zero = largest < 0x1p-118f;
+  const int is_finite = bits < 0x7F800000u;
+  *scale = !is_finite ? NAN : is_zero ? 0 : largest / 127;
+  const __m512 factor = _mm512_set1_ps(is_finite && !is_zero ? 127 / largest : 0);
+  __m512i sum = _mm512_setzero_si512();
+  long i = 0;
+  for (; i < k; i += 16) {
+    const __m512 value = load_bf16(x + i, columns_mask(k - i));
+    __m512i rounded = _mm512_cvtps_epi32(_mm512_mul_ps(value, factor));
+    // An infinity times 0 converts to the smallest integer.
+    rounded = _mm512_max_epi32(rounded, _mm512_set1_epi32(-127));
+    sum = _mm512_add_epi32(sum, rounded);
+    _mm_storeu_si128((__m128i *)(q + i), _mm512_cvtsepi32_epi8(rounded));
+  }
+  for (; i < stride; i += 16) _mm_storeu_si128((__m128i *)(q + i), _mm_setzero_si128());
+  return _mm512_reduce_add_epi32(sum);
+}
+
+VNNI void int8_quantize_rows(
+    const uint16_t *x, long rows, long k, long stride, int8_t *q, float *scales, int32_t *offsets) {
+  for (long row = 0; row < rows; ++row) {
+    const int32_t sum = quantize_row(x + row * k, k, stride, q + row * stride, scales + row);
+    if (offsets) offsets[row] = sum * 128;
+  }
+}
+
+VNNI void int8_pack_block(
+    const uint16_t *weights, long columns, long k, uint8_t *packed, float *scales, int8_t *scratch) {
+  const long stride = (k + 63) / 64 * 64;
+  const long quads = (k + 3) / 4;
+  uint32_t *words = (uint32_t *)packed;
+  for (long column = 0; column < INT8_BLOCK_COLUMNS; ++column) {
+    if (column >= columns) {
+      scales[column] = 0;
+      for (long quad = 0; quad < quads; ++quad) words[quad * INT8_BLOCK_COLUMNS + column] = 0x80808080u;
+      continue;
+    }
+    quantize_row(weights + column * k, k, stride, scratch, scales + column);
+    for (long quad = 0; quad < quads; ++quad) {
+      uint32_t word;
+      __builtin_memcpy(&word, scratch + quad * 4, 4);
+      // Adding 128 to a byte flips its highest bit.
+      words[quad * INT8_BLOCK_COLUMNS + column] = word ^ 0x80808080u;
+    }
+  }
+}
+
+// A tile of `rows` rows; `rows` is a constant at every call, so that the sums live in registers.
+INLINE void multiply_tile(
+    const int rows, const int8_t *q, const float *row_scales, const int32_t *row_offsets, long stride, long quads,
+    const uint8_t *packed, const float *scales, long columns, float *y, long y_stride, int accumulate) {
+  __m512i sums[TILE_ROWS][VECTORS];
+#pragma clang loop unroll(full)
+  for (int row = 0; row < rows; ++row) {
+#pragma clang loop unroll(full)
+    for (int v = 0; v < VECTORS; ++v) sums[row][v] = _mm512_setzero_si512();
+  }
+  for (long quad = 0; quad < quads; ++quad) {
+    const uint8_t *block = packed + quad * (INT8_BLOCK_COLUMNS * 4);
+    const __m512i w0 = _mm512_loadu_si512(block);
+    const __m512i w1 = _mm512_loadu_si512(block + 64);
+    const __m512i w2 = _mm512_loadu_si512(block + 128);
+#pragma clang loop unroll(full)
+    for (int row = 0; row < rows; ++row) {
+      int32_t word;
+      __builtin_memcpy(&word, q + row * stride + quad * 4, 4);
+      const __m512i x = _mm512_set1_epi32(word);
+      sums[row][0] = _mm512_dpbusd_epi32(sums[row][0], w0, x);
+      sums[row][1] = _mm512_dpbusd_epi32(sums[row][1], w1, x);
+      sums[row][2] = _mm512_dpbusd_epi32(sums[row][2], w2, x);
+    }
+  }
+#pragma clang loop unroll(full)
+  for (int row = 0; row < rows; ++row) {
+    const __m512i offset = _mm512_set1_epi32(row_offsets[row]);
+    const __m512 row_scale = _mm512_set1_ps(row_scales[row]);
+#pragma clang loop unroll(full)
+    for (int v = 0; v < VECTORS; ++v) {
+      if (columns <= v * 16) break;
+      const __mmask16 mask = columns_mask(columns - v * 16);
+      float *out = y + row * y_stride + v * 16;
+      __m512 value = _mm512_cvtepi32_ps(_mm512_sub_epi32(sums[row][v], offset));
+      value = _mm512_mul_ps(_mm512_mul_ps(value, row_scale), _mm512_loadu_ps(scales + v * 16));
+      if (accumulate) value = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, out), value);
+      _mm512_mask_storeu_ps(out, mask, value);
+    }
+  }
+}
+
+VNNI void int8_multiply_block(
+    const int8_t *q, const float *row_scales, const int32_t *row_offsets, long rows, long stride, long quads,
+    const uint8_t *packed, const float *scales, long columns, float *y, long y_stride, int accumulate) {
+  // Tiles of equal size: 9 rows are 5 and 4, not 8 and a slow single one.
+  const long tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
+  for (long tile = 0; tile < tiles; ++tile) {
+    const long start = rows * tile / tiles;
+    const int count = (int)(rows * (tile + 1) / tiles - start);
+#define TILE(n) \
+  case n: \
+    multiply_tile( \
+        n, q + start * stride, row_scales + start, row_offsets + start, stride, quads, packed, scales, columns, \
+        y + start * y_stride, y_stride, accumulate); \
+    break;
+    switch (count) {
+      TILE(1)
+      TILE(2)
+      TILE(3)
+      TILE(4)
+      TILE(5)
+      TILE(6)
+      TILE(7)
+      TILE(8)
+    }
+#undef TILE
+  }
+}
+#endif
