@@ -103,7 +103,7 @@ targets += [
   .testTarget(
     name: "CommandTests", dependencies: ["softgrpo", "TestSupport"], resources: [.copy("Fixtures")],
     swiftSettings: strict),
-  .testTarget(name: "RunTests", dependencies: ["softgrpo", "ModelFiles"], swiftSettings: strict),
+  .testTarget(name: "RunTests", dependencies: ["softgrpo", "Kernels", "ModelFiles"], swiftSettings: strict),
   tests("Cluster", ["Wire", "Coordination", "Transport", "WeightSync", "SoftThinking", "RunConfiguration"]),
 ]
 
