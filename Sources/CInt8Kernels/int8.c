@@ -87,9 +87,11 @@ VNNI void int8_pack_block(
   }
 }
 
-// A tile of `rows` rows; `rows` is a constant at every call, so that the sums live in registers.
+// A tile of `rows` rows; `rows` and `lines` are constants at every call, so that the sums live in registers. Each step
+// over four inputs also fetches `lines` cache lines from `next`, the weights that are multiplied after these: they
+// come from memory, and would be waited for otherwise.
 INLINE void multiply_tile(
-    const int rows, const int8_t *q, const float *row_scales, const int32_t *row_offsets, long stride, long quads,
+    const int rows, const int lines, const uint8_t *next, const int8_t *q, const float *row_scales, const int32_t *row_offsets, long stride, long quads,
     const uint8_t *packed, const float *scales, long columns, float *y, long y_stride, int accumulate) {
   __m512i sums[TILE_ROWS][VECTORS];
 #pragma clang loop unroll(full)
@@ -102,6 +104,8 @@ INLINE void multiply_tile(
     const __m512i w0 = _mm512_loadu_si512(block);
     const __m512i w1 = _mm512_loadu_si512(block + 64);
     const __m512i w2 = _mm512_loadu_si512(block + 128);
+#pragma clang loop unroll(full)
+    for (int line = 0; line < lines; ++line) _mm_prefetch(next + (quad * lines + line) * 64, _MM_HINT_T1);
 #pragma clang loop unroll(full)
     for (int row = 0; row < rows; ++row) {
       int32_t word;
@@ -134,25 +138,34 @@ VNNI void int8_multiply_block(
     const uint8_t *packed, const float *scales, long columns, float *y, long y_stride, int accumulate) {
   // Tiles of equal size: 9 rows are 5 and 4, not 8 and a slow single one.
   const long tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
+  const long lines = tiles < VECTORS ? VECTORS : 1;
   for (long tile = 0; tile < tiles; ++tile) {
     const long start = rows * tile / tiles;
     const int count = (int)(rows * (tile + 1) / tiles - start);
-#define TILE(n) \
+    // The next block, in as many parts as there are lines in a step; afterwards nothing is fetched.
+    const int fetches = tile * lines < VECTORS;
+    const uint8_t *next = packed + quads * (INT8_BLOCK_COLUMNS * 4) + tile * quads * 64;
+#define TILE(n, l) \
+  multiply_tile( \
+      n, l, next, q + start * stride, row_scales + start, row_offsets + start, stride, quads, packed, scales, columns, \
+      y + start * y_stride, y_stride, accumulate)
+#define TILES(n) \
   case n: \
-    multiply_tile( \
-        n, q + start * stride, row_scales + start, row_offsets + start, stride, quads, packed, scales, columns, \
-        y + start * y_stride, y_stride, accumulate); \
+    if (!fetches) TILE(n, 0); \
+    else if (lines == 1) TILE(n, 1); \
+    else TILE(n, VECTORS); \
     break;
     switch (count) {
-      TILE(1)
-      TILE(2)
-      TILE(3)
-      TILE(4)
-      TILE(5)
-      TILE(6)
-      TILE(7)
-      TILE(8)
+      TILES(1)
+      TILES(2)
+      TILES(3)
+      TILES(4)
+      TILES(5)
+      TILES(6)
+      TILES(7)
+      TILES(8)
     }
+#undef TILES
 #undef TILE
   }
 }
