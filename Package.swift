@@ -42,14 +42,15 @@ var targets: [Target] = [
   .systemLibrary(name: "CZeroMQ"),
   .systemLibrary(name: "CProtobufC"),
   .systemLibrary(name: "CLibCrypto"),
+  .target(name: "CVectorKernels"),
   .target(name: "CWireMessages", dependencies: ["CProtobufC"]),
 ]
 
 #if arch(x86_64)
   targets += [.systemLibrary(name: "COneDNN"), .target(name: "CInt8Kernels")]
-  let matrixBackends: [Target.Dependency] = ["COpenBLAS", "COneDNN", "CInt8Kernels"]
+  let matrixBackends: [Target.Dependency] = ["CVectorKernels", "CInt8Kernels", "COpenBLAS", "COneDNN"]
 #else
-  let matrixBackends: [Target.Dependency] = ["COpenBLAS"]
+  let matrixBackends: [Target.Dependency] = ["CVectorKernels", "COpenBLAS"]
 #endif
 
 targets += [

@@ -44,6 +44,9 @@ public func matrixBackend(for type: ComputeType) throws -> any MatrixBackend {
   case .float32: return OpenBLASBackend()
   case .bfloat16:
     #if arch(x86_64)
+      let flags = ProcessorFeatures.current.flags
+      // AMX multiplies tall batches several times faster than vectors do: there the library's products serve.
+      if flags.contains("avx512_bf16") && !flags.contains("amx_bf16") { return VectorBackend() }
       if ProcessorFeatures.current.hasBFloat16Products { return OneDNNBackend() }
     #endif
     throw KernelError(

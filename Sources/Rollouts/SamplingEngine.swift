@@ -16,6 +16,8 @@ public final class SamplingEngine {
   public private(set) var statistics = SamplingStatistics()
   /// Called for every drawn step, in slot order, after each batched step; for interactive use.
   public var observer: ((SampledStep) -> Void)?
+  /// Learns where the time of `step` goes, for benchmarks.
+  public var stages: StageClock?
   public let slots: Int
   public let maximumPositions: Int
 
@@ -116,7 +118,9 @@ public final class SamplingEngine {
   ///
   /// - Throws: `SamplingError` naming the sample whose logits were not usable; that sample is dropped, the others go on.
   public func step() throws -> [SampledTrajectory] {
+    stages?.resume()
     admit()
+    stages?.mark(.prefill)
     let width = model.configuration.hiddenSize
     var next = 0
     // A step's rows: as many samples at a time as the workspace holds (forced runs take several rows).
@@ -145,6 +149,7 @@ public final class SamplingEngine {
       }
     }
     active.removeAll { $0.isDone }
+    stages?.mark(.other)
     if let failure { throw failure }
     return finished
   }
@@ -178,7 +183,7 @@ public final class SamplingEngine {
           place(row, position: start + row, table: table.baseAddress!)
           model.embed(token: tokens[start + row], into: workspace.x_TC.base + row * width)
         }
-        forward(rows: count)
+        forward(rows: count, stages: nil)
         if start + count == tokens.count {
           model.finalNorm(workspace.x_TC.base + (count - 1) * width, rows: 1, into: prompt.hidden.operand, team: team)
         }
@@ -246,7 +251,8 @@ public final class SamplingEngine {
         row += 1
       }
     }
-    forward(rows: rows)
+    stages?.mark(.embed)
+    forward(rows: rows, stages: stages)
     row = 0
     for index in range where !active[index].inputs.isEmpty {
       row += active[index].inputs.count
@@ -254,6 +260,7 @@ public final class SamplingEngine {
         workspace.x_TC.base + (row - 1) * width, rows: 1, into: hidden_TC.operand.advanced(by: index * width),
         team: team)
     }
+    stages?.mark(.norm)
   }
 
   private func place(_ row: Int, position: Int, table: UnsafePointer<Int32>) {
@@ -262,10 +269,11 @@ public final class SamplingEngine {
       row: row, page: table[position / PageGeometry.blockLength], slot: position % PageGeometry.blockLength)
   }
 
-  private func forward(rows: Int) {
+  private func forward(rows: Int, stages: StageClock?) {
     model.forward(
       workspace, rows: UnsafeBufferPointer(start: locations.base, count: rows),
-      writes: UnsafeBufferPointer(start: writes.base, count: rows), pages: pages, tape: nil, team: team)
+      writes: UnsafeBufferPointer(start: writes.base, count: rows), pages: pages, tape: nil, team: team,
+      stages: stages)
   }
 
   /// Draws every active sample's next step from its hidden state, a bounded number of full rows at a time.
@@ -276,6 +284,7 @@ public final class SamplingEngine {
       let count = min(chunk, active.count - start)
       let hidden = hidden_TC.operand.advanced(by: start * width)
       model.logits(hidden, rows: count, into: logits_TV.base, team: team)
+      stages?.mark(.head)
       let (logits, model) = (logits_TV.base, model)
       nonisolated(unsafe) let states = active
       team.run(count) { task, _ in
@@ -286,6 +295,7 @@ public final class SamplingEngine {
             model: model)
         } catch { state.failure = "\(error)" }
       }
+      stages?.mark(.draw)
       statistics.sampledTokens += count
     }
     if let observer {

@@ -23,6 +23,8 @@ public struct WeightedTrajectory: Sendable {
 /// Computes the gradient of the clipped objective over micro-batches; applying it is `LearnerState`'s business.
 public final class PolicyGradient {
   let team: ThreadTeam
+  /// Learns where the time of a pass goes, for benchmarks.
+  public var stages: StageClock?
   private var workspace: PassWorkspace?
   private var referenceWorkspace: PassWorkspace?
 
@@ -43,7 +45,9 @@ public final class PolicyGradient {
     let plan = ScoringPlan(batch.map(\.trajectory))
     let rows = plan.batch.rowCount
     let tape = space.tape(rows: rows)
-    let pass = try TrajectoryPass(plan, model: model, workspace: space, tape: tape, team: team)
+    stages?.resume()
+    let pass = try TrajectoryPass(
+      plan, model: model, workspace: space, tape: tape, team: team, stages: stages)
     var referencePass: TrajectoryPass?
     if let reference, options.klCoefficient != 0 {
       let space = memory(for: reference, keptIn: &referenceWorkspace)

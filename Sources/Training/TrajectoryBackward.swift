@@ -17,6 +17,7 @@ extension PolicyGradient {
       _, _, _ in
     }
   ) throws {
+    stages?.mark(.other)
     let (plan, model) = (pass.plan, pass.model)
     let width = model.configuration.hiddenSize
     let count = plan.soft.count + plan.discrete.count
@@ -43,6 +44,7 @@ extension PolicyGradient {
       }
     }
     try discreteBackward(pass, upstream: upstream, dHidden_RC: dHidden_RC.base, gradient: gradient)
+    stages?.mark(.headBackward)
 
     let dx_RC = AlignedBuffer<Float>(count: max(1, count) * width)
     model.finalNormBackward(
@@ -55,7 +57,7 @@ extension PolicyGradient {
     }
     model.backward(
       workspace, tape: tape, positions: plan.batch.rows, sequences: plan.batch.sequences, gradient: gradient,
-      team: team)
+      team: team, stages: stages)
     if inputGradient {
       plan.forEachTokenRow { row, token in
         let (from, to) = (dx_TC + row * width, gradient + model.layout.embeddings + Int(token) * width)

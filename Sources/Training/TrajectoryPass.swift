@@ -22,7 +22,8 @@ final class TrajectoryPass {
   private let team: ThreadTeam
 
   init(
-    _ plan: ScoringPlan, model: PreparedModel, workspace: PassWorkspace, tape: ActivationTape?, team: ThreadTeam
+    _ plan: ScoringPlan, model: PreparedModel, workspace: PassWorkspace, tape: ActivationTape?, team: ThreadTeam,
+    stages: StageClock? = nil
   ) throws {
     self.plan = plan
     self.model = model
@@ -31,9 +32,10 @@ final class TrajectoryPass {
     let rows = plan.batch.rowCount
     let forward = workspace.forward(rows: rows)
     plan.embed(model, into: forward.x_TC.base)
+    stages?.mark(.embed)
     model.forward(
       forward, rows: plan.batch.rows, writes: plan.batch.cacheWrites,
-      pages: workspace.pages(count: plan.batch.pageCount), tape: tape, team: team)
+      pages: workspace.pages(count: plan.batch.pageCount), tape: tape, team: team, stages: stages)
     let count = plan.soft.count + plan.discrete.count
     x_RC = AlignedBuffer(count: max(1, count) * width)
     hidden_RC = OperandBuffer(count: max(1, count) * width, computeType: model.computeType)
@@ -41,9 +43,11 @@ final class TrajectoryPass {
       (x_RC.base + index * width).update(from: forward.x_TC.base + step.row * width, count: width)
     }
     model.finalNorm(x_RC.base, rows: count, into: hidden_RC.operand, team: team)
+    stages?.mark(.norm)
     logProbs = [Float](repeating: 0, count: count)
     scoreSoft()
     try scoreDiscrete()
+    stages?.mark(.head)
     if let bad = logProbs.firstIndex(where: { !$0.isFinite }) {
       let step = bad < plan.soft.count ? plan.soft[bad] : plan.discrete[bad - plan.soft.count]
       let trajectory = plan.trajectories[step.trajectory]

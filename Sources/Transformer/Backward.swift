@@ -39,7 +39,7 @@ extension PreparedModel {
   /// The layers' forward lines are inverted from last to first; sums over rows have a fixed order.
   public func backward(
     _ workspace: BackwardWorkspace, tape: ActivationTape, positions: UnsafeBufferPointer<RowLocation>,
-    sequences: [PackedSequence], gradient: UnsafeMutablePointer<Float>, team: ThreadTeam
+    sequences: [PackedSequence], gradient: UnsafeMutablePointer<Float>, team: ThreadTeam, stages: StageClock? = nil
   ) {
     precondition(isTrainable, "this model was prepared for inference")
     let c = configuration
@@ -54,40 +54,51 @@ extension PreparedModel {
 
       // x += down(silu(gate) up)
       parallelRound(dx_TC, into: workspace.dxRounded_TC.operand, count: count * width, team: team)
+      stages?.mark(.elementwiseBackward)
       layer.down.multiplyTransposed(
         workspace.dxRounded_TC.operand, rows: count, into: workspace.dActivated_TF.base, accumulate: false, team: team)
+      stages?.mark(.projectionsBackward)
       GatedUnit.forward(saved.gateUp_TF, rows: count, width: f, into: workspace.activated_TF.operand, team: team)
+      stages?.mark(.elementwiseBackward)
       backend.accumulateWeightGradient(
         workspace.dxRounded_TC.operand, workspace.activated_TF.operand, rows: count, outputs: width, inputs: f,
         into: gradient + offsets.down, team: team)
+      stages?.mark(.projectionsBackward)
       GatedUnit.backward(
         workspace.dActivated_TF.base, gateUp: saved.gateUp_TF, rows: count, width: f,
         into: workspace.dGateUp_TF.operand, team: team)
+      stages?.mark(.elementwiseBackward)
       // gate, up = W norm(x)
       layer.gateUp.multiplyTransposed(
         workspace.dGateUp_TF.operand, rows: count, into: workspace.dNormed_TC.base, accumulate: false, team: team)
+      stages?.mark(.projectionsBackward)
       RMSNorm.forward(
         saved.middle_TC, xStride: width, weight: vector(offsets.postAttentionNorm), epsilon: epsilon, rows: count,
         width: width, into: workspace.normed_TC.operand, team: team)
+      stages?.mark(.elementwiseBackward)
       backend.accumulateWeightGradient(
         workspace.dGateUp_TF.operand, workspace.normed_TC.operand, rows: count, outputs: 2 * f, inputs: width,
         into: gradient + offsets.gateUp, team: team)
+      stages?.mark(.projectionsBackward)
       RMSNorm.backward(
         workspace.dNormed_TC.base, x: saved.middle_TC, weight: vector(offsets.postAttentionNorm), epsilon: epsilon,
         rows: count, width: width, into: dx_TC, dWeight: gradient + offsets.postAttentionNorm, team: team)
 
       // x += o(attention)
       parallelRound(dx_TC, into: workspace.dxRounded_TC.operand, count: count * width, team: team)
+      stages?.mark(.elementwiseBackward)
       layer.attentionOutput.multiplyTransposed(
         workspace.dxRounded_TC.operand, rows: count, into: workspace.dAttention_TQ.base, accumulate: false, team: team)
       backend.accumulateWeightGradient(
         workspace.dxRounded_TC.operand, saved.attention_TQ, rows: count, outputs: width, inputs: c.queryWidth,
         into: gradient + offsets.attentionOutput, team: team)
+      stages?.mark(.projectionsBackward)
       let dqkv_TE = workspace.dqkv_TE.base
       Attention.backward(
         dOut_THD: workspace.dAttention_TQ.base, qkv_TE: saved.qkv_TE,
         logSumExp_TH: saved.logSumExp_TH, sequences: sequences, rows: count, heads: c.headCount, geometry: geometry,
         dqkv_TE: dqkv_TE, team: team)
+      stages?.mark(.attentionBackward)
       // q, k = rotate(headNorm(W norm(x) + b))
       team.forEachRange(count, grain: rowGrain(count, team)) { range, _ in
         for row in range {
@@ -110,17 +121,22 @@ extension PreparedModel {
         }
       }
       parallelRound(dqkv_TE, into: workspace.dqkvRounded_TE.operand, count: count * e, team: team)
+      stages?.mark(.elementwiseBackward)
       layer.queryKeyValue.multiplyTransposed(
         workspace.dqkvRounded_TE.operand, rows: count, into: workspace.dNormed_TC.base, accumulate: false, team: team)
+      stages?.mark(.projectionsBackward)
       RMSNorm.forward(
         saved.input_TC, xStride: width, weight: vector(offsets.inputNorm), epsilon: epsilon, rows: count, width: width,
         into: workspace.normed_TC.operand, team: team)
+      stages?.mark(.elementwiseBackward)
       backend.accumulateWeightGradient(
         workspace.dqkvRounded_TE.operand, workspace.normed_TC.operand, rows: count, outputs: e, inputs: width,
         into: gradient + offsets.queryKeyValue, team: team)
+      stages?.mark(.projectionsBackward)
       RMSNorm.backward(
         workspace.dNormed_TC.base, x: saved.input_TC, weight: vector(offsets.inputNorm), epsilon: epsilon, rows: count,
         width: width, into: dx_TC, dWeight: gradient + offsets.inputNorm, team: team)
+      stages?.mark(.elementwiseBackward)
     }
   }
 

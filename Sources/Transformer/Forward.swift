@@ -41,10 +41,11 @@ extension PreparedModel {
   ///
   /// Decode, prefill and the learner's pass are this one function, so a row's bits depend on its inputs alone. With a
   /// tape, what the backward pass needs is kept. A pool with a single layer is reused by every layer (training).
+  /// `stages` learns where the time goes.
   /// Shapes: T rows, C hidden, E queries+keys+values, Q query width, F feed-forward width.
   public func forward(
     _ workspace: ForwardWorkspace, rows: UnsafeBufferPointer<RowLocation>, writes: UnsafeBufferPointer<CacheWrite>,
-    pages: KeyValuePages, tape: ActivationTape?, team: ThreadTeam
+    pages: KeyValuePages, tape: ActivationTape?, team: ThreadTeam, stages: StageClock? = nil
   ) {
     let c = configuration
     let count = rows.count
@@ -65,8 +66,10 @@ extension PreparedModel {
       RMSNorm.forward(
         x_TC, xStride: width, weight: vector(offsets.inputNorm), epsilon: epsilon, rows: count, width: width,
         into: workspace.normed_TC.operand, team: team)
+      stages?.mark(.norm)
       layer.queryKeyValue.multiply(
         workspace.normed_TC.operand, rows: count, into: qkv_TE, outputStride: e, accumulate: false, team: team)
+      stages?.mark(.projections)
       if let biases = offsets.biases { addBias(vector(biases), to: qkv_TE, rows: count, width: e) }
       if let queryNorm = offsets.queryNorm, let keyNorm = offsets.keyNorm {
         saved?.rawQueryKey_TR?.update(from: qkv_TE, rows: count, width: c.queryKeyWidth, stride: e)
@@ -76,6 +79,7 @@ extension PreparedModel {
         HeadNorm.forward(
           qkv_TE + c.queryWidth, stride: e, weight: vector(keyNorm), epsilon: epsilon, rows: count,
           heads: c.keyValueHeadCount, width: c.headDimension, team: team)
+        stages?.mark(.norm)
       }
       let (keyOffset, valueOffset) = (c.queryWidth, c.queryKeyWidth)
       let keepsRounded = saved != nil && computeType == .bfloat16
@@ -97,23 +101,30 @@ extension PreparedModel {
             values: values + valueOffset)
         }
       }
+      stages?.mark(.rotation)
       Attention.forward(
         qkv_TE, qStride: e, heads: c.headCount, rows: rows, pages: pages, layer: pageLayer, into: attention_TQ,
         logSumExp_TH: saved?.logSumExp_TH, team: team)
+      stages?.mark(.attention)
       layer.attentionOutput.multiply(
         attention_TQ, rows: count, into: x_TC, outputStride: width, accumulate: true, team: team)
+      stages?.mark(.projections)
 
       saved?.middle_TC.update(from: x_TC, count: count * width)
       RMSNorm.forward(
         x_TC, xStride: width, weight: vector(offsets.postAttentionNorm), epsilon: epsilon, rows: count, width: width,
         into: workspace.normed_TC.operand, team: team)
+      stages?.mark(.norm)
       layer.gateUp.multiply(
         workspace.normed_TC.operand, rows: count, into: gateUp_TF, outputStride: 2 * c.intermediateSize,
         accumulate: false, team: team)
+      stages?.mark(.projections)
       GatedUnit.forward(
         gateUp_TF, rows: count, width: c.intermediateSize, into: workspace.activated_TF.operand, team: team)
+      stages?.mark(.gatedUnit)
       layer.down.multiply(
         workspace.activated_TF.operand, rows: count, into: x_TC, outputStride: width, accumulate: true, team: team)
+      stages?.mark(.projections)
     }
   }
 
