@@ -86,7 +86,7 @@ targets += [
   .target(
     name: "TestSupport", dependencies: ["Kernels", "ModelFiles", "Transformer"], path: "Tests/TestSupport",
     swiftSettings: strict + hot),
-  tests("Kernels"),
+  tests("Kernels", ["CVectorKernels"]),
   tests("ModelFiles", fixtures: true),
   tests("Tokenization", ["ModelFiles"], fixtures: true),
   tests("Transformer", ["ModelFiles"], fixtures: true),

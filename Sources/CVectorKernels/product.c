@@ -6,6 +6,7 @@
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")))
 #define BLOCK 64
 #define TILE_ROWS 6
+#define DEPTH 1024
 
 // What a tile of rows does with one block of columns.
 typedef struct {
@@ -20,20 +21,14 @@ typedef struct {
   const char *next;
 } tile;
 
-// How a tile's sums start and end.
-typedef enum { FROM_ZERO = 0, FROM_RESULT = 1, ADD_TO_RESULT = 2 } mode;
-
 // R rows x 16 J columns; the last vector of columns is stored under `mask`. `fetch` cache lines of the next block are
 // requested per pair.
 // Every loop over rows and vectors is unrolled, so that the sums live in registers.
 #define UNROLL _Pragma("clang loop unroll(full)")
 #define DEFINE_TILE(R, J)                                                                                              \
-  TARGET static void tile_##R##_##J(const tile *t, mode mode, __mmask16 mask, int fetch) {                             \
+  TARGET static void tile_##R##_##J(const tile *t, int accumulate, __mmask16 mask, int fetch) {                        \
     __m512 c[R][J];                                                                                                    \
-    UNROLL for (int i = 0; i < R; i++) UNROLL for (int j = 0; j < J; j++) {                                            \
-      const float *from = t->y + i * t->y_stride + 16 * j;                                                             \
-      c[i][j] = _mm512_maskz_loadu_ps(mode != FROM_RESULT ? 0 : j == J - 1 ? mask : 0xFFFF, from);                     \
-    }                                                                                                                  \
+    UNROLL for (int i = 0; i < R; i++) UNROLL for (int j = 0; j < J; j++) c[i][j] = _mm512_setzero_ps();               \
     const uint16_t *w = t->w;                                                                                          \
     const uint16_t *x = t->x;                                                                                          \
     const char *next = t->next;                                                                                        \
@@ -51,7 +46,7 @@ typedef enum { FROM_ZERO = 0, FROM_RESULT = 1, ADD_TO_RESULT = 2 } mode;
     UNROLL for (int i = 0; i < R; i++) UNROLL for (int j = 0; j < J; j++) {                                            \
       __mmask16 lanes = j == J - 1 ? mask : 0xFFFF;                                                                    \
       float *out = t->y + i * t->y_stride + 16 * j;                                                                    \
-      if (mode == ADD_TO_RESULT) c[i][j] = _mm512_add_ps(_mm512_maskz_loadu_ps(lanes, out), c[i][j]);                  \
+      if (accumulate) c[i][j] = _mm512_add_ps(_mm512_maskz_loadu_ps(lanes, out), c[i][j]);                             \
       _mm512_mask_storeu_ps(out, lanes, c[i][j]);                                                                      \
     }                                                                                                                  \
   }
@@ -63,12 +58,12 @@ DEFINE_ROWS(4)
 DEFINE_ROWS(5)
 DEFINE_ROWS(6)
 
-typedef void (*tile_function)(const tile *, mode, __mmask16, int);
+typedef void (*tile_function)(const tile *, int, __mmask16, int);
 #define ROW_OF(R) {tile_##R##_1, tile_##R##_2, tile_##R##_3, tile_##R##_4}
 static const tile_function tiles[TILE_ROWS][4] = {ROW_OF(1), ROW_OF(2), ROW_OF(3), ROW_OF(4), ROW_OF(5), ROW_OF(6)};
 
 // One block of columns over a range of k, all rows, in tiles of nearly equal height.
-static void multiply_block(tile t, int32_t rows, int64_t columns, mode mode) {
+static void multiply_block(tile t, int32_t rows, int64_t columns, int accumulate) {
   const int vectors = (int)((columns + 15) / 16);
   const int tail = (int)(columns - 16 * (vectors - 1));
   const __mmask16 mask = (__mmask16)((1u << tail) - 1);
@@ -78,7 +73,7 @@ static void multiply_block(tile t, int32_t rows, int64_t columns, mode mode) {
   int32_t done = 0;
   for (int32_t index = 0; index < count; index++) {
     const int32_t height = (rows - done + (count - index) - 1) / (count - index);
-    tiles[height - 1][vectors - 1](&t, mode, mask, index * lines < 4 ? lines : 0);
+    tiles[height - 1][vectors - 1](&t, accumulate, mask, index * lines < 4 ? lines : 0);
     t.x += height * t.x_stride;
     t.y += height * t.y_stride;
     t.next += t.pairs * 64 * lines;
@@ -87,34 +82,21 @@ static void multiply_block(tile t, int32_t rows, int64_t columns, mode mode) {
 }
 
 void softgrpo_product_bf16(const uint16_t *x, const uint16_t *packed, const softgrpo_product_shape *shape,
-                           int64_t first_block, int64_t end_block, float *y, float *scratch) {
+                           int64_t first_block, int64_t end_block, float *y) {
   const int64_t k = shape->k;
   for (int64_t block = first_block; block < end_block; block++) {
     const int64_t columns = shape->n - block * BLOCK < BLOCK ? shape->n - block * BLOCK : BLOCK;
     const int64_t padded = (columns + 15) / 16 * 16;
     const uint16_t *w = packed + block * BLOCK * k;
-    float *out = y + block * BLOCK;
-    tile t = {.x = x, .x_stride = k, .w = w, .pairs = k / 2, .y = out, .y_stride = shape->output_stride};
-    if (k <= SOFTGRPO_PRODUCT_DEPTH) {
-      t.next = block + 1 < end_block ? (const char *)(w + BLOCK * k) : 0;
-      multiply_block(t, shape->rows, columns, shape->accumulate ? ADD_TO_RESULT : FROM_ZERO);
-      continue;
+    // A long k goes in slices that fit the cache: shorter chains also round less.
+    for (int64_t from = 0; from < k; from += DEPTH) {
+      const int64_t depth = k - from < DEPTH ? k - from : DEPTH;
+      const int is_last = from + depth == k && block + 1 == end_block;
+      tile t = {.x = x + from, .x_stride = k, .w = w + from * padded, .pairs = depth / 2,
+                .y = y + block * BLOCK, .y_stride = shape->output_stride,
+                .next = is_last ? 0 : (const char *)(w + (from + depth) * padded)};
+      multiply_block(t, shape->rows, columns, shape->accumulate || from > 0);
     }
-    // A long k goes in slices that fit the cache; the sums wait in between, so each stays one chain.
-    t.y = scratch;
-    t.y_stride = BLOCK;
-    for (int64_t from = 0; from < k; from += SOFTGRPO_PRODUCT_DEPTH) {
-      const int64_t depth = k - from < SOFTGRPO_PRODUCT_DEPTH ? k - from : SOFTGRPO_PRODUCT_DEPTH;
-      t.x = x + from;
-      t.w = w + from * padded;
-      t.pairs = depth / 2;
-      multiply_block(t, shape->rows, columns, from == 0 ? FROM_ZERO : FROM_RESULT);
-    }
-    for (int32_t row = 0; row < shape->rows; row++)
-      for (int64_t j = 0; j < columns; j++) {
-        float *to = out + row * shape->output_stride + j;
-        *to = shape->accumulate ? *to + scratch[row * BLOCK + j] : scratch[row * BLOCK + j];
-      }
   }
 }
 

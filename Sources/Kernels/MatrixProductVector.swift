@@ -3,7 +3,7 @@
 
   /// bf16 products with fp32 accumulation by our own AVX512-BF16 loops; weight gradients on oneDNN.
   ///
-  /// A result is one chain of pair products along k, so its bits depend on its row and column alone: batch size, row
+  /// A result is summed along k in one order, so its bits depend on its row and column alone: batch size, row
   /// offset and threads cannot show. Rows are few in decoding, where the loops wait for memory less than a general
   /// library's: results go straight to their place, and the next columns are fetched while these are multiplied.
   public struct VectorBackend: MatrixBackend {
@@ -102,7 +102,6 @@
       let pieces = (rows + tall - 1) / tall
       let grain = max(1, min(8, blocks / (4 * team.threadCount)))
       let runs = (blocks + grain - 1) / grain
-      let depth = Int(SOFTGRPO_PRODUCT_DEPTH)
       let blocks = blocks
       team.run(runs * pieces) { task, _ in
         let first = task % runs * grain
@@ -111,11 +110,8 @@
         var shape = softgrpo_product_shape(
           k: Int64(k), n: Int64(n), output_stride: Int64(outputStride), rows: Int32(count),
           accumulate: accumulate ? 1 : 0)
-        withUnsafeTemporaryAllocation(of: Float.self, capacity: k > depth ? count * Self.blockColumns : 1) { scratch in
-          softgrpo_product_bf16(
-            from + row * k, weights, &shape, Int64(first), Int64(min(blocks, first + grain)), to + row * outputStride,
-            scratch.baseAddress)
-        }
+        softgrpo_product_bf16(
+          from + row * k, weights, &shape, Int64(first), Int64(min(blocks, first + grain)), to + row * outputStride)
       }
     }
   }

@@ -75,18 +75,15 @@ SOFTGRPO_DECLARE(baseline)
 SOFTGRPO_DECLARE(avx512)
 
 /// y (rows x n) (+)= x (rows x k) W for the columns [first_block * 64, end_block * 64) of W, packed by
-/// `softgrpo_pack_bf16`. Each result is one chain of bf16 pair products along k: its bits depend on its row and column
-/// alone. `scratch` holds rows x 64 floats when k > SOFTGRPO_PRODUCT_DEPTH. Needs AVX512-BF16.
+/// `softgrpo_pack_bf16`. A result is the sum of chains of bf16 pair products over 1,024 values of k each, added in order:
+/// its bits depend on its row and column alone. Needs AVX512-BF16.
 void softgrpo_product_bf16(const uint16_t *x, const uint16_t *packed, const softgrpo_product_shape *shape,
-                           int64_t first_block, int64_t end_block, float *y, float *_Nullable scratch);
+                           int64_t first_block, int64_t end_block, float *y);
 
 /// Packs columns [block * 64, block * 64 + 64) of a k x n matrix whose element (i, j) is at i * k_stride + j * n_stride
 /// into `packed` + block * 64 * k: pairs along k, 64 columns (fewer, rounded up to 16, in the last block) side by side.
 void softgrpo_pack_bf16(const uint16_t *source, int64_t k, int64_t n, int64_t k_stride, int64_t n_stride, int64_t block,
                         uint16_t *packed);
-
-/// Inner dimension that one pass of `softgrpo_product_bf16` covers.
-#define SOFTGRPO_PRODUCT_DEPTH 4096
 #endif
 
 #undef SOFTGRPO_DECLARE
