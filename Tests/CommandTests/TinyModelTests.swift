@@ -54,7 +54,7 @@ struct TinyModelTests {
     #expect(try scratch.text("a.jsonl") != scratch.text("c.jsonl"))
   }
 
-  /// What an int8 rollout records is what the int8 model scores, to the bit; the bf16 model scores it close by.
+  /// What an int8 rollout records is what the int8 model scores, to the bit; the same weights in fp32 score it close by.
   @Test(.enabled(if: hasInt8Products, "the processor has no int8 products"), arguments: ["gumbel", "discrete"])
   func int8TrajectoriesScoreAsTheyWereRecorded(policy: String) throws {
     try rollout("t.jsonl", ["--policy", policy, "--dtype", "int8"])
@@ -72,8 +72,9 @@ struct TinyModelTests {
     #expect(behaviour.count > 60 && behaviour == same)
     let differences = zip(behaviour, other).map { abs($0 - $1) }
     #expect(differences.count == behaviour.count && differences.contains { $0 > 0 })
-    #expect(differences.reduce(0, +) / Double(differences.count) < 0.05)
-    #expect(differences.allSatisfy { $0 < 0.5 })
+    // A component that crosses the mask of the reference density moves its step's score by more than rounding does.
+    #expect(differences.reduce(0, +) / Double(differences.count) < 0.1)
+    #expect(differences.sorted()[differences.count / 2] < 0.05)
   }
 
   @Test(.enabled(if: hasInt8Products, "the processor has no int8 products"))
