@@ -4,7 +4,7 @@
 #include <immintrin.h>
 #include <math.h>
 
-// The sums of a product are scaled, then added: two roundings, in every tile size alike.
+// The sums of a group are scaled, then added: each a rounding of its own, in every tile size alike.
 #pragma STDC FP_CONTRACT OFF
 
 #define VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
@@ -34,9 +34,10 @@ INLINE uint32_t largest_magnitude(const uint16_t *x, long k) {
   return _mm512_reduce_max_epu32(_mm512_max_epu32(even, _mm512_srli_epi32(largest, 16))) << 16;
 }
 
-// One row; returns the sum of its quantized values.
-INLINE int32_t quantize_row(const uint16_t *x, long k, long stride, int8_t *q, float *scale) {
-  const uint32_t bits = largest_magnitude(x, k);
+// `count` values that share a scale; returns the sum of the quantized values. Bytes up to the next multiple of sixteen
+// behind them become 0.
+INLINE int32_t quantize_run(const uint16_t *x, long count, int8_t *q, float *scale) {
+  const uint32_t bits = largest_magnitude(x, count);
   float largest;
   __builtin_memcpy(&largest, &bits, 4);
   // Below 2^-118 the factor 127 / largest would overflow.
@@ -45,30 +46,32 @@ INLINE int32_t quantize_row(const uint16_t *x, long k, long stride, int8_t *q, f
   *scale = !is_finite ? NAN : is_zero ? 0 : largest / 127;
   const __m512 factor = _mm512_set1_ps(is_finite && !is_zero ? 127 / largest : 0);
   __m512i sum = _mm512_setzero_si512();
-  long i = 0;
-  for (; i < k; i += 16) {
-    const __m512 value = load_bf16(x + i, columns_mask(k - i));
+  for (long i = 0; i < count; i += 16) {
+    const __m512 value = load_bf16(x + i, columns_mask(count - i));
     __m512i rounded = _mm512_cvtps_epi32(_mm512_mul_ps(value, factor));
     // An infinity times 0 converts to the smallest integer.
     rounded = _mm512_max_epi32(rounded, _mm512_set1_epi32(-127));
     sum = _mm512_add_epi32(sum, rounded);
     _mm_storeu_si128((__m128i *)(q + i), _mm512_cvtsepi32_epi8(rounded));
   }
-  for (; i < stride; i += 16) _mm_storeu_si128((__m128i *)(q + i), _mm_setzero_si128());
   return _mm512_reduce_add_epi32(sum);
 }
 
 VNNI void int8_quantize_rows(
     const uint16_t *x, long rows, long k, long stride, int8_t *q, float *scales, int32_t *offsets) {
+  const long groups = (k + INT8_GROUP - 1) / INT8_GROUP;
   for (long row = 0; row < rows; ++row) {
-    const int32_t sum = quantize_row(x + row * k, k, stride, q + row * stride, scales + row);
-    if (offsets) offsets[row] = sum * 128;
+    for (long group = 0; group < groups; ++group) {
+      const long start = group * INT8_GROUP;
+      const long count = k - start < INT8_GROUP ? k - start : INT8_GROUP;
+      const long at = row * groups + group;
+      offsets[at] = 128 * quantize_run(x + row * k + start, count, q + row * stride + start, scales + at);
+    }
   }
 }
 
 VNNI void int8_pack_block(
     const uint16_t *weights, long columns, long k, uint8_t *packed, float *scales, int8_t *scratch) {
-  const long stride = (k + 63) / 64 * 64;
   const long quads = (k + 3) / 4;
   uint32_t *words = (uint32_t *)packed;
   for (long column = 0; column < INT8_BLOCK_COLUMNS; ++column) {
@@ -77,7 +80,7 @@ VNNI void int8_pack_block(
       for (long quad = 0; quad < quads; ++quad) words[quad * INT8_BLOCK_COLUMNS + column] = 0x80808080u;
       continue;
     }
-    quantize_row(weights + column * k, k, stride, scratch, scales + column);
+    quantize_run(weights + column * k, k, scratch, scales + column);
     for (long quad = 0; quad < quads; ++quad) {
       uint32_t word;
       __builtin_memcpy(&word, scratch + quad * 4, 4);
@@ -87,12 +90,13 @@ VNNI void int8_pack_block(
   }
 }
 
-// A tile of `rows` rows; `rows` and `lines` are constants at every call, so that the sums live in registers. Each step
+// One group of a tile of `rows` rows; `rows` and `lines` are constants at every call, so that the sums live in registers. Each step
 // over four inputs also fetches `lines` cache lines from `next`, the weights that are multiplied after these: they
 // come from memory, and would be waited for otherwise.
-INLINE void multiply_tile(
-    const int rows, const int lines, const uint8_t *next, const int8_t *q, const float *row_scales, const int32_t *row_offsets, long stride, long quads,
-    const uint8_t *packed, const float *scales, long columns, float *y, long y_stride, int accumulate) {
+INLINE void multiply_group(
+    const int rows, const int lines, const uint8_t *next, const int8_t *q, const float *row_scales,
+    const int32_t *row_offsets, long groups, long stride, long quads, const uint8_t *packed, const float *scales,
+    long columns, float *y, long y_stride, int accumulate) {
   __m512i sums[TILE_ROWS][VECTORS];
 #pragma clang loop unroll(full)
   for (int row = 0; row < rows; ++row) {
@@ -118,8 +122,8 @@ INLINE void multiply_tile(
   }
 #pragma clang loop unroll(full)
   for (int row = 0; row < rows; ++row) {
-    const __m512i offset = _mm512_set1_epi32(row_offsets[row]);
-    const __m512 row_scale = _mm512_set1_ps(row_scales[row]);
+    const __m512i offset = _mm512_set1_epi32(row_offsets[row * groups]);
+    const __m512 row_scale = _mm512_set1_ps(row_scales[row * groups]);
 #pragma clang loop unroll(full)
     for (int v = 0; v < VECTORS; ++v) {
       if (columns <= v * 16) break;
@@ -133,9 +137,26 @@ INLINE void multiply_tile(
   }
 }
 
+// All groups of a tile, whose results stay in the first cache meanwhile.
+INLINE void multiply_tile(
+    const int rows, const int lines, const uint8_t *next, const int8_t *q, const float *row_scales,
+    const int32_t *row_offsets, long stride, long quads, const uint8_t *packed, const float *scales, long columns,
+    float *y, long y_stride, int accumulate) {
+  const long most = INT8_GROUP / 4;
+  const long groups = (quads + most - 1) / most;
+  for (long group = 0; group < groups; ++group) {
+    const long start = group * most;
+    multiply_group(
+        rows, lines, next + start * lines * 64, q + start * 4, row_scales + group, row_offsets + group, groups, stride,
+        quads - start < most ? quads - start : most, packed + start * (INT8_BLOCK_COLUMNS * 4), scales, columns, y,
+        y_stride, accumulate || group > 0);
+  }
+}
+
 VNNI void int8_multiply_block(
     const int8_t *q, const float *row_scales, const int32_t *row_offsets, long rows, long stride, long quads,
     const uint8_t *packed, const float *scales, long columns, float *y, long y_stride, int accumulate) {
+  const long groups = (quads * 4 + INT8_GROUP - 1) / INT8_GROUP;
   // Tiles of equal size: 9 rows are 5 and 4, not 8 and a slow single one.
   const long tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
   const long lines = tiles < VECTORS ? VECTORS : 1;
@@ -147,8 +168,8 @@ VNNI void int8_multiply_block(
     const uint8_t *next = packed + quads * (INT8_BLOCK_COLUMNS * 4) + tile * quads * 64;
 #define TILE(n, l) \
   multiply_tile( \
-      n, l, next, q + start * stride, row_scales + start, row_offsets + start, stride, quads, packed, scales, columns, \
-      y + start * y_stride, y_stride, accumulate)
+      n, l, next, q + start * stride, row_scales + start * groups, row_offsets + start * groups, stride, quads, packed, \
+      scales, columns, y + start * y_stride, y_stride, accumulate)
 #define TILES(n) \
   case n: \
     if (!fetches) TILE(n, 0); \

@@ -58,7 +58,7 @@ public func matrixBackend(for type: ComputeType) throws -> any MatrixBackend {
 public enum RolloutDataType: String, Sendable, Codable, CaseIterable {
   case float32
   case bfloat16
-  /// Weights quantized per output channel and activations per row at every product; caches and attention stay bf16.
+  /// Weights quantized per output channel and activations per row, in groups, at every product; caches and attention stay bf16.
   /// For sampling and scoring: nothing can be trained in it.
   case int8
 

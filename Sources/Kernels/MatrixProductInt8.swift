@@ -6,18 +6,17 @@
   #endif
 
   /// int8 products on AVX512-VNNI for rollouts: weights quantized per output channel when a version arrives, activations
-  /// per row at each product, integer sums, fp32 results (`docs/numerics.md`).
+  /// per row in groups of 96 at each product, integer sums in a group, fp32 results (`docs/numerics.md`).
   ///
-  /// Operands are bf16, so that caches, attention and everything between the products are those of bf16. Integer sums are
-  /// exact: a row has the same bits whatever its batch, the number of threads and the order of tiles.
+  /// Operands are bf16, so that caches, attention and everything between the products are those of bf16. The sums of a
+  /// group are exact and groups are added in their order: a row has the same bits whatever its batch, threads and tiles.
   public struct Int8Backend: MatrixBackend {
     public init() {}
 
     public var computeType: ComputeType { .bfloat16 }
-    public var summary: String { "int8 (weights per channel, activations per row), AVX512-VNNI" }
+    public var summary: String { "int8 (weights per channel, activations in groups of \(INT8_GROUP)), AVX512-VNNI" }
 
-    /// - Precondition: `transposed` is false (int8 is for sampling and scoring) and `inputs` is at most 131,072, where
-    ///   the integer sums end to be exact.
+    /// - Precondition: `transposed` is false: int8 is for sampling and scoring.
     public func prepare(
       _ weights: UnsafePointer<BFloat16>, outputs: Int, inputs: Int, transposed: Bool, team: ThreadTeam
     ) -> any WeightMatrix {
@@ -42,6 +41,8 @@
     private let stride: Int
     /// Groups of four inputs, which one instruction sums.
     private let quads: Int
+    /// Groups of activations that share a scale.
+    private let groups: Int
     private let blocks: Int
     private let packed: AlignedBuffer<UInt8>
     private let scales: AlignedBuffer<Float>
@@ -55,11 +56,11 @@
     private var blockBytes: Int { quads * Self.width * 4 }
 
     init(_ weights: UnsafePointer<BFloat16>, outputs: Int, inputs: Int, team: ThreadTeam) {
-      precondition(inputs <= 131_072, "int8 products sum at most 131,072 inputs exactly, this matrix has \(inputs)")
       self.outputs = outputs
       self.inputs = inputs
       stride = (inputs + 63) / 64 * 64
       quads = (inputs + 3) / 4
+      groups = (inputs + Int(INT8_GROUP) - 1) / Int(INT8_GROUP)
       blocks = (outputs + Self.width - 1) / Self.width
       packed = AlignedBuffer(count: blocks * quads * Self.width * 4)
       scales = AlignedBuffer(count: blocks * Self.width)
@@ -82,19 +83,19 @@
     ) {
       guard case .bfloat16(let x) = x else { preconditionFailure("bf16 operand expected") }
       guard rows > 0 else { return }
-      let quantized = Int8Activations.ofThisThread(rows: rows, stride: stride)
+      let quantized = Int8Activations.ofThisThread(bytes: rows * stride, groups: rows * groups)
       let bits = UnsafeRawPointer(x).assumingMemoryBound(to: UInt16.self)
       func quantize(_ range: Range<Int>) {
         int8_quantize_rows(
           bits + range.lowerBound * inputs, range.count, inputs, stride, quantized.values + range.lowerBound * stride,
-          quantized.scales + range.lowerBound, quantized.offsets + range.lowerBound)
+          quantized.scales + range.lowerBound * groups, quantized.offsets + range.lowerBound * groups)
       }
       if rows * inputs <= Self.aloneLimit {
         quantize(0..<rows)
       } else {
         team.forEachRange(rows, grain: max(1, rows / (2 * team.threadCount))) { range, _ in quantize(range) }
       }
-      // Exact sums leave the split free: a few runs of blocks a thread, so that threads finish together.
+      // Bits that no split shows leave it free: a few runs of blocks a thread, so that threads finish together.
       let tasks = min(blocks, 4 * team.threadCount)
       team.run(tasks) { task, _ in
         let range = self.blocks * task / tasks..<self.blocks * (task + 1) / tasks
@@ -102,7 +103,8 @@
           for block in range {
             let first = block * Self.width
             int8_multiply_block(
-              quantized.values + start * self.stride, quantized.scales + start, quantized.offsets + start, count,
+              quantized.values + start * self.stride, quantized.scales + start * self.groups,
+              quantized.offsets + start * self.groups, count,
               self.stride, self.quads, self.packed.base + block * self.blockBytes, self.scales.base + first,
               min(Self.width, self.outputs - first), y + start * outputStride + first, outputStride,
               accumulate ? 1 : 0)
@@ -124,12 +126,12 @@
     private(set) var scales: UnsafeMutablePointer<Float>
     private(set) var offsets: UnsafeMutablePointer<Int32>
     private var byteCount = 4096
-    private var rowCount = 64
+    private var groupCount = 64
 
     private init() {
       values = Self.allocate(byteCount).bindMemory(to: Int8.self, capacity: byteCount)
-      scales = Self.allocate(rowCount * 4).bindMemory(to: Float.self, capacity: rowCount)
-      offsets = Self.allocate(rowCount * 4).bindMemory(to: Int32.self, capacity: rowCount)
+      scales = Self.allocate(groupCount * 4).bindMemory(to: Float.self, capacity: groupCount)
+      offsets = Self.allocate(groupCount * 4).bindMemory(to: Int32.self, capacity: groupCount)
     }
 
     deinit {
@@ -146,7 +148,7 @@
       return key
     }()
 
-    static func ofThisThread(rows: Int, stride: Int) -> Int8Activations {
+    static func ofThisThread(bytes: Int, groups: Int) -> Int8Activations {
       let found: Int8Activations
       if let value = pthread_getspecific(threadKey) {
         found = Unmanaged<Int8Activations>.fromOpaque(value).takeUnretainedValue()
@@ -154,22 +156,22 @@
         found = Int8Activations()
         pthread_setspecific(threadKey, Unmanaged.passRetained(found).toOpaque())
       }
-      found.reserve(rows: rows, stride: stride)
+      found.reserve(bytes: bytes, groups: groups)
       return found
     }
 
-    private func reserve(rows: Int, stride: Int) {
-      if byteCount < rows * stride {
-        byteCount = (rows * stride + 4095) / 4096 * 4096
+    private func reserve(bytes: Int, groups: Int) {
+      if byteCount < bytes {
+        byteCount = (bytes + 4095) / 4096 * 4096
         free(values)
         values = Self.allocate(byteCount).bindMemory(to: Int8.self, capacity: byteCount)
       }
-      if rowCount < rows {
-        rowCount = (rows + 63) / 64 * 64
+      if groupCount < groups {
+        groupCount = (groups + 63) / 64 * 64
         free(scales)
         free(offsets)
-        scales = Self.allocate(rowCount * 4).bindMemory(to: Float.self, capacity: rowCount)
-        offsets = Self.allocate(rowCount * 4).bindMemory(to: Int32.self, capacity: rowCount)
+        scales = Self.allocate(groupCount * 4).bindMemory(to: Float.self, capacity: groupCount)
+        offsets = Self.allocate(groupCount * 4).bindMemory(to: Int32.self, capacity: groupCount)
       }
     }
 

@@ -10,7 +10,7 @@ extension RunConfiguration {
       /// The learner's, `model.dtype`.
       case auto
       case bfloat16, float32
-      /// Weights quantized per output channel, activations per row; faster, and a policy of its own.
+      /// Weights quantized per output channel, activations in groups of a row; faster, and a policy of its own.
       case int8
     }
 

@@ -7,9 +7,10 @@ import Testing
   /// Runs where the processor has AVX512-VNNI.
   @Suite(.enabled(if: ProcessorFeatures.current.hasInt8Products, "needs AVX512-VNNI"))
   struct Int8ProductTests {
-    /// N and K of one matrix: block edges (48), inputs that no quad or vector divides, a tiny model's, one channel.
+    /// N and K of one matrix: block edges (48), group edges (96), inputs that no quad or vector divides, a tiny model's, one channel.
     static let shapes: [(n: Int, k: Int)] = [
-      (1, 1), (3, 5), (16, 16), (47, 33), (48, 64), (49, 63), (64, 64), (100, 66), (130, 19), (770, 96), (1030, 130),
+      (1, 1), (3, 5), (16, 16), (47, 33), (48, 64), (49, 63), (64, 64), (100, 66), (130, 19), (770, 96), (150, 97),
+      (1030, 130), (60, 300),
     ]
     /// Around the tile sizes (8, 64, 128), and several tiles with a remainder.
     static let rowCounts = [0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 127, 129, 200, 256, 300]
@@ -22,15 +23,23 @@ import Testing
       return (row.map { Int(($0 * factor).rounded(.toNearestOrEven)) }, largest / 127)
     }
 
-    /// Integer sums and the two scales in the kernel's order: the same bits are expected.
-    private func naive(_ x: [Float], _ w: [Float], rows: Int, n: Int, k: Int) -> [Float] {
+    /// Integer sums of groups of 96 and the scales in the kernel's order, added to `y`: the same bits are expected.
+    private func naive(
+      _ x: [Float], _ w: [Float], rows: Int, n: Int, k: Int, addedTo y: ((_ row: Int, _ column: Int) -> Float)? = nil
+    ) -> [Float] {
       let channels = (0..<n).map { quantized(w[$0 * k..<($0 + 1) * k]) }
       return (0..<rows).flatMap { row in
-        let activations = quantized(x[row * k..<(row + 1) * k])
-        return channels.map { channel in
-          var sum = 0
-          for index in 0..<k { sum += activations.values[index] * channel.values[index] }
-          return (Float(sum) * activations.scale) * channel.scale
+        let starts = Array(stride(from: 0, to: k, by: 96))
+        let groups = starts.map { quantized(x[row * k + $0..<row * k + min(k, $0 + 96)]) }
+        return channels.enumerated().map { column, channel in
+          var total = y?(row, column)
+          for (start, group) in zip(starts, groups) {
+            var sum = 0
+            for (index, value) in group.values.enumerated() { sum += value * channel.values[start + index] }
+            let scaled = (Float(sum) * group.scale) * channel.scale
+            total = total.map { $0 + scaled } ?? scaled
+          }
+          return total ?? 0
         }
       }
     }
@@ -61,18 +70,18 @@ import Testing
       for rows in Self.rowCounts {
         let x = stored(randomValues(rows * k, seed: UInt64(rows)), .bfloat16)
         let operand = FilledOperand(x, .bfloat16)
-        let expected = naive(x, w, rows: rows, n: n, k: k)
         for (gap, accumulate) in [(0, false), (0, true), (5, false), (5, true)] {
           let stride = n + gap
           let before = randomValues(rows * stride, seed: 9)
           var y = before
           matrix.multiply(
             operand.operand, rows: rows, into: &y, outputStride: stride, accumulate: accumulate, team: team)
+          let expected = naive(
+            x, w, rows: rows, n: n, k: k, addedTo: accumulate ? { before[$0 * stride + $1] } : nil)
           var wanted = before  // columns of the gap keep their values
           for row in 0..<rows {
             for column in 0..<n {
-              let value = expected[row * n + column]
-              wanted[row * stride + column] = accumulate ? before[row * stride + column] + value : value
+              wanted[row * stride + column] = expected[row * n + column]
             }
           }
           #expect(sameBits(y, wanted), "\(rows) rows, gap \(gap), \(accumulate)")
