@@ -16,7 +16,7 @@ struct ModelOptions: ParsableArguments {
   @Option(
     name: .long,
     help:
-      "Arithmetic: bfloat16 (oneDNN), float32 (OpenBLAS) or int8 (AVX512-VNNI; not for training). Default: bfloat16 or float32, what the processor does best."
+      "Arithmetic: bfloat16, float32 or int8 (AVX512-VNNI; not for training). Default: bfloat16 or float32, what the processor does best."
   )
   var dtype: RolloutDataType?
 
