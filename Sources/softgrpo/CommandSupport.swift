@@ -8,11 +8,8 @@ import Transformer
 extension ComputeType: ExpressibleByArgument {}
 extension RolloutDataType: ExpressibleByArgument {}
 
-/// The model and the arithmetic of an offline command.
-struct ModelOptions: ParsableArguments {
-  @Option(name: .long, help: "A Hugging Face directory or a GGUF file.")
-  var model: String
-
+/// The arithmetic of an offline command.
+struct ArithmeticOptions: ParsableArguments {
   @Option(
     name: .long,
     help:
@@ -34,6 +31,18 @@ struct ModelOptions: ParsableArguments {
     do { return try rolloutBackend(for: dataType) } catch { throw CommandError("--dtype: \(error)") }
   }
   func team() -> ThreadTeam { ThreadTeam(threadCount: threads ?? ProcessorFeatures.current.availableProcessors) }
+}
+
+/// The model and the arithmetic of an offline command.
+struct ModelOptions: ParsableArguments {
+  @Option(name: .long, help: "A Hugging Face directory or a GGUF file.")
+  var model: String
+
+  @OptionGroup var arithmetic: ArithmeticOptions
+
+  var dtype: ComputeType? { arithmetic.dtype }
+  var computeType: ComputeType { arithmetic.computeType }
+  func team() -> ThreadTeam { arithmetic.team() }
 }
 
 /// Reads trajectories and checks them against a model.
