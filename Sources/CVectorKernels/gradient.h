@@ -94,3 +94,12 @@ void SYMBOL(softgrpo_rms_norm_backward)(const float *dy, const float *x, const f
     }
   }
 }
+
+// scale e^((z - maximum) inverse_temperature - log_sum): the softmax of a row, scaled.
+void SYMBOL(softgrpo_scaled_softmax)(const float *row, int64_t count, float maximum, float inverse_temperature,
+                                     float log_sum, float scale, ELEMENT *y) {
+  int64_t i = 0;
+  for (; i + 16 <= count; i += 16)
+    STORE(exp16((load_f32(row + i) - maximum) * inverse_temperature - log_sum) * scale, y + i);
+  for (; i < count; i++) y[i] = ROUND(exp16(splat((row[i] - maximum) * inverse_temperature - log_sum))[0] * scale);
+}

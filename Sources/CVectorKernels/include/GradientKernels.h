@@ -17,7 +17,10 @@
   void softgrpo_rms_norm_backward_##format##_##isa(const float *dy, const float *x, const float *weight,               \
                                                    float epsilon, int64_t rows, int64_t width, float *dx,              \
                                                    float *d_weight, element *_Nullable normed,                         \
-                                                   element *_Nullable rounded);
+                                                   element *_Nullable rounded);                                        \
+  /* y = scale e^((z - maximum) inverse_temperature - log_sum) of a row of logits z. */                                \
+  void softgrpo_scaled_softmax_##format##_##isa(const float *row, int64_t count, float maximum,                        \
+                                                float inverse_temperature, float log_sum, float scale, element *y);
 SOFTGRPO_DECLARE_GRADIENT(f32, float, baseline)
 SOFTGRPO_DECLARE_GRADIENT(bf16, uint16_t, baseline)
 
