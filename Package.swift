@@ -42,14 +42,15 @@ var targets: [Target] = [
   .systemLibrary(name: "CZeroMQ"),
   .systemLibrary(name: "CProtobufC"),
   .systemLibrary(name: "CLibCrypto"),
+  .target(name: "CVectorKernels"),
   .target(name: "CWireMessages", dependencies: ["CProtobufC"]),
 ]
 
 #if arch(x86_64)
   targets.append(.systemLibrary(name: "COneDNN"))
-  let matrixBackends: [Target.Dependency] = ["COpenBLAS", "COneDNN"]
+  let matrixBackends: [Target.Dependency] = ["CVectorKernels", "COpenBLAS", "COneDNN"]
 #else
-  let matrixBackends: [Target.Dependency] = ["COpenBLAS"]
+  let matrixBackends: [Target.Dependency] = ["CVectorKernels", "COpenBLAS"]
 #endif
 
 targets += [
@@ -89,7 +90,7 @@ targets += [
   .target(
     name: "TestSupport", dependencies: ["Kernels", "ModelFiles", "Transformer"], path: "Tests/TestSupport",
     swiftSettings: strict + hot),
-  tests("Kernels"),
+  tests("Kernels", ["CVectorKernels"]),
   tests("ModelFiles", fixtures: true),
   tests("Tokenization", ["ModelFiles"], fixtures: true),
   tests("Transformer", ["ModelFiles"], fixtures: true),

@@ -27,3 +27,15 @@ extension Float {
   @inlinable @inline(__always)
   public var roundedToBFloat16: Float { Float(BFloat16(self)) }
 }
+
+extension UnsafePointer where Pointee == BFloat16 {
+  /// The same memory as C sees it.
+  @inline(__always)
+  var bits: UnsafePointer<UInt16> { UnsafeRawPointer(self).assumingMemoryBound(to: UInt16.self) }
+}
+
+extension UnsafeMutablePointer where Pointee == BFloat16 {
+  /// The same memory as C sees it.
+  @inline(__always)
+  var bits: UnsafeMutablePointer<UInt16> { UnsafeMutableRawPointer(self).assumingMemoryBound(to: UInt16.self) }
+}

@@ -1,3 +1,5 @@
+import CVectorKernels
+
 /// SwiGLU: y = silu(gate) * up, silu(g) = g / (1 + exp(-g)).
 public enum GatedUnit {
   /// - Parameters:
@@ -6,10 +8,21 @@ public enum GatedUnit {
   public static func forward(
     _ gateUp: UnsafePointer<Float>, rows: Int, width: Int, into y: Operand, team: ThreadTeam
   ) {
+    let isWide = InstructionSet.current == .avx512
     team.forEachRange(rows, grain: RMSNorm.grain(rows, width, team)) { range, _ in
-      switch y {
-      case .float32(let y): activate(gateUp, range, width, y)
-      case .bfloat16(let y): activate(gateUp, range, width, y)
+      let from = gateUp + range.lowerBound * 2 * width
+      let (count, columns) = (Int64(range.count), Int64(width))
+      switch y.advanced(by: range.lowerBound * width) {
+      case .float32(let y):
+        #if arch(x86_64)
+          if isWide { return softgrpo_gated_unit_f32_avx512(from, count, columns, y) }
+        #endif
+        softgrpo_gated_unit_f32_baseline(from, count, columns, y)
+      case .bfloat16(let y):
+        #if arch(x86_64)
+          if isWide { return softgrpo_gated_unit_bf16_avx512(from, count, columns, y.bits) }
+        #endif
+        softgrpo_gated_unit_bf16_baseline(from, count, columns, y.bits)
       }
     }
   }
@@ -31,27 +44,6 @@ public enum GatedUnit {
 
   @inline(__always)
   private static func sigmoid16(_ x: SIMD16<Float>) -> SIMD16<Float> { 1 / (1 + PortableMath.exp16(-x)) }
-
-  @inline(__always)
-  private static func activate<Element: ActivationElement>(
-    _ gateUp: UnsafePointer<Float>, _ range: Range<Int>, _ width: Int, _ y: UnsafeMutablePointer<Element>
-  ) {
-    for row in range {
-      let gate = gateUp + row * 2 * width
-      let (up, to) = (gate + width, y + row * width)
-      var index = 0
-      while index + 16 <= width {
-        let g = Float.load16(gate + index)
-        Element.store16(g * sigmoid16(g) * Float.load16(up + index), to + index)
-        index += 16
-      }
-      while index < width {
-        let g = gate[index]
-        to[index] = Element(rounding: g * sigmoid16(SIMD16(repeating: g))[0] * up[index])
-        index += 1
-      }
-    }
-  }
 
   @inline(__always)
   private static func differentiate<Element: ActivationElement>(

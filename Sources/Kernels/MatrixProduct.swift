@@ -22,6 +22,8 @@ public protocol MatrixBackend: Sendable {
   var computeType: ComputeType { get }
   /// One line for `doctor`: the library and the instruction set in use.
   var summary: String { get }
+  /// Whether a row of a product has the same bits in every batch and on any number of threads (DESIGN 4).
+  var isBatchInvariant: Bool { get }
 
   /// - Parameters:
   ///   - weights: N x K row-major; may be freed after the call.
@@ -41,9 +43,18 @@ public protocol MatrixBackend: Sendable {
 /// - Throws: `KernelError` when `type` needs instructions that the processor lacks.
 public func matrixBackend(for type: ComputeType) throws -> any MatrixBackend {
   switch type {
-  case .float32: return OpenBLASBackend()
+  case .float32:
+    // Elsewhere our loops are compiled for the architecture's baseline and have not been measured.
+    #if arch(x86_64)
+      return VectorFloat32Backend()
+    #else
+      return OpenBLASBackend()
+    #endif
   case .bfloat16:
     #if arch(x86_64)
+      let flags = ProcessorFeatures.current.flags
+      // AMX multiplies tall batches several times faster than vectors do: there the library's products serve.
+      if flags.contains("avx512_bf16") && !flags.contains("amx_bf16") { return VectorBackend() }
       if ProcessorFeatures.current.hasBFloat16Products { return OneDNNBackend() }
     #endif
     throw KernelError(

@@ -1,3 +1,5 @@
+import CVectorKernels
+
 /// Root-mean-square normalisation of rows: y = x * rsqrt(mean(x²) + epsilon) * weight.
 public enum RMSNorm {
   /// - Parameters:
@@ -8,10 +10,21 @@ public enum RMSNorm {
     _ x: UnsafePointer<Float>, xStride: Int, weight: UnsafePointer<Float>, epsilon: Float, rows: Int, width: Int,
     into y: Operand, team: ThreadTeam
   ) {
+    let isWide = InstructionSet.current == .avx512
     team.forEachRange(rows, grain: grain(rows, width, team)) { range, _ in
-      switch y {
-      case .float32(let y): normalise(x, xStride, weight, epsilon, range, width, y)
-      case .bfloat16(let y): normalise(x, xStride, weight, epsilon, range, width, y)
+      let count = Int64(range.count)
+      let (from, stride, width) = (x + range.lowerBound * xStride, Int64(xStride), Int64(width))
+      switch y.advanced(by: range.lowerBound * Int(width)) {
+      case .float32(let y):
+        #if arch(x86_64)
+          if isWide { return softgrpo_rms_norm_f32_avx512(from, stride, weight, epsilon, count, width, y) }
+        #endif
+        softgrpo_rms_norm_f32_baseline(from, stride, weight, epsilon, count, width, y)
+      case .bfloat16(let y):
+        #if arch(x86_64)
+          if isWide { return softgrpo_rms_norm_bf16_avx512(from, stride, weight, epsilon, count, width, y.bits) }
+        #endif
+        softgrpo_rms_norm_bf16_baseline(from, stride, weight, epsilon, count, width, y.bits)
       }
     }
   }
@@ -95,25 +108,5 @@ public enum RMSNorm {
       index += 1
     }
     return total
-  }
-
-  @inline(__always)
-  private static func normalise<Element: ActivationElement>(
-    _ x: UnsafePointer<Float>, _ xStride: Int, _ weight: UnsafePointer<Float>, _ epsilon: Float, _ range: Range<Int>,
-    _ width: Int, _ y: UnsafeMutablePointer<Element>
-  ) {
-    for row in range {
-      let (from, to) = (x + row * xStride, y + row * width)
-      let r = inverseRoot(from, width, epsilon)
-      var index = 0
-      while index + 16 <= width {
-        Element.store16(Float.load16(from + index) * r * Float.load16(weight + index), to + index)
-        index += 16
-      }
-      while index < width {
-        to[index] = Element(rounding: from[index] * r * weight[index])
-        index += 1
-      }
-    }
   }
 }

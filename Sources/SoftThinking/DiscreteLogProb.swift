@@ -2,8 +2,8 @@ import Kernels
 
 /// The full-vocabulary softmax of one row of logits at a temperature: what a discrete token is scored with (DESIGN 1.1).
 ///
-/// log p(a) = z_a / T - log sum_v exp(z_v / T), no truncation. The sum has one fixed order: sixteen lanes by index modulo
-/// 16, flushed every 1,024 entries to double precision through a fixed tree; a short tail is padded with exp = 0.
+/// log p(a) = z_a / T - log sum_v exp(z_v / T), no truncation. The sum has one fixed order
+/// (`VocabularyRow.sumOfExponentials`).
 public struct DiscreteDistribution: Sendable {
   /// Largest logit of the row.
   public let maximum: Float
@@ -22,7 +22,8 @@ public struct DiscreteDistribution: Sendable {
     }
     maximum = try finiteMaximum(row).value
     self.temperature = temperature
-    logSum = PortableMath.log(sumOfExponentials(row, maximum: maximum, inverseTemperature: 1 / temperature))
+    logSum = PortableMath.log(
+      VocabularyRow.sumOfExponentials(row, maximum: maximum, inverseTemperature: 1 / temperature))
   }
 
   /// Log-probability of a token whose logit is `logit`.
@@ -107,35 +108,4 @@ func finiteMaximum(_ row: UnsafeBufferPointer<Float>) throws -> (value: Float, t
         : "every logit of a row of \(row.count) is -infinity")
   }
   return (value, tokenID)
-}
-
-/// sum_v exp((z_v - maximum) / T) in the fixed order.
-private func sumOfExponentials(
-  _ row: UnsafeBufferPointer<Float>, maximum: Float, inverseTemperature: Float
-) -> Double {
-  guard let base = row.baseAddress else { return 0 }
-  let shift = SIMD16<Float>(repeating: maximum)
-  let inverse = SIMD16<Float>(repeating: inverseTemperature)
-  var total = 0.0
-  var start = 0
-  while start < row.count {
-    let end = min(start + 1024, row.count)
-    var lanes = SIMD16<Float>(repeating: 0)
-    var index = start
-    while index + 16 <= end {
-      let z = UnsafeRawPointer(base + index).loadUnaligned(as: SIMD16<Float>.self)
-      lanes += PortableMath.exp16((z - shift) * inverse)
-      index += 16
-    }
-    if index < end {
-      var tail = SIMD16<Float>(repeating: -.infinity)
-      for lane in 0..<end - index { tail[lane] = (base[index + lane] - maximum) * inverseTemperature }
-      lanes += PortableMath.exp16(tail)
-    }
-    let eight = lanes.lowHalf + lanes.highHalf
-    let four = eight.lowHalf + eight.highHalf
-    total += (Double(four[0]) + Double(four[1])) + (Double(four[2]) + Double(four[3]))
-    start = end
-  }
-  return total
 }

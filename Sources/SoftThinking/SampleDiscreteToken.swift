@@ -111,7 +111,7 @@ private func check(_ sampling: DiscreteSampling) throws {
   }
 }
 
-/// Argmax of z / T + eps over a whole row, sixteen tokens at a time.
+/// Argmax of z / T + eps over a whole row.
 private struct FullRowSearch {
   let row: UnsafeBufferPointer<Float>
   let maximum: Float
@@ -129,35 +129,22 @@ private struct FullRowSearch {
 
   /// `best` is the token of the largest logit, which always takes part.
   func argmax(startingFrom best: Int32) -> Int32 {
-    guard let base = row.baseAddress else { return best }
     let inverse = 1 / sampling.temperature
     // One step below its score, so that a smaller id with an equal score still wins in the pass below.
     var winning = noise.gumbel(best).nextDown
     var winner = best
-    var index = 0
-    while index < row.count {
-      let count = min(16, row.count - index)
-      var scaled = SIMD16<Float>(repeating: -.infinity)
-      if count == 16 {
-        let z = UnsafeRawPointer(base + index).loadUnaligned(as: SIMD16<Float>.self)
-        scaled = (z - SIMD16(repeating: maximum)) * SIMD16(repeating: inverse)
-      } else {
-        for lane in 0..<count { scaled[lane] = (base[index + lane] - maximum) * inverse }
+    var start = 0
+    while let found = VocabularyRow.nextCandidates(
+      row, from: start, maximum: maximum, inverseTemperature: inverse, winning: winning, key: noise.philox.key,
+      step: noise.step, sample: noise.sample, group: noise.groupLow, noiseMaximum: NoiseKey.maximum)
+    {
+      let scores = found.scaled + StepNoise.gumbel16(complement: found.complement)
+      for lane in 0..<min(16, row.count - found.first)
+      where scores[lane] > winning && takesPart(found.first + lane, found.scaled[lane]) {
+        winning = scores[lane]
+        winner = Int32(truncatingIfNeeded: found.first + lane)
       }
-      if any(scaled .> SIMD16(repeating: winning - NoiseKey.maximum)) {
-        // eps > t requires v <= -log(1 - v) < e^-t: one exponential rejects most lanes before any logarithm. The factor
-        // covers rounding.
-        let v = noise.complement16(from: Int32(truncatingIfNeeded: index))
-        let bound = PortableMath.exp16(scaled - SIMD16(repeating: winning)) * SIMD16(repeating: 1.0001)
-        if any(v .<= bound) {
-          let scores = scaled + StepNoise.gumbel16(complement: v)
-          for lane in 0..<count where scores[lane] > winning && takesPart(index + lane, scaled[lane]) {
-            winning = scores[lane]
-            winner = Int32(truncatingIfNeeded: index + lane)
-          }
-        }
-      }
-      index += 16
+      start = found.first + 16
     }
     return winner
   }
