@@ -47,8 +47,8 @@ var targets: [Target] = [
 ]
 
 #if arch(x86_64)
-  targets.append(.systemLibrary(name: "COneDNN"))
-  let matrixBackends: [Target.Dependency] = ["CVectorKernels", "COpenBLAS", "COneDNN"]
+  targets += [.systemLibrary(name: "COneDNN"), .target(name: "CInt8Kernels")]
+  let matrixBackends: [Target.Dependency] = ["CVectorKernels", "CInt8Kernels", "COpenBLAS", "COneDNN"]
 #else
   let matrixBackends: [Target.Dependency] = ["CVectorKernels", "COpenBLAS"]
 #endif
@@ -97,7 +97,7 @@ targets += [
   tests("SoftThinking", fixtures: true),
   tests("PolicyOptimization"),
   tests("Tasks"),
-  tests("Rollouts", ["ModelFiles", "Transformer", "SoftThinking"]),
+  tests("Rollouts", ["ModelFiles", "Transformer", "SoftThinking", "PolicyOptimization", "Training"]),
   tests("Training", ["ModelFiles", "Transformer", "SoftThinking", "PolicyOptimization"]),
   tests("Benchmarking", ["ModelFiles", "Transformer", "SoftThinking", "Training"]),
   tests("Wire", ["SoftThinking"]),
@@ -109,8 +109,13 @@ targets += [
   .testTarget(
     name: "CommandTests", dependencies: ["softgrpo", "TestSupport"], resources: [.copy("Fixtures")],
     swiftSettings: strict),
-  .testTarget(name: "RunTests", dependencies: ["softgrpo", "ModelFiles"], swiftSettings: strict),
-  tests("Cluster", ["Wire", "Coordination", "Transport", "WeightSync", "SoftThinking", "RunConfiguration"]),
+  .testTarget(name: "RunTests", dependencies: ["softgrpo", "Kernels", "ModelFiles"], swiftSettings: strict),
+  tests(
+    "Cluster",
+    [
+      "Wire", "Coordination", "Transport", "WeightSync", "SoftThinking", "RunConfiguration", "ModelFiles",
+      "Transformer", "PolicyOptimization", "Rollouts", "Training",
+    ]),
 ]
 
 let package = Package(

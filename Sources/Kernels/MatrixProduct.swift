@@ -24,6 +24,9 @@ public protocol MatrixBackend: Sendable {
   var summary: String { get }
   /// Whether a row of a product has the same bits in every batch and on any number of threads (DESIGN 4).
   var isBatchInvariant: Bool { get }
+  /// What of the backend decides the bits of its products: number format, library and version, instruction set in use.
+  /// Part of the fingerprint; two backends that differ in a bit must differ here.
+  var arithmetic: String { get }
 
   /// - Parameters:
   ///   - weights: N x K row-major; may be freed after the call.
@@ -36,6 +39,10 @@ public protocol MatrixBackend: Sendable {
   func accumulateWeightGradient(
     _ dy: Operand, _ x: Operand, rows: Int, outputs: Int, inputs: Int, into dW: UnsafeMutablePointer<Float>,
     team: ThreadTeam)
+}
+
+extension MatrixBackend {
+  public var arithmetic: String { "\(computeType.rawValue), \(summary)" }
 }
 
 /// The backend for a compute type on this processor.
@@ -60,6 +67,42 @@ public func matrixBackend(for type: ComputeType) throws -> any MatrixBackend {
     throw KernelError(
       "bfloat16 products need AVX512-BF16 or AMX, which \(ProcessorFeatures.current.name) lacks: use dtype float32")
   }
+}
+
+/// The number format of a rollout's matrix products: what a worker may be asked for beyond the arithmetic of a model.
+public enum RolloutDataType: String, Sendable, Codable, CaseIterable {
+  case float32
+  case bfloat16
+  /// Weights quantized per output channel and activations per row, in groups, at every product; caches and attention stay bf16.
+  /// For sampling and scoring: nothing can be trained in it.
+  case int8
+
+  public init(_ type: ComputeType) {
+    switch type {
+    case .float32: self = .float32
+    case .bfloat16: self = .bfloat16
+    }
+  }
+}
+
+/// The backend for a rollout's data type on this processor. Its matrices cannot be prepared for training when `type` is
+/// int8.
+///
+/// - Throws: `KernelError` when `type` needs instructions that the processor lacks.
+public func rolloutBackend(for type: RolloutDataType) throws -> any MatrixBackend {
+  switch type {
+  case .float32: return try matrixBackend(for: .float32)
+  case .bfloat16: return try matrixBackend(for: .bfloat16)
+  case .int8: return try int8Backend(on: .current)
+  }
+}
+
+func int8Backend(on processor: ProcessorFeatures) throws -> any MatrixBackend {
+  #if arch(x86_64)
+    if processor.hasInt8Products { return Int8Backend() }
+  #endif
+  throw KernelError(
+    "int8 products need AVX512-VNNI, which \(processor.name) lacks: use dtype bfloat16, float32 or auto")
 }
 
 /// The compute type that is fastest here: bf16 where the processor multiplies it, fp32 elsewhere.

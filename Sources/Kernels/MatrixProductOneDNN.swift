@@ -13,6 +13,14 @@
         + (ProcessorFeatures.current.flags.contains("amx_bf16") ? "AMX" : "AVX512-BF16")
     }
 
+    /// The instruction set is the one that the library may use, which its environment variables can lower.
+    public var arithmetic: String {
+      let version = dnnl_version().pointee
+      let commit = version.hash.map { String(cString: $0).prefix(12) } ?? "unknown"
+      return "bfloat16, oneDNN \(version.major).\(version.minor).\(version.patch) (\(commit)), instruction set "
+        + String(dnnl_get_effective_cpu_isa().rawValue, radix: 16)
+    }
+
     public func prepare(
       _ weights: UnsafePointer<BFloat16>, outputs: Int, inputs: Int, transposed: Bool, team: ThreadTeam
     ) -> any WeightMatrix {

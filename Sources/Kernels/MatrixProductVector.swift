@@ -14,6 +14,8 @@
     public var isBatchInvariant: Bool { true }
     public var computeType: ComputeType { .bfloat16 }
     public var summary: String { "own AVX512-BF16 loops; weight gradients on \(library.summary)" }
+    /// The library multiplies by matrices of odd width.
+    public var arithmetic: String { "bfloat16, own AVX512-BF16 loops, \(library.arithmetic)" }
 
     public func prepare(
       _ weights: UnsafePointer<BFloat16>, outputs: Int, inputs: Int, transposed: Bool, team: ThreadTeam

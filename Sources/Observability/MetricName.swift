@@ -18,6 +18,12 @@ public enum MetricName {
   public static let gradientNorm = "actor/grad_norm"
   public static let learningRate = "actor/lr"
   public static let rolloutProbabilityDifferenceMaximum = "training/rollout_probs_diff_max"
+  public static let rolloutProbabilityDifferenceMean = "training/rollout_probs_diff_mean"
+  public static let audited = "training/audited"
+  public static let auditFailures = "training/audit_failures"
+  public static let recomputed = "training/recomputed"
+  public static let importanceWeightMean = "training/importance_weight_mean"
+  public static let importanceWeightClipped = "training/importance_weight_clipped"
   public static let epoch = "training/epoch"
   public static let offPolicyMean = "off_policy/mean"
   public static let offPolicyMaximum = "off_policy/max"
@@ -48,7 +54,9 @@ public enum MetricName {
     rewardMean, rewardStandardDeviation, rewardMaximum, rewardMinimum, groupsWithoutSignal, completionLengthMean,
     completionLengthMaximum, completionLengthClipRatio, thinkingLengthMean, policyLoss, policyClipFraction,
     policyClipFractionLower, policyKL, referenceKLLoss, entropy, gradientNorm, learningRate,
-    rolloutProbabilityDifferenceMaximum, epoch, offPolicyMean, offPolicyMaximum, offPolicyDropped, tokensPerSecond,
+    rolloutProbabilityDifferenceMaximum, rolloutProbabilityDifferenceMean, audited, auditFailures, recomputed,
+    importanceWeightMean, importanceWeightClipped, epoch, offPolicyMean, offPolicyMaximum, offPolicyDropped,
+    tokensPerSecond,
     weightsWireBytes, weightsDensity, workers, timeGenerate, timeWait, timeUpdate, timeBroadcast, timeCheckpoint,
     timeStep,
     sftLoss, sftLearningRate, sftGradientNorm,

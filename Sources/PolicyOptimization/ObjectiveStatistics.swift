@@ -13,6 +13,10 @@ public struct ObjectiveStatistics: Sendable, Equatable, Codable {
   public var policyLoss = 0.0
   /// This part's weighted share of the KL loss, without its coefficient.
   public var klLoss = 0.0
+  /// Steps whose loss had a truncated importance weight, the sum of the weights, and how many were at the cap.
+  public var importanceCount = 0
+  public var importanceSum = 0.0
+  public var importanceClippedCount = 0
 
   public init() {}
 
@@ -23,6 +27,12 @@ public struct ObjectiveStatistics: Sendable, Equatable, Codable {
   /// `actor/ppo_kl`: mean of log pi_old - log pi_theta, the k1 estimate of how far the update has moved.
   public var ppoKL: Double { mean(logRatioSum) }
   public var ratioMean: Double { mean(ratioSum) }
+  /// `training/importance_weight_mean`; nil when nothing was corrected.
+  public var importanceMean: Double? { importanceCount == 0 ? nil : importanceSum / Double(importanceCount) }
+  /// `training/importance_weight_clipped`: share of the weights at the cap.
+  public var importanceClipFraction: Double? {
+    importanceCount == 0 ? nil : Double(importanceClippedCount) / Double(importanceCount)
+  }
 
   mutating func add(_ term: ClippedObjective.Term, logRatio: Float) {
     tokenCount += 1
@@ -35,6 +45,13 @@ public struct ObjectiveStatistics: Sendable, Equatable, Codable {
     if term.ratio > ratioMaximum || term.ratio.isNaN { ratioMaximum = term.ratio }
   }
 
+  /// Adds a trajectory's truncated importance weights.
+  public mutating func add(importanceWeights: [Float], cap: Float) {
+    importanceCount += importanceWeights.count
+    importanceSum += importanceWeights.reduce(0.0) { $0 + Double($1) }
+    importanceClippedCount += importanceWeights.count { $0 >= cap }
+  }
+
   /// Adds another part of the same batch. The order of merges decides the last bits: merge in lease order.
   public mutating func merge(_ other: ObjectiveStatistics) {
     tokenCount += other.tokenCount
@@ -45,6 +62,9 @@ public struct ObjectiveStatistics: Sendable, Equatable, Codable {
     if other.ratioMaximum > ratioMaximum || other.ratioMaximum.isNaN { ratioMaximum = other.ratioMaximum }
     policyLoss += other.policyLoss
     klLoss += other.klLoss
+    importanceCount += other.importanceCount
+    importanceSum += other.importanceSum
+    importanceClippedCount += other.importanceClippedCount
   }
 
   private func mean(_ sum: Double) -> Double { tokenCount == 0 ? 0 : sum / Double(tokenCount) }

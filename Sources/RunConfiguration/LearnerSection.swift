@@ -66,6 +66,12 @@ extension RunConfiguration {
     public var miniBatchSize = 0
     /// Tokens of a micro-batch: bounds the activations held at once. A longer trajectory stands alone.
     public var microBatchTokens = 4096
+    /// Check at start-up that worker and learner compute the same bits with this model on this machine.
+    public var selfTest = true
+    /// Least share of a step's trajectories whose log-probs are compared with the worker's; 0: only those that cost nothing.
+    public var auditFraction = 0.05
+    /// Cap of the importance weights that correct for other arithmetic at equal weights; null: no correction.
+    public var importanceCap: Double? = 2.0
     /// Steps between checkpoints; 0: only at the end.
     public var checkpointInterval = 50
     /// Newest checkpoints that are kept; 0: all.
@@ -101,6 +107,9 @@ extension RunConfiguration.Learner: ConfigurationSection {
       .choice("kl_estimator", \.klEstimator),
       .integer("mini_batch_size", \.miniBatchSize, 0...268_435_456),
       .integer("micro_batch_tokens", \.microBatchTokens, 1...16_777_216),
+      .flag("self_test", \.selfTest),
+      .number("audit_fraction", \.auditFraction, .between(0, 1)),
+      .optionalNumber("importance_cap", \.importanceCap, .atLeast(1)),
       .integer("checkpoint_interval", \.checkpointInterval, 0...1_000_000_000),
       .integer("keep_checkpoints", \.keepCheckpoints, 0...1_000_000),
       .integer("threads", \.threads, 0...1024),

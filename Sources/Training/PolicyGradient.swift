@@ -9,14 +9,35 @@ public struct WeightedTrajectory: Sendable {
   public var advantage: Float
   /// Weight of each scored step in the loss: 1 / (global token count) under token mean.
   public var weight: Double
-  /// Log-probs under the policy of the ratio's denominator, one per scored step in order.
-  public var oldLogProbs: [Float]
+  /// Log-probs under the policy of the ratio's denominator, one per scored step in order; nil: those that this very pass
+  /// computes, for the first update after the policy sampled.
+  public var oldLogProbs: [Float]?
+  /// Cap of the truncated importance weights, exp(old log-prob - recorded one), that multiply the steps' losses; nil: none.
+  public var importanceCap: Float?
 
-  public init(trajectory: Trajectory, advantage: Float, weight: Double, oldLogProbs: [Float]) {
+  public init(
+    trajectory: Trajectory, advantage: Float, weight: Double, oldLogProbs: [Float]?, importanceCap: Float? = nil
+  ) {
     self.trajectory = trajectory
     self.advantage = advantage
     self.weight = weight
     self.oldLogProbs = oldLogProbs
+    self.importanceCap = importanceCap
+  }
+
+  /// The factors of the steps' losses; nil without a correction.
+  ///
+  /// - Throws: `TrainingError` when the trajectory lacks the log-probs recorded at sampling.
+  func corrections(old: [Float]) throws -> [Float]? {
+    guard let importanceCap else { return nil }
+    guard let recorded = trajectory.recordedLogProbs, recorded.count == old.count else {
+      throw TrainingError(
+        "trajectory \(trajectory.promptID) sample \(trajectory.sampleIndex): has no log_probs, which the importance "
+          + "correction needs")
+    }
+    return zip(old, recorded).map {
+      truncatedImportanceWeight(learnerOldLogProb: $0, workerLogProb: $1, cap: importanceCap)
+    }
   }
 }
 
@@ -62,15 +83,18 @@ public final class PolicyGradient {
     for (index, item) in batch.enumerated() {
       let rows = order[index]
       let logProbs = rows.map { pass.logProbs[$0] }
-      guard item.oldLogProbs.count == logProbs.count else {
+      let old = item.oldLogProbs ?? logProbs
+      guard old.count == logProbs.count else {
         throw TrainingError(
-          "trajectory \(item.trajectory.promptID) sample \(item.trajectory.sampleIndex): \(item.oldLogProbs.count) old "
+          "trajectory \(item.trajectory.promptID) sample \(item.trajectory.sampleIndex): \(old.count) old "
             + "log-probs for \(logProbs.count) scored steps")
       }
       var gradients = [Float](repeating: 0, count: logProbs.count)
+      let corrections = try item.corrections(old: old)
       var term = try options.clip.accumulate(
-        logProbs: logProbs, oldLogProbs: item.oldLogProbs, advantage: item.advantage, weight: item.weight,
+        logProbs: logProbs, oldLogProbs: old, advantage: item.advantage, weight: item.weight, corrections: corrections,
         gradient: &gradients)
+      if let corrections, let cap = item.importanceCap { term.add(importanceWeights: corrections, cap: cap) }
       if let referencePass {
         term.klLoss += referenceTerm(
           rows, pass, logProbs, referencePass, weight: item.weight, options: options, gradients: &gradients)

@@ -138,6 +138,37 @@ struct SmolLM2Tests {
     }
   }
 
+  /// What sampling recorded and what scoring computes, to the last bit of every number.
+  @Test(.enabled(if: hasBFloat16Products, "the processor has no bf16 products"), arguments: ["gumbel", "discrete"])
+  func sampledLogProbsAreTheScoredOnes(policy: String) throws {
+    try scratch.write("prompts.jsonl", Fixture.prompts)
+    try scratch.succeed([
+      "rollout", "--model", model, "--prompts", "prompts.jsonl", "--policy", policy, "--group-size", "6", "--slots",
+      "5",
+      "--max-thinking-tokens", "40", "--max-answer-tokens", "12", "--seed", "5", "--threads", "2", "--output",
+      "t.jsonl",
+    ])
+    try scratch.succeed([
+      "score", "--model", model, "--trajectories", "t.jsonl", "--threads", "1", "--output", "s.json",
+    ])
+    let lines = try objects(scratch.text("t.jsonl"))
+    var compared = 0
+    for (line, scores) in zip(lines, try scores(scratch, "s.json")) {
+      let segments = try #require(line["segments"] as? [[String: Any]])
+      for (segment, values) in zip(segments, scores) where segment["kind"] as? String != "forced" {
+        #expect(segment["log_probs"] as? [Double] == values)
+        compared += values.count
+      }
+    }
+    #expect(lines.count == 12 && compared > 400)
+  }
+
+  @Test(.enabled(if: hasBFloat16Products, "the processor has no bf16 products"))
+  func doctorTestsTheBitsOnTheRealShapes() throws {
+    let outcome = try scratch.succeed(["doctor", "--model", model])
+    #expect(outcome.output.contains("self-test passed: 80 products"), "\(outcome.output)")
+  }
+
   @Test func convertedDirectoryScoresTheSameBits() throws {
     let trajectories = try Fixture.path("smollm2-trajectories.jsonl")
     try scratch.succeed(["convert", "--model", model, "--output", "converted"])

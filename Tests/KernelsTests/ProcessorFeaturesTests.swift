@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 
 @testable import Kernels
@@ -24,5 +25,36 @@ struct ProcessorFeaturesTests {
       let error = #expect(throws: KernelError.self) { try matrixBackend(for: .bfloat16) }
       #expect(error?.description.contains("dtype float32") == true)
     }
+  }
+}
+
+struct ProcessorIdentityTests {
+  private let cpuinfo = """
+    processor\t: 0
+    vendor_id\t: AuthenticAMD
+    cpu family\t: 26
+    model\t\t: 2
+    model name\t: AMD EPYC
+    stepping\t: 1
+
+    processor\t: 1
+    model\t\t: 9
+    """
+
+  @Test func membersOfAFamilyAreToldApart() {
+    let identity = ProcessorFeatures.identity(cpuinfo: cpuinfo, caches: ["L1d 48K", "L2 1024K"])
+    #expect(identity == "AMD EPYC, family 26 model 2 stepping 1, L1d 48K, L2 1024K")
+    let sibling = cpuinfo.replacingOccurrences(of: "model\t\t: 2", with: "model\t\t: 3")
+    #expect(ProcessorFeatures.identity(cpuinfo: sibling, caches: []) == "AMD EPYC, family 26 model 3 stepping 1")
+    #expect(ProcessorFeatures.identity(cpuinfo: "", caches: []) == "unknown processor")
+    #expect(ProcessorFeatures.identity.hasPrefix(ProcessorFeatures.current.name))
+  }
+
+  @Test func backendsOfOtherArithmeticDiffer() throws {
+    let single = try matrixBackend(for: .float32).arithmetic
+    #expect(single.hasPrefix("float32, OpenBLAS"))
+    guard preferredComputeType == .bfloat16 else { return }
+    let half = try matrixBackend(for: .bfloat16).arithmetic
+    #expect(half.hasPrefix("bfloat16, ") && half.contains("oneDNN") && half.contains("instruction set"))
   }
 }

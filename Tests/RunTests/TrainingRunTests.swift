@@ -1,4 +1,5 @@
 import Foundation
+import Kernels
 import ModelFiles
 import Testing
 
@@ -58,6 +59,15 @@ import Testing
     for record in records {
       #expect((record["perf/workers"] as? Double).map { (1...2).contains($0) } == true)
       #expect((record["reward/mean"] as? Double).map { (0...1).contains($0) } == true)
+      // Its own workers on its own processor: nothing to correct, on bf16 not even a bit.
+      #expect(record["training/audit_failures"] as? Double == 0)
+      let difference = try #require(record["training/rollout_probs_diff_max"] as? Double)
+      if train.errors.contains("self-test passed") {
+        #expect(difference == 0 && record["training/recomputed"] as? Double == 0)
+        #expect((record["training/audited"] as? Double).map { $0 >= 1 } == true)
+      } else {
+        #expect(difference < 0.01 && record["training/recomputed"] as? Double == 1)
+      }
     }
     let source = try ModelSource.open(path: run + "/checkpoints/step-000002")
     #expect(source.configuration.hiddenSize == 128)
@@ -69,6 +79,34 @@ import Testing
     #expect(again.wait(seconds: 30) != 0)
     #expect(again.errors.contains("--resume"))
     #expect(try metrics().count == 2)
+  }
+
+  /// A worker with other arithmetic is welcome: its log-probs are recomputed and what differs is corrected for.
+  @Test func otherArithmeticIsRecomputed() throws {
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let train = try RunningProgram(
+      ["train"] + settings(steps: 2, ["worker.dtype=float32", "learner.mini_batch_size=8"]), directory: folder)
+    #expect(train.wait(seconds: 120) == 0, "\(train.errors)")
+    #expect(train.errors.contains("recomputed by the learner"))
+    for record in try metrics() {
+      #expect(record["training/recomputed"] as? Double == 1 && record["training/audited"] as? Double == 0)
+      #expect((record["training/rollout_probs_diff_max"] as? Double).map { $0 < 0.01 } == true)
+      if let weight = record["training/importance_weight_mean"] as? Double { #expect(abs(weight - 1) < 0.01) }
+    }
+  }
+
+  /// The fingerprint in the learner's log tells an int8 worker from the learner's own arithmetic.
+  @Test(.enabled(if: ProcessorFeatures.current.hasInt8Products, "the processor has no int8 products"))
+  func workersSampleInInt8() throws {
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let train = try RunningProgram(
+      ["train"] + settings(steps: 2, ["worker.dtype=int8", "eval.prompts=0", "run.log_level=debug"]), directory: folder)
+    #expect(train.wait(seconds: 120) == 0, "\(train.errors)")
+    #expect(trainedSteps() == 2)
+    #expect(
+      train.errors.split(separator: "\n").contains {
+        $0.contains("local-0 joined") && $0.contains("int8") && $0.contains("VNNI")
+      }, "\(train.errors)")
   }
 
   @Test func resumeContinuesAfterTheLastStep() throws {
@@ -138,7 +176,7 @@ import Testing
 
   @Test(arguments: [
     ("rollout.group_sise=4", "group_size"), ("rollout.group_size=many", "rollout.group_size"),
-    ("learner.mini_batch_size=7", "mini_batch_size"),
+    ("learner.mini_batch_size=7", "mini_batch_size"), ("model.dtype=int8", "one of bfloat16, float32"),
   ])
   func badKeysAreNamed(_ override: String, _ expected: String) throws {
     defer { try? FileManager.default.removeItem(at: folder) }

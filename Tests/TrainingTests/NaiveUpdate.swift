@@ -81,9 +81,10 @@ struct NaiveUpdate {
   }
 
   /// Policy loss and KL loss (without its coefficient) of the batch. The reference is fed its own embeddings.
+  /// `corrections` are factors of the steps' policy losses.
   func losses(
     _ twin: NaiveTransformer, reference: NaiveTransformer?, batch: [Double], oldLogProbs: [[Double]], weight: Double,
-    options: ObjectiveOptions
+    options: ObjectiveOptions, corrections: [[Double]]? = nil
   ) -> (policy: Double, kl: Double) {
     var (policy, kl) = (0.0, 0.0)
     for index in trajectories.indices {
@@ -94,7 +95,7 @@ struct NaiveUpdate {
         let clipped = min(max(rho, 1 - Double(options.clip.clipLow)), 1 + Double(options.clip.clipHigh))
         var loss = max(-advantage * rho, -advantage * clipped)
         if let bound = options.clip.dualClip, advantage < 0 { loss = min(loss, -advantage * Double(bound)) }
-        policy += weight * loss
+        policy += weight * loss * (corrections?[index][step] ?? 1)
         guard let referenceScores else { continue }
         if options.klEstimator == .exact, let theta = soft[step], let fixed = referenceScores.softLogits[step] {
           kl += weight * Self.softKL(theta, fixed, trajectories[index].policy)

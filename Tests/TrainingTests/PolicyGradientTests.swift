@@ -204,7 +204,7 @@ struct PolicyGradientTests {
   @Test func unusableInputIsRefusedByName() throws {
     let update = UpdateCase(.llama, .exact)
     var short = update.batch
-    short[1].oldLogProbs.removeLast()
+    short[1].oldLogProbs?.removeLast()
     let count = #expect(throws: TrainingError.self) { try update.gradient(short, options: options()) }
     #expect(count?.message.contains("sample 1") == true)
 

@@ -13,8 +13,8 @@ final class BatchUpdate {
     /// Mean over the optimiser steps, before clipping.
     var gradientNorm = 0.0
     var learningRate = 0.0
-    /// Largest |p_learner - p_worker| over the scored steps, at equal versions; nil when no version was equal.
-    var probabilityDifference: Double?
+    /// How the workers' log-probs compare with the learner's.
+    var audit = AuditSummary()
     /// Groups whose rewards are all equal: no gradient.
     var groupsWithoutSignal = 0
     var scoredSteps = 0
@@ -26,14 +26,23 @@ final class BatchUpdate {
   private let team: ThreadTeam
   private let gradient: PolicyGradient
   private let reference: PreparedModel?
+  private let audit: LogProbAudit
+  private let importanceCap: Float?
 
+  /// - Parameters:
+  ///   - audit: decides whose log-probs are relied on.
+  ///   - importanceCap: cap of the truncated importance weights where the learner's own log-probs are the old ones; nil: no
+  ///     correction.
   init(
-    objective: ObjectiveOptions, options: UpdateOptions, tokenBudget: Int, reference: PreparedModel?, team: ThreadTeam
+    objective: ObjectiveOptions, options: UpdateOptions, tokenBudget: Int, reference: PreparedModel?,
+    audit: LogProbAudit, importanceCap: Float?, team: ThreadTeam
   ) {
     self.objective = objective
     self.options = options
     self.tokenBudget = tokenBudget
     self.reference = reference
+    self.audit = audit
+    self.importanceCap = importanceCap
     self.team = team
     gradient = PolicyGradient(team: team)
   }
@@ -43,60 +52,119 @@ final class BatchUpdate {
   /// Trajectories without an advantage have no gradient and are skipped, unless a KL term acts on them; the weights of
   /// the loss count them all the same.
   ///
+  /// The first mini-batch's pass computes the log-probs of the policy that sampled, so its trajectories at `version` have
+  /// those as old log-probs, whoever their worker is, and all of them are compared with what the worker recorded. Later
+  /// mini-batches see other weights: there a worker that `audit` relies on spares a pass, and the others' trajectories are
+  /// scored before the weights move. Where old and recorded log-probs differ, truncated importance weights correct the
+  /// loss; where they are equal the weights are 1. Older trajectories keep the worker's log-probs as denominators.
+  ///
   /// - Parameters:
-  ///   - trajectories: with rewards and the worker's log-probs, whole groups adjacent.
+  ///   - samples: with rewards and the workers' log-probs, whole groups adjacent.
   ///   - version: policy version of `model`.
   ///   - miniBatch: trajectories of an optimiser step.
   /// - Throws: `TrainingError` or `OptimizationError`; the state is then unchanged by the mini-batch that failed.
   func run(
-    _ trajectories: [Trajectory], state: LearnerState, model: inout PreparedModel, version: Int, miniBatch: Int
+    _ samples: [CollectedTrajectory], state: LearnerState, model: inout PreparedModel, version: Int, miniBatch: Int
   ) throws -> Outcome {
     var outcome = Outcome()
-    let rewards = trajectories.map { $0.reward ?? 0 }
-    let groups = trajectories.map(\.groupID)
-    let advantages = try objective.advantage.advantages(rewards: rewards, groupIDs: groups)
-    outcome.groupsWithoutSignal = Set(groups).count - Set(zip(groups, advantages).filter { $0.1 != 0 }.map(\.0)).count
-    var norms = 0.0
-    var updates = 0
-    for start in stride(from: 0, to: trajectories.count, by: miniBatch) {
-      let range = start..<min(trajectories.count, start + miniBatch)
-      let weights = try objective.lossAggregation.weights(tokenCounts: trajectories[range].map(\.scoredCount))
-      var batch: [WeightedTrajectory] = []
-      for (offset, index) in range.enumerated() {
-        outcome.scoredSteps += trajectories[index].scoredCount
-        if advantages[index] == 0 && objective.klCoefficient == 0 { continue }
-        guard let old = trajectories[index].recordedLogProbs else {
-          throw TrainingError("trajectory \(trajectories[index].promptID) came without the worker's log-probs")
-        }
-        batch.append(
-          WeightedTrajectory(
-            trajectory: trajectories[index], advantage: advantages[index], weight: weights[offset], oldLogProbs: old))
+    let batches = try plan(samples.map(\.trajectory), miniBatch: miniBatch, outcome: &outcome)
+    let recorded = try recordedLogProbs(samples)
+    let relied = samples.map { audit.source(of: $0, version: version) == .worker }
+    let free = Set((batches.first ?? []).map(\.index).filter { samples[$0].trajectory.policyVersion == version })
+    let later = batches.dropFirst().flatMap { $0.map(\.index) }
+    // Under the weights that sampled, while the learner still has them.
+    var computed: [Int: [Float]] = [:]
+    func compare(_ index: Int, _ scores: [Float]) {
+      audit.compare(
+        samples[index], recorded: recorded[index], computed: scores, relied: relied[index], version: version,
+        summary: &outcome.audit)
+    }
+    func scoreBeforeUpdate(_ more: [Int], _ model: PreparedModel) throws {
+      let needed = more + later.filter { audit.source(of: samples[$0], version: version) == .learner }
+      var indices: [Int] = []
+      for index in needed where computed[index] == nil && !indices.contains(index) { indices.append(index) }
+      if indices.isEmpty { return }
+      let scores = try scoreTrajectories(
+        indices.map { samples[$0].trajectory }, model: model, tokenBudget: tokenBudget, team: team)
+      for (index, values) in zip(indices, scores) {
+        computed[index] = values.flatMap { $0 }
+        compare(index, computed[index]!)
       }
-      if batch.isEmpty { continue }
+    }
+    try scoreBeforeUpdate(audit.choose(samples, covered: free, version: version), model)
+    // A worker caught just now has more to be computed.
+    try scoreBeforeUpdate([], model)
+
+    var norms = 0.0
+    for (number, batch) in batches.enumerated() {
+      let weighted = batch.map { item in
+        let source = audit.source(of: samples[item.index], version: version)
+        let old: [Float]? =
+          switch source {
+          case .behaviour: recorded[item.index]
+          case .worker: number == 0 ? nil : recorded[item.index]
+          case .learner: number == 0 ? nil : computed[item.index]
+          }
+        return WeightedTrajectory(
+          trajectory: samples[item.index].trajectory, advantage: item.advantage, weight: item.weight,
+          oldLogProbs: old, importanceCap: old == nil || source == .learner ? importanceCap : nil)
+      }
       state.zeroGradient(team: team)
-      for indices in microBatches(batch.map(\.trajectory), tokenBudget: tokenBudget) {
+      for indices in microBatches(weighted.map(\.trajectory), tokenBudget: tokenBudget) {
         let (statistics, logProbs) = try gradient.accumulate(
-          indices.map { batch[$0] }, model: model, reference: reference, options: objective,
+          indices.map { weighted[$0] }, model: model, reference: reference, options: objective,
           gradient: state.gradient.base)
         outcome.statistics.merge(statistics)
-        if updates == 0 {
-          for (index, scores) in zip(indices, logProbs) where batch[index].trajectory.policyVersion == version {
-            for (new, old) in zip(scores, batch[index].oldLogProbs) {
-              let difference = abs(exp(Double(new)) - exp(Double(old)))
-              outcome.probabilityDifference = max(outcome.probabilityDifference ?? 0, difference)
-            }
-          }
+        if number > 0 { continue }
+        for (offset, scores) in zip(indices, logProbs) where free.contains(batch[offset].index) {
+          compare(batch[offset].index, scores)
         }
       }
+      if number == 0 { try scoreBeforeUpdate([], model) }
       outcome.learningRate = options.optimizer(at: state.step).learningRate
       let (newWeights, norm) = try state.apply(options, team: team)
       norms += norm.total
-      updates += 1
       model = PreparedModel(
         newWeights, backend: model.backend, trainable: true, positions: model.rotary.positions, team: team,
         sharing: model)
     }
-    outcome.gradientNorm = updates > 0 ? norms / Double(updates) : 0
+    outcome.gradientNorm = batches.isEmpty ? 0 : norms / Double(batches.count)
+    let recomputed = samples.count { audit.source(of: $0, version: version) == .learner }
+    outcome.audit.recomputed = Double(recomputed) / Double(max(1, samples.count))
     return outcome
+  }
+
+  /// One trajectory's share of an optimiser step.
+  private struct Item {
+    var index: Int
+    var advantage: Float
+    var weight: Double
+  }
+
+  /// The optimiser steps that have a gradient.
+  private func plan(_ trajectories: [Trajectory], miniBatch: Int, outcome: inout Outcome) throws -> [[Item]] {
+    let rewards = trajectories.map { $0.reward ?? 0 }
+    let groups = trajectories.map(\.groupID)
+    let advantages = try objective.advantage.advantages(rewards: rewards, groupIDs: groups)
+    outcome.groupsWithoutSignal = Set(groups).count - Set(zip(groups, advantages).filter { $0.1 != 0 }.map(\.0)).count
+    outcome.scoredSteps = trajectories.reduce(0) { $0 + $1.scoredCount }
+    return try stride(from: 0, to: trajectories.count, by: miniBatch).map { start in
+      let range = start..<min(trajectories.count, start + miniBatch)
+      let weights = try objective.lossAggregation.weights(tokenCounts: trajectories[range].map(\.scoredCount))
+      return zip(range, weights).compactMap { index, weight in
+        advantages[index] == 0 && objective.klCoefficient == 0
+          ? nil : Item(index: index, advantage: advantages[index], weight: weight)
+      }
+    }.filter { !$0.isEmpty }
+  }
+
+  private func recordedLogProbs(_ samples: [CollectedTrajectory]) throws -> [[Float]] {
+    try samples.map { sample in
+      guard let logProbs = sample.trajectory.recordedLogProbs else {
+        throw TrainingError(
+          "trajectory \(sample.trajectory.promptID) came without the log-probs of worker \(sample.workerName)")
+      }
+      return logProbs
+    }
   }
 }

@@ -160,7 +160,8 @@ public final class LearnerService {
         positions: subject.positions, team: team)
     let update = BatchUpdate(
       objective: try configuration.objectiveOptions(), options: try configuration.updateOptions(),
-      tokenBudget: configuration.learner.microBatchTokens, reference: reference, team: team)
+      tokenBudget: configuration.learner.microBatchTokens, reference: reference, audit: startAudit(),
+      importanceCap: configuration.learner.importanceCap.map(Float.init), team: team)
     var progress = ProgressReporter(label: "train", total: configuration.run.totalSteps, unit: "step", console: console)
     var lastCheckpoint = run.step
     while run.step < configuration.run.totalSteps && !stop.isRequested {
@@ -174,6 +175,28 @@ public final class LearnerService {
     }
     progress.finish(completed: run.step, at: monotonicSeconds())
     if lastCheckpoint != run.step || directory.checkpointSteps().isEmpty { try checkpoint() }
+  }
+
+  /// Tries out whether this machine computes the same bits in worker and learner, and says what follows from it.
+  private func startAudit() -> LogProbAudit {
+    var holds = model.computeType == .bfloat16
+    if configuration.learner.selfTest {
+      let policy = configuration.rollout.thinkingPolicy
+      let report = EqualitySelfTest.run(
+        model, policies: [policy, ThinkingPolicy(kind: .discrete)], positions: subject.positions, team: team)
+      holds = report.passed
+      switch report.verdict {
+      case .passed: logger.info("bitwise self-test \(report.summary)")
+      case .noClaim: logger.notice("bitwise self-test: \(report.summary); old log-probs are recomputed by the learner")
+      case .failed:
+        logger.warning("bitwise self-test \(report.summary); old log-probs are recomputed by the learner")
+      }
+    } else if !holds {
+      logger.notice("\(model.computeType.rawValue) makes no bitwise claim; old log-probs are recomputed by the learner")
+    }
+    return LogProbAudit(
+      fingerprint: hardwareFingerprint(model.backend), equalityHolds: holds,
+      fraction: configuration.learner.auditFraction, logger: logger)
   }
 
   /// One batch of rollouts and its updates.
@@ -195,18 +218,18 @@ public final class LearnerService {
     run.nextGroupOrdinal += batch.count
     let collected = monotonicSeconds()
 
-    var trajectories: [Trajectory] = []
+    var samples: [CollectedTrajectory] = []
     for group in groups {
       let prompt = batch[group.ordinal - first]
-      for sample in group.samples {
-        var trajectory = sample.trajectory
-        trajectory.reward = subject.reward(trajectory, answer: prompt.answer)
-        trajectories.append(trajectory)
+      for var sample in group.samples {
+        sample.trajectory.reward = subject.reward(sample.trajectory, answer: prompt.answer)
+        samples.append(sample)
       }
     }
+    let trajectories = samples.map(\.trajectory)
     let version = run.step
     let outcome = try update.run(
-      trajectories, state: subject.state, model: &model, version: version, miniBatch: configuration.miniBatchSize)
+      samples, state: subject.state, model: &model, version: version, miniBatch: configuration.miniBatchSize)
     let updated = monotonicSeconds()
     run.step += 1
     run.optimizerStep = subject.state.step

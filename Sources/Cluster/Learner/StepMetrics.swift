@@ -45,9 +45,14 @@ struct StepMetrics {
       MetricName.timeGenerate: collected - start, MetricName.timeUpdate: updated - collected,
       MetricName.timeBroadcast: published - updated, MetricName.timeStep: published - start,
     ]
-    if let difference = outcome.probabilityDifference {
-      metrics[MetricName.rolloutProbabilityDifferenceMaximum] = difference
-    }
+    let audit = outcome.audit
+    metrics[MetricName.audited] = Double(audit.audited)
+    metrics[MetricName.auditFailures] = Double(audit.failures)
+    metrics[MetricName.recomputed] = audit.recomputed
+    metrics[MetricName.rolloutProbabilityDifferenceMaximum] = audit.maximum
+    metrics[MetricName.rolloutProbabilityDifferenceMean] = audit.mean
+    metrics[MetricName.importanceWeightMean] = outcome.statistics.importanceMean
+    metrics[MetricName.importanceWeightClipped] = outcome.statistics.importanceClipFraction
     return MetricsRecord(step: step, time: Date().timeIntervalSince1970, metrics: metrics)
   }
 

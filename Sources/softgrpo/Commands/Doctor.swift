@@ -34,16 +34,18 @@ struct Doctor: ParsableCommand {
       : "the processor lacks AVX512-BF16 and AMX; slower, and without the bitwise match of worker and learner"
     show("default dtype", "\(preferred.rawValue): \(reason)")
     var problems: [String] = []
-    for type in ComputeType.allCases {
-      guard let backend = try? matrixBackend(for: type) else {
+    for type in RolloutDataType.allCases {
+      guard let backend = try? rolloutBackend(for: type) else {
         show(type.rawValue, "not available on this processor")
         continue
       }
       let check = MatrixSelfCheck.run(backend, threads: processor.availableProcessors)
       show(
         type.rawValue,
-        "\(backend.summary.replacingOccurrences(of: "OpenBLAS OpenBLAS", with: "OpenBLAS")); \(check.summary)")
-      if !check.isAccurate { problems.append("\(type.rawValue) products are wrong on this machine (\(check.summary))") }
+        "\(backend.summary); \(check.summary)")
+      if !check.isAccurate(type) {
+        problems.append("\(type.rawValue) products are wrong on this machine (\(check.summary))")
+      }
     }
 
     section("libraries")
@@ -125,8 +127,15 @@ struct Doctor: ParsableCommand {
     if !loaded.source.unusedTensors.isEmpty {
       show("unused", loaded.source.unusedTensors.prefix(5).joined(separator: ", "))
     }
-    _ = try ModelWeights(source: loaded.source)
+    let weights = try ModelWeights(source: loaded.source)
     show("weights", "all read, all finite")
+    // Worker and learner must compute the same bits on this model's shapes.
+    let team = ThreadTeam(threadCount: ProcessorFeatures.current.availableProcessors)
+    let prepared = PreparedModel(
+      weights, backend: try matrixBackend(for: type), trainable: false, positions: min(256, c.contextLength), team: team
+    )
+    let report = EqualitySelfTest.run(prepared, team: team)
+    show("bitwise", "self-test \(report.summary)")
   }
 
   private func tokens(_ ids: [Int32], _ model: LoadedModel) -> String {

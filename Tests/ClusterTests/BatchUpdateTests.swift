@@ -1,0 +1,265 @@
+import Foundation
+import Kernels
+import Logging
+import ModelFiles
+import PolicyOptimization
+import Rollouts
+import SoftThinking
+import Synchronization
+import TestSupport
+import Testing
+import Training
+import Transformer
+
+@testable import Cluster
+
+/// Whose log-probs an update relies on, what it notices, and what it does then.
+@Suite(.enabled(if: preferredComputeType == .bfloat16, "the processor has no bf16 products"))
+struct BatchUpdateTests {
+  private let team = ThreadTeam(threadCount: 1)
+  private let weights = TinyModel.weights(
+    ModelConfiguration(
+      architecture: .llama, hiddenSize: 64, layerCount: 2, headCount: 4, keyValueHeadCount: 2, headDimension: 16,
+      intermediateSize: 96, vocabularySize: 90, contextLength: 128), seed: 4)
+  private static let groupSize = 6
+
+  private func model(_ type: ComputeType = .bfloat16) throws -> PreparedModel {
+    PreparedModel(
+      weights, backend: try matrixBackend(for: type), trainable: true, positions: 64, team: team)
+  }
+
+  /// Two groups, soft and discrete, sampled by the engine; the samples of a group alternate between two workers.
+  private func samples(_ type: ComputeType = .bfloat16) throws -> [CollectedTrajectory] {
+    let model = try model(type)
+    let engine = try SamplingEngine(model: model, slots: 5, maximumPositions: 64, team: team)
+    for group in 0..<2 {
+      try engine.submit(
+        SamplingRequest(
+          id: UInt64(group), promptID: "prompt-\(group)", groupOrdinal: UInt64(group),
+          prompt: (0..<9).map { Int32(($0 * 7 + group) % 90) }, sampleIndices: Array(0..<Self.groupSize),
+          policy: group == 0 ? ThinkingPolicy(density: .concrete) : ThinkingPolicy(kind: .discrete),
+          options: Rollouts.SamplingOptions(
+            maxThinkingTokens: 6, forcedEndToken: 7, answerPrefix: [3], maxAnswerTokens: 5),
+          noise: NoiseKey(seed: 3), policyVersion: 7))
+    }
+    var trajectories: [Trajectory] = []
+    while !engine.isIdle { trajectories += try engine.step().map(\.trajectory) }
+    return trajectories.sorted { ($0.groupID, $0.sampleIndex) < ($1.groupID, $1.sampleIndex) }.map {
+      var trajectory = $0
+      trajectory.reward = Float(trajectory.sampleIndex % 3)
+      return CollectedTrajectory(
+        trajectory: trajectory, workerName: trajectory.sampleIndex % 2 == 0 ? "even" : "odd",
+        fingerprint: "learner's own", elapsedMicroseconds: 1)
+    }
+  }
+
+  private struct Result {
+    var outcome: BatchUpdate.Outcome
+    var weights: [UInt16]
+    var audit: LogProbAudit
+    var log: [String]
+  }
+
+  private func update(
+    _ samples: [CollectedTrajectory], holds: Bool = true, fraction: Double = 0, cap: Float? = nil, version: Int = 7,
+    miniBatch: Int = groupSize, learningRate: Double = 0.05, rounds: Int = 1
+  ) throws -> Result {
+    let lines = LogLines()
+    let audit = LogProbAudit(
+      fingerprint: "learner's own", equalityHolds: holds, fraction: fraction,
+      logger: Logger(label: "test") { _ in CapturingLogHandler(lines: lines) })
+    let update = BatchUpdate(
+      objective: ObjectiveOptions(klCoefficient: 0),
+      options: UpdateOptions(optimizer: AdamW(learningRate: learningRate)), tokenBudget: 60, reference: nil,
+      audit: audit,
+      importanceCap: cap, team: team)
+    let state = LearnerState(
+      layout: weights.layout, values: (0..<weights.count).map { Float(weights.elements[$0]) })
+    var model = try model()
+    var outcome = BatchUpdate.Outcome()
+    for _ in 0..<rounds {
+      outcome = try update.run(samples, state: state, model: &model, version: version, miniBatch: miniBatch)
+    }
+    return Result(
+      outcome: outcome, weights: (0..<weights.count).map { model.weights.elements[$0].bitPattern }, audit: audit,
+      log: lines.all)
+  }
+
+  /// Shifts one log-prob of a sample.
+  private func tampered(_ samples: [CollectedTrajectory], _ index: Int, by shift: Float) -> [CollectedTrajectory] {
+    var samples = samples
+    samples[index].trajectory.segments = samples[index].trajectory.segments.map { segment in
+      switch segment {
+      case .soft(var soft):
+        soft.logProbs[1] += shift
+        return .soft(soft)
+      case .discrete(var discrete)
+      where discrete.tokenIDs.count > 1 && samples[index].trajectory.policy.kind == .discrete:
+        discrete.logProbs[1] += shift
+        return .discrete(discrete)
+      default: return segment
+      }
+    }
+    return samples
+  }
+
+  @Test func honestWorkersAreReliedOnAndEverythingFreeIsCompared() throws {
+    let result = try update(samples(), fraction: 0.05, cap: 2)
+    let audit = result.outcome.audit
+    // Of each group's six, the two with the mean reward have no advantage and no pass.
+    #expect(audit.audited == 4 && audit.failures == 0 && audit.recomputed == 0)
+    #expect(audit.maximum == 0 && audit.mean == 0 && audit.steps > 30)
+    #expect(result.outcome.statistics.importanceMean == 1 && result.outcome.statistics.importanceClipFraction == 0)
+    #expect(result.log.isEmpty && result.audit.caught.isEmpty)
+    // The second mini-batch sees moved weights: its ratios are not 1.
+    #expect(result.outcome.statistics.ratioMaximum > 1.001)
+  }
+
+  /// What is recomputed is what an honest worker sent: the new weights have the same bits either way.
+  @Test func recomputingGivesTheSameBits() throws {
+    let samples = try samples()
+    let expected = try update(samples).weights
+    var foreign = samples
+    for index in foreign.indices { foreign[index].fingerprint = "another processor" }
+    let recomputed = try update(foreign, fraction: 1, cap: 2)
+    #expect(recomputed.weights == expected)
+    #expect(recomputed.outcome.audit.recomputed == 1 && recomputed.outcome.audit.audited == 0)
+    #expect(recomputed.outcome.audit.maximum == 0 && recomputed.outcome.statistics.importanceMean == 1)
+    let failedSelfTest = try update(samples, holds: false, cap: 2)
+    #expect(failedSelfTest.weights == expected && failedSelfTest.outcome.audit.recomputed == 1)
+    #expect(failedSelfTest.outcome.statistics.importanceCount > recomputed.outcome.audit.steps / 2)
+    #expect(try update(samples, fraction: 1).weights == expected)
+  }
+
+  /// In the first mini-batch a tampered log-prob is noticed at no cost and has no effect; its worker is not relied on in
+  /// the mini-batches after it.
+  @Test func aTamperedLogProbIsNoticedInTheFirstMiniBatch() throws {
+    let honest = try samples()
+    let expected = try update(honest).weights
+    let bad = tampered(tampered(honest, 2, by: 0.5), Self.groupSize + 2, by: -0.75)
+    let result = try update(bad)
+    #expect(result.outcome.audit.failures == 2 && result.audit.caught == ["even"])
+    #expect(result.outcome.audit.recomputed == 0.5)
+    #expect(result.outcome.audit.maximum! > 0.001 && result.outcome.audit.mean! > 0)
+    #expect(result.weights == expected, "recomputed in both mini-batches, without a correction")
+    try #require(result.log.count == 1)
+    let recorded = try #require(bad[2].trajectory.recordedLogProbs)[1]
+    let computed = try #require(honest[2].trajectory.recordedLogProbs)[1]
+    for part in [
+      "warning", "worker even", "prompt prompt-0", "sample 2", "scored step 1", "\(recorded)", "\(computed)",
+      hexadecimal(recorded), hexadecimal(computed),
+    ] {
+      #expect(result.log[0].contains(part), "\(part): \(result.log[0])")
+    }
+    // With the correction on, the tampered step weighs exp(-0.5): the weights are others, and bounded.
+    let corrected = try update(bad, cap: 2)
+    #expect(corrected.weights != expected)
+    #expect(corrected.outcome.statistics.importanceMean! != 1)
+  }
+
+  /// One differing bit is enough.
+  @Test func aSingleBitIsEnough() throws {
+    var bad = try samples()
+    bad[2].trajectory.segments = bad[2].trajectory.segments.map { segment in
+      guard case .soft(var soft) = segment else { return segment }
+      soft.logProbs[0] = soft.logProbs[0].nextUp
+      return .soft(soft)
+    }
+    let result = try update(bad)
+    #expect(result.audit.caught == ["even"] && result.outcome.audit.failures == 1 && result.log.count == 1)
+  }
+
+  /// Later mini-batches are compared only as far as the audit reaches.
+  @Test func theAuditReachesLaterMiniBatches() throws {
+    let honest = try samples()
+    let expected = try update(honest).weights
+    let bad = tampered(honest, Self.groupSize + 3, by: 0.5)
+    let unseen = try update(bad, fraction: 0)
+    #expect(unseen.outcome.audit.failures == 0 && unseen.log.isEmpty && unseen.weights != expected)
+    let seen = try update(bad, fraction: 1)
+    #expect(seen.outcome.audit.audited == 2 * Self.groupSize && seen.outcome.audit.failures == 1)
+    #expect(seen.audit.caught == ["odd"] && seen.weights == expected)
+  }
+
+  /// A worker that computes in fp32 but names the learner's fingerprint.
+  @Test func aLyingFingerprintIsFoundOut() throws {
+    var mixed = try samples()
+    let other = try samples(.float32)
+    for index in mixed.indices where mixed[index].workerName == "odd" { mixed[index] = other[index] }
+    let result = try update(mixed, cap: 2)
+    #expect(result.audit.caught == ["odd"], "\(result.log)")
+    #expect(result.log.count == 1 && result.log[0].contains("worker odd") && result.log[0].contains("learner's own"))
+    #expect(result.outcome.audit.failures >= 1 && result.outcome.audit.recomputed == 0.5)
+    #expect(result.outcome.audit.maximum! > 0)
+    let weight = try #require(result.outcome.statistics.importanceMean)
+    #expect(weight != 1 && abs(weight - 1) < 0.1)
+    // Once caught it stays so; the other worker goes on being relied on. (At learning rate 0 the weights stay.)
+    let twice = try update(mixed, cap: 2, learningRate: 0, rounds: 2)
+    #expect(twice.log.count == 1 && twice.audit.caught == ["odd"])
+    #expect(twice.outcome.audit.failures == 0 && twice.outcome.audit.recomputed == 0.5)
+    #expect(twice.outcome.audit.audited == 2 && twice.outcome.audit.maximum! > 0)
+  }
+
+  @Test func trajectoriesOfOlderVersionsKeepTheirWorkersLogProbs() throws {
+    let bad = tampered(try samples(), 2, by: 0.5)
+    let result = try update(bad, fraction: 1, cap: 2, version: 8)
+    let audit = result.outcome.audit
+    #expect(
+      audit.steps == 0 && audit.audited == 0 && audit.recomputed == 0 && audit.maximum == nil && audit.mean == nil)
+    #expect(result.outcome.statistics.importanceMean == nil && result.log.isEmpty)
+    #expect(result.outcome.statistics.ratioMaximum > 1, "the shifted log-prob is the denominator")
+  }
+
+  /// A step without gradient still audits at least one trajectory.
+  @Test func stepsWithoutSignalAreAuditedToo() throws {
+    var same = try samples()
+    for index in same.indices { same[index].trajectory.reward = 1 }
+    let result = try update(same, fraction: 0.05)
+    #expect(result.outcome.audit.audited == 1 && result.outcome.audit.maximum == 0)
+    #expect(result.outcome.gradientNorm == 0 && result.outcome.statistics.tokenCount == 0)
+    #expect(try update(same, fraction: 0).outcome.audit.audited == 0)
+    #expect(try update(same, fraction: 0.5).outcome.audit.audited == Self.groupSize)
+  }
+
+  @Test func theAuditsChoicePrefersWorkersNotYetCovered() throws {
+    var all = try samples()
+    for index in 8..<12 { all[index].workerName = "new" }
+    for index in 6..<8 { all[index].fingerprint = "other" }
+    let audit = LogProbAudit(fingerprint: "learner's own", equalityHolds: true, fraction: 0.5, logger: quiet)
+    let chosen = audit.choose(all, covered: [0, 1], version: 7)
+    #expect(chosen.count == 4 && Set(chosen) == [8, 9, 10, 11])
+    #expect(audit.choose(all, covered: [0, 1], version: 7) == chosen)
+    #expect(audit.choose(all, covered: Set(0..<6), version: 7).isEmpty)
+    #expect(audit.choose(all, covered: [], version: 8).isEmpty, "other versions cannot be compared")
+    // Other versions choose others.
+    let choices = Set(
+      (0..<20).map { version -> [Int] in
+        var moved = all
+        for index in moved.indices { moved[index].trajectory.policyVersion = version }
+        return audit.choose(moved, covered: [], version: version).sorted()
+      })
+    #expect(choices.count > 5)
+  }
+}
+
+/// What was logged, with its level.
+final class LogLines: Sendable {
+  private let lines = Mutex<[String]>([])
+  var all: [String] { lines.withLock { $0 } }
+  func append(_ line: String) { lines.withLock { $0.append(line) } }
+}
+
+struct CapturingLogHandler: LogHandler {
+  let lines: LogLines
+  var logLevel = Logger.Level.trace
+  var metadata: Logger.Metadata = [:]
+
+  subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+    get { metadata[key] }
+    set { metadata[key] = newValue }
+  }
+
+  init(lines: LogLines) { self.lines = lines }
+
+  func log(event: LogEvent) { lines.append("\(event.level): \(event.message)") }
+}
