@@ -34,7 +34,7 @@ public struct MachineLimits: Sendable, Equatable, Encodable {
       }
     }
     return MachineLimits(
-      processor: ProcessorFeatures.current.name, threads: team.threadCount, dtype: backend.computeType.rawValue,
+      processor: ProcessorFeatures.current.name, threads: team.threadCount, dtype: backend.dataType.rawValue,
       backend: backend.summary, gemmGflops: best / 1e9, gemmShape: bestShape, gemmBackend: winner,
       memoryGigabytesPerSecond: readRate(team: team, effort: effort) / 1e9)
   }
@@ -42,7 +42,8 @@ public struct MachineLimits: Sendable, Equatable, Encodable {
   /// The model's backend and the libraries beside it.
   private static func contenders(_ backend: any MatrixBackend) -> [any MatrixBackend] {
     var result = [backend]
-    switch backend.computeType {
+    switch backend.dataType {
+    case .int8: break
     case .float32: result.append(OpenBLASBackend())
     case .bfloat16:
       #if arch(x86_64)

@@ -209,7 +209,7 @@ public struct RolloutBenchmark: Sendable {
     let memory = limits.memoryGigabytesPerSecond * 1e9 / bytes * Double(batch)
     let roofline = min(compute, memory)
     return RolloutRow(
-      batch: batch, policy: kind.rawValue, dtype: model.computeType.rawValue, promptTokens: prompt,
+      batch: batch, policy: kind.rawValue, dtype: model.backend.dataType.rawValue, promptTokens: prompt,
       contextTokens: Double(prompt) + own, tokensPerSecond: tokensPerSecond,
       millisecondsPerStep: run.seconds / steps * 1e3, gflops: operations * tokensPerSecond / 1e9,
       gigabytesPerSecond: bytes * steps / run.seconds / 1e9, rooflineTokensPerSecond: roofline,

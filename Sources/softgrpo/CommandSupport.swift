@@ -30,6 +30,7 @@ struct ArithmeticOptions: ParsableArguments {
   func backend() throws -> any MatrixBackend {
     do { return try rolloutBackend(for: dataType) } catch { throw CommandError("--dtype: \(error)") }
   }
+
   func team() -> ThreadTeam { ThreadTeam(threadCount: threads ?? ProcessorFeatures.current.availableProcessors) }
 }
 
@@ -40,8 +41,9 @@ struct ModelOptions: ParsableArguments {
 
   @OptionGroup var arithmetic: ArithmeticOptions
 
-  var dtype: ComputeType? { arithmetic.dtype }
-  var computeType: ComputeType { arithmetic.computeType }
+  var dtype: RolloutDataType? { arithmetic.dtype }
+  var dataType: RolloutDataType { arithmetic.dataType }
+  func backend() throws -> any MatrixBackend { try arithmetic.backend() }
   func team() -> ThreadTeam { arithmetic.team() }
 }
 

@@ -82,16 +82,17 @@ import Testing
   }
 
   /// A worker with other arithmetic is welcome: its log-probs are recomputed and what differs is corrected for.
-  @Test func otherArithmeticIsRecomputed() throws {
+  @Test(.enabled(if: ProcessorFeatures.current.hasBFloat16Products, "the processor has no bf16 products"))
+  func otherArithmeticIsRecomputed() throws {
     defer { try? FileManager.default.removeItem(at: folder) }
     let train = try RunningProgram(
-      ["train"] + settings(steps: 2, ["worker.dtype=float32", "learner.mini_batch_size=8"]), directory: folder)
+      ["train"] + settings(steps: 2, ["worker.dtype=bfloat16", "learner.mini_batch_size=8"]), directory: folder)
     #expect(train.wait(seconds: 120) == 0, "\(train.errors)")
     #expect(train.errors.contains("recomputed by the learner"))
     for record in try metrics() {
       #expect(record["training/recomputed"] as? Double == 1 && record["training/audited"] as? Double == 0)
-      #expect((record["training/rollout_probs_diff_max"] as? Double).map { $0 < 0.01 } == true)
-      if let weight = record["training/importance_weight_mean"] as? Double { #expect(abs(weight - 1) < 0.01) }
+      #expect((record["training/rollout_probs_diff_max"] as? Double).map { $0 > 0 && $0 < 1 } == true)
+      if let weight = record["training/importance_weight_mean"] as? Double { #expect(abs(weight - 1) < 0.1) }
     }
   }
 

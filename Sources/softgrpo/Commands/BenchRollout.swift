@@ -46,8 +46,8 @@ struct BenchRollout: ParsableCommand {
   func run() throws {
     let settings = try settings()
     let model = try options.open()
-    let type = options.arithmetic.computeType
-    let backend = try matrixBackend(for: type)
+    let backend = try options.arithmetic.backend()
+    let type = backend.computeType
     try RolloutBenchmark.check(settings, configuration: model.configuration, computeType: type)
     let team = options.arithmetic.team()
     options.progress("preparing the model")

@@ -37,8 +37,11 @@ struct BenchUpdate: ParsableCommand {
   func run() throws {
     let settings = try settings()
     let model = try options.open()
-    let type = options.arithmetic.computeType
-    let backend = try matrixBackend(for: type)
+    guard options.arithmetic.dataType != .int8 else {
+      throw CommandError("--dtype: int8 is for sampling and scoring; update with bfloat16 or float32")
+    }
+    let backend = try options.arithmetic.backend()
+    let type = backend.computeType
     try UpdateBenchmark.check(settings, configuration: model.configuration, computeType: type)
     let team = options.arithmetic.team()
     options.progress("preparing the model")
