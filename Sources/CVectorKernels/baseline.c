@@ -8,6 +8,7 @@
 
 // Two 256-bit registers make one value of sixteen lanes: one head's accumulators fill the register file.
 #define HEADS_AT_ONCE 1
+#define VECTORS_AT_ONCE 1
 #define ISA baseline
 #include "templates.h"
 

@@ -31,3 +31,4 @@
 #define JOIN2(a, b) JOIN2_(a, b)
 #define ISA_SYMBOL(name) JOIN2(name, ISA)
 #include "vocabulary.h"
+#include "product_f32.h"

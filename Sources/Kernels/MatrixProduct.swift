@@ -25,6 +25,8 @@ public protocol MatrixBackend: Sendable {
   /// What of the backend decides the bits of its products: number format, library and version, instruction set in use.
   /// Part of the fingerprint; two backends that differ in a bit must differ here.
   var arithmetic: String { get }
+  /// Whether a row of a product has the same bits in every batch and on any number of threads (DESIGN 4).
+  var isBatchInvariant: Bool { get }
 
   /// - Parameters:
   ///   - weights: N x K row-major; may be freed after the call.
@@ -48,7 +50,13 @@ extension MatrixBackend {
 /// - Throws: `KernelError` when `type` needs instructions that the processor lacks.
 public func matrixBackend(for type: ComputeType) throws -> any MatrixBackend {
   switch type {
-  case .float32: return OpenBLASBackend()
+  case .float32:
+    // Elsewhere our loops are compiled for the architecture's baseline and have not been measured.
+    #if arch(x86_64)
+      return VectorFloat32Backend()
+    #else
+      return OpenBLASBackend()
+    #endif
   case .bfloat16:
     #if arch(x86_64)
       let flags = ProcessorFeatures.current.flags

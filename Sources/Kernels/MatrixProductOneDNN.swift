@@ -5,6 +5,7 @@
   public struct OneDNNBackend: MatrixBackend {
     public init() {}
 
+    public var isBatchInvariant: Bool { true }
     public var computeType: ComputeType { .bfloat16 }
     public var summary: String {
       let version = dnnl_version().pointee

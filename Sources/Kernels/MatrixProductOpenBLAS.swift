@@ -10,6 +10,7 @@ enum OpenBLASThreads {
 public struct OpenBLASBackend: MatrixBackend {
   public init() { OpenBLASThreads.single }
 
+  public var isBatchInvariant: Bool { false }
   public var computeType: ComputeType { .float32 }
   public var summary: String { "OpenBLAS \(String(cString: openblas_get_config()))" }
 

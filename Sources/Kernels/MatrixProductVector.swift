@@ -11,6 +11,7 @@
 
     public init() {}
 
+    public var isBatchInvariant: Bool { true }
     public var computeType: ComputeType { .bfloat16 }
     public var summary: String { "own AVX512-BF16 loops; weight gradients on \(library.summary)" }
     /// The library multiplies by matrices of odd width.
@@ -45,9 +46,10 @@
     init(_ weights: UnsafePointer<BFloat16>, outputs: Int, inputs: Int, transposed: Bool, team: ThreadTeam) {
       self.outputs = outputs
       self.inputs = inputs
-      forward = PackedColumns(weights, k: inputs, n: outputs, kStride: 1, nStride: inputs, team: team)
+      forward = PackedColumns(weights, k: inputs, n: outputs, kStride: 1, nStride: inputs, pairs: true, team: team)
       backward =
-        transposed ? PackedColumns(weights, k: outputs, n: inputs, kStride: inputs, nStride: 1, team: team) : nil
+        transposed
+        ? PackedColumns(weights, k: outputs, n: inputs, kStride: inputs, nStride: 1, pairs: true, team: team) : nil
     }
 
     func multiply(
@@ -55,7 +57,7 @@
       team: ThreadTeam
     ) {
       guard case .bfloat16(let x) = x else { preconditionFailure("bf16 operand expected") }
-      forward.multiply(x, rows: rows, into: y, outputStride: outputStride, accumulate: accumulate, team: team)
+      multiply(forward, x, rows: rows, into: y, outputStride: outputStride, accumulate: accumulate, team: team)
     }
 
     func multiplyTransposed(
@@ -63,57 +65,22 @@
     ) {
       guard case .bfloat16(let dy) = dy else { preconditionFailure("bf16 operand expected") }
       guard let backward else { preconditionFailure("this matrix was prepared without its transpose") }
-      backward.multiply(dy, rows: rows, into: dx, outputStride: inputs, accumulate: accumulate, team: team)
-    }
-  }
-
-  /// A k x n matrix in blocks of 64 columns.
-  final class PackedColumns: Sendable {
-    private static let blockColumns = 64
-
-    private let k: Int
-    private let n: Int
-    private let blocks: Int
-    private let storage: AlignedBuffer<UInt16>
-
-    init(
-      _ source: UnsafePointer<BFloat16>, k: Int, n: Int, kStride: Int, nStride: Int, team: ThreadTeam
-    ) {
-      self.k = k
-      self.n = n
-      blocks = (n + Self.blockColumns - 1) / Self.blockColumns
-      // The loops fetch a little past the end.
-      storage = AlignedBuffer(count: blocks * Self.blockColumns * k)
-      let packed = storage.base
-      let bits = source.bits
-      nonisolated(unsafe) let (from, to) = (bits, packed)
-      team.run(blocks) { block, _ in
-        softgrpo_pack_bf16(from, Int64(k), Int64(n), Int64(kStride), Int64(nStride), Int64(block), to)
-      }
+      multiply(backward, dy, rows: rows, into: dx, outputStride: inputs, accumulate: accumulate, team: team)
     }
 
-    func multiply(
-      _ x: UnsafeMutablePointer<BFloat16>, rows: Int, into y: UnsafeMutablePointer<Float>, outputStride: Int,
-      accumulate: Bool, team: ThreadTeam
+    private func multiply(
+      _ columns: PackedColumns, _ x: UnsafeMutablePointer<BFloat16>, rows: Int, into y: UnsafeMutablePointer<Float>,
+      outputStride: Int, accumulate: Bool, team: ThreadTeam
     ) {
-      let bits = UnsafePointer(x).bits
-      let (k, n, packed) = (k, n, UnsafePointer(storage.base))
-      nonisolated(unsafe) let (from, weights, to) = (bits, packed, y)
-      // Tall batches are cut too, so that a block's rows stay in the cache beside it.
-      let tall = 1536
-      let pieces = (rows + tall - 1) / tall
-      let grain = max(1, min(8, blocks / (4 * team.threadCount)))
-      let runs = (blocks + grain - 1) / grain
-      let blocks = blocks
-      team.run(runs * pieces) { task, _ in
-        let first = task % runs * grain
-        let row = task / runs * tall
-        let count = min(tall, rows - row)
+      let k = columns.k
+      nonisolated(unsafe) let (from, to) = (UnsafePointer(x).bits, y)
+      columns.forEachTask(rows: rows, team: team) { blocks, rows in
         var shape = softgrpo_product_shape(
-          k: Int64(k), n: Int64(n), output_stride: Int64(outputStride), rows: Int32(count),
+          k: Int64(k), n: Int64(columns.n), output_stride: Int64(outputStride), rows: Int32(rows.count),
           accumulate: accumulate ? 1 : 0)
         softgrpo_product_bf16(
-          from + row * k, weights, &shape, Int64(first), Int64(min(blocks, first + grain)), to + row * outputStride)
+          from + rows.lowerBound * k, columns.packed, &shape, Int64(blocks.lowerBound), Int64(blocks.upperBound),
+          to + rows.lowerBound * outputStride)
       }
     }
   }

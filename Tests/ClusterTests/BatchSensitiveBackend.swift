@@ -10,6 +10,7 @@ struct BatchSensitiveBackend: MatrixBackend {
   var computeType: ComputeType { base.computeType }
   var summary: String { base.summary }
   var arithmetic: String { base.arithmetic }
+  var isBatchInvariant: Bool { base.isBatchInvariant }
 
   func prepare(
     _ weights: UnsafePointer<BFloat16>, outputs: Int, inputs: Int, transposed: Bool, team: ThreadTeam

@@ -7,10 +7,11 @@ enum TestedBackend: CaseIterable, Sendable {
   case openBLAS
   case oneDNN
   case vector
+  case vectorFloat32
 
   static let available = allCases.filter { backend in
     switch backend {
-    case .openBLAS: true
+    case .openBLAS, .vectorFloat32: true
     case .oneDNN: ProcessorFeatures.current.hasBFloat16Products
     case .vector: ProcessorFeatures.current.flags.contains("avx512_bf16")
     }
@@ -22,9 +23,10 @@ enum TestedBackend: CaseIterable, Sendable {
       case .openBLAS: OpenBLASBackend()
       case .oneDNN: OneDNNBackend()
       case .vector: VectorBackend()
+      case .vectorFloat32: VectorFloat32Backend()
       }
     #else
-      OpenBLASBackend()
+      self == .vectorFloat32 ? VectorFloat32Backend() : OpenBLASBackend()
     #endif
   }
 }

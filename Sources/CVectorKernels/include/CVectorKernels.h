@@ -31,7 +31,7 @@ typedef struct {
 
 /// Rows of a packed product and where they go.
 typedef struct {
-  /// Inner dimension, even.
+  /// Inner dimension; even for bf16.
   int64_t k;
   /// Columns of the whole result.
   int64_t n;
@@ -68,7 +68,15 @@ typedef struct {
      scaled logits and uniform complements are written. `count` when there is none. */                                 \
   int64_t softgrpo_next_candidate_##isa(const float *row, int64_t count, int64_t from, float maximum,                  \
                                         float inverse_temperature, float winning, const softgrpo_noise_counter *at,    \
-                                        float *scaled, float *complement);
+                                        float *scaled, float *complement); \
+  /* y (rows x n) (+)= x (rows x k) W for the columns [first_block * 64, end_block * 64) of W, packed in bf16 by          \
+     `softgrpo_pack_f32`: chains of fp32 multiply-adds over 1,024 values of k each, added in order. */                   \
+  void softgrpo_product_f32_##isa(const float *x, const uint16_t *packed, const softgrpo_product_shape *shape,           \
+                                  int64_t first_block, int64_t end_block, float *y); \
+  /* dw (outputs x inputs) += dy^T x for the outputs [first, end); dy is rows x outputs, x rows x inputs. `scratch` holds  \
+     (end - first) x min(rows, 1024) floats. */                                                                          \
+  void softgrpo_weight_gradient_f32_##isa(const float *dy, const float *x, int64_t rows, int64_t outputs,                \
+                                          int64_t inputs, int64_t first, int64_t end, float *dw, float *scratch);
 
 SOFTGRPO_DECLARE(baseline)
 #if defined(__x86_64__)
@@ -85,6 +93,11 @@ void softgrpo_product_bf16(const uint16_t *x, const uint16_t *packed, const soft
 void softgrpo_pack_bf16(const uint16_t *source, int64_t k, int64_t n, int64_t k_stride, int64_t n_stride, int64_t block,
                         uint16_t *packed);
 #endif
+
+/// Packs columns [block * 64, block * 64 + 64) of a k x n matrix whose element (i, j) is at i * k_stride + j * n_stride
+/// into `packed` + block * 64 * k: rows of 64 columns (fewer, rounded up to 16, in the last block).
+void softgrpo_pack_f32(const uint16_t *source, int64_t k, int64_t n, int64_t k_stride, int64_t n_stride, int64_t block,
+                       uint16_t *packed);
 
 #undef SOFTGRPO_DECLARE
 #pragma clang assume_nonnull end

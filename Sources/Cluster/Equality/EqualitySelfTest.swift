@@ -75,7 +75,7 @@ public enum EqualitySelfTest {
   public static func run(
     _ model: PreparedModel, policies: [ThinkingPolicy] = allPolicies, positions: Int? = nil, team: ThreadTeam
   ) -> Report {
-    guard model.computeType == .bfloat16 else {
+    guard model.backend.isBatchInvariant else {
       return Report(
         verdict: .noClaim(
           reason: "\(model.computeType.rawValue) products (\(model.backend.summary)) may depend on the batch"))
