@@ -63,6 +63,9 @@ targets += [
   room("Tasks", ["SoftThinking"]),
   room("Rollouts", ["Kernels", "Transformer", "SoftThinking", logging], hot: true),
   room("Training", ["Kernels", "ModelFiles", "Transformer", "SoftThinking", "PolicyOptimization", logging], hot: true),
+  room(
+    "Benchmarking",
+    ["Kernels", "ModelFiles", "Transformer", "SoftThinking", "PolicyOptimization", "Rollouts", "Training"], hot: true),
   room("Wire", ["CWireMessages", "CProtobufC", "SoftThinking"]),
   room("Coordination", []),
   room("Transport", ["CZeroMQ", logging]),
@@ -80,7 +83,8 @@ targets += [
     name: "softgrpo",
     dependencies: [
       "Cluster", "Kernels", "ModelFiles", "Tokenization", "Transformer", "SoftThinking", "PolicyOptimization", "Tasks",
-      "Rollouts", "Training", "Observability", "RunConfiguration", "CZeroMQ", "CLibCrypto", argumentParser, logging,
+      "Rollouts", "Training", "Benchmarking", "Observability", "RunConfiguration", "CZeroMQ", "CLibCrypto",
+      argumentParser, logging,
     ],
     swiftSettings: strict),
   .target(
@@ -95,6 +99,7 @@ targets += [
   tests("Tasks"),
   tests("Rollouts", ["ModelFiles", "Transformer", "SoftThinking", "PolicyOptimization", "Training"]),
   tests("Training", ["ModelFiles", "Transformer", "SoftThinking", "PolicyOptimization"]),
+  tests("Benchmarking", ["ModelFiles", "Transformer", "SoftThinking", "Training"]),
   tests("Wire", ["SoftThinking"]),
   tests("Coordination"),
   tests("Transport"),

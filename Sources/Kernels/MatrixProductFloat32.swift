@@ -26,10 +26,9 @@ public struct VectorFloat32Backend: MatrixBackend {
   ) {
     guard case .float32(let dy) = dy, case .float32(let x) = x else { preconditionFailure("fp32 operands expected") }
     let height = 48
-    let depth = min(rows, 1024)
     nonisolated(unsafe) let (from, right, to) = (UnsafePointer(dy), UnsafePointer(x), dW)
     team.forEachRange(outputs, grain: height) { range, _ in
-      withUnsafeTemporaryAllocation(of: Float.self, capacity: max(1, range.count * depth)) { scratch in
+      withUnsafeTemporaryAllocation(of: Float.self, capacity: range.count * Int(SOFTGRPO_GRADIENT_SCRATCH)) { scratch in
         let (rows, outputs, inputs) = (Int64(rows), Int64(outputs), Int64(inputs))
         let (first, end) = (Int64(range.lowerBound), Int64(range.upperBound))
         #if arch(x86_64)

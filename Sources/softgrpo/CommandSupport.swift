@@ -7,11 +7,8 @@ import Transformer
 
 extension ComputeType: ExpressibleByArgument {}
 
-/// The model and the arithmetic of an offline command.
-struct ModelOptions: ParsableArguments {
-  @Option(name: .long, help: "A Hugging Face directory or a GGUF file.")
-  var model: String
-
+/// The arithmetic of an offline command.
+struct ArithmeticOptions: ParsableArguments {
   @Option(
     name: .long, help: "Arithmetic: bfloat16 (oneDNN) or float32 (OpenBLAS). Default: what the processor does best.")
   var dtype: ComputeType?
@@ -25,6 +22,18 @@ struct ModelOptions: ParsableArguments {
 
   var computeType: ComputeType { dtype ?? preferredComputeType }
   func team() -> ThreadTeam { ThreadTeam(threadCount: threads ?? ProcessorFeatures.current.availableProcessors) }
+}
+
+/// The model and the arithmetic of an offline command.
+struct ModelOptions: ParsableArguments {
+  @Option(name: .long, help: "A Hugging Face directory or a GGUF file.")
+  var model: String
+
+  @OptionGroup var arithmetic: ArithmeticOptions
+
+  var dtype: ComputeType? { arithmetic.dtype }
+  var computeType: ComputeType { arithmetic.computeType }
+  func team() -> ThreadTeam { arithmetic.team() }
 }
 
 /// Reads trajectories and checks them against a model.

@@ -50,6 +50,9 @@ typedef struct {
   float maximum;
 } softgrpo_noise_counter;
 
+/// Floats of scratch that a weight gradient takes per output.
+#define SOFTGRPO_GRADIENT_SCRATCH 272
+
 #define SOFTGRPO_DECLARE(isa)                                                                                          \
   void softgrpo_attend_f32_##isa(const float *query, const float *base, const softgrpo_attention_shape *shape,         \
                                  float *out, float *_Nullable log_sum_exp, float *scratch);                            \
@@ -74,7 +77,7 @@ typedef struct {
   void softgrpo_product_f32_##isa(const float *x, const uint16_t *packed, const softgrpo_product_shape *shape,           \
                                   int64_t first_block, int64_t end_block, float *y); \
   /* dw (outputs x inputs) += dy^T x for the outputs [first, end); dy is rows x outputs, x rows x inputs. `scratch` holds  \
-     (end - first) x min(rows, 1024) floats. */                                                                          \
+     (end - first) x SOFTGRPO_GRADIENT_SCRATCH floats. */                                                                        \
   void softgrpo_weight_gradient_f32_##isa(const float *dy, const float *x, int64_t rows, int64_t outputs,                \
                                           int64_t inputs, int64_t first, int64_t end, float *dw, float *scratch);
 

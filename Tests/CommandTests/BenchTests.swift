@@ -1,0 +1,111 @@
+import Foundation
+import Testing
+
+/// `bench` as a user runs it, on a tiny model.
+struct BenchTests {
+  private let scratch: Scratch
+  private let model: String
+
+  init() throws {
+    scratch = try Scratch()
+    model = try Fixture.model(in: scratch)
+  }
+
+  private func report(_ arguments: [String]) throws -> [String: Any] {
+    let output = try scratch.succeed(["bench"] + arguments + ["--model", model, "--json"]).output
+    return try #require(try JSONSerialization.jsonObject(with: Data(output.utf8)) as? [String: Any])
+  }
+
+  /// What every report says.
+  private func checkCommon(_ report: [String: Any], dtype: String) throws {
+    let machine = try #require(report["machine"] as? [String: Any])
+    #expect(machine["dtype"] as? String == dtype && machine["processor"] is String && machine["threads"] as? Int == 1)
+    #expect(try #require(machine["gemm_gflops"] as? Double) > 0)
+    #expect(try #require(machine["memory_gigabytes_per_second"] as? Double) > 0)
+    #expect(try #require(report["peak_memory_bytes"] as? Int) > 1 << 20)
+    let summary = try #require(report["model"] as? [String: Any])
+    #expect(summary["name"] as? String == model && summary["is_synthetic"] as? Bool == false)
+  }
+
+  @Test(arguments: hasBFloat16Products ? ["float32", "bfloat16"] : ["float32"])
+  func rolloutJSON(dtype: String) throws {
+    let report = try report([
+      "rollout", "--batch", "1,3", "--prompt-tokens", "5", "--steps", "3", "--pairs", "1", "--threads", "1", "--dtype",
+      dtype, "--density", "concrete",
+    ])
+    try checkCommon(report, dtype: dtype)
+    let rows = try #require(report["rows"] as? [[String: Any]])
+    #expect(rows.map { $0["batch"] as? Int } == [1, 1, 3, 3])
+    #expect(rows.map { $0["policy"] as? String } == ["gumbel", "discrete", "gumbel", "discrete"])
+    for row in rows {
+      func number(_ key: String) throws -> Double { try #require(row[key] as? Double, "\(key)") }
+      let rate = try number("tokens_per_second")
+      #expect(row["dtype"] as? String == dtype && row["prompt_tokens"] as? Int == 5)
+      #expect(abs(rate * (try number("milliseconds_per_step")) / 1e3 / (try number("batch")) - 1) < 1e-6)
+      #expect(abs(try number("roofline_fraction") * number("roofline_tokens_per_second") / rate - 1) < 1e-6)
+      for key in ["gflops", "gigabytes_per_second", "cpu_seconds_per_token", "context_tokens"] {
+        #expect(try number(key) >= 0)
+      }
+      #expect(try #require(row["stages"] as? [String: Double])["attention"] != nil)
+    }
+    let ratios = try #require(report["ratios"] as? [[String: Any]])
+    #expect(ratios.count == 2 && ratios.allSatisfy { $0["soft_over_discrete"] is Double && $0["pairs"] as? Int == 1 })
+    let settings = try #require(report["settings"] as? [String: Any])
+    #expect((settings["soft"] as? [String: Any])?["density"] as? String == "concrete")
+  }
+
+  @Test func updateJSON() throws {
+    let report = try report([
+      "update", "--soft-steps", "4", "--answer-tokens", "2", "--prompt-tokens", "6", "--groups", "2", "--group-size",
+      "2", "--pairs", "1", "--threads", "1", "--dtype", "float32",
+    ])
+    try checkCommon(report, dtype: "float32")
+    let rows = try #require(report["rows"] as? [[String: Any]])
+    #expect(rows.map { $0["policy"] as? String } == ["gumbel", "discrete"])
+    for row in rows {
+      let seconds = try #require(row["seconds"] as? Double)
+      #expect(abs(try #require(row["tokens_per_second"] as? Double) * seconds / 48 - 1) < 1e-6)
+      let parts = try #require(row["seconds_by_part"] as? [String: Double])
+      #expect(Set(parts.keys) == ["forward", "backward", "head", "optimizer", "other"])
+      #expect(abs(parts.values.reduce(0, +) - seconds) < 1e-6)
+      #expect(row["rows"] as? Int == 2 * (6 + 2 * 5))
+    }
+    #expect(try #require(report["ratios"] as? [[String: Any]]).first?["soft_over_discrete"] is Double)
+    #expect(report["prepare_seconds"] is Double)
+  }
+
+  @Test func tablesAreForReading() throws {
+    let rollout = try scratch.succeed([
+      "bench", "rollout", "--model", model, "--context", "4,9", "--batch", "2", "--steps", "2", "--pairs", "1",
+    ])
+    for part in ["GEMM peak", "tokens/s", "roofline", "soft/discrete", "projections", "peak memory"] {
+      #expect(rollout.output.contains(part), "\(part)")
+    }
+    let update = try scratch.succeed([
+      "bench", "update", "--model", model, "--soft-steps", "3", "--answer-tokens", "1", "--prompt-tokens", "4",
+      "--groups", "1", "--pairs", "1",
+    ])
+    for part in ["GEMM peak", "tokens/s", "optimizer", "soft/discrete", "projections_backward", "peak memory"] {
+      #expect(update.output.contains(part), "\(part)")
+    }
+  }
+
+  @Test(arguments: [
+    (["rollout", "--batch", "0"], "--batch"), (["rollout", "--batch", "1,x"], "--batch"),
+    (["rollout", "--steps", "0"], "--steps"), (["rollout", "--pairs", "0"], "--pairs"),
+    (["rollout", "--context", "8", "--prompt-tokens", "9"], "--context"),
+    (["rollout", "--policy", "gumbel,gumbel"], "--policy"), (["rollout", "--top-k", "0"], "top_k"),
+    (["rollout", "--prompt-tokens", "100000"], "context of"), (["update", "--soft-steps", "3"], "--answer-tokens"),
+    (["update", "--soft-steps", "0", "--answer-tokens", "0"], "both 0"), (["update", "--groups", "0"], "--groups"),
+    (["update", "--prompt-tokens", "100000"], "context of"), (["update", "--threads", "0"], "--threads"),
+  ])
+  func badOptionsAreRefused(arguments: [String], part: String) throws {
+    try scratch.refuse(["bench"] + arguments + ["--model", model], saying: [part])
+  }
+
+  @Test func helpSaysWhatIsMeasured() throws {
+    #expect(try scratch.succeed(["bench", "--help"]).output.contains("USAGE: softgrpo bench"))
+    #expect(try scratch.succeed(["bench", "rollout", "--help"]).output.contains("--context"))
+    try scratch.refuse(["bench", "rollout", "--model", "nowhere"], saying: ["nowhere", "does not exist"])
+  }
+}
