@@ -22,11 +22,11 @@ public protocol MatrixBackend: Sendable {
   var computeType: ComputeType { get }
   /// One line for `doctor`: the library and the instruction set in use.
   var summary: String { get }
+  /// Whether a row of a product has the same bits in every batch and on any number of threads (DESIGN 4).
+  var isBatchInvariant: Bool { get }
   /// What of the backend decides the bits of its products: number format, library and version, instruction set in use.
   /// Part of the fingerprint; two backends that differ in a bit must differ here.
   var arithmetic: String { get }
-  /// Whether a row of a product has the same bits in every batch and on any number of threads (DESIGN 4).
-  var isBatchInvariant: Bool { get }
 
   /// - Parameters:
   ///   - weights: N x K row-major; may be freed after the call.

@@ -14,6 +14,9 @@ public struct VectorFloat32Backend: MatrixBackend {
     "own fp32 loops, \(InstructionSet.current == .avx512 ? "AVX-512" : "the architecture's baseline")"
   }
 
+  /// Both instruction sets give the same bits.
+  public var arithmetic: String { "float32, own loops" }
+
   public func prepare(
     _ weights: UnsafePointer<BFloat16>, outputs: Int, inputs: Int, transposed: Bool, team: ThreadTeam
   ) -> any WeightMatrix {

@@ -10,7 +10,7 @@ extension ComputeType: ExpressibleByArgument {}
 /// The arithmetic of an offline command.
 struct ArithmeticOptions: ParsableArguments {
   @Option(
-    name: .long, help: "Arithmetic: bfloat16 (oneDNN) or float32 (OpenBLAS). Default: what the processor does best.")
+    name: .long, help: "Arithmetic: bfloat16 or float32. Default: what the processor does best.")
   var dtype: ComputeType?
 
   @Option(name: .long, help: "Threads; default: what affinity and the cgroup allow.")

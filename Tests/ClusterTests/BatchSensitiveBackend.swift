@@ -1,7 +1,7 @@
 import Kernels
 import Synchronization
 
-/// The real bf16 products, but for a defect: in batches that `isAffected` picks, one element of each row is off by one bit.
+/// The real products, but for a defect: in batches that `isAffected` picks, one element of each row is off by one bit.
 struct BatchSensitiveBackend: MatrixBackend {
   let base: any MatrixBackend
   /// Of a product's outputs, inputs and rows.
@@ -9,6 +9,7 @@ struct BatchSensitiveBackend: MatrixBackend {
 
   var computeType: ComputeType { base.computeType }
   var summary: String { base.summary }
+  var isBatchInvariant: Bool { true }
   var arithmetic: String { base.arithmetic }
   var isBatchInvariant: Bool { base.isBatchInvariant }
 

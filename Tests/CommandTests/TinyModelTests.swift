@@ -144,7 +144,7 @@ struct TinyModelTests {
 
   @Test func doctorFindsTheMachineUsable() throws {
     let outcome = try scratch.succeed(["doctor", "--model", model])
-    for part in ["float32", "ZeroMQ", "self-check", "</think>", "bitwise", "self-test", "ready"] {
+    for part in ["float32", "own fp32 loops", "ZeroMQ", "self-check", "</think>", "bitwise", "self-test", "ready"] {
       #expect(outcome.output.contains(part), "\(part)")
     }
     try scratch.refuse(["doctor", "--model", "none"], saying: ["none", "does not exist"])

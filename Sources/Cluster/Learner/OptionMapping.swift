@@ -70,7 +70,7 @@ func backend(for dtype: String, logger: Logger) throws -> any MatrixBackend {
   }
   if type == .bfloat16 && preferredComputeType == .float32 {
     logger.notice(
-      "\(ProcessorFeatures.current.name) has no bf16 products: the bf16 weights are computed with in float32 (OpenBLAS)"
+      "\(ProcessorFeatures.current.name) has no bf16 products: the bf16 weights are computed with in float32"
     )
     return try matrixBackend(for: .float32)
   }

@@ -42,7 +42,7 @@ struct Doctor: ParsableCommand {
       let check = MatrixSelfCheck.run(backend, threads: processor.availableProcessors)
       show(
         type.rawValue,
-        "\(backend.summary.replacingOccurrences(of: "OpenBLAS OpenBLAS", with: "OpenBLAS")); \(check.summary)")
+        "\(backend.summary); \(check.summary)")
       if !check.isAccurate { problems.append("\(type.rawValue) products are wrong on this machine (\(check.summary))") }
     }
 
