@@ -47,8 +47,8 @@ var targets: [Target] = [
 ]
 
 #if arch(x86_64)
-  targets.append(.systemLibrary(name: "COneDNN"))
-  let matrixBackends: [Target.Dependency] = ["CVectorKernels", "COpenBLAS", "COneDNN"]
+  targets += [.systemLibrary(name: "COneDNN"), .target(name: "CInt8Kernels")]
+  let matrixBackends: [Target.Dependency] = ["CVectorKernels", "CInt8Kernels", "COpenBLAS", "COneDNN"]
 #else
   let matrixBackends: [Target.Dependency] = ["CVectorKernels", "COpenBLAS"]
 #endif
@@ -109,7 +109,7 @@ targets += [
   .testTarget(
     name: "CommandTests", dependencies: ["softgrpo", "TestSupport"], resources: [.copy("Fixtures")],
     swiftSettings: strict),
-  .testTarget(name: "RunTests", dependencies: ["softgrpo", "ModelFiles"], swiftSettings: strict),
+  .testTarget(name: "RunTests", dependencies: ["softgrpo", "Kernels", "ModelFiles"], swiftSettings: strict),
   tests(
     "Cluster",
     [

@@ -69,6 +69,42 @@ public func matrixBackend(for type: ComputeType) throws -> any MatrixBackend {
   }
 }
 
+/// The number format of a rollout's matrix products: what a worker may be asked for beyond the arithmetic of a model.
+public enum RolloutDataType: String, Sendable, Codable, CaseIterable {
+  case float32
+  case bfloat16
+  /// Weights quantized per output channel and activations per row, in groups, at every product; caches and attention stay bf16.
+  /// For sampling and scoring: nothing can be trained in it.
+  case int8
+
+  public init(_ type: ComputeType) {
+    switch type {
+    case .float32: self = .float32
+    case .bfloat16: self = .bfloat16
+    }
+  }
+}
+
+/// The backend for a rollout's data type on this processor. Its matrices cannot be prepared for training when `type` is
+/// int8.
+///
+/// - Throws: `KernelError` when `type` needs instructions that the processor lacks.
+public func rolloutBackend(for type: RolloutDataType) throws -> any MatrixBackend {
+  switch type {
+  case .float32: return try matrixBackend(for: .float32)
+  case .bfloat16: return try matrixBackend(for: .bfloat16)
+  case .int8: return try int8Backend(on: .current)
+  }
+}
+
+func int8Backend(on processor: ProcessorFeatures) throws -> any MatrixBackend {
+  #if arch(x86_64)
+    if processor.hasInt8Products { return Int8Backend() }
+  #endif
+  throw KernelError(
+    "int8 products need AVX512-VNNI, which \(processor.name) lacks: use dtype bfloat16, float32 or auto")
+}
+
 /// The compute type that is fastest here: bf16 where the processor multiplies it, fp32 elsewhere.
 public var preferredComputeType: ComputeType {
   #if arch(x86_64)

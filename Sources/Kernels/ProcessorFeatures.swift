@@ -11,6 +11,11 @@ public struct ProcessorFeatures: Sendable, Equatable {
   /// Whether bf16 matrix products run in hardware (AVX512-BF16 or AMX).
   public var hasBFloat16Products: Bool { flags.contains("avx512_bf16") || flags.contains("amx_bf16") }
 
+  /// Whether `vpdpbusd` multiplies int8 in 512-bit vectors (AVX512-VNNI and the extensions its kernels use).
+  public var hasInt8Products: Bool {
+    flags.isSuperset(of: ["avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni"])
+  }
+
   public static let current = ProcessorFeatures.detect()
 
   static func detect() -> ProcessorFeatures {

@@ -5,6 +5,17 @@ extension RunConfiguration {
     public var count = 1
     /// Threads of one worker; 0: what affinity and the cgroup's quota allow, shared among the workers of this machine.
     public var threads = 0
+    /// Arithmetic of the matrix products in rollouts.
+    public enum DataType: String, Sendable, CaseIterable {
+      /// The learner's, `model.dtype`.
+      case auto
+      case bfloat16, float32
+      /// Weights quantized per output channel, activations in groups of a row; faster, and a policy of its own.
+      case int8
+    }
+
+    /// Arithmetic of the workers that `softgrpo train` starts; a worker on another box is given `--dtype`.
+    public var dtype = DataType.auto
     /// Sequences that one worker decodes at once.
     public var batchSize = 64
     /// A lease that nobody renews for this long goes back to the queue.
@@ -21,6 +32,7 @@ extension RunConfiguration.Worker: ConfigurationSection {
     [
       .integer("count", \.count, 0...1024),
       .integer("threads", \.threads, 0...1024),
+      .choice("dtype", \.dtype),
       .integer("batch_size", \.batchSize, 1...65_536),
       .number("lease_timeout_seconds", \.leaseTimeoutSeconds, .above(0, upTo: 86_400)),
       .number("heartbeat_seconds", \.heartbeatSeconds, .above(0, upTo: 3600)),

@@ -6,12 +6,16 @@ import SoftThinking
 import Transformer
 
 extension ComputeType: ExpressibleByArgument {}
+extension RolloutDataType: ExpressibleByArgument {}
 
 /// The arithmetic of an offline command.
 struct ArithmeticOptions: ParsableArguments {
   @Option(
-    name: .long, help: "Arithmetic: bfloat16 or float32. Default: what the processor does best.")
-  var dtype: ComputeType?
+    name: .long,
+    help:
+      "Arithmetic: bfloat16, float32 or int8 (AVX512-VNNI; not for training). Default: bfloat16 or float32, what the processor does best."
+  )
+  var dtype: RolloutDataType?
 
   @Option(name: .long, help: "Threads; default: what affinity and the cgroup allow.")
   var threads: Int?
@@ -20,7 +24,12 @@ struct ArithmeticOptions: ParsableArguments {
     if let threads, threads < 1 { throw ValidationError("--threads: must be at least 1, got \(threads)") }
   }
 
-  var computeType: ComputeType { dtype ?? preferredComputeType }
+  var dataType: RolloutDataType { dtype ?? RolloutDataType(preferredComputeType) }
+
+  /// For a model that is sampled from or scored with.
+  func backend() throws -> any MatrixBackend {
+    do { return try rolloutBackend(for: dataType) } catch { throw CommandError("--dtype: \(error)") }
+  }
   func team() -> ThreadTeam { ThreadTeam(threadCount: threads ?? ProcessorFeatures.current.availableProcessors) }
 }
 

@@ -10,8 +10,8 @@ struct MatrixSelfCheck {
   var differingRows: Int
   var rows: Int
 
-  /// Both backends read the inputs exactly and sum in fp32.
-  var isAccurate: Bool { error < 1e-4 }
+  /// bf16 and fp32 products read the inputs exactly and sum in fp32; int8 products round both factors to 1 in 127.
+  func isAccurate(_ type: RolloutDataType) -> Bool { error < (type == .int8 ? 1e-2 : 1e-4) }
   var summary: String {
     "self-check error \(error.formatted), "
       + (differingRows == 0

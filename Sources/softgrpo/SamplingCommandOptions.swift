@@ -114,7 +114,7 @@ extension ModelOptions {
   /// The weights made ready, for sequences of up to `positions`.
   func prepare(_ source: ModelSource, positions: Int, team: ThreadTeam) throws -> PreparedModel {
     PreparedModel(
-      try ModelWeights(source: source), backend: try matrixBackend(for: computeType), trainable: false,
+      try ModelWeights(source: source), backend: try backend(), trainable: false,
       positions: positions, team: team)
   }
 }

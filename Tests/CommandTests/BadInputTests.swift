@@ -56,7 +56,8 @@ struct BadInputTests {
     (["--density", "concrete", "--noise-scale", "2"], "noise_scale"),
     (["--answer-top-p", "0"], "--answer-top-p"), (["--max-answer-tokens", "0"], "--max-answer-tokens"),
     (["--group-size", "0"], "--group-size"), (["--slots", "-1"], "--slots"), (["--policy", "soft"], "gumbel"),
-    (["--limit=-1"], "--limit"), (["--chat-template", "jinja"], "chatml"), (["--threads", "0"], "--threads"),
+    (["--dtype", "int4"], "int8"), (["--limit=-1"], "--limit"), (["--chat-template", "jinja"], "chatml"),
+    (["--threads", "0"], "--threads"),
   ])
   func options(arguments: [String], named: String) throws {
     try scratch.refuse(rollout(arguments), saying: [named])
@@ -117,6 +118,7 @@ struct BadInputTests {
     try scratch.refuse(update, saying: ["t.jsonl", "log_probs", "softgrpo score"])
     try scratch.write("t.jsonl", Fixture.trajectory)
     try scratch.refuse(update + ["--learning-rate=-1"], saying: ["learning_rate"])
+    try scratch.refuse(update + ["--dtype", "int8"], saying: ["--dtype", "int8", "bfloat16 or float32"])
     try scratch.refuse(update + ["--advantage", "best"], saying: ["--advantage", "rloo"])
     try scratch.refuse(update + ["--micro-batch-tokens", "0"], saying: ["--micro-batch-tokens"])
     try scratch.refuse(update + ["--output", model], saying: ["model", "not empty"])

@@ -160,6 +160,12 @@ let hasBFloat16Products: Bool = {
   return processor.contains("avx512_bf16") || processor.contains("amx_bf16")
 }()
 
+/// Whether the processor multiplies int8 with AVX512-VNNI.
+let hasInt8Products: Bool = {
+  let processor = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""
+  return processor.contains("avx512_vnni")
+}()
+
 /// Scores as `score` writes them.
 func scores(_ scratch: Scratch, _ name: String) throws -> [[[Double]]] {
   try JSONDecoder().decode([[[Double]]].self, from: Data(contentsOf: URL(fileURLWithPath: scratch.path(name))))

@@ -54,6 +54,42 @@ struct TinyModelTests {
     #expect(try scratch.text("a.jsonl") != scratch.text("c.jsonl"))
   }
 
+  /// What an int8 rollout records is what the int8 model scores, to the bit; the same weights in fp32 score it close by.
+  @Test(.enabled(if: hasInt8Products, "the processor has no int8 products"), arguments: ["gumbel", "discrete"])
+  func int8TrajectoriesScoreAsTheyWereRecorded(policy: String) throws {
+    try rollout("t.jsonl", ["--policy", policy, "--dtype", "int8"])
+    func recorded() throws -> [Double] {
+      try objects(scratch.text("t.jsonl")).flatMap { line in
+        try #require(line["segments"] as? [[String: Any]]).flatMap { $0["log_probs"] as? [Double] ?? [] }
+      }
+    }
+    func scored(_ type: String) throws -> [Double] {
+      try scratch.succeed(
+        ["score", "--model", model, "--trajectories", "t.jsonl", "--dtype", type, "--output", "\(type).json"])
+      return try scores(scratch, "\(type).json").flatMap { $0.flatMap { $0 } }
+    }
+    let (behaviour, same, other) = (try recorded(), try scored("int8"), try scored("float32"))
+    #expect(behaviour.count > 60 && behaviour == same)
+    let differences = zip(behaviour, other).map { abs($0 - $1) }
+    #expect(differences.count == behaviour.count && differences.contains { $0 > 0 })
+    // A component that crosses the mask of the reference density moves its step's score by more than rounding does.
+    #expect(differences.reduce(0, +) / Double(differences.count) < 0.1)
+    #expect(differences.sorted()[differences.count / 2] < 0.05)
+  }
+
+  @Test(.enabled(if: hasInt8Products, "the processor has no int8 products"))
+  func int8EvaluatesAndGenerates() throws {
+    try scratch.succeed([
+      "eval", "--model", model, "--prompts", "prompts.jsonl", "--samples", "2", "--k", "1", "--policy", "discrete",
+      "--max-thinking-tokens", "4", "--max-answer-tokens", "4", "--dtype", "int8", "--output", "e.json",
+    ])
+    #expect(try scratch.text("e.json").contains("\"dtype\" : \"int8\""))
+    try scratch.succeed([
+      "generate", "--model", model, "1 + 2 = ?", "--max-thinking-tokens", "5", "--max-answer-tokens", "4", "--dtype",
+      "int8",
+    ])
+  }
+
   @Test func rewardNoneLeavesItOut() throws {
     try rollout("t.jsonl", ["--reward", "none"])
     #expect(try objects(scratch.text("t.jsonl")).allSatisfy { $0["reward"] == nil })

@@ -12,13 +12,17 @@ enum Tiny {
     intermediateSize: 96, vocabularySize: 80, contextLength: 256, ropeTheta: 1000, rmsNormEpsilon: 1e-5)
 
   static func model(_ type: ComputeType, team: ThreadTeam, scale: Float = 8) throws -> PreparedModel {
+    try model(rollouts: RolloutDataType(type), team: team, scale: scale)
+  }
+
+  static func model(rollouts type: RolloutDataType, team: ThreadTeam, scale: Float = 8) throws -> PreparedModel {
     let layout = ParameterLayout(configuration)
     let weights = ModelWeights(layout: layout)
     // Larger than an initialisation's, so that the distributions are far from uniform.
     for (index, value) in randomWeights(layout: layout, seed: 5).enumerated() {
       weights.elements[index] = BFloat16(value == 1 ? 1 : value * scale)
     }
-    return PreparedModel(weights, backend: try matrixBackend(for: type), trainable: false, positions: 256, team: team)
+    return PreparedModel(weights, backend: try rolloutBackend(for: type), trainable: false, positions: 256, team: team)
   }
 
   static func request(

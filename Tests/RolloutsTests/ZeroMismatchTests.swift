@@ -7,11 +7,24 @@ import Transformer
 
 /// The worker's log-probs are those of a teacher-forced, packed pass over the record, to the last bit (bf16).
 @Suite struct ZeroMismatchTests {
-  @Test(arguments: Tiny.policies.filter { $0.kind != .none })
+  @Test(
+    .enabled(if: preferredComputeType == .bfloat16, "the processor has no bf16 products"),
+    arguments: Tiny.policies.filter { $0.kind != .none })
   func recordedLogProbsAreThoseOfThePackedPass(_ policy: ThinkingPolicy) throws {
-    guard preferredComputeType == .bfloat16 else { return }
+    try compare(policy, .bfloat16)
+  }
+
+  /// The int8 policy's log-probs do not depend on the batch either: integer sums are exact.
+  @Test(
+    .enabled(if: ProcessorFeatures.current.hasInt8Products, "the processor has no int8 products"),
+    arguments: Tiny.policies.filter { $0.kind != .none })
+  func int8LogProbsAreThoseOfThePackedPass(_ policy: ThinkingPolicy) throws {
+    try compare(policy, .int8)
+  }
+
+  private func compare(_ policy: ThinkingPolicy, _ type: RolloutDataType) throws {
     let team = ThreadTeam(threadCount: 2)
-    let model = try Tiny.model(.bfloat16, team: team)
+    let model = try Tiny.model(rollouts: type, team: team)
     let trajectories = try Tiny.sample(
       (0..<4).map { Tiny.request($0, promptLength: 30 + 20 * $0, samples: 6, policy: policy) }, model, slots: 7,
       team: team)

@@ -19,6 +19,21 @@ func problems(_ more: String, overrides: [String] = []) -> [String] {
 }
 
 @Suite struct DecodingTests {
+  /// int8 is a worker's arithmetic; the model that is trained has no such choice.
+  @Test func int8IsForWorkers() throws {
+    let run = try RunConfiguration.parse(valid, source: "run.yaml", overrides: ["worker.dtype=int8"])
+    #expect(run.worker.dtype == .int8 && run.model.dtype == .bfloat16)
+    #expect(RunConfiguration.Worker().dtype == .auto)
+    #expect(
+      problems("model: {dtype: int8}") == [
+        "run.yaml:3:16: model.dtype: expected one of bfloat16, float32, got text \"int8\""
+      ])
+    #expect(
+      problems("worker: {dtype: int4}") == [
+        "run.yaml:3:17: worker.dtype: expected one of auto, bfloat16, float32, int8, got text \"int4\""
+      ])
+  }
+
   @Test func valuesOfEveryTypeAreRead() throws {
     let text = """
       run: {name: "007", seed: 1_000, log_level: debug}   # a comment

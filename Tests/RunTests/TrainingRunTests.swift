@@ -1,4 +1,5 @@
 import Foundation
+import Kernels
 import ModelFiles
 import Testing
 
@@ -98,6 +99,20 @@ import Testing
     }
   }
 
+  /// The fingerprint in the learner's log tells an int8 worker from the learner's own arithmetic.
+  @Test(.enabled(if: ProcessorFeatures.current.hasInt8Products, "the processor has no int8 products"))
+  func workersSampleInInt8() throws {
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let train = try RunningProgram(
+      ["train"] + settings(steps: 2, ["worker.dtype=int8", "eval.prompts=0", "run.log_level=debug"]), directory: folder)
+    #expect(train.wait(seconds: 120) == 0, "\(train.errors)")
+    #expect(trainedSteps() == 2)
+    #expect(
+      train.errors.split(separator: "\n").contains {
+        $0.contains("local-0 joined") && $0.contains("int8") && $0.contains("VNNI")
+      }, "\(train.errors)")
+  }
+
   @Test func resumeContinuesAfterTheLastStep() throws {
     defer { try? FileManager.default.removeItem(at: folder) }
     let first = try RunningProgram(["train"] + settings(steps: 2), directory: folder)
@@ -165,7 +180,7 @@ import Testing
 
   @Test(arguments: [
     ("rollout.group_sise=4", "group_size"), ("rollout.group_size=many", "rollout.group_size"),
-    ("learner.mini_batch_size=7", "mini_batch_size"),
+    ("learner.mini_batch_size=7", "mini_batch_size"), ("model.dtype=int8", "one of bfloat16, float32"),
   ])
   func badKeysAreNamed(_ override: String, _ expected: String) throws {
     defer { try? FileManager.default.removeItem(at: folder) }

@@ -64,6 +64,7 @@ extension RunConfiguration {
 
 /// The backend for a configured dtype. bf16 weights are computed with in fp32 where the processor has no bf16 products;
 /// the log says so.
+/// Never int8, in which nothing can be trained.
 func backend(for dtype: String, logger: Logger) throws -> any MatrixBackend {
   guard let type = ComputeType(rawValue: dtype) else {
     throw ClusterError("dtype '\(dtype)' is not one that this build knows: bfloat16, float32")
@@ -75,6 +76,26 @@ func backend(for dtype: String, logger: Logger) throws -> any MatrixBackend {
     return try matrixBackend(for: .float32)
   }
   return try matrixBackend(for: type)
+}
+
+/// The backend of a worker: of the data type that it was asked for, or of the learner's.
+///
+/// - Throws: `KernelError` for int8 without AVX512-VNNI: another policy must not take its place in silence.
+func workerBackend(_ asked: RolloutDataType?, learner dtype: String, logger: Logger) throws -> any MatrixBackend {
+  guard asked == .int8 else { return try backend(for: asked?.rawValue ?? dtype, logger: logger) }
+  return try rolloutBackend(for: .int8)
+}
+
+extension RunConfiguration {
+  /// The data type of the workers on this machine: `worker.dtype`, the learner's where that is auto.
+  var rolloutDataType: RolloutDataType {
+    switch worker.dtype {
+    case .auto: model.dtype == .float32 ? .float32 : .bfloat16
+    case .bfloat16: .bfloat16
+    case .float32: .float32
+    case .int8: .int8
+    }
+  }
 }
 
 /// What decides the bits of a forward pass: equal fingerprints promise equal bits.

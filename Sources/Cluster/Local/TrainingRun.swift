@@ -27,6 +27,10 @@ public final class TrainingRun {
     guard configuration.worker.count > 0 else {
       throw ClusterError("worker.count: `softgrpo train` needs at least one worker; `softgrpo learner` starts none")
     }
+    // Here rather than in workers that die one after the other.
+    if configuration.worker.dtype == .int8 {
+      do { _ = try rolloutBackend(for: .int8) } catch { throw ClusterError("worker.dtype: \(error)") }
+    }
     self.configuration = configuration
     self.executable = executable
     self.stop = stop
@@ -56,7 +60,7 @@ public final class TrainingRun {
         executable: executable,
         arguments: [
           "worker", "--connect", frontEnd.controlEndpoint, "--threads", "\(threads)", "--batch-size",
-          "\(configuration.worker.batchSize)", "--log-level",
+          "\(configuration.worker.batchSize)", "--dtype", configuration.rolloutDataType.rawValue, "--log-level",
           configuration.run.logLevel == .info ? "warning" : configuration.run.logLevel.rawValue,
         ], logger: logger)
       workers = started

@@ -19,15 +19,18 @@ public struct WorkerServiceOptions: Sendable {
   public var threads: Int
   /// Sequences decoded at once.
   public var batchSize: Int
+  /// Arithmetic of the matrix products; nil: the learner's.
+  public var dtype: RolloutDataType?
 
   public init(
     endpoint: String, name: String? = nil, threads: Int = ProcessorFeatures.current.availableProcessors,
-    batchSize: Int = 64
+    batchSize: Int = 64, dtype: RolloutDataType? = nil
   ) {
     self.endpoint = endpoint
     self.name = name ?? "\(ProcessInfo.processInfo.hostName)-\(ProcessInfo.processInfo.processIdentifier)"
     self.threads = threads
     self.batchSize = batchSize
+    self.dtype = dtype
   }
 }
 
@@ -58,13 +61,13 @@ public final class WorkerService {
     var remaining: Int
   }
 
-  /// - Throws: `TransportError` for an endpoint that cannot be one.
+  /// - Throws: `TransportError` for an endpoint that cannot be one, `KernelError` for a dtype that this processor lacks.
   public init(_ options: WorkerServiceOptions, stop: StopSignal, logger: Logger) throws {
     self.options = options
     self.stop = stop
     self.logger = logger
     team = ThreadTeam(threadCount: options.threads)
-    let backend = try Cluster.backend(for: preferredComputeType.rawValue, logger: logger)
+    let backend = try Cluster.workerBackend(options.dtype, learner: preferredComputeType.rawValue, logger: logger)
     link = try WorkerLink(
       WorkerLinkOptions(
         endpoint: options.endpoint, workerName: options.name, threads: options.threads,
@@ -124,7 +127,7 @@ public final class WorkerService {
       engineVersion = -1
       newest = nil
       configuration = try ModelConfiguration(welcome.model)
-      backend = try Cluster.backend(for: welcome.dtype, logger: logger)
+      backend = try Cluster.workerBackend(options.dtype, learner: welcome.dtype, logger: logger)
       logger.info("joined run \(welcome.runID): \(welcome.model.architecture), \(welcome.model.layerCount) layers")
       if let backend { try announce(hardwareFingerprint(backend)) }
     case .weights(let snapshot): newest = snapshot

@@ -34,8 +34,8 @@ struct Doctor: ParsableCommand {
       : "the processor lacks AVX512-BF16 and AMX; slower"
     show("default dtype", "\(preferred.rawValue): \(reason)")
     var problems: [String] = []
-    for type in ComputeType.allCases {
-      guard let backend = try? matrixBackend(for: type) else {
+    for type in RolloutDataType.allCases {
+      guard let backend = try? rolloutBackend(for: type) else {
         show(type.rawValue, "not available on this processor")
         continue
       }
@@ -43,7 +43,9 @@ struct Doctor: ParsableCommand {
       show(
         type.rawValue,
         "\(backend.summary); \(check.summary)")
-      if !check.isAccurate { problems.append("\(type.rawValue) products are wrong on this machine (\(check.summary))") }
+      if !check.isAccurate(type) {
+        problems.append("\(type.rawValue) products are wrong on this machine (\(check.summary))")
+      }
     }
 
     section("libraries")

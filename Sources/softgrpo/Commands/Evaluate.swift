@@ -125,7 +125,7 @@ struct Evaluate: ParsableCommand {
       prompt_count = results.first?.prompts ?? 0
       samples = command.samples
       seed = command.sampling.seed
-      dtype = command.options.computeType.rawValue
+      dtype = command.options.dataType.rawValue
       func named(_ values: [Int: Double]) -> [String: Double] {
         Dictionary(uniqueKeysWithValues: values.map { (String($0.key), $0.value) })
       }

@@ -26,7 +26,7 @@ struct Score: ParsableCommand {
     let source = try ModelSource.open(path: options.model)
     let trajectories = try readTrajectories(trajectories, for: source.configuration)
     let model = PreparedModel(
-      try ModelWeights(source: source), backend: try matrixBackend(for: options.computeType), trainable: false,
+      try ModelWeights(source: source), backend: try options.backend(), trainable: false,
       positions: longestSequence(trajectories), team: team)
     var progress = PassProgress(label: "score", total: trajectories.count)
     let scores = try scoreTrajectories(

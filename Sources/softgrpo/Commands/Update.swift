@@ -32,6 +32,12 @@ struct Update: ParsableCommand {
   @Option(help: "Where the report goes (JSON).")
   var report: String?
 
+  func validate() throws {
+    if options.dtype == .int8 {
+      throw ValidationError("--dtype: int8 is for sampling and scoring; update with bfloat16 or float32")
+    }
+  }
+
   func run() throws {
     guard output != nil || report != nil else {
       throw CommandError("update: nothing to write: give --output DIR, --report FILE or both")
@@ -55,7 +61,7 @@ struct Update: ParsableCommand {
     let batch = try weighted(trajectories, objective)
     let state = try LearnerState(source: source)
     let model = PreparedModel(
-      state.roundedWeights(team: team), backend: try matrixBackend(for: options.computeType), trainable: true,
+      state.roundedWeights(team: team), backend: try options.backend(), trainable: true,
       positions: longestSequence(trajectories), team: team)
     let gradient = PolicyGradient(team: team)
     var statistics = ObjectiveStatistics()

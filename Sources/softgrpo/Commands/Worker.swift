@@ -4,6 +4,8 @@ import Foundation
 import Kernels
 import RunConfiguration
 
+extension RunConfiguration.Worker.DataType: ExpressibleByArgument {}
+
 struct Worker: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "A stateless rollout worker: joins a learner and samples what it is lent.",
@@ -17,6 +19,9 @@ struct Worker: ParsableCommand {
 
   @Option(help: "Threads; default: what affinity and the cgroup allow.")
   var threads: Int?
+
+  @Option(help: "Arithmetic: auto (the learner's), bfloat16, float32 or int8 (AVX512-VNNI).")
+  var dtype = RunConfiguration.Worker.DataType.auto
 
   @Option(help: "Sequences decoded at once.")
   var batchSize = 64
@@ -42,7 +47,7 @@ struct Worker: ParsableCommand {
     let service = try WorkerService(
       WorkerServiceOptions(
         endpoint: connect, name: name, threads: threads ?? ProcessorFeatures.current.availableProcessors,
-        batchSize: batchSize),
+        batchSize: batchSize, dtype: RolloutDataType(rawValue: dtype.rawValue)),
       stop: StopSignal(), logger: output.logger)
     try service.run()
   }
