@@ -11,7 +11,6 @@ struct BatchSensitiveBackend: MatrixBackend {
   var summary: String { base.summary }
   var isBatchInvariant: Bool { true }
   var arithmetic: String { base.arithmetic }
-  var isBatchInvariant: Bool { base.isBatchInvariant }
 
   func prepare(
     _ weights: UnsafePointer<BFloat16>, outputs: Int, inputs: Int, transposed: Bool, team: ThreadTeam

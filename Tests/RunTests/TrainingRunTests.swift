@@ -111,6 +111,12 @@ import Testing
       train.errors.split(separator: "\n").contains {
         $0.contains("local-0 joined") && $0.contains("int8") && $0.contains("VNNI")
       }, "\(train.errors)")
+    // Such workers' log-probs are nobody's old ones: the learner's are, and the difference is corrected for.
+    for record in try metrics() {
+      #expect(record["training/recomputed"] as? Double == 1 && record["training/audited"] as? Double == 0)
+      #expect((record["training/rollout_probs_diff_max"] as? Double).map { $0 > 0 } == true)
+      if let weight = record["training/importance_weight_mean"] as? Double { #expect(weight != 1 && weight < 2) }
+    }
   }
 
   @Test func resumeContinuesAfterTheLastStep() throws {
