@@ -56,6 +56,8 @@ public struct RolloutBenchmark: Sendable {
   let settings: Settings
   let model: PreparedModel
   let team: ThreadTeam
+  /// Seconds for each of the machine's limits, twice.
+  var limitEffort = 0.6
 
   /// - Throws: `BenchmarkError` when the settings do not fit the model or the memory.
   public init(_ settings: Settings, model: PreparedModel, team: ThreadTeam) throws {
@@ -95,7 +97,7 @@ public struct RolloutBenchmark: Sendable {
   /// - Throws: `BenchmarkError`, and `SamplingError` when the model's logits are not usable.
   public func run(progress: (String) -> Void = { _ in }) throws -> RolloutResults {
     progress("the machine's limits")
-    let before = MachineLimits.measure(backend: model.backend, team: team)
+    let before = MachineLimits.measure(backend: model.backend, team: team, effort: limitEffort)
     var variants = settings.policies.map { Variant.policy($0) }
     if settings.policies.contains(.gumbel), settings.policies.contains(.discrete) { variants.append(.relabelled) }
     var measured: [(kind: ThinkingPolicy.Kind, batch: Int, prompt: Int, run: DecodeRun)] = []
@@ -120,7 +122,7 @@ public struct RolloutBenchmark: Sendable {
       }
     }
     progress("the machine's limits")
-    let limits = before.better(MachineLimits.measure(backend: model.backend, team: team))
+    let limits = before.better(MachineLimits.measure(backend: model.backend, team: team, effort: limitEffort))
     return RolloutResults(
       machine: limits,
       rows: measured.map { row($0.run, $0.kind, batch: $0.batch, prompt: $0.prompt, limits: limits) }, ratios: ratios)

@@ -47,7 +47,7 @@ struct BenchOptions: ParsableArguments {
     print("processor  \(machine.processor), \(machine.threads) threads; \(machine.backend)")
     print(
       "limits     GEMM peak \(formatFixed(machine.gemmGflops, 0)) GFLOP/s (\(machine.dtype), "
-        + "\(machine.gemmShape.map(String.init).joined(separator: " x "))), memory "
+        + "\(machine.gemmShape.map(String.init).joined(separator: " x ")) by \(machine.gemmBackend)), memory "
         + "\(formatFixed(machine.memoryGigabytesPerSecond, 1)) GB/s\n")
   }
 }
