@@ -40,8 +40,9 @@ struct ModelOptions: ParsableArguments {
 
   @OptionGroup var arithmetic: ArithmeticOptions
 
-  var dtype: ComputeType? { arithmetic.dtype }
-  var computeType: ComputeType { arithmetic.computeType }
+  var dtype: RolloutDataType? { arithmetic.dtype }
+  var dataType: RolloutDataType { arithmetic.dataType }
+  func backend() throws -> any MatrixBackend { try arithmetic.backend() }
   func team() -> ThreadTeam { arithmetic.team() }
 }
 
