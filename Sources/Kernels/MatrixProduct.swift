@@ -42,14 +42,6 @@ public protocol MatrixBackend: Sendable {
 }
 
 extension MatrixBackend {
-  /// What a worker or a command asks for to get this backend.
-  public var dataType: RolloutDataType {
-    #if arch(x86_64)
-      if self is Int8Backend { return .int8 }
-    #endif
-    return RolloutDataType(computeType)
-  }
-
   public var arithmetic: String { "\(computeType.rawValue), \(summary)" }
 }
 

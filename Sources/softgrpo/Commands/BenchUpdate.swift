@@ -34,15 +34,17 @@ struct BenchUpdate: ParsableCommand {
   @Option(help: "Components of a soft step.")
   var topK = 5
 
+  func validate() throws {
+    if options.arithmetic.dtype == .int8 {
+      throw ValidationError("--dtype: int8 is for sampling and scoring; update with bfloat16 or float32")
+    }
+  }
+
   func run() throws {
     let settings = try settings()
     let model = try options.open()
-    guard options.arithmetic.dataType != .int8 else {
-      throw CommandError("--dtype: int8 is for sampling and scoring; update with bfloat16 or float32")
-    }
     let backend = try options.arithmetic.backend()
-    let type = backend.computeType
-    try UpdateBenchmark.check(settings, configuration: model.configuration, computeType: type)
+    try UpdateBenchmark.check(settings, configuration: model.configuration, computeType: backend.computeType)
     let team = options.arithmetic.team()
     options.progress("preparing the model")
     let benchmark = try UpdateBenchmark(
