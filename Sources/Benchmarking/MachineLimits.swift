@@ -29,7 +29,7 @@ public struct MachineLimits: Sendable, Equatable, Encodable {
       if rate > best { (best, bestShape) = (rate, shape) }
     }
     return MachineLimits(
-      processor: ProcessorFeatures.current.name, threads: team.threadCount, dtype: backend.computeType.rawValue,
+      processor: ProcessorFeatures.current.name, threads: team.threadCount, dtype: backend.dataType.rawValue,
       backend: backend.summary, gemmGflops: best / 1e9, gemmShape: bestShape,
       memoryGigabytesPerSecond: readRate(team: team, effort: effort) / 1e9)
   }

@@ -201,13 +201,13 @@ public struct RolloutBenchmark: Sendable {
     let operations = 2 * Double(c.matrixWeights)
     // What must come from memory at least: every weight once, every distinct position's keys and values once.
     let bytes =
-      Double(c.matrixWeights * model.computeType.byteCount)
+      Double(c.matrixWeights * model.backend.dataType.byteCount)
       + (Double(groups * prompt) + Double(batch) * own) * Double(c.keyValueBytes(model.computeType))
     let compute = limits.gemmGflops * 1e9 / operations
     let memory = limits.memoryGigabytesPerSecond * 1e9 / bytes * Double(batch)
     let roofline = min(compute, memory)
     return RolloutRow(
-      batch: batch, policy: kind.rawValue, dtype: model.computeType.rawValue, promptTokens: prompt,
+      batch: batch, policy: kind.rawValue, dtype: model.backend.dataType.rawValue, promptTokens: prompt,
       contextTokens: Double(prompt) + own, tokensPerSecond: tokensPerSecond,
       millisecondsPerStep: run.seconds / steps * 1e3, gflops: operations * tokensPerSecond / 1e9,
       gigabytesPerSecond: bytes * steps / run.seconds / 1e9, rooflineTokensPerSecond: roofline,

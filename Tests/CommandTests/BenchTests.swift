@@ -27,7 +27,7 @@ struct BenchTests {
     #expect(summary["name"] as? String == model && summary["is_synthetic"] as? Bool == false)
   }
 
-  @Test(arguments: hasBFloat16Products ? ["float32", "bfloat16"] : ["float32"])
+  @Test(arguments: ["float32"] + (hasBFloat16Products ? ["bfloat16"] : []) + (hasInt8Products ? ["int8"] : []))
   func rolloutJSON(dtype: String) throws {
     let report = try report([
       "rollout", "--batch", "1,3", "--prompt-tokens", "5", "--steps", "3", "--pairs", "1", "--threads", "1", "--dtype",

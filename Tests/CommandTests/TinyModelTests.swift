@@ -180,7 +180,7 @@ struct TinyModelTests {
 
   @Test func doctorFindsTheMachineUsable() throws {
     let outcome = try scratch.succeed(["doctor", "--model", model])
-    for part in ["float32", "OpenBLAS", "ZeroMQ", "self-check", "</think>", "ready"] {
+    for part in ["float32", "bfloat16", "int8", "ZeroMQ", "self-check", "</think>", "ready"] {
       #expect(outcome.output.contains(part), "\(part)")
     }
     try scratch.refuse(["doctor", "--model", "none"], saying: ["none", "does not exist"])

@@ -47,7 +47,7 @@ struct BenchRollout: ParsableCommand {
     let settings = try settings()
     let model = try options.open()
     let type = options.arithmetic.computeType
-    let backend = try matrixBackend(for: type)
+    let backend = try options.arithmetic.backend()
     try RolloutBenchmark.check(settings, configuration: model.configuration, computeType: type)
     let team = options.arithmetic.team()
     options.progress("preparing the model")

@@ -34,11 +34,13 @@ struct BenchUpdate: ParsableCommand {
   @Option(help: "Components of a soft step.")
   var topK = 5
 
+  func validate() throws { try options.arithmetic.requireTrainable() }
+
   func run() throws {
     let settings = try settings()
     let model = try options.open()
     let type = options.arithmetic.computeType
-    let backend = try matrixBackend(for: type)
+    let backend = try options.arithmetic.backend()
     try UpdateBenchmark.check(settings, configuration: model.configuration, computeType: type)
     let team = options.arithmetic.team()
     options.progress("preparing the model")
