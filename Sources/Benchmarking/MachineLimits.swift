@@ -97,6 +97,10 @@ public struct MachineLimits: Sendable, Equatable, Encodable {
     let words = AlignedBuffer<UInt64>(count: bytes / 8)
     let sums = AlignedBuffer<UInt64>(count: team.threadCount * 8)
     let (source, out) = (words.base, sums.base)
+    // Memory that was never written is one page of zeros, read from the cache.
+    team.forEachRange(words.count, grain: 1 << 17) { range, _ in
+      for index in range { source[index] = UInt64(index) }
+    }
     let seconds = bestSeconds(effort: effort) {
       team.forEachRange(words.count, grain: 1 << 17) { range, thread in
         out[thread * 8] &+= sum(source + range.lowerBound, count: range.count)
