@@ -13,31 +13,56 @@ public struct MachineLimits: Sendable, Equatable, Encodable {
   public var gemmGflops: Double
   /// The shape that reached it: rows x outputs x inputs.
   public var gemmShape: [Int]
+  /// The backend that reached it: the model's, or a library that multiplies the same number format faster.
+  public var gemmBackend: String
   /// Best rate at which all threads together read memory far larger than the caches, 10^9 bytes a second.
   public var memoryGigabytesPerSecond: Double
 
   /// - Parameters:
-  ///   - backend: whose products are measured; its `computeType` is the operands'.
+  ///   - backend: the model's. The peak is that of the machine: other libraries of the same format are measured too.
   ///   - effort: seconds spent on each figure, about.
-  public static func measure(backend: any MatrixBackend, team: ThreadTeam, effort: Double = 0.6) -> MachineLimits {
+  public static func measure(
+    backend: any MatrixBackend, dataType: RolloutDataType, team: ThreadTeam, effort: Double = 0.6
+  ) -> MachineLimits {
     let shapes = [[256, 3072, 1536], [256, 3072, 2048], [512, 2048, 1024], [1024, 3072, 576]]
-    var (best, bestShape) = (0.0, shapes[0])
-    for shape in shapes {
-      let rate = productRate(
-        rows: shape[0], outputs: shape[1], inputs: shape[2], backend: backend, team: team,
-        effort: effort / Double(shapes.count))
-      if rate > best { (best, bestShape) = (rate, shape) }
+    let contenders = contenders(backend, dataType)
+    var (best, bestShape, winner) = (0.0, shapes[0], backend.summary)
+    for contender in contenders {
+      for shape in shapes {
+        let rate = productRate(
+          rows: shape[0], outputs: shape[1], inputs: shape[2], backend: contender, team: team,
+          effort: effort / Double(shapes.count * contenders.count))
+        if rate > best { (best, bestShape, winner) = (rate, shape, contender.summary) }
+      }
     }
     return MachineLimits(
-      processor: ProcessorFeatures.current.name, threads: team.threadCount, dtype: backend.computeType.rawValue,
-      backend: backend.summary, gemmGflops: best / 1e9, gemmShape: bestShape,
+      processor: ProcessorFeatures.current.name, threads: team.threadCount, dtype: dataType.rawValue,
+      backend: backend.summary, gemmGflops: best / 1e9, gemmShape: bestShape, gemmBackend: winner,
       memoryGigabytesPerSecond: readRate(team: team, effort: effort) / 1e9)
+  }
+
+  /// The model's backend and the libraries beside it.
+  private static func contenders(_ backend: any MatrixBackend, _ dataType: RolloutDataType) -> [any MatrixBackend] {
+    var result = [backend]
+    switch dataType {
+    case .int8: break
+    case .float32: result.append(OpenBLASBackend())
+    case .bfloat16:
+      #if arch(x86_64)
+        if ProcessorFeatures.current.hasBFloat16Products { result.append(OneDNNBackend()) }
+      #endif
+    }
+    var seen: Set<String> = []
+    return result.filter { seen.insert($0.summary).inserted }
   }
 
   /// The better of two measurements: what a neighbour or a low clock hid from one of them.
   public func better(_ other: MachineLimits) -> MachineLimits {
     var result = self
-    if other.gemmGflops > gemmGflops { (result.gemmGflops, result.gemmShape) = (other.gemmGflops, other.gemmShape) }
+    if other.gemmGflops > gemmGflops {
+      (result.gemmGflops, result.gemmShape) = (other.gemmGflops, other.gemmShape)
+      result.gemmBackend = other.gemmBackend
+    }
     result.memoryGigabytesPerSecond = max(memoryGigabytesPerSecond, other.memoryGigabytesPerSecond)
     return result
   }
@@ -72,6 +97,10 @@ public struct MachineLimits: Sendable, Equatable, Encodable {
     let words = AlignedBuffer<UInt64>(count: bytes / 8)
     let sums = AlignedBuffer<UInt64>(count: team.threadCount * 8)
     let (source, out) = (words.base, sums.base)
+    // Memory that was never written is one page of zeros, read from the cache.
+    team.forEachRange(words.count, grain: 1 << 17) { range, _ in
+      for index in range { source[index] = UInt64(index) }
+    }
     let seconds = bestSeconds(effort: effort) {
       team.forEachRange(words.count, grain: 1 << 17) { range, thread in
         out[thread * 8] &+= sum(source + range.lowerBound, count: range.count)

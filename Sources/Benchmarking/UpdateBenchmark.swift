@@ -54,6 +54,8 @@ public final class UpdateBenchmark {
   let state: LearnerState
   let model: PreparedModel
   let team: ThreadTeam
+  /// Seconds for each of the machine's limits, twice.
+  var limitEffort = 0.6
   private let prepareSeconds: Double
   private let gradient: PolicyGradient
 
@@ -104,7 +106,8 @@ public final class UpdateBenchmark {
   /// - Throws: `BenchmarkError`, and what the update throws for a model whose log-probs are not finite.
   public func run(progress: (String) -> Void = { _ in }) throws -> UpdateResults {
     progress("the machine's limits")
-    let before = MachineLimits.measure(backend: model.backend, team: team)
+    let before = MachineLimits.measure(
+      backend: model.backend, dataType: RolloutDataType(model.computeType), team: team, effort: limitEffort)
     var measured: [(batch: SyntheticBatch, shape: Shape, run: UpdateRun)] = []
     var ratios: [UpdateRatio] = []
     for shape in settings.shapes {
@@ -129,7 +132,9 @@ public final class UpdateBenchmark {
           softOverDiscreteCpu: median(zip(runs[0], runs[1]).map { $0.cpuSeconds / $1.cpuSeconds })))
     }
     progress("the machine's limits")
-    let limits = before.better(MachineLimits.measure(backend: model.backend, team: team))
+    let limits = before.better(
+      MachineLimits.measure(
+        backend: model.backend, dataType: RolloutDataType(model.computeType), team: team, effort: limitEffort))
     return UpdateResults(
       machine: limits,
       rows: measured.map {

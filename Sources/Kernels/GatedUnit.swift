@@ -9,7 +9,7 @@ public enum GatedUnit {
     _ gateUp: UnsafePointer<Float>, rows: Int, width: Int, into y: Operand, team: ThreadTeam
   ) {
     let isWide = InstructionSet.current == .avx512
-    team.forEachRange(rows, grain: RMSNorm.grain(rows, width, team)) { range, _ in
+    team.forEachRange(rows, grain: RMSNorm.grain(rows, 4 * width, team)) { range, _ in
       let from = gateUp + range.lowerBound * 2 * width
       let (count, columns) = (Int64(range.count), Int64(width))
       switch y.advanced(by: range.lowerBound * width) {
@@ -39,7 +39,7 @@ public enum GatedUnit {
     activated: Operand? = nil, team: ThreadTeam
   ) {
     let isWide = InstructionSet.current == .avx512
-    team.forEachRange(rows, grain: RMSNorm.grain(rows, width, team)) { range, _ in
+    team.forEachRange(rows, grain: RMSNorm.grain(rows, 4 * width, team)) { range, _ in
       let (count, columns) = (Int64(range.count), Int64(width))
       let (row, wideRow) = (range.lowerBound * width, range.lowerBound * 2 * width)
       switch (dGateUp, gateUp) {

@@ -60,7 +60,8 @@ public final class PolicyGradient {
   ///   - batch: one pass worth of trajectories; equal prompts adjacent.
   ///   - reference: the frozen model of the KL term, when its coefficient is not 0.
   /// - Returns: statistics of the batch and the log-probs of every trajectory under `model`, one per scored step.
-  /// - Throws: `TrainingError` or `OptimizationError` when a log-prob or ratio is not finite.
+  /// - Throws: `TrainingError` or `OptimizationError` when a log-prob or ratio is not finite; `gradient` may then hold a
+  ///   part of the batch's.
   public func accumulate(
     _ batch: [WeightedTrajectory], model: PreparedModel, reference: PreparedModel?, options: ObjectiveOptions,
     gradient: UnsafeMutablePointer<Float>

@@ -152,6 +152,8 @@ final class TrajectoryPass {
         }
       }
       stages?.mark(.head)
+      // `init` throws: what is not a number must not reach the gradient.
+      if (base..<base + count).contains(where: { !logProbs[$0].isFinite }) { return }
       if let backward, let dLogits {
         model.logitsBackward(
           dLogits, hidden_TC: hidden, rows: count, into: backward.dHidden_RC + base * width,

@@ -83,7 +83,7 @@ extension PreparedModel {
       // The last layer's activations are those that the forward pass left.
       if tape.recomputesLayers && index + 1 < layers.count {
         guard let recomputation else { preconditionFailure("this tape keeps inputs alone: pass `recomputation`") }
-        recomputation.workspace.x_TC.base.update(from: saved.input_TC, count: count * width)
+        parallelCopy(saved.input_TC, to: recomputation.workspace.x_TC.base, count: count * width, team: team)
         forward(
           recomputation.workspace, rows: positions, writes: recomputation.writes, pages: recomputation.pages,
           tape: tape, only: index..<index + 1, team: team, stages: stages)

@@ -54,6 +54,8 @@ extension PreparedModel {
     let epsilon = Float(c.rmsNormEpsilon)
     let x_TC = workspace.x_TC.base
     nonisolated(unsafe) let (rows, writes) = (rows, writes)
+    // In decoding each row stores itself: it does so while it is in the nearest cache, without another loop.
+    let storesItself = writes.count == count && writes.indices.allSatisfy { writes[$0].row == $0 }
     for index in only ?? layers.indices {
       let (layer, offsets) = (layers[index], layout.layers[index])
       let pageLayer = pages.layers == 1 ? 0 : index
@@ -73,7 +75,12 @@ extension PreparedModel {
       stages?.mark(.projections)
       if let biases = offsets.biases { addBias(vector(biases), to: qkv_TE, rows: count, width: e, team: team) }
       if let queryNorm = offsets.queryNorm, let keyNorm = offsets.keyNorm {
-        saved?.rawQueryKey_TR?.update(from: qkv_TE, rows: count, width: c.queryKeyWidth, stride: e)
+        if let raw_TR = saved?.rawQueryKey_TR {
+          let kept = c.queryKeyWidth
+          team.forEachRange(count, grain: rowGrain(count, team)) { range, _ in
+            for row in range { (raw_TR + row * kept).update(from: qkv_TE + row * e, count: kept) }
+          }
+        }
         HeadNorm.forward(
           qkv_TE, stride: e, weight: vector(queryNorm), epsilon: epsilon, rows: count, heads: c.headCount,
           width: c.headDimension, team: team)
@@ -83,21 +90,25 @@ extension PreparedModel {
         stages?.mark(.norm)
       }
       let (keyOffset, valueOffset) = (c.queryWidth, c.queryKeyWidth)
+      @inline(__always)
+      func store(_ values: UnsafePointer<Float>, _ write: CacheWrite) {
+        pages.write(
+          layer: pageLayer, page: Int(write.page), slot: Int(write.slot), keys: values + keyOffset,
+          values: values + valueOffset)
+      }
       let kept_TE = computeType == .bfloat16 ? saved?.qkv_TE : nil
       team.forEachRange(count, grain: rowGrain(count, team)) { range, _ in
         for row in range {
           let values = qkv_TE + row * e
           // Queries and keys are adjacent: one rotation covers both.
           self.rotary.rotate(values, heads: c.headCount + c.keyValueHeadCount, position: Int(rows[row].position))
+          if storesItself { store(values, writes[row]) }
           if let kept_TE { round(values, into: kept_TE.advanced(by: row * e), count: e) }
         }
       }
-      team.forEachRange(writes.count, grain: rowGrain(writes.count, team)) { range, _ in
-        for write in writes[range] {
-          let values = qkv_TE + Int(write.row) * e
-          pages.write(
-            layer: pageLayer, page: Int(write.page), slot: Int(write.slot), keys: values + keyOffset,
-            values: values + valueOffset)
+      if !storesItself {
+        team.forEachRange(writes.count, grain: rowGrain(writes.count, team)) { range, _ in
+          for write in writes[range] { store(qkv_TE + Int(write.row) * e, write) }
         }
       }
       stages?.mark(.rotation)
@@ -164,18 +175,11 @@ private func addBias(
   }
 }
 
-private func parallelCopy(
+func parallelCopy(
   _ source: UnsafePointer<Float>, to destination: UnsafeMutablePointer<Float>, count: Int, team: ThreadTeam
 ) {
   team.forEachRange(count, grain: 1 << 16) { range, _ in
     (destination + range.lowerBound).update(from: source + range.lowerBound, count: range.count)
-  }
-}
-
-extension UnsafeMutablePointer where Pointee == Float {
-  /// Copies the first `width` columns of rows `stride` apart.
-  func update(from source: UnsafePointer<Float>, rows: Int, width: Int, stride: Int) {
-    for row in 0..<rows { (self + row * width).update(from: source + row * stride, count: width) }
   }
 }
 

@@ -17,12 +17,18 @@ struct BenchmarkTests {
       trainable: trainable, positions: 256, team: team)
   }
 
+  private func benchmark(_ settings: RolloutBenchmark.Settings, _ model: PreparedModel) throws -> RolloutBenchmark {
+    var benchmark = try RolloutBenchmark(settings, model: model, dataType: .float32, team: team)
+    benchmark.limitEffort = 0
+    return benchmark
+  }
+
   @Test func rolloutFiguresAreConsistent() throws {
     let settings = RolloutBenchmark.Settings(
       batchSizes: [1, 5], promptTokens: [7, 70], steps: 4, warmUpSteps: 1, pairs: 2, groupSize: 2)
     let model = try model()
     var said: [String] = []
-    let results = try RolloutBenchmark(settings, model: model, team: team).run { said.append($0) }
+    let results = try benchmark(settings, model).run { said.append($0) }
     #expect(said.contains { $0.contains("batch 5, prompt of 70") })
     #expect(
       results.rows.map { "\($0.promptTokens) \($0.batch) \($0.policy)" } == [
@@ -62,7 +68,7 @@ struct BenchmarkTests {
     for kind in ThinkingPolicy.Kind.allCases {
       let settings = RolloutBenchmark.Settings(
         batchSizes: [3], promptTokens: [1], steps: 1, warmUpSteps: 0, pairs: 1, policies: [kind])
-      let results = try RolloutBenchmark(settings, model: try model(), team: team).run()
+      let results = try benchmark(settings, try model()).run()
       #expect(results.rows.map(\.policy) == [kind.rawValue] && results.ratios.isEmpty)
     }
   }
@@ -74,9 +80,10 @@ struct BenchmarkTests {
     let settings = UpdateBenchmark.Settings(
       shapes: [.init(softSteps: 6, answerTokens: 3), .init(softSteps: 2, answerTokens: 0)], promptTokens: 5, groups: 3,
       groupSize: 2, microBatchTokens: 24, pairs: 2)
-    let results = try UpdateBenchmark(
-      settings, state: state, backend: try matrixBackend(for: .float32), team: team
-    ).run()
+    let benchmark = try UpdateBenchmark(
+      settings, state: state, backend: try matrixBackend(for: .float32), team: team)
+    benchmark.limitEffort = 0
+    let results = try benchmark.run()
     // Two shapes, two rounds, two policies.
     #expect(state.step == 8)
     #expect(

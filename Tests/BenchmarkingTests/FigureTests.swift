@@ -35,18 +35,22 @@ struct FigureTests {
   @Test func theBetterLimitCounts() {
     let a = MachineLimits(
       processor: "p", threads: 2, dtype: "float32", backend: "b", gemmGflops: 10, gemmShape: [1, 2, 3],
-      memoryGigabytesPerSecond: 5)
+      gemmBackend: "b", memoryGigabytesPerSecond: 5)
     var b = a
+    b.gemmBackend = "c"
     (b.gemmGflops, b.gemmShape, b.memoryGigabytesPerSecond) = (20, [4, 5, 6], 4)
     for merged in [a.better(b), b.better(a)] {
-      #expect(merged.gemmGflops == 20 && merged.gemmShape == [4, 5, 6] && merged.memoryGigabytesPerSecond == 5)
+      #expect(
+        merged.gemmGflops == 20 && merged.gemmShape == [4, 5, 6] && merged.gemmBackend == "c"
+          && merged.memoryGigabytesPerSecond == 5)
     }
   }
 
   @Test func limitsArePositive() throws {
     let limits = MachineLimits.measure(
-      backend: try matrixBackend(for: .float32), team: ThreadTeam(threadCount: 2), effort: 0)
+      backend: try matrixBackend(for: .float32), dataType: .float32, team: ThreadTeam(threadCount: 2), effort: 0)
     #expect(limits.gemmGflops > 0 && limits.gemmGflops.isFinite && limits.dtype == "float32")
+    #expect(RolloutDataType.allCases.map(\.weightBytes) == [4, 2, 1])
     #expect(limits.memoryGigabytesPerSecond > 0 && limits.memoryGigabytesPerSecond.isFinite && limits.threads == 2)
   }
 }

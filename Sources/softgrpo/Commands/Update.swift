@@ -32,11 +32,7 @@ struct Update: ParsableCommand {
   @Option(help: "Where the report goes (JSON).")
   var report: String?
 
-  func validate() throws {
-    if options.dtype == .int8 {
-      throw ValidationError("--dtype: int8 is for sampling and scoring; update with bfloat16 or float32")
-    }
-  }
+  func validate() throws { try options.arithmetic.requireTrainable() }
 
   func run() throws {
     guard output != nil || report != nil else {
