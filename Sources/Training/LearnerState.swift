@@ -45,7 +45,7 @@ public final class LearnerState {
 
   /// The master weights rounded to bf16: what workers compute with.
   public func roundedWeights(team: ThreadTeam) -> ModelWeights {
-    let weights = ModelWeights(layout: layout)
+    let weights = ModelWeights(layout: layout, zeroed: false)
     nonisolated(unsafe) let target = weights.elements.baseAddress!
     let source = master.base
     team.forEachRange(layout.count, grain: 1 << 18) { range, _ in
@@ -65,14 +65,26 @@ public final class LearnerState {
   ///
   /// - Throws: `OptimizationError` naming the first parameter whose gradient is not finite.
   public func gradientNorm(team: ThreadTeam) throws -> GradientNorm {
+    // Blocks of a parameter are summed by whoever comes, and added in order: the bits of `GradientNorm.init`.
     let parameters = layout.parameters
-    let sums = AlignedBuffer<Double>(count: parameters.count)
-    let (out, values) = (sums.base, UnsafeBufferPointer(gradient.elements))
-    nonisolated(unsafe) let (target, source) = (out, values)
-    team.run(parameters.count) { task, _ in
-      target[task] = GradientNorm.sumOfSquares(source, in: parameters[task].range)
+    let firsts = parameters.reduce(into: [0]) { $0.append($0[$0.count - 1] + GradientNorm.blockCount(of: $1.range)) }
+    let pieces = parameters.indices.flatMap { parameter in
+      stride(from: 0, to: firsts[parameter + 1] - firsts[parameter], by: 64).map { (parameter, $0) }
     }
-    let norm = GradientNorm(sumsOfSquares: (0..<parameters.count).map { sums.base[$0] })
+    var sums = [Double](repeating: 0, count: firsts[firsts.count - 1])
+    nonisolated(unsafe) let source = UnsafeBufferPointer(gradient.elements)
+    sums.withUnsafeMutableBufferPointer { sums in
+      nonisolated(unsafe) let sums = sums
+      team.run(pieces.count) { task, _ in
+        let (parameter, first) = pieces[task]
+        for block in first..<min(first + 64, firsts[parameter + 1] - firsts[parameter]) {
+          sums[firsts[parameter] + block] = GradientNorm.sumOfSquares(
+            source, in: parameters[parameter].range, block: block)
+        }
+      }
+    }
+    let norm = GradientNorm(
+      sumsOfSquares: parameters.indices.map { sums[firsts[$0]..<firsts[$0 + 1]].reduce(0, +) })
     try norm.checkFinite(names: parameters.map(\.name))
     return norm
   }
@@ -88,7 +100,7 @@ public final class LearnerState {
       ? GradientNorm.clipFactor(norm: norm.total, maxNorm: options.maxGradientNorm) : 1
     let optimizer = options.optimizer(at: step)
     step += 1
-    let weights = ModelWeights(layout: layout)
+    let weights = ModelWeights(layout: layout, zeroed: false)
     nonisolated(unsafe) let (p, g) = (master.elements, UnsafeBufferPointer(gradient.elements))
     nonisolated(unsafe) let (m, v, w) = (firstMoment.elements, secondMoment.elements, weights.elements)
     let step = step

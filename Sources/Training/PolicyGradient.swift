@@ -107,7 +107,9 @@ public final class PolicyGradient {
         term.klLoss += referenceTerm(rows, pass, referencePass, weight: item.weight, options: options)
       }
       statistics.merge(term)
-      for row in rows where row < plan.soft.count { upstream[row] = terms.gradient(row: row, logProb: pass.logProbs[row]) }
+      for row in rows where row < plan.soft.count {
+        upstream[row] = terms.gradient(row: row, logProb: pass.logProbs[row])
+      }
       logProbsByTrajectory.append(logProbs)
     }
     let exactKL = options.klEstimator == .exact ? referencePass : nil
