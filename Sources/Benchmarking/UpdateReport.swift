@@ -78,7 +78,7 @@ struct UpdateOperations: Equatable {
   var rows = 0
   /// The layers' matrix products: once forward, twice backward.
   var projections = 0.0
-  /// Full rows for discrete tokens, computed again in the backward pass (8 an element); k rows for soft steps.
+  /// Full rows for discrete tokens, k rows for soft steps: once forward, twice backward.
   var head = 0.0
   /// Two products of queries, keys and values forward, five backward.
   var attention = 0.0
@@ -103,7 +103,7 @@ struct UpdateOperations: Equatable {
         for segment in trajectory.segments {
           switch segment {
           case .soft(let soft): head += 6 * Double(soft.tokenIDs.elements.count * c.hiddenSize)
-          case .discrete(let discrete): head += 8 * Double(discrete.tokenIDs.count) * Double(c.headWeights)
+          case .discrete(let discrete): head += 6 * Double(discrete.tokenIDs.count) * Double(c.headWeights)
           case .forced: break
           }
         }

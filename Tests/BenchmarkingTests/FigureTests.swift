@@ -113,9 +113,9 @@ struct SyntheticBatchTests {
     #expect(count.attention == Double(14 * positions * c.layerCount * c.headCount * c.headDimension))
     #expect(count.projections == Double(6 * 63 * c.layerMatrixWeights))
     #expect(
-      count.head == Double(6 * (6 * 5 * 6 * c.hiddenSize) + 8 * (6 * 3) * c.vocabularySize * c.hiddenSize))
+      count.head == Double(6 * (6 * 5 * 6 * c.hiddenSize) + 6 * (6 * 3) * c.vocabularySize * c.hiddenSize))
     let discrete = UpdateOperations(soft.relabelled(), configuration: c)
     #expect(discrete.rows == count.rows && discrete.projections == count.projections)
-    #expect(discrete.head == Double(8 * (6 * 9) * c.vocabularySize * c.hiddenSize))
+    #expect(discrete.head == Double(6 * (6 * 9) * c.vocabularySize * c.hiddenSize))
   }
 }
