@@ -16,15 +16,17 @@ public enum OutputHead {
   }
 
   /// dHidden += sum over i of dLogits[i] head[ids[i]] and dHead[ids[i]] += dLogits[i] hidden: the backward of
-  /// `sparseLogits`.
+  /// `sparseLogits`. A frozen head has no `dHead`.
   public static func sparseBackward(
     dLogits: UnsafeBufferPointer<Float>, ids: UnsafeBufferPointer<Int32>, hidden: Operand,
-    head: UnsafePointer<BFloat16>, width: Int, dHidden: UnsafeMutablePointer<Float>, dHead: UnsafeMutablePointer<Float>
+    head: UnsafePointer<BFloat16>, width: Int, dHidden: UnsafeMutablePointer<Float>, dHead: UnsafeMutablePointer<Float>?
   ) {
     for (gradient, id) in zip(dLogits, ids) where gradient != 0 {
-      let (row, dRow) = (head + Int(id) * width, dHead + Int(id) * width)
+      let row = head + Int(id) * width
+      for index in 0..<width { dHidden[index] += gradient * Float(row[index]) }
+      guard let dHead else { continue }
+      let dRow = dHead + Int(id) * width
       for index in 0..<width {
-        dHidden[index] += gradient * Float(row[index])
         let value: Float =
           switch hidden {
           case .float32(let hidden): hidden[index]

@@ -5,7 +5,7 @@ import PolicyOptimization
 import Transformer
 
 /// fp32 master weights, gradient and Adam moments, one flat allocation each; the learner alone owns them.
-public final class LearnerState {
+public final class LearnerState: TrainableState {
   public let layout: ParameterLayout
   public let master: AlignedBuffer<Float>
   public let gradient: AlignedBuffer<Float>
@@ -13,6 +13,7 @@ public final class LearnerState {
   public let secondMoment: AlignedBuffer<Float>
   /// Optimiser steps taken.
   public private(set) var step = 0
+  public var keepsHead: Bool { false }
 
   public init(layout: ParameterLayout) {
     self.layout = layout
@@ -61,20 +62,13 @@ public final class LearnerState {
     }
   }
 
+  public func gradientSink(backend: any MatrixBackend, team: ThreadTeam) -> WeightGradientSink { .full(gradient.base) }
+
   /// Per-parameter and total gradient norms, sums in a fixed order.
   ///
   /// - Throws: `OptimizationError` naming the first parameter whose gradient is not finite.
   public func gradientNorm(team: ThreadTeam) throws -> GradientNorm {
-    let parameters = layout.parameters
-    let sums = AlignedBuffer<Double>(count: parameters.count)
-    let (out, values) = (sums.base, UnsafeBufferPointer(gradient.elements))
-    nonisolated(unsafe) let (target, source) = (out, values)
-    team.run(parameters.count) { task, _ in
-      target[task] = GradientNorm.sumOfSquares(source, in: parameters[task].range)
-    }
-    let norm = GradientNorm(sumsOfSquares: (0..<parameters.count).map { sums.base[$0] })
-    try norm.checkFinite(names: parameters.map(\.name))
-    return norm
+    try Training.gradientNorm(of: layout.parameters, in: UnsafeBufferPointer(gradient.elements), team: team)
   }
 
   /// One AdamW step with the gradient scaled by min(1, maxNorm / (norm + 1e-6)); writes the new bf16 weights.
@@ -100,11 +94,10 @@ public final class LearnerState {
     return (weights, norm)
   }
 
-  /// The same master weights with zero moments and no steps taken.
-  public func withFreshOptimizer() -> LearnerState {
-    let fresh = LearnerState(layout: layout)
-    fresh.master.base.update(from: master.base, count: layout.count)
-    return fresh
+  public func resetOptimizer() {
+    firstMoment.base.update(repeating: 0, count: layout.count)
+    secondMoment.base.update(repeating: 0, count: layout.count)
+    step = 0
   }
 
   /// Sets the step count of a resumed run.

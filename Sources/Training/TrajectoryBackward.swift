@@ -12,7 +12,7 @@ extension PolicyGradient {
   ///   - addToSoftLogits: adds further gradients of a soft row's k logits.
   func backward(
     _ pass: TrajectoryPass, tape: ActivationTape, workspace: BackwardWorkspace, upstream: [Float], inputGradient: Bool,
-    gradient: UnsafeMutablePointer<Float>,
+    gradient: WeightGradientSink,
     addToSoftLogits: (_ row: Int, _ policy: ThinkingPolicy, _ gradient: UnsafeMutableBufferPointer<Float>) -> Void = {
       _, _, _ in
     }
@@ -22,7 +22,7 @@ extension PolicyGradient {
     let width = model.configuration.hiddenSize
     let count = plan.soft.count + plan.discrete.count
     let dHidden_RC = AlignedBuffer<Float>(count: max(1, count) * width)
-    let dHead = gradient + model.layout.head
+    let dHead = gradient.table(model.layout.head)
 
     for (index, step) in plan.soft.enumerated() {
       let record = pass.softRecord(step)
@@ -58,9 +58,9 @@ extension PolicyGradient {
     model.backward(
       workspace, tape: tape, positions: plan.batch.rows, sequences: plan.batch.sequences, gradient: gradient,
       team: team, stages: stages)
-    if inputGradient {
+    if inputGradient, let dEmbeddings = gradient.table(model.layout.embeddings) {
       plan.forEachTokenRow { row, token in
-        let (from, to) = (dx_TC + row * width, gradient + model.layout.embeddings + Int(token) * width)
+        let (from, to) = (dx_TC + row * width, dEmbeddings + Int(token) * width)
         for column in 0..<width { to[column] += from[column] }
       }
     }
@@ -69,7 +69,7 @@ extension PolicyGradient {
   /// The full rows of the output head, in the chunks of the forward pass: logits are computed again, never kept.
   private func discreteBackward(
     _ pass: TrajectoryPass, upstream: [Float], dHidden_RC: UnsafeMutablePointer<Float>,
-    gradient: UnsafeMutablePointer<Float>
+    gradient: WeightGradientSink
   ) throws {
     let (plan, model) = (pass.plan, pass.model)
     let (v, width) = (model.configuration.vocabularySize, model.configuration.hiddenSize)

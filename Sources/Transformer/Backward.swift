@@ -33,13 +33,13 @@ public final class BackwardWorkspace {
 }
 
 extension PreparedModel {
-  /// Accumulates d(loss)/d(weights) into `gradient` (layout order) for the pass that filled `tape`; `workspace.dx_TC`
+  /// Accumulates d(loss)/d(weights) into `gradient` for the pass that filled `tape`; `workspace.dx_TC`
   /// holds d(loss)/d(last layer's output) on entry and d(loss)/d(input embeddings) on return.
   ///
   /// The layers' forward lines are inverted from last to first; sums over rows have a fixed order.
   public func backward(
     _ workspace: BackwardWorkspace, tape: ActivationTape, positions: UnsafeBufferPointer<RowLocation>,
-    sequences: [PackedSequence], gradient: UnsafeMutablePointer<Float>, team: ThreadTeam, stages: StageClock? = nil
+    sequences: [PackedSequence], gradient: WeightGradientSink, team: ThreadTeam, stages: StageClock? = nil
   ) {
     precondition(isTrainable, "this model was prepared for inference")
     let c = configuration
@@ -60,9 +60,9 @@ extension PreparedModel {
       stages?.mark(.projectionsBackward)
       GatedUnit.forward(saved.gateUp_TF, rows: count, width: f, into: workspace.activated_TF.operand, team: team)
       stages?.mark(.elementwiseBackward)
-      backend.accumulateWeightGradient(
+      gradient.accumulate(
         workspace.dxRounded_TC.operand, workspace.activated_TF.operand, rows: count, outputs: width, inputs: f,
-        into: gradient + offsets.down, team: team)
+        at: offsets.down, backend: backend, team: team)
       stages?.mark(.projectionsBackward)
       GatedUnit.backward(
         workspace.dActivated_TF.base, gateUp: saved.gateUp_TF, rows: count, width: f,
@@ -76,22 +76,22 @@ extension PreparedModel {
         saved.middle_TC, xStride: width, weight: vector(offsets.postAttentionNorm), epsilon: epsilon, rows: count,
         width: width, into: workspace.normed_TC.operand, team: team)
       stages?.mark(.elementwiseBackward)
-      backend.accumulateWeightGradient(
+      gradient.accumulate(
         workspace.dGateUp_TF.operand, workspace.normed_TC.operand, rows: count, outputs: 2 * f, inputs: width,
-        into: gradient + offsets.gateUp, team: team)
+        at: offsets.gateUp, backend: backend, team: team)
       stages?.mark(.projectionsBackward)
       RMSNorm.backward(
         workspace.dNormed_TC.base, x: saved.middle_TC, weight: vector(offsets.postAttentionNorm), epsilon: epsilon,
-        rows: count, width: width, into: dx_TC, dWeight: gradient + offsets.postAttentionNorm, team: team)
+        rows: count, width: width, into: dx_TC, dWeight: gradient.vector(offsets.postAttentionNorm), team: team)
 
       // x += o(attention)
       parallelRound(dx_TC, into: workspace.dxRounded_TC.operand, count: count * width, team: team)
       stages?.mark(.elementwiseBackward)
       layer.attentionOutput.multiplyTransposed(
         workspace.dxRounded_TC.operand, rows: count, into: workspace.dAttention_TQ.base, accumulate: false, team: team)
-      backend.accumulateWeightGradient(
+      gradient.accumulate(
         workspace.dxRounded_TC.operand, saved.attention_TQ, rows: count, outputs: width, inputs: c.queryWidth,
-        into: gradient + offsets.attentionOutput, team: team)
+        at: offsets.attentionOutput, backend: backend, team: team)
       stages?.mark(.projectionsBackward)
       let dqkv_TE = workspace.dqkv_TE.base
       Attention.backward(
@@ -109,15 +109,16 @@ extension PreparedModel {
       if let queryNorm = offsets.queryNorm, let keyNorm = offsets.keyNorm, let raw = saved.rawQueryKey_TR {
         HeadNorm.backward(
           dqkv_TE, stride: e, x: raw, xStride: c.queryKeyWidth, weight: vector(queryNorm), epsilon: epsilon,
-          rows: count, heads: c.headCount, width: c.headDimension, dWeight: gradient + queryNorm)
+          rows: count, heads: c.headCount, width: c.headDimension, dWeight: gradient.vector(queryNorm))
         HeadNorm.backward(
           dqkv_TE + c.queryWidth, stride: e, x: raw + c.queryWidth, xStride: c.queryKeyWidth, weight: vector(keyNorm),
           epsilon: epsilon, rows: count, heads: c.keyValueHeadCount, width: c.headDimension,
-          dWeight: gradient + keyNorm)
+          dWeight: gradient.vector(keyNorm))
       }
       if let biases = offsets.biases {
+        let dBias = gradient.vector(biases)
         for row in 0..<count {
-          for column in 0..<e { gradient[biases + column] += dqkv_TE[row * e + column] }
+          for column in 0..<e { dBias[column] += dqkv_TE[row * e + column] }
         }
       }
       parallelRound(dqkv_TE, into: workspace.dqkvRounded_TE.operand, count: count * e, team: team)
@@ -129,13 +130,13 @@ extension PreparedModel {
         saved.input_TC, xStride: width, weight: vector(offsets.inputNorm), epsilon: epsilon, rows: count, width: width,
         into: workspace.normed_TC.operand, team: team)
       stages?.mark(.elementwiseBackward)
-      backend.accumulateWeightGradient(
+      gradient.accumulate(
         workspace.dqkvRounded_TE.operand, workspace.normed_TC.operand, rows: count, outputs: e, inputs: width,
-        into: gradient + offsets.queryKeyValue, team: team)
+        at: offsets.queryKeyValue, backend: backend, team: team)
       stages?.mark(.projectionsBackward)
       RMSNorm.backward(
         workspace.dNormed_TC.base, x: saved.input_TC, weight: vector(offsets.inputNorm), epsilon: epsilon, rows: count,
-        width: width, into: dx_TC, dWeight: gradient + offsets.inputNorm, team: team)
+        width: width, into: dx_TC, dWeight: gradient.vector(offsets.inputNorm), team: team)
       stages?.mark(.elementwiseBackward)
     }
   }
@@ -143,22 +144,23 @@ extension PreparedModel {
   /// dx += and d(final norm weight) += for d(hidden) (rows x hidden): the backward of `finalNorm`.
   public func finalNormBackward(
     _ dHidden_TC: UnsafePointer<Float>, x_TC: UnsafePointer<Float>, rows: Int, into dx_TC: UnsafeMutablePointer<Float>,
-    gradient: UnsafeMutablePointer<Float>, team: ThreadTeam
+    gradient: WeightGradientSink, team: ThreadTeam
   ) {
     RMSNorm.backward(
       dHidden_TC, x: x_TC, weight: vector(layout.finalNorm), epsilon: Float(configuration.rmsNormEpsilon), rows: rows,
-      width: configuration.hiddenSize, into: dx_TC, dWeight: gradient + layout.finalNorm, team: team)
+      width: configuration.hiddenSize, into: dx_TC, dWeight: gradient.vector(layout.finalNorm), team: team)
   }
 
   /// dHidden += dLogits W and dW += dLogitsᵀ hidden: the backward of `logits`.
   public func logitsBackward(
     _ dLogits_TV: Operand, hidden_TC: Operand, rows: Int, into dHidden_TC: UnsafeMutablePointer<Float>,
-    gradient: UnsafeMutablePointer<Float>, team: ThreadTeam
+    gradient: WeightGradientSink, team: ThreadTeam
   ) {
     headMatrix.multiplyTransposed(dLogits_TV, rows: rows, into: dHidden_TC, accumulate: true, team: team)
+    guard let dHead = gradient.table(layout.head) else { return }
     backend.accumulateWeightGradient(
       dLogits_TV, hidden_TC, rows: rows, outputs: configuration.vocabularySize, inputs: configuration.hiddenSize,
-      into: gradient + layout.head, team: team)
+      into: dHead, team: team)
   }
 }
 

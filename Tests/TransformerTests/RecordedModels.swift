@@ -105,13 +105,13 @@ final class PackedPass {
     gradient.withUnsafeMutableBufferPointer { gradient in
       dHidden.withUnsafeMutableBufferPointer {
         model.logitsBackward(
-          rounded.operand, hidden_TC: hidden, rows: count, into: $0.baseAddress!, gradient: gradient.baseAddress!,
+          rounded.operand, hidden_TC: hidden, rows: count, into: $0.baseAddress!, gradient: .full(gradient.baseAddress!),
           team: team)
       }
       model.finalNormBackward(
-        dHidden, x_TC: x_TC, rows: count, into: workspace.dx_TC.base, gradient: gradient.baseAddress!, team: team)
+        dHidden, x_TC: x_TC, rows: count, into: workspace.dx_TC.base, gradient: .full(gradient.baseAddress!), team: team)
       model.backward(
-        workspace, tape: tape, positions: batch.rows, sequences: batch.sequences, gradient: gradient.baseAddress!,
+        workspace, tape: tape, positions: batch.rows, sequences: batch.sequences, gradient: .full(gradient.baseAddress!),
         team: team)
     }
     return (gradient, Array(workspace.dx_TC.elements))
