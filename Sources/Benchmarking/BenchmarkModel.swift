@@ -103,3 +103,14 @@ extension ModelConfiguration {
     2 * layerCount * keyValueHeadCount * headDimension * type.byteCount
   }
 }
+
+extension RolloutDataType {
+  /// Bytes of a weight of a matrix product; the scales of int8 left out.
+  var weightBytes: Int {
+    switch self {
+    case .float32: 4
+    case .bfloat16: 2
+    case .int8: 1
+    }
+  }
+}

@@ -21,9 +21,11 @@ public struct MachineLimits: Sendable, Equatable, Encodable {
   /// - Parameters:
   ///   - backend: the model's. The peak is that of the machine: other libraries of the same format are measured too.
   ///   - effort: seconds spent on each figure, about.
-  public static func measure(backend: any MatrixBackend, team: ThreadTeam, effort: Double = 0.6) -> MachineLimits {
+  public static func measure(
+    backend: any MatrixBackend, dataType: RolloutDataType, team: ThreadTeam, effort: Double = 0.6
+  ) -> MachineLimits {
     let shapes = [[256, 3072, 1536], [256, 3072, 2048], [512, 2048, 1024], [1024, 3072, 576]]
-    let contenders = contenders(backend)
+    let contenders = contenders(backend, dataType)
     var (best, bestShape, winner) = (0.0, shapes[0], backend.summary)
     for contender in contenders {
       for shape in shapes {
@@ -34,15 +36,16 @@ public struct MachineLimits: Sendable, Equatable, Encodable {
       }
     }
     return MachineLimits(
-      processor: ProcessorFeatures.current.name, threads: team.threadCount, dtype: backend.computeType.rawValue,
+      processor: ProcessorFeatures.current.name, threads: team.threadCount, dtype: dataType.rawValue,
       backend: backend.summary, gemmGflops: best / 1e9, gemmShape: bestShape, gemmBackend: winner,
       memoryGigabytesPerSecond: readRate(team: team, effort: effort) / 1e9)
   }
 
   /// The model's backend and the libraries beside it.
-  private static func contenders(_ backend: any MatrixBackend) -> [any MatrixBackend] {
+  private static func contenders(_ backend: any MatrixBackend, _ dataType: RolloutDataType) -> [any MatrixBackend] {
     var result = [backend]
-    switch backend.computeType {
+    switch dataType {
+    case .int8: break
     case .float32: result.append(OpenBLASBackend())
     case .bfloat16:
       #if arch(x86_64)
@@ -94,6 +97,10 @@ public struct MachineLimits: Sendable, Equatable, Encodable {
     let words = AlignedBuffer<UInt64>(count: bytes / 8)
     let sums = AlignedBuffer<UInt64>(count: team.threadCount * 8)
     let (source, out) = (words.base, sums.base)
+    // Memory that was never written is one page of zeros, read from the cache.
+    team.forEachRange(words.count, grain: 1 << 17) { range, _ in
+      for index in range { source[index] = UInt64(index) }
+    }
     let seconds = bestSeconds(effort: effort) {
       team.forEachRange(words.count, grain: 1 << 17) { range, thread in
         out[thread * 8] &+= sum(source + range.lowerBound, count: range.count)

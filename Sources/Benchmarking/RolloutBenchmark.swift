@@ -55,14 +55,17 @@ public struct RolloutBenchmark: Sendable {
 
   let settings: Settings
   let model: PreparedModel
+  let dataType: RolloutDataType
   let team: ThreadTeam
   /// Seconds for each of the machine's limits, twice.
   var limitEffort = 0.6
 
+  /// - Parameter dataType: that of the model's matrices.
   /// - Throws: `BenchmarkError` when the settings do not fit the model or the memory.
-  public init(_ settings: Settings, model: PreparedModel, team: ThreadTeam) throws {
+  public init(_ settings: Settings, model: PreparedModel, dataType: RolloutDataType, team: ThreadTeam) throws {
     self.settings = settings
     self.model = model
+    self.dataType = dataType
     self.team = team
     try Self.check(settings, configuration: model.configuration, computeType: model.computeType)
   }
@@ -97,7 +100,7 @@ public struct RolloutBenchmark: Sendable {
   /// - Throws: `BenchmarkError`, and `SamplingError` when the model's logits are not usable.
   public func run(progress: (String) -> Void = { _ in }) throws -> RolloutResults {
     progress("the machine's limits")
-    let before = MachineLimits.measure(backend: model.backend, team: team, effort: limitEffort)
+    let before = MachineLimits.measure(backend: model.backend, dataType: dataType, team: team, effort: limitEffort)
     var variants = settings.policies.map { Variant.policy($0) }
     if settings.policies.contains(.gumbel), settings.policies.contains(.discrete) { variants.append(.relabelled) }
     var measured: [(kind: ThinkingPolicy.Kind, batch: Int, prompt: Int, run: DecodeRun)] = []
@@ -122,7 +125,8 @@ public struct RolloutBenchmark: Sendable {
       }
     }
     progress("the machine's limits")
-    let limits = before.better(MachineLimits.measure(backend: model.backend, team: team, effort: limitEffort))
+    let limits = before.better(
+      MachineLimits.measure(backend: model.backend, dataType: dataType, team: team, effort: limitEffort))
     return RolloutResults(
       machine: limits,
       rows: measured.map { row($0.run, $0.kind, batch: $0.batch, prompt: $0.prompt, limits: limits) }, ratios: ratios)
@@ -203,13 +207,13 @@ public struct RolloutBenchmark: Sendable {
     let operations = 2 * Double(c.matrixWeights)
     // What must come from memory at least: every weight once, every distinct position's keys and values once.
     let bytes =
-      Double(c.matrixWeights * model.computeType.byteCount)
+      Double(c.matrixWeights * dataType.weightBytes)
       + (Double(groups * prompt) + Double(batch) * own) * Double(c.keyValueBytes(model.computeType))
     let compute = limits.gemmGflops * 1e9 / operations
     let memory = limits.memoryGigabytesPerSecond * 1e9 / bytes * Double(batch)
     let roofline = min(compute, memory)
     return RolloutRow(
-      batch: batch, policy: kind.rawValue, dtype: model.computeType.rawValue, promptTokens: prompt,
+      batch: batch, policy: kind.rawValue, dtype: dataType.rawValue, promptTokens: prompt,
       contextTokens: Double(prompt) + own, tokensPerSecond: tokensPerSecond,
       millisecondsPerStep: run.seconds / steps * 1e3, gflops: operations * tokensPerSecond / 1e9,
       gigabytesPerSecond: bytes * steps / run.seconds / 1e9, rooflineTokensPerSecond: roofline,

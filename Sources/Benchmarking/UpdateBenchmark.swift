@@ -106,7 +106,8 @@ public final class UpdateBenchmark {
   /// - Throws: `BenchmarkError`, and what the update throws for a model whose log-probs are not finite.
   public func run(progress: (String) -> Void = { _ in }) throws -> UpdateResults {
     progress("the machine's limits")
-    let before = MachineLimits.measure(backend: model.backend, team: team, effort: limitEffort)
+    let before = MachineLimits.measure(
+      backend: model.backend, dataType: RolloutDataType(model.computeType), team: team, effort: limitEffort)
     var measured: [(batch: SyntheticBatch, shape: Shape, run: UpdateRun)] = []
     var ratios: [UpdateRatio] = []
     for shape in settings.shapes {
@@ -131,7 +132,9 @@ public final class UpdateBenchmark {
           softOverDiscreteCpu: median(zip(runs[0], runs[1]).map { $0.cpuSeconds / $1.cpuSeconds })))
     }
     progress("the machine's limits")
-    let limits = before.better(MachineLimits.measure(backend: model.backend, team: team, effort: limitEffort))
+    let limits = before.better(
+      MachineLimits.measure(
+        backend: model.backend, dataType: RolloutDataType(model.computeType), team: team, effort: limitEffort))
     return UpdateResults(
       machine: limits,
       rows: measured.map {

@@ -9,7 +9,7 @@ public enum GatedUnit {
     _ gateUp: UnsafePointer<Float>, rows: Int, width: Int, into y: Operand, team: ThreadTeam
   ) {
     let isWide = InstructionSet.current == .avx512
-    team.forEachRange(rows, grain: RMSNorm.grain(rows, width, team)) { range, _ in
+    team.forEachRange(rows, grain: RMSNorm.grain(rows, 4 * width, team)) { range, _ in
       let from = gateUp + range.lowerBound * 2 * width
       let (count, columns) = (Int64(range.count), Int64(width))
       switch y.advanced(by: range.lowerBound * width) {
@@ -34,7 +34,7 @@ public enum GatedUnit {
     _ dy: UnsafePointer<Float>, gateUp: UnsafePointer<Float>, rows: Int, width: Int, into dGateUp: Operand,
     team: ThreadTeam
   ) {
-    team.forEachRange(rows, grain: RMSNorm.grain(rows, width, team)) { range, _ in
+    team.forEachRange(rows, grain: RMSNorm.grain(rows, 4 * width, team)) { range, _ in
       switch dGateUp {
       case .float32(let d): differentiate(dy, gateUp, range, width, d)
       case .bfloat16(let d): differentiate(dy, gateUp, range, width, d)

@@ -74,12 +74,17 @@ public final class KeyValuePages: @unchecked Sendable {
     _ page: UnsafeMutablePointer<Element>, _ slot: Int, _ keys: UnsafePointer<Float>, _ values: UnsafePointer<Float>
   ) {
     let (width, padded) = (geometry.headDimension, geometry.paddedHeadDimension)
-    for head in 0..<geometry.keyValueHeads {
-      let keyBlock = page + head * 2 * geometry.blockElements
-      let valueRow = keyBlock + geometry.blockElements + slot * padded
-      for index in 0..<width {
-        keyBlock[index * PageGeometry.blockLength + slot] = Element(rounding: keys[head * width + index])
-        valueRow[index] = Element(rounding: values[head * width + index])
+    withUnsafeTemporaryAllocation(of: Element.self, capacity: width) { rounded in
+      let rounded = rounded.baseAddress!
+      for head in 0..<geometry.keyValueHeads {
+        let keyBlock = page + head * 2 * geometry.blockElements
+        roundRow(values + head * width, into: keyBlock + geometry.blockElements + slot * padded, count: width)
+        roundRow(keys + head * width, into: rounded, count: width)
+        var to = keyBlock + slot
+        for index in 0..<width {
+          to.pointee = rounded[index]
+          to += PageGeometry.blockLength
+        }
       }
     }
   }

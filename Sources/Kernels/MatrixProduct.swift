@@ -20,6 +20,8 @@ public protocol WeightMatrix: AnyObject, Sendable {
 /// Makes weight matrices and weight gradients for one compute type: the interface behind which another device fits.
 public protocol MatrixBackend: Sendable {
   var computeType: ComputeType { get }
+  /// Number format of the factors: the compute type's, or int8.
+  var dataType: RolloutDataType { get }
   /// One line for `doctor`: the library and the instruction set in use.
   var summary: String { get }
   /// Whether a row of a product has the same bits in every batch and on any number of threads (DESIGN 4).
@@ -43,6 +45,7 @@ public protocol MatrixBackend: Sendable {
 
 extension MatrixBackend {
   public var arithmetic: String { "\(computeType.rawValue), \(summary)" }
+  public var dataType: RolloutDataType { RolloutDataType(computeType) }
 }
 
 /// The backend for a compute type on this processor.
@@ -76,6 +79,14 @@ public enum RolloutDataType: String, Sendable, Codable, CaseIterable {
   /// Weights quantized per output channel and activations per row, in groups, at every product; caches and attention stay bf16.
   /// For sampling and scoring: nothing can be trained in it.
   case int8
+
+  public var byteCount: Int {
+    switch self {
+    case .float32: 4
+    case .bfloat16: 2
+    case .int8: 1
+    }
+  }
 
   public init(_ type: ComputeType) {
     switch type {

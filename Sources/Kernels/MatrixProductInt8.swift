@@ -14,6 +14,7 @@
     public init() {}
 
     public var computeType: ComputeType { .bfloat16 }
+    public var dataType: RolloutDataType { .int8 }
     public var isBatchInvariant: Bool { true }
     public var summary: String { "int8 (weights per channel, activations in groups of \(INT8_GROUP)), AVX512-VNNI" }
 

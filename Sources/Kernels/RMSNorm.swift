@@ -72,7 +72,7 @@ public enum RMSNorm {
   /// Rows a thread takes at once: one piece when the whole is too small to share.
   @inline(__always)
   static func grain(_ rows: Int, _ width: Int, _ team: ThreadTeam) -> Int {
-    rows * width < 16384 ? max(rows, 1) : max(1, min(64, rows / team.threadCount))
+    rows * width < 65536 ? max(rows, 1) : max(1, min(64, rows / team.threadCount))
   }
 
   @inline(__always)

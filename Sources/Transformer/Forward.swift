@@ -54,6 +54,8 @@ extension PreparedModel {
     let epsilon = Float(c.rmsNormEpsilon)
     let x_TC = workspace.x_TC.base
     nonisolated(unsafe) let (rows, writes) = (rows, writes)
+    // In decoding each row stores itself: it does so while it is in the nearest cache, without another loop.
+    let storesItself = writes.count == count && writes.indices.allSatisfy { writes[$0].row == $0 }
     for (index, layer) in layers.enumerated() {
       let offsets = layout.layers[index]
       let pageLayer = pages.layers == 1 ? 0 : index
@@ -82,23 +84,27 @@ extension PreparedModel {
         stages?.mark(.norm)
       }
       let (keyOffset, valueOffset) = (c.queryWidth, c.queryKeyWidth)
+      @inline(__always)
+      func store(_ values: UnsafePointer<Float>, _ write: CacheWrite) {
+        pages.write(
+          layer: pageLayer, page: Int(write.page), slot: Int(write.slot), keys: values + keyOffset,
+          values: values + valueOffset)
+      }
       let keepsRounded = saved != nil && computeType == .bfloat16
       team.forEachRange(count, grain: rowGrain(count, team)) { range, _ in
         for row in range {
           let values = qkv_TE + row * e
           // Queries and keys are adjacent: one rotation covers both.
           self.rotary.rotate(values, heads: c.headCount + c.keyValueHeadCount, position: Int(rows[row].position))
+          if storesItself { store(values, writes[row]) }
           if keepsRounded {
             for column in keyOffset..<e { values[column] = values[column].roundedToBFloat16 }
           }
         }
       }
-      team.forEachRange(writes.count, grain: rowGrain(writes.count, team)) { range, _ in
-        for write in writes[range] {
-          let values = qkv_TE + Int(write.row) * e
-          pages.write(
-            layer: pageLayer, page: Int(write.page), slot: Int(write.slot), keys: values + keyOffset,
-            values: values + valueOffset)
+      if !storesItself {
+        team.forEachRange(writes.count, grain: rowGrain(writes.count, team)) { range, _ in
+          for write in writes[range] { store(qkv_TE + Int(write.row) * e, write) }
         }
       }
       stages?.mark(.rotation)

@@ -26,10 +26,23 @@ struct ArithmeticOptions: ParsableArguments {
 
   var dataType: RolloutDataType { dtype ?? RolloutDataType(preferredComputeType) }
 
-  /// For a model that is sampled from or scored with.
+  /// Of operands and caches.
+  var computeType: ComputeType { dataType == .float32 ? .float32 : .bfloat16 }
+
+  /// - Throws: when the dtype was given and nothing can be trained in it.
+  func requireTrainable() throws {
+    if dtype == .int8 {
+      throw ValidationError("--dtype: int8 is for sampling and scoring; update with bfloat16 or float32")
+    }
+  }
+
+  /// That of int8 serves a model that is sampled from or scored with, not one that is trained.
+  ///
+  /// - Throws: `CommandError` when the processor lacks the dtype's instructions.
   func backend() throws -> any MatrixBackend {
     do { return try rolloutBackend(for: dataType) } catch { throw CommandError("--dtype: \(error)") }
   }
+
   func team() -> ThreadTeam { ThreadTeam(threadCount: threads ?? ProcessorFeatures.current.availableProcessors) }
 }
 
@@ -40,8 +53,9 @@ struct ModelOptions: ParsableArguments {
 
   @OptionGroup var arithmetic: ArithmeticOptions
 
-  var dtype: ComputeType? { arithmetic.dtype }
-  var computeType: ComputeType { arithmetic.computeType }
+  var dtype: RolloutDataType? { arithmetic.dtype }
+  var dataType: RolloutDataType { arithmetic.dataType }
+  func backend() throws -> any MatrixBackend { try arithmetic.backend() }
   func team() -> ThreadTeam { arithmetic.team() }
 }
 

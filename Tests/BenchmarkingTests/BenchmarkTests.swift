@@ -18,7 +18,7 @@ struct BenchmarkTests {
   }
 
   private func benchmark(_ settings: RolloutBenchmark.Settings, _ model: PreparedModel) throws -> RolloutBenchmark {
-    var benchmark = try RolloutBenchmark(settings, model: model, team: team)
+    var benchmark = try RolloutBenchmark(settings, model: model, dataType: .float32, team: team)
     benchmark.limitEffort = 0
     return benchmark
   }

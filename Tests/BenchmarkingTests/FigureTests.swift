@@ -48,8 +48,9 @@ struct FigureTests {
 
   @Test func limitsArePositive() throws {
     let limits = MachineLimits.measure(
-      backend: try matrixBackend(for: .float32), team: ThreadTeam(threadCount: 2), effort: 0)
+      backend: try matrixBackend(for: .float32), dataType: .float32, team: ThreadTeam(threadCount: 2), effort: 0)
     #expect(limits.gemmGflops > 0 && limits.gemmGflops.isFinite && limits.dtype == "float32")
+    #expect(RolloutDataType.allCases.map(\.weightBytes) == [4, 2, 1])
     #expect(limits.memoryGigabytesPerSecond > 0 && limits.memoryGigabytesPerSecond.isFinite && limits.threads == 2)
   }
 }

@@ -10,6 +10,7 @@ import TestSupport
 import Testing
 import Training
 import Transformer
+import WeightSync
 
 @testable import Cluster
 
@@ -55,7 +56,8 @@ struct BatchUpdateTests {
 
   private struct Result {
     var outcome: BatchUpdate.Outcome
-    var weights: [UInt16]
+    /// Hash of the new weights: a failed comparison of them all would take minutes to print.
+    var weights: Digest
     var audit: LogProbAudit
     var log: [String]
   }
@@ -81,7 +83,7 @@ struct BatchUpdateTests {
       outcome = try update.run(samples, state: state, model: &model, version: version, miniBatch: miniBatch)
     }
     return Result(
-      outcome: outcome, weights: (0..<weights.count).map { model.weights.elements[$0].bitPattern }, audit: audit,
+      outcome: outcome, weights: VersionHash.leaf(UnsafeRawBufferPointer(model.weights.elements)), audit: audit,
       log: lines.all)
   }
 

@@ -1,4 +1,5 @@
 import Kernels
+import Logging
 import ModelFiles
 import SoftThinking
 import TestSupport
@@ -76,14 +77,36 @@ struct EqualitySelfTestTests {
     #expect(reason.contains("NaN"))
   }
 
-  /// A library decides the order of its sums.
-  @Test func openBLASClaimsNothing() throws {
+  @Test func productsThatMayDependOnTheBatchClaimNothing() throws {
     let report = EqualitySelfTest.run(model(OpenBLASBackend()), team: team)
     guard case .noClaim(let reason) = report.verdict else {
       Issue.record("\(report.summary)")
       return
     }
     #expect(reason.contains("float32") && reason.contains("OpenBLAS") && !report.passed)
+  }
+
+  /// What the learner makes of it: a line in the log, and whether it relies on equal fingerprints.
+  @Test func theLearnerSaysWhatFollows() throws {
+    let real = try matrixBackend(for: .bfloat16)
+    let broken = BatchSensitiveBackend(base: real) { _, _, rows in rows == 5 }
+    let cases: [(backend: any MatrixBackend, selfTest: Bool, holds: Bool, line: String?)] = [
+      (real, true, true, "info: bitwise self-test passed"),
+      (real, false, true, nil),
+      (OpenBLASBackend(), true, false, "notice: bitwise self-test: no claim"),
+      (OpenBLASBackend(), false, false, "notice: OpenBLAS"),
+      (broken, true, false, "warning: bitwise self-test FAILED: matrix product qkv"),
+    ]
+    for (backend, selfTest, holds, line) in cases {
+      let lines = LogLines()
+      let audit = LogProbAudit.start(
+        model(backend), selfTest: selfTest, policy: ThinkingPolicy(), positions: 200, fraction: 0.1, team: team,
+        logger: Logger(label: "test") { _ in CapturingLogHandler(lines: lines) })
+      #expect(audit.equalityHolds == holds && audit.fingerprint == hardwareFingerprint(backend))
+      #expect(lines.all.count == (line == nil ? 0 : 1))
+      if let line { #expect(lines.all.first?.hasPrefix(line) == true, "\(lines.all)") }
+      if !holds { #expect(lines.all.first?.contains("recomputes") == true) }
+    }
   }
 
   /// A context with room for hardly anything is no reason to stop.

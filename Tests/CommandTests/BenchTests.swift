@@ -27,7 +27,13 @@ struct BenchTests {
     #expect(summary["name"] as? String == model && summary["is_synthetic"] as? Bool == false)
   }
 
-  @Test(arguments: hasBFloat16Products ? ["float32", "bfloat16"] : ["float32"])
+  private static let dtypes: [String] = {
+    let processor = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""
+    return ["float32"] + (hasBFloat16Products ? ["bfloat16"] : [])
+      + (processor.contains("avx512_vnni") ? ["int8"] : [])
+  }()
+
+  @Test(arguments: dtypes)
   func rolloutJSON(dtype: String) throws {
     let report = try report([
       "rollout", "--batch", "1,3", "--prompt-tokens", "5", "--steps", "3", "--pairs", "1", "--threads", "1", "--dtype",
@@ -98,6 +104,7 @@ struct BenchTests {
     (["rollout", "--prompt-tokens", "100000"], "context of"), (["update", "--soft-steps", "3"], "--answer-tokens"),
     (["update", "--soft-steps", "0", "--answer-tokens", "0"], "both 0"), (["update", "--groups", "0"], "--groups"),
     (["update", "--prompt-tokens", "100000"], "context of"), (["update", "--threads", "0"], "--threads"),
+    (["update", "--dtype", "int8"], "int8 is for sampling"),
   ])
   func badOptionsAreRefused(arguments: [String], part: String) throws {
     try scratch.refuse(["bench"] + arguments + ["--model", model], saying: [part])

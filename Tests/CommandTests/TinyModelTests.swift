@@ -187,7 +187,8 @@ struct TinyModelTests {
   }
 
   @Test(arguments: [
-    "rollout", "score", "update", "eval", "generate", "tokenize", "reward", "convert", "doctor", "bench", "train", "learner",
+    "rollout", "score", "update", "eval", "generate", "tokenize", "reward", "convert", "doctor", "bench", "train",
+    "learner",
     "worker", "sft",
   ])
   func everyCommandHasHelp(command: String) throws {

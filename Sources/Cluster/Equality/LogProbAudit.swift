@@ -1,4 +1,5 @@
 import Foundation
+import Kernels
 import Logging
 import SoftThinking
 import Training
@@ -50,6 +51,32 @@ final class LogProbAudit {
     self.equalityHolds = equalityHolds
     self.fraction = fraction
     self.logger = logger
+  }
+
+  /// Finds out whether equal fingerprints may be taken to mean equal bits, by the self-test when it is asked for, and says
+  /// what follows from it.
+  ///
+  /// - Parameter policy: the run's thinking policy, tried beside discrete tokens.
+  static func start(
+    _ model: PreparedModel, selfTest: Bool, policy: ThinkingPolicy, positions: Int, fraction: Double, team: ThreadTeam,
+    logger: Logger
+  ) -> LogProbAudit {
+    var holds = model.backend.isBatchInvariant
+    let consequence = "the learner relies on no worker's log-probs and recomputes them"
+    if selfTest {
+      let policies = policy.kind == .discrete ? [policy] : [policy, ThinkingPolicy(kind: .discrete)]
+      let report = EqualitySelfTest.run(model, policies: policies, positions: positions, team: team)
+      holds = report.passed
+      switch report.verdict {
+      case .passed: logger.info("bitwise self-test \(report.summary)")
+      case .noClaim: logger.notice("bitwise self-test: \(report.summary); \(consequence)")
+      case .failed: logger.warning("bitwise self-test \(report.summary); \(consequence)")
+      }
+    } else if !holds {
+      logger.notice("\(model.backend.summary) promises no equal bits; \(consequence)")
+    }
+    return LogProbAudit(
+      fingerprint: hardwareFingerprint(model.backend), equalityHolds: holds, fraction: fraction, logger: logger)
   }
 
   func source(of sample: CollectedTrajectory, version: Int) -> OldLogProbSource {

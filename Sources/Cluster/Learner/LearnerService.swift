@@ -174,9 +174,12 @@ public final class LearnerService {
         try subject.referenceWeights(supervised: directory.supervisedPath, team: team), backend: model.backend,
         trainable: false, positions: subject.positions, team: team, sharing: model,
         keepsHead: subject.state.keepsHead)
+    let audit = LogProbAudit.start(
+      model, selfTest: configuration.learner.selfTest, policy: configuration.rollout.thinkingPolicy,
+      positions: subject.positions, fraction: configuration.learner.auditFraction, team: team, logger: logger)
     let update = BatchUpdate(
       objective: try configuration.objectiveOptions(), options: try configuration.updateOptions(),
-      tokenBudget: configuration.learner.microBatchTokens, reference: reference, audit: startAudit(),
+      tokenBudget: configuration.learner.microBatchTokens, reference: reference, audit: audit,
       importanceCap: configuration.learner.importanceCap.map(Float.init), team: team)
     var progress = ProgressReporter(label: "train", total: configuration.run.totalSteps, unit: "step", console: console)
     var lastCheckpoint = run.step
@@ -191,28 +194,6 @@ public final class LearnerService {
     }
     progress.finish(completed: run.step, at: monotonicSeconds())
     if lastCheckpoint != run.step || directory.checkpointSteps().isEmpty { try checkpoint() }
-  }
-
-  /// Tries out whether this machine computes the same bits in worker and learner, and says what follows from it.
-  private func startAudit() -> LogProbAudit {
-    var holds = model.computeType == .bfloat16
-    if configuration.learner.selfTest {
-      let policy = configuration.rollout.thinkingPolicy
-      let report = EqualitySelfTest.run(
-        model, policies: [policy, ThinkingPolicy(kind: .discrete)], positions: subject.positions, team: team)
-      holds = report.passed
-      switch report.verdict {
-      case .passed: logger.info("bitwise self-test \(report.summary)")
-      case .noClaim: logger.notice("bitwise self-test: \(report.summary); old log-probs are recomputed by the learner")
-      case .failed:
-        logger.warning("bitwise self-test \(report.summary); old log-probs are recomputed by the learner")
-      }
-    } else if !holds {
-      logger.notice("\(model.computeType.rawValue) makes no bitwise claim; old log-probs are recomputed by the learner")
-    }
-    return LogProbAudit(
-      fingerprint: hardwareFingerprint(model.backend), equalityHolds: holds,
-      fraction: configuration.learner.auditFraction, logger: logger)
   }
 
   /// One batch of rollouts and its updates.

@@ -39,7 +39,9 @@ public final class WorkerService {
   private let stop: StopSignal
   private let logger: Logger
   private let team: ThreadTeam
-  private let link: WorkerLink
+  private var link: WorkerLink
+  /// What the learner was told of this worker's arithmetic.
+  private var announced: String
 
   private var backend: (any MatrixBackend)?
   private var configuration: ModelConfiguration?
@@ -74,6 +76,7 @@ public final class WorkerService {
       WorkerLinkOptions(
         endpoint: options.endpoint, workerName: options.name, threads: options.threads,
         fingerprint: hardwareFingerprint(backend), capacity: options.batchSize), logger: logger)
+    announced = hardwareFingerprint(backend)
   }
 
   /// Works until the learner ends the run, or until SIGTERM: then what was started is finished and delivered first.
@@ -131,6 +134,7 @@ public final class WorkerService {
       configuration = try ModelConfiguration(welcome.model)
       backend = try Cluster.workerBackend(options.dtype, learner: welcome.dtype, logger: logger)
       logger.info("joined run \(welcome.runID): \(welcome.model.architecture), \(welcome.model.layerCount) layers")
+      if let backend { try announce(hardwareFingerprint(backend)) }
     case .base(let snapshot): base = snapshot
     case .weights(let snapshot): newest = snapshot
     case .lease(let lease): queue.append(lease)
@@ -146,6 +150,20 @@ public final class WorkerService {
       return false
     }
     return true
+  }
+
+  /// Joins anew when the arithmetic that the learner asks for is another than was announced: a fingerprint must be that of
+  /// what computes.
+  private func announce(_ fingerprint: String) throws {
+    if fingerprint == announced { return }
+    logger.debug("joining anew as \(fingerprint)")
+    link.close(reason: "joins anew in the learner's number format")
+    link = try WorkerLink(
+      WorkerLinkOptions(
+        endpoint: options.endpoint, workerName: options.name, threads: options.threads, fingerprint: fingerprint,
+        capacity: options.batchSize), logger: logger)
+    announced = fingerprint
+    if isDraining { link.drain() }
   }
 
   /// Starts queued leases; new weights are taken up once nothing of the version before is running.

@@ -45,9 +45,10 @@ struct BenchOptions: ParsableArguments {
       "model      \(model.name), \(formatFixed(Double(model.parameters) / 1e6, 1)) M weights"
         + (model.isSynthetic ? "; --model takes a real one, whose draws may cost a little more or less" : ""))
     print("processor  \(machine.processor), \(machine.threads) threads; \(machine.backend)")
+    let library = machine.gemmBackend == machine.backend ? "" : " by \(machine.gemmBackend)"
     print(
       "limits     GEMM peak \(formatFixed(machine.gemmGflops, 0)) GFLOP/s (\(machine.dtype), "
-        + "\(machine.gemmShape.map(String.init).joined(separator: " x ")) by \(machine.gemmBackend)), memory "
+        + "\(machine.gemmShape.map(String.init).joined(separator: " x "))\(library)), memory "
         + "\(formatFixed(machine.memoryGigabytesPerSecond, 1)) GB/s\n")
   }
 }

@@ -46,15 +46,15 @@ struct BenchRollout: ParsableCommand {
   func run() throws {
     let settings = try settings()
     let model = try options.open()
-    let type = options.arithmetic.computeType
-    let backend = try matrixBackend(for: type)
-    try RolloutBenchmark.check(settings, configuration: model.configuration, computeType: type)
+    let type = options.arithmetic.dataType
+    let backend = try options.arithmetic.backend()
+    try RolloutBenchmark.check(settings, configuration: model.configuration, computeType: backend.computeType)
     let team = options.arithmetic.team()
     options.progress("preparing the model")
     let prepared = PreparedModel(
       try model.weights(team: team), backend: backend, trainable: false, positions: settings.longestSequence,
       team: team)
-    let benchmark = try RolloutBenchmark(settings, model: prepared, team: team)
+    let benchmark = try RolloutBenchmark(settings, model: prepared, dataType: type, team: team)
     let report = RolloutReport(
       model: model, settings: settings, results: try benchmark.run { options.progress($0) })
     if options.json { try options.printJSON(report) } else { try printTables(report) }

@@ -34,12 +34,17 @@ struct BenchUpdate: ParsableCommand {
   @Option(help: "Components of a soft step.")
   var topK = 5
 
+  func validate() throws {
+    if options.arithmetic.dtype == .int8 {
+      throw ValidationError("--dtype: int8 is for sampling and scoring; update with bfloat16 or float32")
+    }
+  }
+
   func run() throws {
     let settings = try settings()
     let model = try options.open()
-    let type = options.arithmetic.computeType
-    let backend = try matrixBackend(for: type)
-    try UpdateBenchmark.check(settings, configuration: model.configuration, computeType: type)
+    let backend = try options.arithmetic.backend()
+    try UpdateBenchmark.check(settings, configuration: model.configuration, computeType: backend.computeType)
     let team = options.arithmetic.team()
     options.progress("preparing the model")
     let benchmark = try UpdateBenchmark(

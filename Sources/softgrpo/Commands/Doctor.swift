@@ -31,7 +31,7 @@ struct Doctor: ParsableCommand {
     let reason =
       processor.hasBFloat16Products
       ? "the processor multiplies bf16 in hardware"
-      : "the processor lacks AVX512-BF16 and AMX; slower, and without the bitwise match of worker and learner"
+      : "the processor lacks AVX512-BF16 and AMX; slower"
     show("default dtype", "\(preferred.rawValue): \(reason)")
     var problems: [String] = []
     for type in RolloutDataType.allCases {

@@ -35,9 +35,7 @@ struct Update: ParsableCommand {
   var report: String?
 
   func validate() throws {
-    if options.dtype == .int8 {
-      throw ValidationError("--dtype: int8 is for sampling and scoring; update with bfloat16 or float32")
-    }
+    try options.arithmetic.requireTrainable()
     guard (0...AdapterOptions.ranks.upperBound).contains(loraRank) else {
       throw ValidationError("--lora-rank: must be 0 to \(AdapterOptions.ranks.upperBound), got \(loraRank)")
     }
