@@ -176,7 +176,8 @@ private func decode(_ body: Softgrpo__VersionAnnouncement) throws -> VersionAnno
 private func decode(_ body: Softgrpo__AdapterDescription) throws -> VersionAnnouncement.Adapter {
   try require(body.n_targets <= WireLimits.targetCount, "AdapterDescription has too many targets")
   return VersionAnnouncement.Adapter(
-    baseRoot: bytes(body.base_root), baseByteCount: try integer(body.base_byte_count, "AdapterDescription.base_byte_count"),
+    baseRoot: bytes(body.base_root),
+    baseByteCount: try integer(body.base_byte_count, "AdapterDescription.base_byte_count"),
     rank: Int(body.rank), scale: body.scale,
     targets: try (0..<body.n_targets).map { try string(body.targets[$0], "AdapterDescription.targets") },
     mergedRoot: bytes(body.merged_root))

@@ -64,7 +64,8 @@ final class BatchUpdate {
   ///   - miniBatch: trajectories of an optimiser step.
   /// - Throws: `TrainingError` or `OptimizationError`; the state is then unchanged by the mini-batch that failed.
   func run(
-    _ samples: [CollectedTrajectory], state: any TrainableState, model: inout PreparedModel, version: Int, miniBatch: Int
+    _ samples: [CollectedTrajectory], state: any TrainableState, model: inout PreparedModel, version: Int,
+    miniBatch: Int
   ) throws -> Outcome {
     var outcome = Outcome()
     let batches = try plan(samples.map(\.trajectory), miniBatch: miniBatch, outcome: &outcome)

@@ -83,15 +83,17 @@ public final class LearnerService {
     for prompt in prompts.filePrompts { _ = try subject.promptTokens(prompt) }
     if subject.warmsUpWhole && !configuration.sft.enabled { subject.adapt(subject.state.roundedWeights(team: team)) }
     let (subject, team, directory) = (subject, team, directory)
-    let saved = options.resume ? try directory.readLatest(
-      adapters: configuration.adapterOptions == nil
-        ? nil
-        : {
-          if subject.warmsUpWhole, configuration.sft.enabled {
-            subject.adapt(try ModelWeights(source: ModelSource.open(path: directory.supervisedPath)))
-          }
-          return try subject.adapterRecord(team: team)
-        }) : nil
+    let saved =
+      options.resume
+      ? try directory.readLatest(
+        adapters: configuration.adapterOptions == nil
+          ? nil
+          : {
+            if subject.warmsUpWhole, configuration.sft.enabled {
+              subject.adapt(try ModelWeights(source: ModelSource.open(path: directory.supervisedPath)))
+            }
+            return try subject.adapterRecord(team: team)
+          }) : nil
     if let saved {
       guard saved.state.layout == subject.state.layout else {
         throw ClusterError("\(directory.path): its checkpoint is of another model than model.path")
@@ -231,12 +233,13 @@ public final class LearnerService {
     run.step += 1
     run.optimizerStep = subject.state.step
     run.task = prompts.state
+    // Before the broadcast: what is sent from then on belongs to the next step.
+    let statistics = frontEnd.statistics()
     try publish(frontEnd)
     let published = monotonicSeconds()
     if configuration.run.sampleInterval > 0 && (run.step - 1) % configuration.run.sampleInterval == 0 {
       try writeSamples(trajectories, batch: batch, first: first)
     }
-    let statistics = frontEnd.statistics()
     let record = StepMetrics(
       step: run.step, trajectories: trajectories, outcome: outcome, version: version, subject: subject,
       cluster: statistics, wireBytes: recordedWireBytes,

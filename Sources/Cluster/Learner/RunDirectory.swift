@@ -154,7 +154,8 @@ public struct RunDirectory: Sendable {
     let isAdapted = FileManager.default.fileExists(atPath: folder + "/adapters")
     guard isAdapted == (adapters != nil) else {
       throw ClusterError(
-        "lora.rank: the run in \(path) trains \(isAdapted ? "adapters" : "every weight"); resume it with its own config.yaml")
+        "lora.rank: the run in \(path) trains \(isAdapted ? "adapters" : "every weight"); resume it with its own config.yaml"
+      )
     }
     do {
       let file = folder + (isAdapted ? "/adapters" : "/master") + "/run-state.json"
@@ -184,7 +185,8 @@ public struct RunDirectory: Sendable {
     _ adapters: (state: AdapterState, record: RunState.AdapterRecord), run: RunState, from folder: String
   ) throws -> AdapterState {
     guard let saved = run.adapters, saved.options == adapters.record.options else {
-      throw ClusterError("lora: rank, alpha or targets are not those of the checkpoint; resume with the run's own config.yaml")
+      throw ClusterError(
+        "lora: rank, alpha or targets are not those of the checkpoint; resume with the run's own config.yaml")
     }
     guard saved.baseRoot == adapters.record.baseRoot else {
       throw ClusterError("model.path: its weights are not those that the adapters of the checkpoint were trained on")

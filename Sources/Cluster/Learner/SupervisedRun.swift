@@ -43,7 +43,8 @@ public struct SupervisedRun {
     let options = try configuration.supervisedOptions()
     var examples = try SupervisedExamples(configuration, subject: subject)
     let isAdapted = subject.state is AdapterState
-    let trained = isAdapted ? "adapters" : subject.warmsUpWhole ? "every weight (adapters come after it)" : "every weight"
+    let trained =
+      isAdapted ? "adapters" : subject.warmsUpWhole ? "every weight (adapters come after it)" : "every weight"
     logger.info("supervised warm-up: \(sft.steps) steps of \(sft.batchSize) examples, training \(trained)")
     let trainer = SupervisedTrainer(
       state: subject.state, backend: backend, positions: subject.positions, team: team)

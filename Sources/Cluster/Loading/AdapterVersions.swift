@@ -9,7 +9,9 @@ extension ModelWeights {
   }
 
   /// Merkle root of the bf16 bytes.
-  func root(team: ThreadTeam) -> Digest { withBytes { VersionHash.root(ofLeaves: VersionHash.leaves(of: $0, team: team)) } }
+  func root(team: ThreadTeam) -> Digest {
+    withBytes { VersionHash.root(ofLeaves: VersionHash.leaves(of: $0, team: team)) }
+  }
 
   /// The weights as the base of adapter versions, without a copy.
   func baseSnapshot(team: ThreadTeam) -> WeightSnapshot {
