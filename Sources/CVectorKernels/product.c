@@ -3,6 +3,8 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
+#include "transpose.h"
+
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")))
 #define BLOCK 64
 #define TILE_ROWS 6
@@ -100,7 +102,7 @@ void softgrpo_product_bf16(const uint16_t *x, const uint16_t *packed, const soft
   }
 }
 
-void softgrpo_pack_bf16(const uint16_t *source, int64_t k, int64_t n, int64_t k_stride, int64_t n_stride, int64_t block,
+TARGET void softgrpo_pack_bf16(const uint16_t *source, int64_t k, int64_t n, int64_t k_stride, int64_t n_stride, int64_t block,
                         uint16_t *packed) {
   const int64_t first = block * BLOCK;
   const int64_t columns = n - first < BLOCK ? n - first : BLOCK;
@@ -118,16 +120,13 @@ void softgrpo_pack_bf16(const uint16_t *source, int64_t k, int64_t n, int64_t k_
     }
     return;
   }
-  // Rows of the source run along k: sixteen pairs of every column at a time stay in the nearest cache.
+  // Rows of the source run along k, and so do the pairs in them: a transposed copy.
+  pair *pairs = (pair *)to;
   for (int64_t start = 0; start < k; start += 32) {
-    const int64_t end = start + 32 < k ? start + 32 : k;
-    for (int64_t j = 0; j < padded; j++) {
-      const uint16_t *column = from + j * n_stride;
-      for (int64_t i = start; i < end; i += 2) {
-        to[i * padded + 2 * j] = j < columns ? column[i * k_stride] : 0;
-        to[i * padded + 2 * j + 1] = j < columns ? column[(i + 1) * k_stride] : 0;
-      }
-    }
+    const int64_t depth = k - start < 32 ? k - start : 32;
+    transpose((const pair *)(from + start), n_stride / 2, columns, depth / 2, pairs + start / 2 * padded, padded);
   }
+  for (int64_t i = 0; i < k / 2 && padded > columns; i++)
+    for (int64_t j = columns; j < padded; j++) pairs[i * padded + j] = 0;
 }
 #endif

@@ -13,6 +13,7 @@
 #define ROUND(x) (x)
 #include "attention.h"
 #include "elementwise.h"
+#include "gradient.h"
 #undef ELEMENT
 #undef FORMAT
 #undef LOAD
@@ -26,6 +27,7 @@
 #define ROUND round_bf16
 #include "attention.h"
 #include "elementwise.h"
+#include "gradient.h"
 
 #define JOIN2_(a, b) a##_##b
 #define JOIN2(a, b) JOIN2_(a, b)

@@ -30,45 +30,39 @@ public enum GatedUnit {
   /// dGateUp = d(loss)/d(gateUp) for dy (rows x width); written, not accumulated: the input of the next product.
   ///
   /// With s = sigmoid(g): dup = dy g s, dgate = dy up s (1 + g (1 - s)).
+  ///
+  /// - Parameters:
+  ///   - gateUp: rows x 2 width, in the compute type of `dGateUp`.
+  ///   - activated: receives `forward` of `gateUp` (rows x width), when given.
   public static func backward(
-    _ dy: UnsafePointer<Float>, gateUp: UnsafePointer<Float>, rows: Int, width: Int, into dGateUp: Operand,
-    team: ThreadTeam
+    _ dy: UnsafePointer<Float>, gateUp: Operand, rows: Int, width: Int, into dGateUp: Operand,
+    activated: Operand? = nil, team: ThreadTeam
   ) {
+    let isWide = InstructionSet.current == .avx512
     team.forEachRange(rows, grain: RMSNorm.grain(rows, 4 * width, team)) { range, _ in
-      switch dGateUp {
-      case .float32(let d): differentiate(dy, gateUp, range, width, d)
-      case .bfloat16(let d): differentiate(dy, gateUp, range, width, d)
-      }
-    }
-  }
-
-  @inline(__always)
-  private static func sigmoid16(_ x: SIMD16<Float>) -> SIMD16<Float> { 1 / (1 + PortableMath.exp16(-x)) }
-
-  @inline(__always)
-  private static func differentiate<Element: ActivationElement>(
-    _ dy: UnsafePointer<Float>, _ gateUp: UnsafePointer<Float>, _ range: Range<Int>, _ width: Int,
-    _ d: UnsafeMutablePointer<Element>
-  ) {
-    for row in range {
-      let gate = gateUp + row * 2 * width
-      let (up, dyr) = (gate + width, dy + row * width)
-      let dGate = d + row * 2 * width
-      let dUp = dGate + width
-      var index = 0
-      while index + 16 <= width {
-        let (g, u, dv) = (Float.load16(gate + index), Float.load16(up + index), Float.load16(dyr + index))
-        let s = sigmoid16(g)
-        Element.store16(dv * g * s, dUp + index)
-        Element.store16(dv * u * s * (1 + g * (1 - s)), dGate + index)
-        index += 16
-      }
-      while index < width {
-        let (g, u, dv) = (gate[index], up[index], dyr[index])
-        let s = sigmoid16(SIMD16(repeating: g))[0]
-        dUp[index] = Element(rounding: dv * g * s)
-        dGate[index] = Element(rounding: dv * u * s * (1 + g * (1 - s)))
-        index += 1
+      let (count, columns) = (Int64(range.count), Int64(width))
+      let (row, wideRow) = (range.lowerBound * width, range.lowerBound * 2 * width)
+      switch (dGateUp, gateUp) {
+      case (.float32(let d), .float32(let gateUp)):
+        let y = activated.floats(at: row)
+        #if arch(x86_64)
+          if isWide {
+            return softgrpo_gated_unit_backward_f32_avx512(
+              dy + row, gateUp + wideRow, count, columns, d + wideRow, y)
+          }
+        #endif
+        softgrpo_gated_unit_backward_f32_baseline(dy + row, gateUp + wideRow, count, columns, d + wideRow, y)
+      case (.bfloat16(let d), .bfloat16(let gateUp)):
+        let y = activated.bfloat16Bits(at: row)
+        #if arch(x86_64)
+          if isWide {
+            return softgrpo_gated_unit_backward_bf16_avx512(
+              dy + row, (gateUp + wideRow).bits, count, columns, (d + wideRow).bits, y)
+          }
+        #endif
+        softgrpo_gated_unit_backward_bf16_baseline(
+          dy + row, (gateUp + wideRow).bits, count, columns, (d + wideRow).bits, y)
+      default: preconditionFailure("the operands have one compute type")
       }
     }
   }

@@ -1,3 +1,5 @@
+import CVectorKernels
+
 /// The number format in which matrix products read their inputs and the key/value cache is kept.
 public enum ComputeType: String, Sendable, Codable, CaseIterable {
   /// OpenBLAS; the parity mode.
@@ -97,7 +99,27 @@ public struct OperandBuffer: ~Copyable, Sendable {
 public func round(_ source: UnsafePointer<Float>, into destination: Operand, count: Int) {
   switch destination {
   case .float32(let base): base.update(from: source, count: count)
-  case .bfloat16(let base): roundRow(source, into: base, count: count)
+  case .bfloat16(let base):
+    #if arch(x86_64)
+      if InstructionSet.current == .avx512 { return softgrpo_round_bf16_avx512(source, Int64(count), base.bits) }
+    #endif
+    softgrpo_round_bf16_baseline(source, Int64(count), base.bits)
+  }
+}
+
+extension Operand? {
+  /// The bf16 memory from element `offset` on as C sees it; nil without one.
+  @inline(__always)
+  func bfloat16Bits(at offset: Int) -> UnsafeMutablePointer<UInt16>? {
+    if case .bfloat16(let base) = self { return (base + offset).bits }
+    return nil
+  }
+
+  /// The fp32 memory from element `offset` on; nil without one.
+  @inline(__always)
+  func floats(at offset: Int) -> UnsafeMutablePointer<Float>? {
+    if case .float32(let base) = self { return base + offset }
+    return nil
   }
 }
 

@@ -15,24 +15,40 @@ public enum OutputHead {
     }
   }
 
-  /// dHidden += sum over i of dLogits[i] head[ids[i]] and dHead[ids[i]] += dLogits[i] hidden: the backward of
-  /// `sparseLogits`. A frozen head has no `dHead`.
-  public static func sparseBackward(
-    dLogits: UnsafeBufferPointer<Float>, ids: UnsafeBufferPointer<Int32>, hidden: Operand,
-    head: UnsafePointer<BFloat16>, width: Int, dHidden: UnsafeMutablePointer<Float>, dHead: UnsafeMutablePointer<Float>?
+  /// dHidden += sum over i of dLogits[i] head[ids[i]]: the backward of `sparseLogits` in the hidden row.
+  public static func sparseInputGradient(
+    dLogits: UnsafeBufferPointer<Float>, ids: UnsafeBufferPointer<Int32>, head: UnsafePointer<BFloat16>, width: Int,
+    dHidden: UnsafeMutablePointer<Float>
   ) {
     for (gradient, id) in zip(dLogits, ids) where gradient != 0 {
-      let row = head + Int(id) * width
-      for index in 0..<width { dHidden[index] += gradient * Float(row[index]) }
-      guard let dHead else { continue }
-      let dRow = dHead + Int(id) * width
-      for index in 0..<width {
-        let value: Float =
-          switch hidden {
-          case .float32(let hidden): hidden[index]
-          case .bfloat16(let hidden): Float(hidden[index])
-          }
-        dRow[index] += gradient * value
+      addScaled(head + Int(id) * width, by: gradient, to: dHidden, count: width)
+    }
+  }
+
+  /// dHead[ids[i]] += dLogits[i] hidden[rows[i]] for all i: the backward of `sparseLogits` in the head, of many rows at
+  /// once. A row of the head is summed by one thread, in the order of i.
+  ///
+  /// - Parameter hidden: rows x width, at its rounding point.
+  public static func sparseWeightGradient(
+    dLogits: [Float], ids: [Int32], rows: [Int32], hidden: Operand, width: Int, dHead: UnsafeMutablePointer<Float>,
+    team: ThreadTeam
+  ) {
+    precondition(ids.count == dLogits.count && rows.count == dLogits.count, "parallel lists expected")
+    let order = ids.indices.lazy.filter { dLogits[$0] != 0 }.map { Int64(ids[$0]) << 32 | Int64($0) }.sorted()
+    // One task takes all entries of some ids.
+    var starts: [Int] = []
+    let grain = max(64, order.count / (8 * team.threadCount))
+    for index in order.indices where index == 0 || order[index] >> 32 != order[index - 1] >> 32 {
+      if starts.isEmpty || index - starts[starts.count - 1] >= grain { starts.append(index) }
+    }
+    team.run(starts.count) { task, _ in
+      for entry in order[starts[task]..<(task + 1 < starts.count ? starts[task + 1] : order.count)] {
+        let index = Int(entry & 0xFFFF_FFFF)
+        let target = dHead + Int(entry >> 32) * width
+        switch hidden.advanced(by: Int(rows[index]) * width) {
+        case .float32(let hidden): addScaled(hidden, by: dLogits[index], to: target, count: width)
+        case .bfloat16(let hidden): addScaled(hidden, by: dLogits[index], to: target, count: width)
+        }
       }
     }
   }
@@ -55,6 +71,22 @@ public enum OutputHead {
         x[index] = x[index].addingProduct(weight, Float(row[index]))
         index += 1
       }
+    }
+  }
+
+  @inline(__always)
+  private static func addScaled<Element: ActivationElement>(
+    _ from: UnsafePointer<Element>, by scale: Float, to: UnsafeMutablePointer<Float>, count: Int
+  ) {
+    var index = 0
+    while index + 16 <= count {
+      Float.store16(
+        multiplyAdd(SIMD16(repeating: scale), Element.load16(from + index), Float.load16(to + index)), to + index)
+      index += 16
+    }
+    while index < count {
+      to[index] = to[index].addingProduct(scale, from[index].float)
+      index += 1
     }
   }
 

@@ -20,7 +20,7 @@ final class PackedColumns: Sendable {
     self.k = k
     self.n = n
     blocks = (n + Self.blockColumns - 1) / Self.blockColumns
-    storage = AlignedBuffer(count: blocks * Self.blockColumns * k)
+    storage = AlignedBuffer(count: blocks * Self.blockColumns * k, zeroed: false)
     nonisolated(unsafe) let (from, to) = (source.bits, storage.base)
     team.run(blocks) { block, _ in
       let (k, n, kStride, nStride) = (Int64(k), Int64(n), Int64(kStride), Int64(nStride))

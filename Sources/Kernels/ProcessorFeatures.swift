@@ -8,8 +8,8 @@ public struct ProcessorFeatures: Sendable, Equatable {
   /// Processors this process may use: the smaller of its affinity mask and its cgroup's quota.
   public let availableProcessors: Int
 
-  /// Whether bf16 matrix products run in hardware (AVX512-BF16 or AMX).
-  public var hasBFloat16Products: Bool { flags.contains("avx512_bf16") || flags.contains("amx_bf16") }
+  /// Whether bf16 matrix products run in hardware: AVX512-BF16, which processors with AMX have too.
+  public var hasBFloat16Products: Bool { flags.contains("avx512_bf16") }
 
   /// Whether `vpdpbusd` multiplies int8 in 512-bit vectors (AVX512-VNNI and the extensions its kernels use).
   public var hasInt8Products: Bool {

@@ -29,43 +29,57 @@ public enum RMSNorm {
     }
   }
 
+  /// Rows whose share of the weight's gradient is summed on its own.
+  private static let gradientBlock = 64
+
   /// dx += d(loss)/dx and dWeight += d(loss)/d(weight) for dy (rows x width).
   ///
-  /// With r = rsqrt(mean(x²) + epsilon): dx = r (dy w - x r² mean(dy w x)), dw = sum over rows of dy x r.
+  /// With r = rsqrt(mean(x²) + epsilon): dx = r (dy w - x r² mean(dy w x)), dw = sum over rows of dy x r: by blocks of
+  /// rows, the blocks in order, whatever the threads.
+  ///
+  /// - Parameters:
+  ///   - normed: receives `forward` of x (rows x width), when given.
+  ///   - rounded: receives the new dx at the rounding point of the next product, when given.
   public static func backward(
     _ dy: UnsafePointer<Float>, x: UnsafePointer<Float>, weight: UnsafePointer<Float>, epsilon: Float, rows: Int,
-    width: Int, into dx: UnsafeMutablePointer<Float>, dWeight: UnsafeMutablePointer<Float>, team: ThreadTeam
+    width: Int, into dx: UnsafeMutablePointer<Float>, dWeight: UnsafeMutablePointer<Float>, normed: Operand? = nil,
+    rounded: Operand? = nil, team: ThreadTeam
   ) {
-    withUnsafeTemporaryAllocation(of: Float.self, capacity: max(rows, 1)) { scratch in
-      let inverse = scratch.baseAddress!
-      nonisolated(unsafe) let shared = inverse
-      team.forEachRange(rows, grain: grain(rows, width, team)) { range, _ in
-        for row in range {
-          let (xr, dyr, dxr) = (x + row * width, dy + row * width, dx + row * width)
-          let r = inverseRoot(xr, width, epsilon)
-          shared[row] = r
-          let dot = tripleDot(dyr, weight, xr, width)
-          let c = -r * r * r * dot / Float(width)
-          var index = 0
-          while index + 16 <= width {
-            let g = Float.load16(dyr + index) * Float.load16(weight + index) * r
-            let value = Float.load16(dxr + index) + multiplyAdd(Float.load16(xr + index), SIMD16(repeating: c), g)
-            Float.store16(value, dxr + index)
-            index += 16
-          }
-          while index < width {
-            dxr[index] += dyr[index] * weight[index] * r + xr[index] * c
-            index += 1
-          }
+    let blocks = (rows + gradientBlock - 1) / gradientBlock
+    let isWide = InstructionSet.current == .avx512
+    withUnsafeTemporaryAllocation(of: Float.self, capacity: max(blocks * width, 1)) { scratch in
+      nonisolated(unsafe) let shares = scratch.baseAddress!
+      team.run(blocks) { block, _ in
+        let first = block * gradientBlock
+        let count = Int64(min(gradientBlock, rows - first))
+        let (at, columns) = (first * width, Int64(width))
+        let share = shares + block * width
+        share.update(repeating: 0, count: width)
+        if normed?.computeType == .bfloat16 || rounded?.computeType == .bfloat16 {
+          let y = normed.bfloat16Bits(at: at)
+          let r = rounded.bfloat16Bits(at: at)
+          #if arch(x86_64)
+            if isWide {
+              return softgrpo_rms_norm_backward_bf16_avx512(
+                dy + at, x + at, weight, epsilon, count, columns, dx + at, share, y, r)
+            }
+          #endif
+          softgrpo_rms_norm_backward_bf16_baseline(
+            dy + at, x + at, weight, epsilon, count, columns, dx + at, share, y, r)
+        } else {
+          let y = normed.floats(at: at)
+          let r = rounded.floats(at: at)
+          #if arch(x86_64)
+            if isWide {
+              return softgrpo_rms_norm_backward_f32_avx512(
+                dy + at, x + at, weight, epsilon, count, columns, dx + at, share, y, r)
+            }
+          #endif
+          softgrpo_rms_norm_backward_f32_baseline(
+            dy + at, x + at, weight, epsilon, count, columns, dx + at, share, y, r)
         }
       }
-      // Columns are split over the team, so the sum over rows runs in one order.
-      team.forEachRange(width, grain: max(16, (width / max(1, team.threadCount) + 15) / 16 * 16)) { range, _ in
-        for row in 0..<rows {
-          let (xr, dyr, r) = (x + row * width, dy + row * width, shared[row])
-          for column in range { dWeight[column] += dyr[column] * xr[column] * r }
-        }
-      }
+      for block in 0..<blocks { addRow(shares + block * width, to: dWeight, count: width) }
     }
   }
 

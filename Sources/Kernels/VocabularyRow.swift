@@ -18,6 +18,32 @@ public enum VocabularyRow {
     return softgrpo_sum_of_exponentials_baseline(base, Int64(row.count), maximum, inverseTemperature)
   }
 
+  /// y = scale exp((z - maximum) * inverseTemperature - logSum) for a row of logits z: its softmax, scaled, at the rounding
+  /// point of the next product.
+  public static func scaledSoftmax(
+    _ row: UnsafeBufferPointer<Float>, maximum: Float, inverseTemperature: Float, logSum: Float, scale: Float,
+    into y: Operand
+  ) {
+    guard let base = row.baseAddress else { return }
+    let count = Int64(row.count)
+    switch y {
+    case .float32(let y):
+      #if arch(x86_64)
+        if InstructionSet.current == .avx512 {
+          return softgrpo_scaled_softmax_f32_avx512(base, count, maximum, inverseTemperature, logSum, scale, y)
+        }
+      #endif
+      softgrpo_scaled_softmax_f32_baseline(base, count, maximum, inverseTemperature, logSum, scale, y)
+    case .bfloat16(let y):
+      #if arch(x86_64)
+        if InstructionSet.current == .avx512 {
+          return softgrpo_scaled_softmax_bf16_avx512(base, count, maximum, inverseTemperature, logSum, scale, y.bits)
+        }
+      #endif
+      softgrpo_scaled_softmax_bf16_baseline(base, count, maximum, inverseTemperature, logSum, scale, y.bits)
+    }
+  }
+
   /// Sixteen neighbouring tokens, one of which may win a Gumbel-max draw.
   public struct Candidates {
     /// Id of the first of the sixteen, a multiple of 16.

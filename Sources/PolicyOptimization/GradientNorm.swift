@@ -37,32 +37,37 @@ public struct GradientNorm: Sendable, Equatable {
 
   /// Sum of squares in Double over blocks anchored at the range's start, eight lanes each: the same bits whoever computes it.
   public static func sumOfSquares(_ gradient: UnsafeBufferPointer<Float>, in range: Range<Int>) -> Double {
+    (0..<blockCount(of: range)).reduce(0.0) { $0 + sumOfSquares(gradient, in: range, block: $1) }
+  }
+
+  /// Blocks that `sumOfSquares` adds up.
+  public static func blockCount(of range: Range<Int>) -> Int { (range.count + blockSize - 1) / blockSize }
+
+  /// One block's share of `sumOfSquares`: threads may take blocks, to be added in order.
+  public static func sumOfSquares(
+    _ gradient: UnsafeBufferPointer<Float>, in range: Range<Int>, block: Int
+  ) -> Double {
     precondition(range.lowerBound >= 0 && range.upperBound <= gradient.count, "range outside of the gradient")
-    guard !range.isEmpty, let base = gradient.baseAddress else { return 0 }
-    var total = 0.0
-    var start = range.lowerBound
-    while start < range.upperBound {
-      let end = min(start + blockSize, range.upperBound)
-      var lanes = SIMD8<Double>()
-      var index = start
-      while index + 8 <= end {
-        let p = base + index
-        let x = SIMD8<Double>(
-          Double(p[0]), Double(p[1]), Double(p[2]), Double(p[3]), Double(p[4]), Double(p[5]), Double(p[6]), Double(p[7])
-        )
-        lanes += x * x
-        index += 8
-      }
-      var block = 0.0
-      for lane in 0..<8 { block += lanes[lane] }
-      while index < end {
-        block += Double(base[index]) * Double(base[index])
-        index += 1
-      }
-      total += block
-      start = end
+    guard let base = gradient.baseAddress else { return 0 }
+    let start = range.lowerBound + block * blockSize
+    let end = min(start + blockSize, range.upperBound)
+    var lanes = SIMD8<Double>()
+    var index = start
+    while index + 8 <= end {
+      let p = base + index
+      let x = SIMD8<Double>(
+        Double(p[0]), Double(p[1]), Double(p[2]), Double(p[3]), Double(p[4]), Double(p[5]), Double(p[6]), Double(p[7])
+      )
+      lanes += x * x
+      index += 8
     }
-    return total
+    var sum = 0.0
+    for lane in 0..<8 { sum += lanes[lane] }
+    while index < end {
+      sum += Double(base[index]) * Double(base[index])
+      index += 1
+    }
+    return sum
   }
 
   /// min(1, maxNorm / (norm + 1e-6)), as `torch.nn.utils.clip_grad_norm_`; fold it into `AdamW.update`. A norm that is NaN

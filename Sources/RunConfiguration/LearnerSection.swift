@@ -66,6 +66,9 @@ extension RunConfiguration {
     public var miniBatchSize = 0
     /// Tokens of a micro-batch: bounds the activations held at once. A longer trajectory stands alone.
     public var microBatchTokens = 4096
+    /// MiB that the activations of a micro-batch may take; one that needs more keeps its layers' inputs alone and computes
+    /// the rest again, the same bits. 0: half of this machine's memory.
+    public var activationMemoryBudget = 0
     /// Check at start-up that worker and learner compute the same bits with this model on this machine.
     public var selfTest = true
     /// Least share of a step's trajectories whose log-probs are compared with the worker's; 0: only those that cost nothing.
@@ -107,6 +110,7 @@ extension RunConfiguration.Learner: ConfigurationSection {
       .choice("kl_estimator", \.klEstimator),
       .integer("mini_batch_size", \.miniBatchSize, 0...268_435_456),
       .integer("micro_batch_tokens", \.microBatchTokens, 1...16_777_216),
+      .integer("activation_memory_budget", \.activationMemoryBudget, 0...1_073_741_824),
       .flag("self_test", \.selfTest),
       .number("audit_fraction", \.auditFraction, .between(0, 1)),
       .optionalNumber("importance_cap", \.importanceCap, .atLeast(1)),

@@ -50,36 +50,29 @@ public func discreteLogProb(row: UnsafeBufferPointer<Float>, tokenID: Int32, tem
   return try DiscreteDistribution(row: row, temperature: temperature).logProb(ofLogit: row[Int(tokenID)])
 }
 
-/// Replaces a row of V logits by the gradient of `discreteLogProb` times `upstream`: upstream (onehot - p) / T.
+/// Writes the gradient of `discreteLogProb` in the row's V logits times an upstream gradient: upstream (onehot - p) / T.
 ///
+/// - Parameters:
+///   - gradient: V, overwritten.
+///   - upstream: d(loss)/d(log-prob), given the log-prob: the loss of a token is known as soon as the token is scored.
 /// - Returns: the log-probability itself, the bits of `discreteLogProb`.
-/// - Throws: as `discreteLogProb`; the row is then unchanged.
+/// - Throws: as `discreteLogProb`; the gradient is then unchanged.
 @discardableResult
 public func discreteLogProbGradient(
-  inPlace row: UnsafeMutableBufferPointer<Float>, tokenID: Int32, temperature: Float, upstream: Float
+  row: UnsafeBufferPointer<Float>, tokenID: Int32, temperature: Float, into gradient: Operand,
+  upstream: (_ logProb: Float) -> Float
 ) throws -> Float {
-  let logits = UnsafeBufferPointer(row)
   try checkTokenID(tokenID, row.count)
-  let distribution = try DiscreteDistribution(row: logits, temperature: temperature)
-  let logProb = distribution.logProb(ofLogit: row[Int(tokenID)])
+  let distribution = try DiscreteDistribution(row: row, temperature: temperature)
+  let logit = row[Int(tokenID)]
+  let logProb = distribution.logProb(ofLogit: logit)
   let inverse = 1 / temperature
-  let scale = -upstream * inverse
+  let slope = upstream(logProb) * inverse
   let logSum = Float(distribution.logSum)
-  let maximum = distribution.maximum
-  guard let base = row.baseAddress else { return logProb }
-  var index = 0
-  while index + 16 <= row.count {
-    let z = UnsafeRawPointer(base + index).loadUnaligned(as: SIMD16<Float>.self)
-    let scaled = (z - SIMD16(repeating: maximum)) * SIMD16(repeating: inverse) - SIMD16(repeating: logSum)
-    let result = PortableMath.exp16(scaled) * SIMD16(repeating: scale)
-    UnsafeMutableRawPointer(base + index).storeBytes(of: result, as: SIMD16<Float>.self)
-    index += 16
-  }
-  while index < row.count {
-    base[index] = PortableMath.exp((base[index] - maximum) * inverse - logSum) * scale
-    index += 1
-  }
-  base[Int(tokenID)] += upstream * inverse
+  VocabularyRow.scaledSoftmax(
+    row, maximum: distribution.maximum, inverseTemperature: inverse, logSum: logSum, scale: -slope, into: gradient)
+  var own = slope - PortableMath.exp((logit - distribution.maximum) * inverse - logSum) * slope
+  round(&own, into: gradient.advanced(by: Int(tokenID)), count: 1)
   return logProb
 }
 

@@ -46,7 +46,7 @@ public final class LearnerState: TrainableState {
 
   /// The master weights rounded to bf16: what workers compute with.
   public func roundedWeights(team: ThreadTeam) -> ModelWeights {
-    let weights = ModelWeights(layout: layout)
+    let weights = ModelWeights(layout: layout, zeroed: false)
     nonisolated(unsafe) let target = weights.elements.baseAddress!
     let source = master.base
     team.forEachRange(layout.count, grain: 1 << 18) { range, _ in
@@ -82,7 +82,7 @@ public final class LearnerState: TrainableState {
       ? GradientNorm.clipFactor(norm: norm.total, maxNorm: options.maxGradientNorm) : 1
     let optimizer = options.optimizer(at: step)
     step += 1
-    let weights = ModelWeights(layout: layout)
+    let weights = ModelWeights(layout: layout, zeroed: false)
     nonisolated(unsafe) let (p, g) = (master.elements, UnsafeBufferPointer(gradient.elements))
     nonisolated(unsafe) let (m, v, w) = (firstMoment.elements, secondMoment.elements, weights.elements)
     let step = step

@@ -46,6 +46,9 @@ public final class PolicyGradient {
   let team: ThreadTeam
   /// Learns where the time of a pass goes, for benchmarks.
   public var stages: StageClock?
+  /// Bytes that the activations of a pass may take; a pass that needs more keeps its layers' inputs alone and computes the
+  /// rest again: the same bits, for about a third more time.
+  public var activationMemoryBudget = automaticActivationMemoryBudget
   private var workspace: PassWorkspace?
   private var referenceWorkspace: PassWorkspace?
 
@@ -57,26 +60,36 @@ public final class PolicyGradient {
   ///   - batch: one pass worth of trajectories; equal prompts adjacent.
   ///   - reference: the frozen model of the KL term, when its coefficient is not 0.
   /// - Returns: statistics of the batch and the log-probs of every trajectory under `model`, one per scored step.
-  /// - Throws: `TrainingError` or `OptimizationError` when a log-prob or ratio is not finite.
+  /// - Throws: `TrainingError` or `OptimizationError` when a log-prob or ratio is not finite; `gradient` may then hold a
+  ///   part of the batch's.
   public func accumulate(
     _ batch: [WeightedTrajectory], model: PreparedModel, reference: PreparedModel?, options: ObjectiveOptions,
     gradient: WeightGradientSink
   ) throws -> (statistics: ObjectiveStatistics, logProbs: [[Float]]) {
     let space = memory(for: model, keptIn: &workspace)
     let plan = ScoringPlan(batch.map(\.trajectory))
-    let rows = plan.batch.rowCount
-    let tape = space.tape(rows: rows)
+    // The objective works on a trajectory's steps in order; rows are grouped by kind.
+    let order = stepOrder(plan)
+    for (item, rows) in zip(batch, order) {
+      guard let old = item.oldLogProbs, old.count != rows.count else { continue }
+      throw TrainingError(
+        "trajectory \(item.trajectory.promptID) sample \(item.trajectory.sampleIndex): \(old.count) old "
+          + "log-probs for \(rows.count) scored steps")
+    }
     stages?.resume()
-    let pass = try TrajectoryPass(
-      plan, model: model, workspace: space, tape: tape, team: team, stages: stages)
     var referencePass: TrajectoryPass?
     if let reference, options.klCoefficient != 0 {
       let space = memory(for: reference, keptIn: &referenceWorkspace)
       referencePass = try TrajectoryPass(plan, model: reference, workspace: space, tape: nil, team: team)
     }
+    let terms = StepTerms(batch, order: order, plan: plan, reference: referencePass?.logProbs, options: options)
+    let tape = space.tape(rows: plan.batch.rowCount, budget: activationMemoryBudget)
+    let dHidden_RC = hiddenGradients(of: plan, model: model, in: space)
+    let pass = try TrajectoryPass(
+      plan, model: model, workspace: space, tape: tape, team: team,
+      discreteGradient: TrajectoryPass.DiscreteGradient(
+        upstream: terms.gradient, dHidden_RC: dHidden_RC, gradient: gradient), stages: stages)
 
-    // The objective works on a trajectory's steps in order; rows are grouped by kind.
-    let order = stepOrder(plan)
     var statistics = ObjectiveStatistics()
     var upstream = [Float](repeating: 0, count: pass.logProbs.count)
     var logProbsByTrajectory: [[Float]] = []
@@ -84,28 +97,24 @@ public final class PolicyGradient {
       let rows = order[index]
       let logProbs = rows.map { pass.logProbs[$0] }
       let old = item.oldLogProbs ?? logProbs
-      guard old.count == logProbs.count else {
-        throw TrainingError(
-          "trajectory \(item.trajectory.promptID) sample \(item.trajectory.sampleIndex): \(old.count) old "
-            + "log-probs for \(logProbs.count) scored steps")
-      }
-      var gradients = [Float](repeating: 0, count: logProbs.count)
       let corrections = try item.corrections(old: old)
+      var unused = [Float](repeating: 0, count: logProbs.count)
       var term = try options.clip.accumulate(
         logProbs: logProbs, oldLogProbs: old, advantage: item.advantage, weight: item.weight, corrections: corrections,
-        gradient: &gradients)
+        gradient: &unused)
       if let corrections, let cap = item.importanceCap { term.add(importanceWeights: corrections, cap: cap) }
       if let referencePass {
-        term.klLoss += referenceTerm(
-          rows, pass, logProbs, referencePass, weight: item.weight, options: options, gradients: &gradients)
+        term.klLoss += referenceTerm(rows, pass, referencePass, weight: item.weight, options: options)
       }
       statistics.merge(term)
-      for (row, value) in zip(rows, gradients) { upstream[row] = value }
+      for row in rows where row < plan.soft.count {
+        upstream[row] = terms.gradient(row: row, logProb: pass.logProbs[row])
+      }
       logProbsByTrajectory.append(logProbs)
     }
     let exactKL = options.klEstimator == .exact ? referencePass : nil
-    try backward(
-      pass, tape: tape, workspace: space.backward(rows: rows), upstream: upstream, inputGradient: false,
+    backward(
+      pass, tape: tape, workspace: space, upstream: upstream, dHidden_RC: dHidden_RC, inputGradient: false,
       gradient: gradient
     ) { row, policy, gradient in
       guard let exactKL else { return }
@@ -130,13 +139,27 @@ public final class PolicyGradient {
   ) throws -> (loss: Double, tokens: Int) {
     let space = memory(for: model, keptIn: &workspace)
     let plan = ScoringPlan(batch)
-    let tape = space.tape(rows: plan.batch.rowCount)
-    let pass = try TrajectoryPass(plan, model: model, workspace: space, tape: tape, team: team)
+    let tape = space.tape(rows: plan.batch.rowCount, budget: activationMemoryBudget)
+    let dHidden_RC = hiddenGradients(of: plan, model: model, in: space)
+    let pass = try TrajectoryPass(
+      plan, model: model, workspace: space, tape: tape, team: team,
+      discreteGradient: TrajectoryPass.DiscreteGradient(
+        upstream: { _, _ in Float(-weight) }, dHidden_RC: dHidden_RC, gradient: gradient))
     let upstream = [Float](repeating: Float(-weight), count: pass.logProbs.count)
-    try backward(
-      pass, tape: tape, workspace: space.backward(rows: plan.batch.rowCount), upstream: upstream,
-      inputGradient: inputGradient, gradient: gradient)
+    backward(
+      pass, tape: tape, workspace: space, upstream: upstream, dHidden_RC: dHidden_RC, inputGradient: inputGradient,
+      gradient: gradient)
     return (pass.logProbs.reduce(0.0) { $0 - weight * Double($1) }, pass.logProbs.count)
+  }
+
+  /// Memory of d(loss)/d(hidden) of the scored rows, zero.
+  private func hiddenGradients(
+    of plan: ScoringPlan, model: PreparedModel, in space: PassWorkspace
+  ) -> UnsafeMutablePointer<Float> {
+    let count = (plan.soft.count + plan.discrete.count) * model.configuration.hiddenSize
+    let base = space.floats(.hiddenGradients, count: count)
+    zero(base, count: count)
+    return base
   }
 
   /// The memory of earlier passes, unless they were of a model of another shape.
@@ -160,15 +183,13 @@ public final class PolicyGradient {
     return order.map { $0.sorted { ($0.segment, $0.step) < ($1.segment, $1.step) }.map(\.row) }
   }
 
-  /// The KL term's value without its coefficient; its gradient in the log-probs is added here, that of the exact form in the soft logits later.
+  /// The KL term's value without its coefficient.
   private func referenceTerm(
-    _ rows: [Int], _ pass: TrajectoryPass, _ logProbs: [Float], _ reference: TrajectoryPass, weight: Double,
-    options: ObjectiveOptions, gradients: inout [Float]
+    _ rows: [Int], _ pass: TrajectoryPass, _ reference: TrajectoryPass, weight: Double, options: ObjectiveOptions
   ) -> Double {
     let plan = pass.plan
-    let scale = options.klCoefficient * weight
     var total = 0.0
-    for (index, row) in rows.enumerated() {
+    for row in rows {
       if options.klEstimator == .exact && row < plan.soft.count {
         let policy = plan.trajectories[plan.soft[row].trajectory].policy
         total +=
@@ -179,11 +200,10 @@ public final class PolicyGradient {
                 softStepKL(thetaLogits: theta, referenceLogits: $0, policy: policy)
               }
             })
-        continue
+      } else {
+        let term = ReferenceKL.k3(logProb: pass.logProbs[row], referenceLogProb: reference.logProbs[row])
+        total += weight * Double(term.value)
       }
-      let (value, slope) = ReferenceKL.k3(logProb: logProbs[index], referenceLogProb: reference.logProbs[row])
-      total += weight * Double(value)
-      gradients[index] += Float(scale * Double(slope))
     }
     return total
   }

@@ -31,13 +31,19 @@ public final class SupervisedTrainer {
   private let gradient: PolicyGradient
   private var model: PreparedModel
 
-  /// - Parameter positions: longest prompt and completion together; at most the model's context length counts.
-  public init(state: any TrainableState, backend: any MatrixBackend, positions: Int, team: ThreadTeam) {
+  /// - Parameters:
+  ///   - positions: longest prompt and completion together; at most the model's context length counts.
+  ///   - activationMemoryBudget: as `PolicyGradient.activationMemoryBudget`.
+  public init(
+    state: any TrainableState, backend: any MatrixBackend, positions: Int,
+    activationMemoryBudget: Int = automaticActivationMemoryBudget, team: ThreadTeam
+  ) {
     self.state = state
     self.backend = backend
     self.team = team
     self.positions = min(positions, state.layout.configuration.contextLength)
     gradient = PolicyGradient(team: team)
+    gradient.activationMemoryBudget = activationMemoryBudget
     model = PreparedModel(
       state.roundedWeights(team: team), backend: backend, trainable: true, positions: positions, team: team)
   }

@@ -30,18 +30,31 @@ public protocol TrainableState: AnyObject {
   func resetOptimizer()
 }
 
-/// Sums of squares of `parameters`' gradients, whole parameters by thread, and their norm.
+/// The norms of `parameters`' gradients, sums in a fixed order.
 ///
 /// - Throws: `OptimizationError` naming the first parameter whose gradient is not finite.
 func gradientNorm(
   of parameters: [ParameterLayout.Parameter], in gradient: UnsafeBufferPointer<Float>, team: ThreadTeam
 ) throws -> GradientNorm {
-  let sums = AlignedBuffer<Double>(count: parameters.count)
-  nonisolated(unsafe) let (target, source) = (sums.base, gradient)
-  team.run(parameters.count) { task, _ in
-    target[task] = GradientNorm.sumOfSquares(source, in: parameters[task].range)
+  // Blocks of a parameter are summed by whoever comes, and added in order: the bits of `GradientNorm.init`.
+  let firsts = parameters.reduce(into: [0]) { $0.append($0[$0.count - 1] + GradientNorm.blockCount(of: $1.range)) }
+  let pieces = parameters.indices.flatMap { parameter in
+    stride(from: 0, to: firsts[parameter + 1] - firsts[parameter], by: 64).map { (parameter, $0) }
   }
-  let norm = GradientNorm(sumsOfSquares: (0..<parameters.count).map { sums.base[$0] })
+  var sums = [Double](repeating: 0, count: firsts[firsts.count - 1])
+  nonisolated(unsafe) let source = gradient
+  sums.withUnsafeMutableBufferPointer { sums in
+    nonisolated(unsafe) let sums = sums
+    team.run(pieces.count) { task, _ in
+      let (parameter, first) = pieces[task]
+      for block in first..<min(first + 64, firsts[parameter + 1] - firsts[parameter]) {
+        sums[firsts[parameter] + block] = GradientNorm.sumOfSquares(
+          source, in: parameters[parameter].range, block: block)
+      }
+    }
+  }
+  let norm = GradientNorm(
+    sumsOfSquares: parameters.indices.map { sums[firsts[$0]..<firsts[$0 + 1]].reduce(0, +) })
   try norm.checkFinite(names: parameters.map(\.name))
   return norm
 }

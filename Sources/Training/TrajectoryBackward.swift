@@ -3,61 +3,51 @@ import SoftThinking
 import Transformer
 
 extension PolicyGradient {
-  /// The backward of a `TrajectoryPass`: from d(loss)/d(log-prob) of every scored step to d(loss)/d(weights).
+  /// The backward of a `TrajectoryPass` whose discrete rows already gave their gradients: from d(loss)/d(log-prob) of the
+  /// soft steps to d(loss)/d(weights).
   ///
   /// - Parameters:
   ///   - upstream: d(loss)/d(log-prob), rows as in the pass.
+  ///   - dHidden_RC: d(loss)/d(hidden) of the discrete rows, zero in the soft rows; overwritten.
   ///   - inputGradient: also give the embeddings what flows into one-hot inputs (supervised training only: in the RL
   ///     objective inputs are detached, DESIGN 1.2).
-  ///   - addToSoftLogits: adds further gradients of a soft row's k logits.
+  ///   - addToSoftLogits: adds further gradients of a soft row's k logits; called by the team's threads.
   func backward(
-    _ pass: TrajectoryPass, tape: ActivationTape, workspace: BackwardWorkspace, upstream: [Float], inputGradient: Bool,
-    gradient: WeightGradientSink,
+    _ pass: TrajectoryPass, tape: ActivationTape, workspace: PassWorkspace, upstream: [Float],
+    dHidden_RC: UnsafeMutablePointer<Float>, inputGradient: Bool, gradient: WeightGradientSink,
     addToSoftLogits: (_ row: Int, _ policy: ThinkingPolicy, _ gradient: UnsafeMutableBufferPointer<Float>) -> Void = {
       _, _, _ in
     }
-  ) throws {
+  ) {
     stages?.mark(.other)
-    let (plan, model) = (pass.plan, pass.model)
+    let (plan, model, batch) = (pass.plan, pass.model, pass.plan.batch)
     let width = model.configuration.hiddenSize
-    let count = plan.soft.count + plan.discrete.count
-    let dHidden_RC = AlignedBuffer<Float>(count: max(1, count) * width)
-    let dHead = gradient.table(model.layout.head)
-
-    for (index, step) in plan.soft.enumerated() {
-      let record = pass.softRecord(step)
-      withUnsafeTemporaryAllocation(of: Float.self, capacity: record.ids.count) { dLogits in
-        dLogits.update(repeating: 0)
-        pass.softLogits[index].withUnsafeBufferPointer { logits in
-          record.values.withUnsafeBufferPointer {
-            softStepGradient(
-              logits: logits, values: $0, policy: record.policy, upstream: upstream[index], into: dLogits)
-          }
-        }
-        addToSoftLogits(index, record.policy, dLogits)
-        record.ids.withUnsafeBufferPointer {
-          OutputHead.sparseBackward(
-            dLogits: UnsafeBufferPointer(dLogits), ids: $0,
-            hidden: pass.hidden_RC.operand.advanced(by: index * width), head: model.headRows, width: width,
-            dHidden: dHidden_RC.base + index * width, dHead: dHead)
-        }
-      }
-    }
-    try discreteBackward(pass, upstream: upstream, dHidden_RC: dHidden_RC.base, gradient: gradient)
+    let steps = plan.soft + plan.discrete
+    softBackward(
+      pass, upstream: upstream, dHidden_RC: dHidden_RC, gradient: gradient, addToSoftLogits: addToSoftLogits)
     stages?.mark(.headBackward)
 
-    let dx_RC = AlignedBuffer<Float>(count: max(1, count) * width)
+    let dx_RC = workspace.floats(.scoredRowGradients, count: steps.count * width)
+    zero(dx_RC, count: steps.count * width)
     model.finalNormBackward(
-      dHidden_RC.base, x_TC: pass.x_RC.base, rows: count, into: dx_RC.base, gradient: gradient, team: team)
-    let dx_TC = workspace.dx_TC.base
-    dx_TC.update(repeating: 0, count: plan.batch.rowCount * width)
-    for (index, step) in (plan.soft + plan.discrete).enumerated() {
-      let (from, to) = (dx_RC.base + index * width, dx_TC + step.row * width)
+      dHidden_RC, x_TC: pass.x_RC, rows: steps.count, into: dx_RC, gradient: gradient, team: team)
+    let space = workspace.backward(rows: batch.rowCount)
+    let dx_TC = space.dx_TC.base
+    zero(dx_TC, count: batch.rowCount * width)
+    // Several trajectories may be predicted from one row, the last of their prompt: one thread adds in order.
+    for (index, step) in steps.enumerated() {
+      let (from, to) = (dx_RC + index * width, dx_TC + step.row * width)
       for column in 0..<width { to[column] += from[column] }
     }
+    let c = model.configuration
     model.backward(
-      workspace, tape: tape, positions: plan.batch.rows, sequences: plan.batch.sequences, gradient: gradient,
-      team: team, stages: stages)
+      space, tape: tape, positions: batch.rows,
+      attention: AttentionBackwardPlan(
+        batch.sequences, heads: c.headCount, geometry: model.geometry, computeType: model.computeType),
+      recomputation: LayerRecomputation(
+        workspace: workspace.forward(rows: batch.rowCount), writes: batch.cacheWrites,
+        pages: workspace.pages(count: batch.pageCount)),
+      gradient: gradient, team: team, stages: stages)
     if inputGradient, let dEmbeddings = gradient.table(model.layout.embeddings) {
       plan.forEachTokenRow { row, token in
         let (from, to) = (dx_TC + row * width, dEmbeddings + Int(token) * width)
@@ -66,36 +56,51 @@ extension PolicyGradient {
     }
   }
 
-  /// The full rows of the output head, in the chunks of the forward pass: logits are computed again, never kept.
-  private func discreteBackward(
+  /// The soft rows: k logits each, so the output head's gradient is sparse.
+  private func softBackward(
     _ pass: TrajectoryPass, upstream: [Float], dHidden_RC: UnsafeMutablePointer<Float>,
-    gradient: WeightGradientSink
-  ) throws {
-    let (plan, model) = (pass.plan, pass.model)
-    let (v, width) = (model.configuration.vocabularySize, model.configuration.hiddenSize)
-    if plan.discrete.isEmpty { return }
-    let rounded = OperandBuffer(
-      count: min(plan.discrete.count, TrajectoryPass.chunkRows) * v, computeType: model.computeType)
-    let dLogits = rounded.operand
-    try pass.forEachLogitChunk { first, count, logits_TV in
-      let base = plan.soft.count + first
-      let failed = AlignedBuffer<UInt8>(count: count)
-      nonisolated(unsafe) let bad = failed.base
-      team.run(count) { task, _ in
-        let record = pass.discreteRecord(plan.discrete[first + task])
-        let row = UnsafeMutableBufferPointer(start: logits_TV + task * v, count: v)
-        do {
-          try discreteLogProbGradient(
-            inPlace: row, tokenID: record.token, temperature: record.temperature, upstream: upstream[base + task])
-        } catch { bad[task] = 1 }
-        round(row.baseAddress!, into: dLogits.advanced(by: task * v), count: v)
+    gradient: WeightGradientSink,
+    addToSoftLogits: (_ row: Int, _ policy: ThinkingPolicy, _ gradient: UnsafeMutableBufferPointer<Float>) -> Void
+  ) {
+    let (plan, model, width) = (pass.plan, pass.model, pass.model.configuration.hiddenSize)
+    if plan.soft.isEmpty { return }
+    let offsets = pass.softLogits.offsets
+    var dLogits = [Float](repeating: 0, count: pass.softLogits.elements.count)
+    var ids = [Int32](repeating: 0, count: dLogits.count)
+    var rows = ids
+    dLogits.withUnsafeMutableBufferPointer { dLogits in
+      ids.withUnsafeMutableBufferPointer { ids in
+        rows.withUnsafeMutableBufferPointer { rows in
+          let (dLogits, ids, rows) = (dLogits, ids, rows)
+          team.forEachRange(plan.soft.count, grain: 64) { range, _ in
+            for index in range {
+              let record = pass.softRecord(plan.soft[index])
+              let entries = Int(offsets[index])..<Int(offsets[index + 1])
+              for (entry, id) in zip(entries, record.ids) { (ids[entry], rows[entry]) = (id, Int32(index)) }
+              let own = UnsafeMutableBufferPointer(rebasing: dLogits[entries])
+              pass.softLogits[index].withUnsafeBufferPointer { logits in
+                record.values.withUnsafeBufferPointer {
+                  softStepGradient(
+                    logits: logits, values: $0, policy: record.policy, upstream: upstream[index], into: own)
+                }
+              }
+              addToSoftLogits(index, record.policy, own)
+              OutputHead.sparseInputGradient(
+                dLogits: UnsafeBufferPointer(own), ids: UnsafeBufferPointer(rebasing: ids[entries]),
+                head: model.headRows, width: width, dHidden: dHidden_RC + index * width)
+            }
+          }
+        }
       }
-      if (0..<count).contains(where: { bad[$0] != 0 }) {
-        throw TrainingError("the logits of a discrete step became unusable between the forward and the backward pass")
-      }
-      model.logitsBackward(
-        dLogits, hidden_TC: pass.hidden_RC.operand.advanced(by: base * width), rows: count,
-        into: dHidden_RC + base * width, gradient: gradient, team: team)
+    }
+    guard let dHead = gradient.table(model.layout.head) else { return }
+    OutputHead.sparseWeightGradient(
+      dLogits: dLogits, ids: ids, rows: rows, hidden: pass.hidden_RC, width: width, dHead: dHead, team: team)
+  }
+
+  func zero(_ values: UnsafeMutablePointer<Float>, count: Int) {
+    team.forEachRange(count, grain: 1 << 16) { range, _ in
+      (values + range.lowerBound).update(repeating: 0, count: range.count)
     }
   }
 }

@@ -5,29 +5,46 @@ import Transformer
 /// One teacher-forced pass over a plan: hidden states of the scored rows, their logits and log-probs.
 ///
 /// Rows of `hidden_RC`: the soft steps, then the discrete tokens, in plan order. A soft step's logits are those of its
-/// recorded ids only; a discrete token's full rows are computed in chunks and never all at once.
+/// recorded ids only; a discrete token's full rows are computed in chunks and never all at once. What a pass holds in its
+/// workspace is valid until the next pass with it.
 final class TrajectoryPass {
-  /// Rows of full logits held at once.
-  static let chunkRows = 256
+  /// Turns a chunk of full logits into gradients as soon as its tokens are scored, so that logits are computed once.
+  struct DiscreteGradient {
+    /// d(loss)/d(log-prob) of a scored row (in pass order) of the given log-prob. Called by the team's threads.
+    var upstream: (_ row: Int, _ logProb: Float) -> Float
+    /// d(loss)/d(hidden) of the scored rows, rows x hidden; accumulated.
+    var dHidden_RC: UnsafeMutablePointer<Float>
+    /// d(loss)/d(weights), layout order; accumulated.
+    var gradient: WeightGradientSink
+  }
+
+  /// Logits held at once: rows of a chunk are chosen for about so many.
+  private static let chunkLogits = 1 << 25
 
   let plan: ScoringPlan
   let model: PreparedModel
-  let x_RC: AlignedBuffer<Float>
-  let hidden_RC: OperandBuffer
+  let x_RC: UnsafeMutablePointer<Float>
+  let hidden_RC: Operand
   /// Logits of the soft steps' recorded ids, in plan order, ragged.
   private(set) var softLogits = RaggedRows<Float>()
   /// Log-probs of the soft steps, then of the discrete tokens, in plan order.
   private(set) var logProbs: [Float] = []
 
+  private let workspace: PassWorkspace
   private let team: ThreadTeam
+  private let stages: StageClock?
 
+  /// - Parameter discreteGradient: when a backward pass follows.
+  /// - Throws: `TrainingError` when a log-prob is not finite.
   init(
     _ plan: ScoringPlan, model: PreparedModel, workspace: PassWorkspace, tape: ActivationTape?, team: ThreadTeam,
-    stages: StageClock? = nil
+    discreteGradient: DiscreteGradient? = nil, stages: StageClock? = nil
   ) throws {
     self.plan = plan
     self.model = model
+    self.workspace = workspace
     self.team = team
+    self.stages = stages
     let width = model.configuration.hiddenSize
     let rows = plan.batch.rowCount
     let forward = workspace.forward(rows: rows)
@@ -36,20 +53,22 @@ final class TrajectoryPass {
     model.forward(
       forward, rows: plan.batch.rows, writes: plan.batch.cacheWrites,
       pages: workspace.pages(count: plan.batch.pageCount), tape: tape, team: team, stages: stages)
-    let count = plan.soft.count + plan.discrete.count
-    x_RC = AlignedBuffer(count: max(1, count) * width)
-    hidden_RC = OperandBuffer(count: max(1, count) * width, computeType: model.computeType)
-    for (index, step) in (plan.soft + plan.discrete).enumerated() {
-      (x_RC.base + index * width).update(from: forward.x_TC.base + step.row * width, count: width)
+    let steps = plan.soft + plan.discrete
+    let count = steps.count
+    let (x_RC, x_TC) = (workspace.floats(.scoredRows, count: count * width), forward.x_TC.base)
+    self.x_RC = x_RC
+    hidden_RC = workspace.hidden(count: count * width)
+    team.forEachRange(count, grain: 64) { range, _ in
+      for index in range { (x_RC + index * width).update(from: x_TC + steps[index].row * width, count: width) }
     }
-    model.finalNorm(x_RC.base, rows: count, into: hidden_RC.operand, team: team)
+    model.finalNorm(x_RC, rows: count, into: hidden_RC, team: team)
     stages?.mark(.norm)
     logProbs = [Float](repeating: 0, count: count)
     scoreSoft()
-    try scoreDiscrete()
     stages?.mark(.head)
+    try scoreDiscrete(discreteGradient)
     if let bad = logProbs.firstIndex(where: { !$0.isFinite }) {
-      let step = bad < plan.soft.count ? plan.soft[bad] : plan.discrete[bad - plan.soft.count]
+      let step = steps[bad]
       let trajectory = plan.trajectories[step.trajectory]
       throw TrainingError(
         "trajectory \(trajectory.promptID) sample \(trajectory.sampleIndex), segment \(step.segment) step \(step.step): "
@@ -73,53 +92,74 @@ final class TrajectoryPass {
 
   private func scoreSoft() {
     let width = model.configuration.hiddenSize
-    softLogits.reserveCapacity(rows: plan.soft.count, elementsPerRow: 5)
-    for (index, step) in plan.soft.enumerated() {
-      let record = softRecord(step)
-      withUnsafeTemporaryAllocation(of: Float.self, capacity: record.ids.count) { logits in
-        record.ids.withUnsafeBufferPointer {
-          OutputHead.sparseLogits(
-            hidden: hidden_RC.operand.advanced(by: index * width), head: model.headRows, width: width, ids: $0,
-            into: logits.baseAddress!)
+    var offsets: [Int32] = [0]
+    offsets.reserveCapacity(plan.soft.count + 1)
+    for step in plan.soft { offsets.append(offsets[offsets.count - 1] + Int32(softRecord(step).ids.count)) }
+    var logits = [Float](repeating: 0, count: Int(offsets[offsets.count - 1]))
+    logits.withUnsafeMutableBufferPointer { logits in
+      logProbs.withUnsafeMutableBufferPointer { logProbs in
+        let (logits, logProbs) = (logits, logProbs)
+        team.forEachRange(plan.soft.count, grain: 64) { range, _ in
+          for index in range {
+            let record = softRecord(plan.soft[index])
+            let row = UnsafeMutableBufferPointer(rebasing: logits[Int(offsets[index])..<Int(offsets[index + 1])])
+            guard let base = row.baseAddress else { continue }
+            record.ids.withUnsafeBufferPointer {
+              OutputHead.sparseLogits(
+                hidden: hidden_RC.advanced(by: index * width), head: model.headRows, width: width, ids: $0, into: base)
+            }
+            logProbs[index] = record.values.withUnsafeBufferPointer {
+              scoreSoftStep(logits: UnsafeBufferPointer(row), values: $0, policy: record.policy)
+            }
+          }
         }
-        logProbs[index] = record.values.withUnsafeBufferPointer {
-          scoreSoftStep(logits: UnsafeBufferPointer(logits), values: $0, policy: record.policy)
-        }
-        softLogits.append(UnsafeBufferPointer(logits))
       }
     }
+    guard let rows = try? RaggedRows(elements: logits, offsets: offsets) else { preconditionFailure("offsets ascend") }
+    softLogits = rows
   }
 
-  private func scoreDiscrete() throws {
-    try forEachLogitChunk { first, count, logits_TV in
-      let v = model.configuration.vocabularySize
-      let scores = AlignedBuffer<Float>(count: count)
-      let failed = AlignedBuffer<UInt8>(count: count)
-      nonisolated(unsafe) let (out, bad) = (scores.base, failed.base)
-      team.run(count) { task, _ in
-        let record = discreteRecord(plan.discrete[first + task])
-        let row = UnsafeBufferPointer(start: logits_TV + task * v, count: v)
-        do {
-          out[task] = try discreteLogProb(row: row, tokenID: record.token, temperature: record.temperature)
-        } catch { bad[task] = 1 }
-      }
-      for index in 0..<count { logProbs[plan.soft.count + first + index] = bad[index] == 0 ? out[index] : .nan }
-    }
-  }
-
-  /// Full logits of the discrete rows, a chunk at a time; `body` may overwrite them.
-  func forEachLogitChunk(
-    _ body: (_ first: Int, _ count: Int, _ logits_TV: UnsafeMutablePointer<Float>) throws -> Void
-  ) throws {
+  /// Full logits of the discrete rows, a chunk at a time: scored, and turned into gradients if a backward pass follows.
+  private func scoreDiscrete(_ backward: DiscreteGradient?) throws {
     let (v, width) = (model.configuration.vocabularySize, model.configuration.hiddenSize)
     let total = plan.discrete.count
     if total == 0 { return }
-    let logits = AlignedBuffer<Float>(count: min(total, Self.chunkRows) * v)
-    for first in stride(from: 0, to: total, by: Self.chunkRows) {
-      let count = min(Self.chunkRows, total - first)
-      model.logits(
-        hidden_RC.operand.advanced(by: (plan.soft.count + first) * width), rows: count, into: logits.base, team: team)
-      try body(first, count, logits.base)
+    let rows = min(total, max(64, Self.chunkLogits / v / 64 * 64))
+    let logits_TV = workspace.floats(.logits, count: rows * v)
+    let dLogits = backward.map { _ in workspace.logitGradients(count: rows * v) }
+    for first in stride(from: 0, to: total, by: rows) {
+      let count = min(rows, total - first)
+      let base = plan.soft.count + first
+      let hidden = hidden_RC.advanced(by: base * width)
+      model.logits(hidden, rows: count, into: logits_TV, team: team)
+      logProbs.withUnsafeMutableBufferPointer { logProbs in
+        let logProbs = logProbs
+        team.run(count) { task, _ in
+          let record = discreteRecord(plan.discrete[first + task])
+          let row = UnsafeBufferPointer(start: logits_TV + task * v, count: v)
+          // A row that cannot be scored shows as NaN, which `init` refuses by name.
+          logProbs[base + task] = .nan
+          if let backward, let dLogits {
+            let logProb = try? discreteLogProbGradient(
+              row: row, tokenID: record.token, temperature: record.temperature, into: dLogits.advanced(by: task * v)
+            ) { backward.upstream(base + task, $0) }
+            if let logProb { logProbs[base + task] = logProb }
+          } else if let logProb = try? discreteLogProb(
+            row: row, tokenID: record.token, temperature: record.temperature)
+          {
+            logProbs[base + task] = logProb
+          }
+        }
+      }
+      stages?.mark(.head)
+      // `init` throws: what is not a number must not reach the gradient.
+      if (base..<base + count).contains(where: { !logProbs[$0].isFinite }) { return }
+      if let backward, let dLogits {
+        model.logitsBackward(
+          dLogits, hidden_TC: hidden, rows: count, into: backward.dHidden_RC + base * width,
+          gradient: backward.gradient, team: team)
+        stages?.mark(.headBackward)
+      }
     }
   }
 

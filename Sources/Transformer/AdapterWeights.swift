@@ -21,7 +21,7 @@ public final class AdapterWeights: Sendable {
   /// - Precondition: `base` has as many weights as the model the adapters were made for.
   public func merged(into base: UnsafeBufferPointer<BFloat16>, team: ThreadTeam) -> ModelWeights {
     precondition(base.count == layout.model.count, "these adapters belong to another model")
-    let merged = ModelWeights(layout: layout.model)
+    let merged = ModelWeights(layout: layout.model, zeroed: false)
     let (to, factors) = (merged.storage.base, storage.base)
     nonisolated(unsafe) let (source, target) = (base.baseAddress!, to)
     team.forEachRange(base.count, grain: 1 << 20) { range, _ in

@@ -41,11 +41,11 @@ extension PreparedModel {
   ///
   /// Decode, prefill and the learner's pass are this one function, so a row's bits depend on its inputs alone. With a
   /// tape, what the backward pass needs is kept. A pool with a single layer is reused by every layer (training).
-  /// `stages` learns where the time goes.
+  /// `stages` learns where the time goes. `only` runs some of the layers: a backward pass that recomputes one.
   /// Shapes: T rows, C hidden, E queries+keys+values, Q query width, F feed-forward width.
   public func forward(
     _ workspace: ForwardWorkspace, rows: UnsafeBufferPointer<RowLocation>, writes: UnsafeBufferPointer<CacheWrite>,
-    pages: KeyValuePages, tape: ActivationTape?, team: ThreadTeam, stages: StageClock? = nil
+    pages: KeyValuePages, tape: ActivationTape?, only: Range<Int>? = nil, team: ThreadTeam, stages: StageClock? = nil
   ) {
     let c = configuration
     let count = rows.count
@@ -56,14 +56,15 @@ extension PreparedModel {
     nonisolated(unsafe) let (rows, writes) = (rows, writes)
     // In decoding each row stores itself: it does so while it is in the nearest cache, without another loop.
     let storesItself = writes.count == count && writes.indices.allSatisfy { writes[$0].row == $0 }
-    for (index, layer) in layers.enumerated() {
-      let offsets = layout.layers[index]
+    for index in only ?? layers.indices {
+      let (layer, offsets) = (layers[index], layout.layers[index])
       let pageLayer = pages.layers == 1 ? 0 : index
       let saved = tape?.layer(index, rows: count)
-      let qkv_TE = saved?.qkv_TE ?? workspace.qkv_TE.base
+      // In fp32 the tape's memory is the product's; in bf16 it keeps rounded copies.
+      let qkv_TE = saved?.qkv_TE.floats ?? workspace.qkv_TE.base
       let attention_TQ = saved?.attention_TQ ?? workspace.attention_TQ.operand
-      let gateUp_TF = saved?.gateUp_TF ?? workspace.gateUp_TF.base
-      saved?.input_TC.update(from: x_TC, count: count * width)
+      let gateUp_TF = saved?.gateUp_TF.floats ?? workspace.gateUp_TF.base
+      if let saved { parallelCopy(x_TC, to: saved.input_TC, count: count * width, team: team) }
 
       RMSNorm.forward(
         x_TC, xStride: width, weight: vector(offsets.inputNorm), epsilon: epsilon, rows: count, width: width,
@@ -72,9 +73,14 @@ extension PreparedModel {
       layer.queryKeyValue.multiply(
         workspace.normed_TC.operand, rows: count, into: qkv_TE, outputStride: e, accumulate: false, team: team)
       stages?.mark(.projections)
-      if let biases = offsets.biases { addBias(vector(biases), to: qkv_TE, rows: count, width: e) }
+      if let biases = offsets.biases { addBias(vector(biases), to: qkv_TE, rows: count, width: e, team: team) }
       if let queryNorm = offsets.queryNorm, let keyNorm = offsets.keyNorm {
-        saved?.rawQueryKey_TR?.update(from: qkv_TE, rows: count, width: c.queryKeyWidth, stride: e)
+        if let raw_TR = saved?.rawQueryKey_TR {
+          let kept = c.queryKeyWidth
+          team.forEachRange(count, grain: rowGrain(count, team)) { range, _ in
+            for row in range { (raw_TR + row * kept).update(from: qkv_TE + row * e, count: kept) }
+          }
+        }
         HeadNorm.forward(
           qkv_TE, stride: e, weight: vector(queryNorm), epsilon: epsilon, rows: count, heads: c.headCount,
           width: c.headDimension, team: team)
@@ -90,16 +96,14 @@ extension PreparedModel {
           layer: pageLayer, page: Int(write.page), slot: Int(write.slot), keys: values + keyOffset,
           values: values + valueOffset)
       }
-      let keepsRounded = saved != nil && computeType == .bfloat16
+      let kept_TE = computeType == .bfloat16 ? saved?.qkv_TE : nil
       team.forEachRange(count, grain: rowGrain(count, team)) { range, _ in
         for row in range {
           let values = qkv_TE + row * e
           // Queries and keys are adjacent: one rotation covers both.
           self.rotary.rotate(values, heads: c.headCount + c.keyValueHeadCount, position: Int(rows[row].position))
           if storesItself { store(values, writes[row]) }
-          if keepsRounded {
-            for column in keyOffset..<e { values[column] = values[column].roundedToBFloat16 }
-          }
+          if let kept_TE { round(values, into: kept_TE.advanced(by: row * e), count: e) }
         }
       }
       if !storesItself {
@@ -116,7 +120,7 @@ extension PreparedModel {
         attention_TQ, rows: count, into: x_TC, outputStride: width, accumulate: true, team: team)
       stages?.mark(.projections)
 
-      saved?.middle_TC.update(from: x_TC, count: count * width)
+      if let saved { parallelCopy(x_TC, to: saved.middle_TC, count: count * width, team: team) }
       RMSNorm.forward(
         x_TC, xStride: width, weight: vector(offsets.postAttentionNorm), epsilon: epsilon, rows: count, width: width,
         into: workspace.normed_TC.operand, team: team)
@@ -127,6 +131,9 @@ extension PreparedModel {
       stages?.mark(.projections)
       GatedUnit.forward(
         gateUp_TF, rows: count, width: c.intermediateSize, into: workspace.activated_TF.operand, team: team)
+      if let saved, computeType == .bfloat16 {
+        parallelRound(gateUp_TF, into: saved.gateUp_TF, count: count * 2 * c.intermediateSize, team: team)
+      }
       stages?.mark(.gatedUnit)
       layer.down.multiply(
         workspace.activated_TF.operand, rows: count, into: x_TC, outputStride: width, accumulate: true, team: team)
@@ -157,17 +164,22 @@ extension PreparedModel {
 @inline(__always)
 func rowGrain(_ rows: Int, _ team: ThreadTeam) -> Int { max(4, rows / (4 * team.threadCount)) }
 
-private func addBias(_ bias: UnsafePointer<Float>, to y: UnsafeMutablePointer<Float>, rows: Int, width: Int) {
-  for row in 0..<rows {
-    let values = y + row * width
-    for column in 0..<width { values[column] += bias[column] }
+private func addBias(
+  _ bias: UnsafePointer<Float>, to y: UnsafeMutablePointer<Float>, rows: Int, width: Int, team: ThreadTeam
+) {
+  team.forEachRange(rows, grain: rowGrain(rows, team)) { range, _ in
+    for row in range {
+      let values = y + row * width
+      for column in 0..<width { values[column] += bias[column] }
+    }
   }
 }
 
-extension UnsafeMutablePointer where Pointee == Float {
-  /// Copies the first `width` columns of rows `stride` apart.
-  func update(from source: UnsafePointer<Float>, rows: Int, width: Int, stride: Int) {
-    for row in 0..<rows { (self + row * width).update(from: source + row * stride, count: width) }
+func parallelCopy(
+  _ source: UnsafePointer<Float>, to destination: UnsafeMutablePointer<Float>, count: Int, team: ThreadTeam
+) {
+  team.forEachRange(count, grain: 1 << 16) { range, _ in
+    (destination + range.lowerBound).update(from: source + range.lowerBound, count: range.count)
   }
 }
 

@@ -10,9 +10,10 @@ public final class ModelWeights: Sendable {
   public var configuration: ModelConfiguration { layout.configuration }
   public var count: Int { layout.count }
 
-  public init(layout: ParameterLayout) {
+  /// - Parameter zeroed: false when every weight is written before it is read.
+  public init(layout: ParameterLayout, zeroed: Bool = true) {
     self.layout = layout
-    storage = AlignedBuffer(count: layout.count)
+    storage = AlignedBuffer(count: layout.count, zeroed: zeroed)
   }
 
   /// Loads every parameter, rounded to bf16 (nearest even).

@@ -7,16 +7,15 @@ struct AttentionBackwardTests {
   /// Gradients of packed sequences (root and suffixes) through the kernel, for outputs and log-sum-exps of the twin.
   private func kernel(
     _ qkv: [Float], _ sequences: [PackedSequence], heads: Int, groups: Int, width: Int, dOut: [Float],
-    threads: Int = 2
+    threads: Int = 2, type: ComputeType = .float32
   ) -> [Float] {
-    let stride = (heads + 2 * groups) * width
-    let rows = qkv.count / stride
+    let operand = FilledOperand(qkv, type)
     let (_, logSumExp) = forward(doubles(qkv), sequences, heads: heads, groups: groups, width: width)
     var dqkv = [Float](repeating: .nan, count: qkv.count)  // overwritten
+    let geometry = PageGeometry(keyValueHeads: groups, headDimension: width)
     Attention.backward(
-      dOut_THD: dOut, qkv_TE: qkv,
-      logSumExp_TH: logSumExp.map(Float.init), sequences: sequences, rows: rows, heads: heads,
-      geometry: PageGeometry(keyValueHeads: groups, headDimension: width), dqkv_TE: &dqkv,
+      dOut_THD: dOut, qkv_TE: operand.operand, logSumExp_TH: logSumExp.map(Float.init),
+      plan: AttentionBackwardPlan(sequences, heads: heads, geometry: geometry, computeType: type), dqkv_TE: &dqkv,
       team: ThreadTeam(threadCount: threads))
     return dqkv
   }
@@ -96,6 +95,64 @@ struct AttentionBackwardTests {
     _ = kernel(
       randomValues(2 * 24, seed: 1), sequences, heads: 1, groups: 1, width: 8, dOut: randomValues(16, seed: 2))
     #expect(openblas_get_num_threads() == 1)
+  }
+
+  /// bf16 products: the fp32 gradient of the same stored values, up to the rounding of weights and score gradients.
+  @Test(
+    .enabled(if: availableComputeTypes.contains(.bfloat16), "the processor has no bf16 products"),
+    arguments: [8, 20, 64, 96, 128], [1, 2, 3, 9])
+  func brainFloatAgreesWithFloat(_ width: Int, _ group: Int) {
+    let sequences = [
+      PackedSequence(firstRow: 0, count: 37, prefix: 0..<0, family: 0),
+      PackedSequence(firstRow: 37, count: 70, prefix: 0..<37, family: 0),
+      PackedSequence(firstRow: 107, count: 1, prefix: 0..<37, family: 0),
+      PackedSequence(firstRow: 108, count: 65, prefix: 108..<108, family: 1),
+      PackedSequence(firstRow: 173, count: 33, prefix: 0..<37, family: 0),
+    ]
+    let (groups, rows) = (2, 206)
+    let heads = group * groups
+    let stride = (heads + 2 * groups) * width
+    // A shared part of the keys: score gradients that did not sum to zero would show.
+    var qkv = randomValues(rows * stride, seed: UInt64(width))
+    for row in 0..<rows {
+      for index in heads * width..<(heads + groups) * width { qkv[row * stride + index] += 2 }
+    }
+    qkv = stored(qkv, .bfloat16)
+    let dOut = randomValues(rows * heads * width, seed: 2)
+    let exact = kernel(qkv, sequences, heads: heads, groups: groups, width: width, dOut: dOut)
+    let rounded = kernel(qkv, sequences, heads: heads, groups: groups, width: width, dOut: dOut, type: .bfloat16)
+    for columns in [0..<heads * width, heads * width..<(heads + groups) * width, (heads + groups) * width..<stride] {
+      func part(_ values: [Float]) -> [Float] {
+        (0..<rows).flatMap { row in columns.map { values[row * stride + $0] } }
+      }
+      #expect(relativeDifference(part(rounded), doubles(part(exact))) < 0.01, "\(columns)")
+    }
+    for threads in [1, 3] {
+      #expect(
+        sameBits(
+          rounded,
+          kernel(
+            qkv, sequences, heads: heads, groups: groups, width: width, dOut: dOut, threads: threads, type: .bfloat16)))
+    }
+  }
+
+  /// A family of more suffixes than it has chunks: each share of the root's keys is counted once.
+  @Test(arguments: availableComputeTypes)
+  func manySuffixesShareOneRoot(_ type: ComputeType) {
+    let (heads, groups, width) = (2, 1, 8)
+    var sequences = [PackedSequence(firstRow: 0, count: 5, prefix: 0..<0, family: 0)]
+    for index in 0..<19 {
+      sequences.append(PackedSequence(firstRow: 5 + 2 * index, count: 2, prefix: 0..<5, family: 0))
+    }
+    let stride = (heads + 2 * groups) * width
+    let qkv = stored(randomValues(43 * stride, seed: 3), type)
+    let dOut = randomValues(43 * heads * width, seed: 4)
+    let got = kernel(qkv, sequences, heads: heads, groups: groups, width: width, dOut: dOut, type: type)
+    let chosen = spread(5 * stride, count: 40)
+    let slopes = centralDifferences(
+      of: { innerProduct(forward($0, sequences, heads: heads, groups: groups, width: width).out, doubles(dOut)) },
+      at: doubles(qkv), coordinates: chosen)
+    #expect(relativeDifference(chosen.map { got[$0] }, slopes) < (type == .bfloat16 ? 0.01 : 1e-5))
   }
 
   @Test func bitsDoNotDependOnThreads() {

@@ -19,10 +19,16 @@ struct GatedUnitTests {
   @Test(arguments: widths, ComputeType.allCases)
   func backwardAgreesWithFiniteDifferences(_ width: Int, _ type: ComputeType) {
     let rows = 4
-    let (gateUp, dy) = (randomValues(rows * 2 * width, seed: 2, scale: 5), randomValues(rows * width, seed: 3))
+    let gateUp = stored(randomValues(rows * 2 * width, seed: 2, scale: 5), type)
+    let dy = randomValues(rows * width, seed: 3)
+    let saved = FilledOperand(gateUp, type)
+    let (y, activated) = (FilledOperand(count: rows * width, type), FilledOperand(count: rows * width, type))
     let d = FilledOperand(randomValues(rows * 2 * width, seed: 4), type)  // overwritten, not added to
+    let team = ThreadTeam(threadCount: 2)
     GatedUnit.backward(
-      dy, gateUp: gateUp, rows: rows, width: width, into: d.operand, team: ThreadTeam(threadCount: 2))
+      dy, gateUp: saved.operand, rows: rows, width: width, into: d.operand, activated: activated.operand, team: team)
+    GatedUnit.forward(gateUp, rows: rows, width: width, into: y.operand, team: team)
+    #expect(sameBits(activated.values, y.values))
     let slopes = centralDifferences(
       of: { innerProduct(Naive.gatedUnit($0, rows: rows, width: width), doubles(dy)) }, at: doubles(gateUp))
     #expect(relativeDifference(d.values, slopes) < storageTolerance(type))
@@ -36,7 +42,8 @@ struct GatedUnitTests {
     GatedUnit.forward(gateUp, rows: 1, width: 5, into: y.operand, team: team)
     #expect(y.values.map { $0 + 0 } == [0, y.values[1], 0, 100, 200] && abs(y.values[1]) < 1e-36)
     let d = FilledOperand(count: 10, .float32)
-    GatedUnit.backward([1, 1, 1, 1, 1], gateUp: gateUp, rows: 1, width: 5, into: d.operand, team: team)
+    let saved = FilledOperand(gateUp, .float32)
+    GatedUnit.backward([1, 1, 1, 1, 1], gateUp: saved.operand, rows: 1, width: 5, into: d.operand, team: team)
     #expect(d.values.allSatisfy { $0.isFinite })
     #expect(abs(d.values[0]) < 1e-30 && d.values[2] == 0.5 && d.values[4] == 1 && d.values[9] == 200)
   }

@@ -34,7 +34,7 @@ struct HeadNormTests {
     var dWeight = [Float](repeating: 0.5, count: width)
     HeadNorm.backward(
       &dx, stride: stride, x: x, xStride: xStride, weight: weight, epsilon: 1e-5, rows: rows, heads: heads,
-      width: width, dWeight: &dWeight)
+      width: width, dWeight: &dWeight, team: ThreadTeam(threadCount: 2))
     func rowsOf(_ values: [Float], _ stride: Int) -> [Float] {
       (0..<rows).flatMap { values[$0 * stride..<$0 * stride + heads * width] }
     }

@@ -40,6 +40,78 @@
     }
 
     @Test(arguments: [1, 16, 17, 96, 577])
+    func gradients(_ width: Int) {
+      let rows = 3
+      let (count, columns, total) = (Int64(rows), Int64(width), rows * width)
+      let x = randomValues(2 * total, seed: 1, scale: 3)
+      let bits = x.map { BFloat16($0).bitPattern }
+      let (dy, weight) = (randomValues(total, seed: 2), randomValues(width, seed: 3))
+      /// The baseline's result and the wide one's, where they are written.
+      func compare<Element: Equatable & ExpressibleByIntegerLiteral>(
+        _ type: Element.Type, outputs: Int,
+        _ calls: ((UnsafeMutablePointer<Element>) -> Void, (UnsafeMutablePointer<Element>) -> Void)
+      ) {
+        var (a, b) = ([Element](repeating: 0, count: outputs), [Element](repeating: 0, count: outputs))
+        a.withUnsafeMutableBufferPointer { calls.0($0.baseAddress!) }
+        b.withUnsafeMutableBufferPointer { calls.1($0.baseAddress!) }
+        #expect(a == b && a.contains { $0 != 0 })
+      }
+      compare(
+        Float.self, outputs: 3 * total,
+        (
+          { softgrpo_gated_unit_backward_f32_baseline(dy, x, count, columns, $0, $0 + 2 * total) },
+          { softgrpo_gated_unit_backward_f32_avx512(dy, x, count, columns, $0, $0 + 2 * total) }
+        ))
+      compare(
+        UInt16.self, outputs: 3 * total,
+        (
+          { softgrpo_gated_unit_backward_bf16_baseline(dy, bits, count, columns, $0, $0 + 2 * total) },
+          { softgrpo_gated_unit_backward_bf16_avx512(dy, bits, count, columns, $0, $0 + 2 * total) }
+        ))
+      compare(
+        Float.self, outputs: 3 * total + width,
+        (
+          {
+            softgrpo_rms_norm_backward_f32_baseline(
+              dy, x, weight, 1e-5, count, columns, $0, $0 + 3 * total, $0 + total, $0 + 2 * total)
+          },
+          {
+            softgrpo_rms_norm_backward_f32_avx512(
+              dy, x, weight, 1e-5, count, columns, $0, $0 + 3 * total, $0 + total, $0 + 2 * total)
+          }
+        ))
+      compare(
+        UInt16.self, outputs: 2 * total,
+        (
+          {
+            var sums = [Float](repeating: 0, count: total + width)
+            sums.withUnsafeMutableBufferPointer { [dx = $0] sums in
+              softgrpo_rms_norm_backward_bf16_baseline(
+                dy, x, weight, 1e-5, count, columns, sums.baseAddress!, sums.baseAddress! + total, dx, dx + total)
+            }
+          },
+          {
+            var sums = [Float](repeating: 0, count: total + width)
+            sums.withUnsafeMutableBufferPointer { [dx = $0] sums in
+              softgrpo_rms_norm_backward_bf16_avx512(
+                dy, x, weight, 1e-5, count, columns, sums.baseAddress!, sums.baseAddress! + total, dx, dx + total)
+            }
+          }
+        ))
+      compare(
+        UInt16.self, outputs: total,
+        (
+          { softgrpo_round_bf16_baseline(x, Int64(total), $0) }, { softgrpo_round_bf16_avx512(x, Int64(total), $0) }
+        ))
+      compare(
+        UInt16.self, outputs: total,
+        (
+          { softgrpo_scaled_softmax_bf16_baseline(x, Int64(total), 2, 0.7, 1.5, -0.3, $0) },
+          { softgrpo_scaled_softmax_bf16_avx512(x, Int64(total), 2, 0.7, 1.5, -0.3, $0) }
+        ))
+    }
+
+    @Test(arguments: [1, 16, 17, 96, 577])
     func elementwise(_ width: Int) {
       let rows = 3
       let x = randomValues(rows * 2 * width, seed: 1)

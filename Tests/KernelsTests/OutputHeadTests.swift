@@ -29,11 +29,12 @@ struct OutputHeadTests {
     var dHead = [Float](repeating: 1, count: 10 * width)
     dLogits.withUnsafeBufferPointer { dLogits in
       ids.withUnsafeBufferPointer {
-        OutputHead.sparseBackward(
-          dLogits: dLogits, ids: $0, hidden: operand.operand, head: head, width: width, dHidden: &dHidden,
-          dHead: &dHead)
+        OutputHead.sparseInputGradient(dLogits: dLogits, ids: $0, head: head, width: width, dHidden: &dHidden)
       }
     }
+    OutputHead.sparseWeightGradient(
+      dLogits: dLogits, ids: ids, rows: ids.map { _ in 0 }, hidden: operand.operand, width: width, dHead: &dHead,
+      team: ThreadTeam(threadCount: 2))
     var (wantedHidden, wantedHead) = ([Double](repeating: 1, count: width), [Double](repeating: 1, count: 10 * width))
     for (gradient, id) in zip(dLogits, ids) {
       for (index, value) in row(head, id, width).enumerated() {

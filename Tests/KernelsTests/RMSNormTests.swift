@@ -53,6 +53,28 @@ struct RMSNormTests {
     #expect(relativeDifference(got, slopes) < 1e-5)
   }
 
+  /// What the next products read comes out of the same pass.
+  @Test(arguments: widths, ComputeType.allCases)
+  func backwardAlsoGivesTheNormAndTheRoundedGradient(_ width: Int, _ type: ComputeType) {
+    let rows = 70
+    let (x, weight) = (randomValues(rows * width, seed: 3), randomValues(width, seed: 4))
+    let (dy, dx) = (randomValues(rows * width, seed: 5), randomValues(rows * width, seed: 6))
+    let team = ThreadTeam(threadCount: 2)
+    let forward = FilledOperand(count: rows * width, type)
+    RMSNorm.forward(
+      x, xStride: width, weight: weight, epsilon: 1e-5, rows: rows, width: width, into: forward.operand, team: team)
+    let (normed, rounded) = (FilledOperand(count: rows * width, type), FilledOperand(count: rows * width, type))
+    var (plain, both) = (dx, dx)
+    var (dWeight, dWeightBoth) = ([Float](repeating: 0, count: width), [Float](repeating: 0, count: width))
+    RMSNorm.backward(
+      dy, x: x, weight: weight, epsilon: 1e-5, rows: rows, width: width, into: &plain, dWeight: &dWeight, team: team)
+    RMSNorm.backward(
+      dy, x: x, weight: weight, epsilon: 1e-5, rows: rows, width: width, into: &both, dWeight: &dWeightBoth,
+      normed: normed.operand, rounded: rounded.operand, team: team)
+    #expect(sameBits(plain, both) && sameBits(dWeight, dWeightBoth))
+    #expect(sameBits(normed.values, forward.values) && sameBits(rounded.values, stored(both, type)))
+  }
+
   @Test func sumsOverRowsHaveOneOrder() {
     let (rows, width) = (513, 100)
     let (x, dy) = (randomValues(rows * width, seed: 8), randomValues(rows * width, seed: 9))

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 @testable import SoftThinking
@@ -77,10 +78,22 @@ struct DiscreteTests {
       let row = Self.row(count)
       var gradient = row
       let id = Int32(count / 3)
-      let value = try gradient.withUnsafeMutableBufferPointer {
-        try discreteLogProbGradient(inPlace: $0, tokenID: id, temperature: 0.8, upstream: -1.5)
+      let value = try row.withUnsafeBufferPointer { row in
+        try gradient.withUnsafeMutableBufferPointer {
+          try discreteLogProbGradient(
+            row: row, tokenID: id, temperature: 0.8, into: .float32($0.baseAddress!)
+          ) { logProb in
+            #expect(logProb == (try? discreteLogProb(row: row, tokenID: id, temperature: 0.8)))
+            return -1.5
+          }
+        }
       }
       #expect(value == (try logProb(row, id, 0.8)))
+      let rounded = FilledOperand(count: count, .bfloat16)
+      _ = try row.withUnsafeBufferPointer {
+        try discreteLogProbGradient(row: $0, tokenID: id, temperature: 0.8, into: rounded.operand) { _ in -1.5 }
+      }
+      #expect(sameBits(rounded.values, stored(gradient, .bfloat16)))
       let p = naiveSoftmax(row, temperature: 0.8)
       for i in row.indices {
         #expect(abs(Double(gradient[i]) - -1.5 * ((i == Int(id) ? 1 : 0) - p[i]) / 0.8) < 2e-6)

@@ -178,13 +178,48 @@ struct PolicyGradientTests {
       }
     }
     let space = PassWorkspace(try small.model())
-    let (forward, tape, backward) = (space.forward(rows: 70), space.tape(rows: 70), space.backward(rows: 70))
+    let (forward, tape, backward) = (
+      space.forward(rows: 70), space.tape(rows: 70, budget: .max), space.backward(rows: 70)
+    )
     let pages = space.pages(count: 3)
     for rows in [1, 70, 128] {
-      #expect(space.forward(rows: rows) === forward && space.tape(rows: rows) === tape)
+      #expect(space.forward(rows: rows) === forward && space.tape(rows: rows, budget: .max) === tape)
       #expect(space.backward(rows: rows) === backward && space.pages(count: rows / 2) === pages)
     }
     #expect(space.forward(rows: 300).maximumRows >= 300)
+    let row = ActivationTape.bytesPerRow(small.weights.configuration, computeType: .float32)
+    #expect(!space.tape(rows: 70, budget: 70 * row).recomputesLayers)
+    #expect(space.tape(rows: 70, budget: 70 * row - 1).recomputesLayers)
+  }
+
+  /// Activations beyond the budget are computed again: the same bits of gradient.
+  @Test(arguments: availableComputeTypes)
+  func theActivationBudgetDoesNotChangeTheGradient(_ type: ComputeType) throws {
+    let update = UpdateCase(.qwen3, .reference)
+    let model = try update.model(type)
+    let gradients = try [Int.max, 1].map { budget in
+      let policyGradient = PolicyGradient(team: update.team)
+      policyGradient.activationMemoryBudget = budget
+      var gradient = [Float](repeating: 0, count: update.weights.count)
+      _ = try policyGradient.accumulate(
+        update.batch, model: model, reference: nil, options: options(), gradient: &gradient)
+      return gradient
+    }
+    #expect(sameBits(gradients[0], gradients[1]) && gradients[0].contains { $0 != 0 })
+  }
+
+  /// The gradient is the same bits whatever the number of threads.
+  @Test(arguments: availableComputeTypes)
+  func gradientsDoNotDependOnThreads(_ type: ComputeType) throws {
+    let update = UpdateCase(.qwen2, .exact)
+    let model = try update.model(type)
+    let gradients = try [1, 2, 5].map { threads in
+      var gradient = [Float](repeating: 0, count: update.weights.count)
+      _ = try PolicyGradient(team: ThreadTeam(threadCount: threads)).accumulate(
+        update.batch, model: model, reference: nil, options: options(), gradient: &gradient)
+      return gradient
+    }
+    #expect(sameBits(gradients[0], gradients[1]) && sameBits(gradients[0], gradients[2]))
   }
 
   @Test func anEmptyBatchAndAnEmptyCompletion() throws {

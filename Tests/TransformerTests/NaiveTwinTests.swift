@@ -63,6 +63,26 @@ struct NaiveTwinTests {
     #expect(relativeDifference(chosen.map { dInput[$0] }, slopes, floor: 0.1) < 1e-4)
   }
 
+  /// A tape that keeps the layers' inputs alone gives the same bits: the layers run the same function again.
+  @Test(arguments: architectures, availableComputeTypes)
+  func recomputedLayersGiveTheSameBits(_ architecture: ModelConfiguration.Architecture, _ type: ComputeType) throws {
+    let weights = TinyModel.weights(TinyModel.configuration(architecture, scale: 2), seed: 14)
+    let tokens = TinyModel.tokens(120, weights.configuration, seed: 15)
+    let families = [(root: Array(tokens[..<70]), suffixes: [Array(tokens[70..<90]), Array(tokens[90...])])]
+    let results = try [(false, 2), (true, 2), (true, 3)].map { recomputes, threads in
+      let pass = try PackedPass(
+        weights: weights, computeType: type, families: families, threads: threads, recomputesLayers: recomputes)
+      let (gradient, dInput) = pass.backward(randomValues(pass.logits_TV.count, seed: 16, scale: 0.1))
+      return gradient + dInput
+    }
+    #expect(sameBits(results[0], results[1]) && sameBits(results[0], results[2]))
+    #expect(results[0].contains { $0 != 0 })
+    let c = weights.configuration
+    #expect(
+      ActivationTape.bytesPerRow(c, computeType: type, recomputesLayers: true)
+        < ActivationTape.bytesPerRow(c, computeType: type))
+  }
+
   /// With bf16 operands the gradient is a rounded one; its direction and size must still be right.
   @Test(arguments: architectures)
   func brainFloatGradientsPointTheSameWay(_ architecture: ModelConfiguration.Architecture) throws {

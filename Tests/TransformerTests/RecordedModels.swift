@@ -43,12 +43,14 @@ final class PackedPass {
   let team: ThreadTeam
   let batch: PackedBatch
   let tape: ActivationTape
+  private let recomputation: LayerRecomputation
   let tokens: [Int32]
   let x_TC: [Float]
   let logits_TV: [Float]
   let hidden: OperandBuffer
 
   /// - Parameter families: per family, the root's tokens and the suffixes' tokens.
+  ///   - recomputesLayers: the tape keeps the layers' inputs alone.
   convenience init(
     source: ModelSource, computeType: ComputeType, families: [(root: [Int32], suffixes: [[Int32]])], threads: Int = 2
   ) throws {
@@ -57,7 +59,8 @@ final class PackedPass {
   }
 
   init(
-    weights: ModelWeights, computeType: ComputeType, families: [(root: [Int32], suffixes: [[Int32]])], threads: Int = 2
+    weights: ModelWeights, computeType: ComputeType, families: [(root: [Int32], suffixes: [[Int32]])],
+    threads: Int = 2, recomputesLayers: Bool = false
   ) throws {
     team = ThreadTeam(threadCount: threads)
     let backend = try matrixBackend(for: computeType)
@@ -76,12 +79,13 @@ final class PackedPass {
     self.tokens = tokens
     let (c, count) = (weights.configuration, tokens.count)
     let workspace = ForwardWorkspace(c, maximumRows: count, computeType: computeType)
-    tape = ActivationTape(c, maximumRows: count, computeType: computeType)
+    tape = ActivationTape(c, maximumRows: count, computeType: computeType, recomputesLayers: recomputesLayers)
     for (row, token) in tokens.enumerated() {
       model.embed(token: token, into: workspace.x_TC.base + row * c.hiddenSize)
     }
     let pages = KeyValuePages(
       geometry: model.geometry, layers: 1, pages: batch.pageCount, computeType: computeType)
+    recomputation = LayerRecomputation(workspace: workspace, writes: batch.cacheWrites, pages: pages)
     model.forward(
       workspace, rows: batch.rows, writes: batch.cacheWrites, pages: pages, tape: tape, team: team)
     hidden = OperandBuffer(count: count * c.hiddenSize, computeType: computeType)
@@ -118,8 +122,11 @@ final class PackedPass {
       rounded.operand, hidden_TC: hidden.operand, rows: count, into: dHidden.base, gradient: gradient, team: team)
     model.finalNormBackward(
       dHidden.base, x_TC: x_TC, rows: count, into: workspace.dx_TC.base, gradient: gradient, team: team)
+    let attention = AttentionBackwardPlan(
+      batch.sequences, heads: c.headCount, geometry: model.geometry, computeType: model.computeType)
     model.backward(
-      workspace, tape: tape, positions: batch.rows, sequences: batch.sequences, gradient: gradient, team: team)
+      workspace, tape: tape, positions: batch.rows, attention: attention, recomputation: recomputation,
+      gradient: gradient, team: team)
     return Array(workspace.dx_TC.elements)
   }
 }

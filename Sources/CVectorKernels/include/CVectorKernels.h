@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "GradientKernels.h"
+
 #pragma clang assume_nonnull begin
 
 /// Where the keys and values of one key/value head lie in a layer's pages (KeyValuePages.swift).
@@ -93,6 +95,7 @@ void softgrpo_product_bf16(const uint16_t *x, const uint16_t *packed, const soft
 
 /// Packs columns [block * 64, block * 64 + 64) of a k x n matrix whose element (i, j) is at i * k_stride + j * n_stride
 /// into `packed` + block * 64 * k: pairs along k, 64 columns (fewer, rounded up to 16, in the last block) side by side.
+/// One of the strides is 1, the other and k are even.
 void softgrpo_pack_bf16(const uint16_t *source, int64_t k, int64_t n, int64_t k_stride, int64_t n_stride, int64_t block,
                         uint16_t *packed);
 #endif

@@ -35,7 +35,8 @@ final class BatchUpdate {
   ///     correction.
   init(
     objective: ObjectiveOptions, options: UpdateOptions, tokenBudget: Int, reference: PreparedModel?,
-    audit: LogProbAudit, importanceCap: Float?, team: ThreadTeam
+    audit: LogProbAudit, importanceCap: Float?, activationMemoryBudget: Int = automaticActivationMemoryBudget,
+    team: ThreadTeam
   ) {
     self.objective = objective
     self.options = options
@@ -45,6 +46,7 @@ final class BatchUpdate {
     self.importanceCap = importanceCap
     self.team = team
     gradient = PolicyGradient(team: team)
+    gradient.activationMemoryBudget = activationMemoryBudget
   }
 
   /// Runs the step's optimiser updates; `model` becomes the new policy.

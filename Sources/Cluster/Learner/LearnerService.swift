@@ -182,7 +182,8 @@ public final class LearnerService {
     let update = BatchUpdate(
       objective: try configuration.objectiveOptions(), options: try configuration.updateOptions(),
       tokenBudget: configuration.learner.microBatchTokens, reference: reference, audit: audit,
-      importanceCap: configuration.learner.importanceCap.map(Float.init), team: team)
+      importanceCap: configuration.learner.importanceCap.map(Float.init),
+      activationMemoryBudget: configuration.activationMemoryBudget, team: team)
     var progress = ProgressReporter(label: "train", total: configuration.run.totalSteps, unit: "step", console: console)
     var lastCheckpoint = run.step
     while run.step < configuration.run.totalSteps && !stop.isRequested {

@@ -2,6 +2,7 @@ import Kernels
 import Logging
 import PolicyOptimization
 import RunConfiguration
+import Training
 import Transformer
 
 extension RunConfiguration {
@@ -27,6 +28,11 @@ extension RunConfiguration {
       lossAggregation: aggregation)
     try options.validate()
     return options
+  }
+
+  /// Bytes for the activations of a micro-batch.
+  var activationMemoryBudget: Int {
+    learner.activationMemoryBudget > 0 ? learner.activationMemoryBudget << 20 : automaticActivationMemoryBudget
   }
 
   /// The optimiser of the reinforcement phase. Its schedule counts optimiser steps.

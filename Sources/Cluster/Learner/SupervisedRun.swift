@@ -47,7 +47,8 @@ public struct SupervisedRun {
       isAdapted ? "adapters" : subject.warmsUpWhole ? "every weight (adapters come after it)" : "every weight"
     logger.info("supervised warm-up: \(sft.steps) steps of \(sft.batchSize) examples, training \(trained)")
     let trainer = SupervisedTrainer(
-      state: subject.state, backend: backend, positions: subject.positions, team: team)
+      state: subject.state, backend: backend, positions: subject.positions,
+      activationMemoryBudget: configuration.activationMemoryBudget, team: team)
     var progress = ProgressReporter(label: "sft", total: sft.steps, unit: "step", console: console)
     var average = 0.0
     let start = monotonicSeconds()
