@@ -51,7 +51,7 @@ public final class UpdateBenchmark {
   }
 
   let settings: Settings
-  let state: LearnerState
+  let state: any TrainableState
   let model: PreparedModel
   let team: ThreadTeam
   /// Seconds for each of the machine's limits, twice.
@@ -62,7 +62,7 @@ public final class UpdateBenchmark {
   /// - Parameter state: its weights are stepped; the passes go on computing with those it had here.
   /// - Throws: `BenchmarkError` when the settings do not fit the model or the memory.
   public init(
-    _ settings: Settings, state: LearnerState, backend: any MatrixBackend, team: ThreadTeam
+    _ settings: Settings, state: any TrainableState, backend: any MatrixBackend, team: ThreadTeam
   ) throws {
     try Self.check(settings, configuration: state.layout.configuration, computeType: backend.computeType)
     self.settings = settings
@@ -150,7 +150,7 @@ public final class UpdateBenchmark {
     for indices in batch.microBatches {
       let logProbs = try gradient.accumulate(
         indices.map { batch.items[$0] }, model: model, reference: nil, options: ObjectiveOptions(klCoefficient: 0),
-        gradient: state.gradient.base
+        gradient: state.gradientSink(backend: model.backend, team: team)
       ).logProbs
       for (index, values) in zip(indices, logProbs) { batch.items[index].oldLogProbs = values }
     }
@@ -165,11 +165,12 @@ public final class UpdateBenchmark {
     let start = monotonicNanoseconds()
     clock.resume()
     state.zeroGradient(team: team)
+    let sink = state.gradientSink(backend: model.backend, team: team)
     clock.mark(.optimizer)
     for indices in batch.microBatches {
       _ = try gradient.accumulate(
         indices.map { batch.items[$0] }, model: model, reference: nil, options: ObjectiveOptions(klCoefficient: 0),
-        gradient: state.gradient.base)
+        gradient: sink)
     }
     clock.resume()
     _ = try state.apply(UpdateOptions(), team: team)

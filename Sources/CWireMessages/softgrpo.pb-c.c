@@ -772,6 +772,51 @@ void   softgrpo__version_announcement__free_unpacked
   assert(message->base.descriptor == &softgrpo__version_announcement__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   softgrpo__adapter_description__init
+                     (Softgrpo__AdapterDescription         *message)
+{
+  static const Softgrpo__AdapterDescription init_value = SOFTGRPO__ADAPTER_DESCRIPTION__INIT;
+  *message = init_value;
+}
+size_t softgrpo__adapter_description__get_packed_size
+                     (const Softgrpo__AdapterDescription *message)
+{
+  assert(message->base.descriptor == &softgrpo__adapter_description__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t softgrpo__adapter_description__pack
+                     (const Softgrpo__AdapterDescription *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &softgrpo__adapter_description__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t softgrpo__adapter_description__pack_to_buffer
+                     (const Softgrpo__AdapterDescription *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &softgrpo__adapter_description__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Softgrpo__AdapterDescription *
+       softgrpo__adapter_description__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Softgrpo__AdapterDescription *)
+     protobuf_c_message_unpack (&softgrpo__adapter_description__descriptor,
+                                allocator, len, data);
+}
+void   softgrpo__adapter_description__free_unpacked
+                     (Softgrpo__AdapterDescription *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &softgrpo__adapter_description__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   softgrpo__pull_manifest__init
                      (Softgrpo__PullManifest         *message)
 {
@@ -3100,7 +3145,7 @@ const ProtobufCMessageDescriptor softgrpo__result_acknowledgement__descriptor =
   (ProtobufCMessageInit) softgrpo__result_acknowledgement__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__version_announcement__field_descriptors[6] =
+static const ProtobufCFieldDescriptor softgrpo__version_announcement__field_descriptors[7] =
 {
   {
     "version",
@@ -3174,8 +3219,21 @@ static const ProtobufCFieldDescriptor softgrpo__version_announcement__field_desc
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "adapter",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__VersionAnnouncement, adapter),
+    &softgrpo__adapter_description__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__version_announcement__field_indices_by_name[] = {
+  6,   /* field[6] = adapter */
   4,   /* field[4] = byte_count */
   5,   /* field[5] = chunk_byte_count */
   3,   /* field[3] = identity */
@@ -3186,7 +3244,7 @@ static const unsigned softgrpo__version_announcement__field_indices_by_name[] = 
 static const ProtobufCIntRange softgrpo__version_announcement__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 6 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor softgrpo__version_announcement__descriptor =
 {
@@ -3196,11 +3254,114 @@ const ProtobufCMessageDescriptor softgrpo__version_announcement__descriptor =
   "Softgrpo__VersionAnnouncement",
   "softgrpo",
   sizeof(Softgrpo__VersionAnnouncement),
-  6,
+  7,
   softgrpo__version_announcement__field_descriptors,
   softgrpo__version_announcement__field_indices_by_name,
   1,  softgrpo__version_announcement__number_ranges,
   (ProtobufCMessageInit) softgrpo__version_announcement__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor softgrpo__adapter_description__field_descriptors[6] =
+{
+  {
+    "base_root",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__AdapterDescription, base_root),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "base_byte_count",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__AdapterDescription, base_byte_count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "rank",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__AdapterDescription, rank),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "scale",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FLOAT,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__AdapterDescription, scale),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "targets",
+    5,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_STRING,
+    offsetof(Softgrpo__AdapterDescription, n_targets),
+    offsetof(Softgrpo__AdapterDescription, targets),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "merged_root",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__AdapterDescription, merged_root),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned softgrpo__adapter_description__field_indices_by_name[] = {
+  1,   /* field[1] = base_byte_count */
+  0,   /* field[0] = base_root */
+  5,   /* field[5] = merged_root */
+  2,   /* field[2] = rank */
+  3,   /* field[3] = scale */
+  4,   /* field[4] = targets */
+};
+static const ProtobufCIntRange softgrpo__adapter_description__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 6 }
+};
+const ProtobufCMessageDescriptor softgrpo__adapter_description__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "softgrpo.AdapterDescription",
+  "AdapterDescription",
+  "Softgrpo__AdapterDescription",
+  "softgrpo",
+  sizeof(Softgrpo__AdapterDescription),
+  6,
+  softgrpo__adapter_description__field_descriptors,
+  softgrpo__adapter_description__field_indices_by_name,
+  1,  softgrpo__adapter_description__number_ranges,
+  (ProtobufCMessageInit) softgrpo__adapter_description__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor softgrpo__pull_manifest__field_descriptors[1] =

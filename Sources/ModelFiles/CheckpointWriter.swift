@@ -44,6 +44,17 @@ public enum CheckpointWriter {
     }
     files["config.json"] = Data(configuration.huggingFaceJSON(elementType: elementType).encoded().utf8)
 
+    try writeDirectory(directory, files: files, overwrite: overwrite) { partial in
+      try SafetensorsWriter.write(
+        parameters: configuration.parameterShapes(), elementType: elementType, directory: partial,
+        shardLimit: shardLimit, tensors: tensors)
+    }
+  }
+
+  /// Writes `files` and whatever `body` adds to `directory.partial`, makes it durable and renames it.
+  static func writeDirectory(
+    _ directory: String, files: [String: Data], overwrite: Bool, _ body: (_ partial: String) throws -> Void
+  ) throws {
     let partial = directory + ".partial"
     try checkTarget(directory, overwrite: overwrite)
     try removeAll(partial)
@@ -54,10 +65,7 @@ public enum CheckpointWriter {
     }
     do {
       for (name, data) in files.sorted(by: { $0.key < $1.key }) { try writeFile(joined(partial, name), data) }
-      try SafetensorsWriter.write(
-        parameters: configuration.parameterShapes(), elementType: elementType, directory: partial,
-        shardLimit: shardLimit,
-        tensors: tensors)
+      try body(partial)
       try putInPlace(partial, directory)
     } catch {
       try? removeAll(partial)

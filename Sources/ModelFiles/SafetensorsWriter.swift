@@ -6,14 +6,14 @@ public struct SafetensorsWriter {
   /// Files above this many tensor bytes are split.
   public static let defaultShardLimit = 5_000_000_000
 
-  /// Writes `model.safetensors`, or `model-00001-of-0000N.safetensors` ... and `model.safetensors.index.json` when the
+  /// Writes `model.safetensors` (or another `stem`), or `model-00001-of-0000N.safetensors` ... and `model.safetensors.index.json` when the
   /// tensors exceed `shardLimit` bytes, into `directory`. Each file appears under its name only when it is complete.
   ///
   /// Throws `ModelFileError` for a tensor of the wrong size or holding a NaN or infinity (also one that arises by
   /// rounding to bfloat16), and for a full disk.
   public static func write(
     parameters: [(name: String, shape: [Int])], elementType: CheckpointElementType, directory: String,
-    shardLimit: Int = defaultShardLimit, tensors: TensorProvider
+    stem: String = "model", shardLimit: Int = defaultShardLimit, tensors: TensorProvider
   ) throws {
     var shards: [[(name: String, shape: [Int])]] = [[]]
     var filled = 0
@@ -32,13 +32,13 @@ public struct SafetensorsWriter {
     for (index, shard) in shards.enumerated() {
       let name =
         shards.count == 1
-        ? "model.safetensors" : "model-\(padded(index + 1))-of-\(padded(shards.count)).safetensors"
+        ? "\(stem).safetensors" : "\(stem)-\(padded(index + 1))-of-\(padded(shards.count)).safetensors"
       try writeShard(shard, elementType, path: joined(directory, name), tensors)
       for parameter in shard { map[parameter.name] = .string(name) }
     }
     if shards.count > 1 {
       let index = JSONValue.members(["metadata": .members(["total_size": .integer(total)]), "weight_map": .object(map)])
-      let path = joined(directory, "model.safetensors.index.json")
+      let path = joined(directory, "\(stem).safetensors.index.json")
       try writeFile(path + ".partial", Data(index.encoded().utf8))
       guard rename(path + ".partial", path) == 0 else { throw systemFailure(path, "cannot be renamed into place") }
     }

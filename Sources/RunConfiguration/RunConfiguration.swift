@@ -10,6 +10,8 @@ public struct RunConfiguration: Sendable, Equatable {
   public var rollout = Rollout()
   public var learner = Learner()
   public var worker = Worker()
+  /// Adapters in place of training every weight.
+  public var lora = LoRA()
   /// Supervised warm-up before reinforcement.
   public var sft = SupervisedFineTuning()
   public var eval = Evaluation()
@@ -53,6 +55,7 @@ extension RunConfiguration: ConfigurationSection {
     [
       .section("run", \.run), .section("model", \.model), .section("task", \.task), .section("reward", \.reward),
       .section("rollout", \.rollout), .section("learner", \.learner), .section("worker", \.worker),
+      .section("lora", \.lora),
       .section("sft", \.sft), .section("eval", \.eval),
     ]
   }

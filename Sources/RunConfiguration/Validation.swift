@@ -11,6 +11,7 @@ extension RunConfiguration {
     checkRollout(&rules)
     checkLearner(&rules)
     checkWorker(&rules)
+    checkLoRA(&rules)
     checkSchedules(&rules)
     guard rules.broken.isEmpty else {
       throw ConfigurationError(rules.broken.map { .init(location: source, message: $0) })
@@ -77,6 +78,13 @@ extension RunConfiguration {
     rules.require(
       rollout.groupSize > 1 || learner.advantage != .rloo,
       "rollout.group_size: must be at least 2 when learner.advantage is rloo, got 1")
+  }
+
+  private func checkLoRA(_ rules: inout Rules) {
+    rules.require(!lora.targets.isEmpty, "lora.targets: must name at least one projection; lora.rank 0 turns LoRA off")
+    rules.requireDistinct(lora.targets.map(\.rawValue), "lora.targets")
+    rules.require(
+      lora.rank > 0 || lora.alpha == nil, "lora.alpha: has no use when lora.rank is 0; remove it, or set a rank")
   }
 
   private func checkLearner(_ rules: inout Rules) {

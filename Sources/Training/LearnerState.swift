@@ -5,7 +5,7 @@ import PolicyOptimization
 import Transformer
 
 /// fp32 master weights, gradient and Adam moments, one flat allocation each; the learner alone owns them.
-public final class LearnerState {
+public final class LearnerState: TrainableState {
   public let layout: ParameterLayout
   public let master: AlignedBuffer<Float>
   public let gradient: AlignedBuffer<Float>
@@ -13,6 +13,7 @@ public final class LearnerState {
   public let secondMoment: AlignedBuffer<Float>
   /// Optimiser steps taken.
   public private(set) var step = 0
+  public var keepsHead: Bool { false }
 
   public init(layout: ParameterLayout) {
     self.layout = layout
@@ -61,32 +62,13 @@ public final class LearnerState {
     }
   }
 
+  public func gradientSink(backend: any MatrixBackend, team: ThreadTeam) -> WeightGradientSink { .full(gradient.base) }
+
   /// Per-parameter and total gradient norms, sums in a fixed order.
   ///
   /// - Throws: `OptimizationError` naming the first parameter whose gradient is not finite.
   public func gradientNorm(team: ThreadTeam) throws -> GradientNorm {
-    // Blocks of a parameter are summed by whoever comes, and added in order: the bits of `GradientNorm.init`.
-    let parameters = layout.parameters
-    let firsts = parameters.reduce(into: [0]) { $0.append($0[$0.count - 1] + GradientNorm.blockCount(of: $1.range)) }
-    let pieces = parameters.indices.flatMap { parameter in
-      stride(from: 0, to: firsts[parameter + 1] - firsts[parameter], by: 64).map { (parameter, $0) }
-    }
-    var sums = [Double](repeating: 0, count: firsts[firsts.count - 1])
-    nonisolated(unsafe) let source = UnsafeBufferPointer(gradient.elements)
-    sums.withUnsafeMutableBufferPointer { sums in
-      nonisolated(unsafe) let sums = sums
-      team.run(pieces.count) { task, _ in
-        let (parameter, first) = pieces[task]
-        for block in first..<min(first + 64, firsts[parameter + 1] - firsts[parameter]) {
-          sums[firsts[parameter] + block] = GradientNorm.sumOfSquares(
-            source, in: parameters[parameter].range, block: block)
-        }
-      }
-    }
-    let norm = GradientNorm(
-      sumsOfSquares: parameters.indices.map { sums[firsts[$0]..<firsts[$0 + 1]].reduce(0, +) })
-    try norm.checkFinite(names: parameters.map(\.name))
-    return norm
+    try Training.gradientNorm(of: layout.parameters, in: UnsafeBufferPointer(gradient.elements), team: team)
   }
 
   /// One AdamW step with the gradient scaled by min(1, maxNorm / (norm + 1e-6)); writes the new bf16 weights.
@@ -112,11 +94,10 @@ public final class LearnerState {
     return (weights, norm)
   }
 
-  /// The same master weights with zero moments and no steps taken.
-  public func withFreshOptimizer() -> LearnerState {
-    let fresh = LearnerState(layout: layout)
-    fresh.master.base.update(from: master.base, count: layout.count)
-    return fresh
+  public func resetOptimizer() {
+    firstMoment.base.update(repeating: 0, count: layout.count)
+    secondMoment.base.update(repeating: 0, count: layout.count)
+    step = 0
   }
 
   /// Sets the step count of a resumed run.

@@ -41,7 +41,7 @@ public struct WeightedTrajectory: Sendable {
   }
 }
 
-/// Computes the gradient of the clipped objective over micro-batches; applying it is `LearnerState`'s business.
+/// Computes the gradient of the clipped objective over micro-batches; applying it is a `TrainableState`'s business.
 public final class PolicyGradient {
   let team: ThreadTeam
   /// Learns where the time of a pass goes, for benchmarks.
@@ -54,7 +54,7 @@ public final class PolicyGradient {
 
   public init(team: ThreadTeam) { self.team = team }
 
-  /// Adds the gradient of one micro-batch to `gradient` (layout order).
+  /// Adds the gradient of one micro-batch to `gradient`.
   ///
   /// - Parameters:
   ///   - batch: one pass worth of trajectories; equal prompts adjacent.
@@ -64,7 +64,7 @@ public final class PolicyGradient {
   ///   part of the batch's.
   public func accumulate(
     _ batch: [WeightedTrajectory], model: PreparedModel, reference: PreparedModel?, options: ObjectiveOptions,
-    gradient: UnsafeMutablePointer<Float>
+    gradient: WeightGradientSink
   ) throws -> (statistics: ObjectiveStatistics, logProbs: [[Float]]) {
     let space = memory(for: model, keptIn: &workspace)
     let plan = ScoringPlan(batch.map(\.trajectory))
@@ -135,7 +135,7 @@ public final class PolicyGradient {
   /// - Returns: the loss, and the number of scored tokens.
   public func accumulateSupervised(
     _ batch: [Trajectory], weight: Double, model: PreparedModel, inputGradient: Bool,
-    gradient: UnsafeMutablePointer<Float>
+    gradient: WeightGradientSink
   ) throws -> (loss: Double, tokens: Int) {
     let space = memory(for: model, keptIn: &workspace)
     let plan = ScoringPlan(batch)

@@ -22,9 +22,9 @@ public struct SupervisedExample: Sendable, Equatable {
 
 /// Maximum-likelihood training on prompt and completion pairs: mean cross-entropy over the completions' tokens.
 ///
-/// Unlike the reinforcement objective, gradient also flows into the input embeddings.
+/// Unlike the reinforcement objective, gradient also flows into the input embeddings, unless they are frozen (LoRA).
 public final class SupervisedTrainer {
-  public let state: LearnerState
+  public let state: any TrainableState
   private let backend: any MatrixBackend
   private let team: ThreadTeam
   private let positions: Int
@@ -35,7 +35,7 @@ public final class SupervisedTrainer {
   ///   - positions: longest prompt and completion together; at most the model's context length counts.
   ///   - activationMemoryBudget: as `PolicyGradient.activationMemoryBudget`.
   public init(
-    state: LearnerState, backend: any MatrixBackend, positions: Int,
+    state: any TrainableState, backend: any MatrixBackend, positions: Int,
     activationMemoryBudget: Int = automaticActivationMemoryBudget, team: ThreadTeam
   ) {
     self.state = state
@@ -76,16 +76,18 @@ public final class SupervisedTrainer {
     }
     let tokens = trajectories.reduce(0) { $0 + $1.scoredCount }
     state.zeroGradient(team: team)
+    let sink = state.gradientSink(backend: backend, team: team)
     var loss = 0.0
     for indices in microBatches(trajectories, tokenBudget: tokenBudget) {
       loss += try gradient.accumulateSupervised(
         indices.map { trajectories[$0] }, weight: 1 / Double(tokens), model: model, inputGradient: true,
-        gradient: state.gradient.base
+        gradient: sink
       ).loss
     }
     let (weights, norm) = try state.apply(options, team: team)
     model = PreparedModel(
-      weights, backend: backend, trainable: true, positions: positions, team: team, sharing: model)
+      weights, backend: backend, trainable: true, positions: positions, team: team, sharing: model,
+      keepsHead: state.keepsHead)
     return (loss, norm.total)
   }
 }

@@ -14,7 +14,7 @@ extension PolicyGradient {
   ///   - addToSoftLogits: adds further gradients of a soft row's k logits; called by the team's threads.
   func backward(
     _ pass: TrajectoryPass, tape: ActivationTape, workspace: PassWorkspace, upstream: [Float],
-    dHidden_RC: UnsafeMutablePointer<Float>, inputGradient: Bool, gradient: UnsafeMutablePointer<Float>,
+    dHidden_RC: UnsafeMutablePointer<Float>, inputGradient: Bool, gradient: WeightGradientSink,
     addToSoftLogits: (_ row: Int, _ policy: ThinkingPolicy, _ gradient: UnsafeMutableBufferPointer<Float>) -> Void = {
       _, _, _ in
     }
@@ -48,9 +48,9 @@ extension PolicyGradient {
         workspace: workspace.forward(rows: batch.rowCount), writes: batch.cacheWrites,
         pages: workspace.pages(count: batch.pageCount)),
       gradient: gradient, team: team, stages: stages)
-    if inputGradient {
+    if inputGradient, let dEmbeddings = gradient.table(model.layout.embeddings) {
       plan.forEachTokenRow { row, token in
-        let (from, to) = (dx_TC + row * width, gradient + model.layout.embeddings + Int(token) * width)
+        let (from, to) = (dx_TC + row * width, dEmbeddings + Int(token) * width)
         for column in 0..<width { to[column] += from[column] }
       }
     }
@@ -59,7 +59,7 @@ extension PolicyGradient {
   /// The soft rows: k logits each, so the output head's gradient is sparse.
   private func softBackward(
     _ pass: TrajectoryPass, upstream: [Float], dHidden_RC: UnsafeMutablePointer<Float>,
-    gradient: UnsafeMutablePointer<Float>,
+    gradient: WeightGradientSink,
     addToSoftLogits: (_ row: Int, _ policy: ThinkingPolicy, _ gradient: UnsafeMutableBufferPointer<Float>) -> Void
   ) {
     let (plan, model, width) = (pass.plan, pass.model, pass.model.configuration.hiddenSize)
@@ -93,9 +93,9 @@ extension PolicyGradient {
         }
       }
     }
+    guard let dHead = gradient.table(model.layout.head) else { return }
     OutputHead.sparseWeightGradient(
-      dLogits: dLogits, ids: ids, rows: rows, hidden: pass.hidden_RC, width: width,
-      dHead: gradient + model.layout.head, team: team)
+      dLogits: dLogits, ids: ids, rows: rows, hidden: pass.hidden_RC, width: width, dHead: dHead, team: team)
   }
 
   func zero(_ values: UnsafeMutablePointer<Float>, count: Int) {

@@ -15,7 +15,7 @@ final class TrajectoryPass {
     /// d(loss)/d(hidden) of the scored rows, rows x hidden; accumulated.
     var dHidden_RC: UnsafeMutablePointer<Float>
     /// d(loss)/d(weights), layout order; accumulated.
-    var gradient: UnsafeMutablePointer<Float>
+    var gradient: WeightGradientSink
   }
 
   /// Logits held at once: rows of a chunk are chosen for about so many.

@@ -47,7 +47,7 @@ public struct LayerRecomputation {
 }
 
 extension PreparedModel {
-  /// Accumulates d(loss)/d(weights) into `gradient` (layout order) for the pass that filled `tape`; `workspace.dx_TC`
+  /// Accumulates d(loss)/d(weights) into `gradient` for the pass that filled `tape`; `workspace.dx_TC`
   /// holds d(loss)/d(last layer's output) on entry and d(loss)/d(input embeddings) on return.
   ///
   /// The layers' forward lines are inverted from last to first; sums over rows have a fixed order.
@@ -58,7 +58,7 @@ extension PreparedModel {
   public func backward(
     _ workspace: BackwardWorkspace, tape: ActivationTape, positions: UnsafeBufferPointer<RowLocation>,
     attention: AttentionBackwardPlan, recomputation: LayerRecomputation? = nil,
-    gradient: UnsafeMutablePointer<Float>, team: ThreadTeam, stages: StageClock? = nil
+    gradient: WeightGradientSink, team: ThreadTeam, stages: StageClock? = nil
   ) {
     precondition(isTrainable, "this model was prepared for inference")
     let c = configuration
@@ -71,8 +71,8 @@ extension PreparedModel {
     let dqkvRounded_TE = workspace.dqkvRounded_TE.operand
     // The one place where a weight matrix receives its gradient: dW (outputs x inputs) += dyᵀ x.
     func accumulate(_ dy: Operand, _ x: Operand, _ outputs: Int, _ inputs: Int, at offset: Int) {
-      backend.accumulateWeightGradient(
-        dy, x, rows: count, outputs: outputs, inputs: inputs, into: gradient + offset, team: team)
+      gradient.accumulate(
+        dy, x, rows: count, outputs: outputs, inputs: inputs, at: offset, backend: backend, team: team)
       stages?.mark(.projectionsBackward)
     }
     parallelRound(dx_TC, into: dxRounded_TC, count: count * width, team: team)
@@ -104,7 +104,7 @@ extension PreparedModel {
       stages?.mark(.projectionsBackward)
       RMSNorm.backward(
         workspace.dNormed_TC.base, x: saved.middle_TC, weight: vector(offsets.postAttentionNorm), epsilon: epsilon,
-        rows: count, width: width, into: dx_TC, dWeight: gradient + offsets.postAttentionNorm, normed: normed_TC,
+        rows: count, width: width, into: dx_TC, dWeight: gradient.vector(offsets.postAttentionNorm), normed: normed_TC,
         rounded: dxRounded_TC, team: team)
       stages?.mark(.elementwiseBackward)
       accumulate(dGateUp_TF, normed_TC, 2 * f, width, at: offsets.gateUp)
@@ -128,7 +128,7 @@ extension PreparedModel {
       stages?.mark(.projectionsBackward)
       RMSNorm.backward(
         workspace.dNormed_TC.base, x: saved.input_TC, weight: vector(offsets.inputNorm), epsilon: epsilon, rows: count,
-        width: width, into: dx_TC, dWeight: gradient + offsets.inputNorm, normed: normed_TC, rounded: dxRounded_TC,
+        width: width, into: dx_TC, dWeight: gradient.vector(offsets.inputNorm), normed: normed_TC, rounded: dxRounded_TC,
         team: team)
       stages?.mark(.elementwiseBackward)
       accumulate(dqkvRounded_TE, normed_TC, e, width, at: offsets.queryKeyValue)
@@ -138,7 +138,7 @@ extension PreparedModel {
   /// q, k = rotate(headNorm(W norm(x) + b)): from d(rotated) in `dqkv_TE` to d(W norm(x)) at its rounding point.
   private func rotateBack(
     _ dqkv_TE: UnsafeMutablePointer<Float>, into rounded_TE: Operand, saved: ActivationTape.Layer,
-    offsets: ParameterLayout.Layer, positions: UnsafeBufferPointer<RowLocation>, gradient: UnsafeMutablePointer<Float>,
+    offsets: ParameterLayout.Layer, positions: UnsafeBufferPointer<RowLocation>, gradient: WeightGradientSink,
     team: ThreadTeam
   ) {
     let c = configuration
@@ -157,17 +157,18 @@ extension PreparedModel {
       let epsilon = Float(c.rmsNormEpsilon)
       HeadNorm.backward(
         dqkv_TE, stride: e, x: raw, xStride: c.queryKeyWidth, weight: vector(queryNorm), epsilon: epsilon, rows: count,
-        heads: c.headCount, width: c.headDimension, dWeight: gradient + queryNorm, team: team)
+        heads: c.headCount, width: c.headDimension, dWeight: gradient.vector(queryNorm), team: team)
       HeadNorm.backward(
         dqkv_TE + c.queryWidth, stride: e, x: raw + c.queryWidth, xStride: c.queryKeyWidth, weight: vector(keyNorm),
-        epsilon: epsilon, rows: count, heads: c.keyValueHeadCount, width: c.headDimension, dWeight: gradient + keyNorm,
+        epsilon: epsilon, rows: count, heads: c.keyValueHeadCount, width: c.headDimension, dWeight: gradient.vector(keyNorm),
         team: team)
     }
     if let biases = offsets.biases {
+      let dBias = gradient.vector(biases)
       // Columns are split over the team, so the sum over rows runs in one order.
       team.forEachRange(e, grain: 64) { range, _ in
         for row in 0..<count {
-          for column in range { gradient[biases + column] += dqkv_TE[row * e + column] }
+          for column in range { dBias[column] += dqkv_TE[row * e + column] }
         }
       }
     }
@@ -177,22 +178,23 @@ extension PreparedModel {
   /// dx += and d(final norm weight) += for d(hidden) (rows x hidden): the backward of `finalNorm`.
   public func finalNormBackward(
     _ dHidden_TC: UnsafePointer<Float>, x_TC: UnsafePointer<Float>, rows: Int, into dx_TC: UnsafeMutablePointer<Float>,
-    gradient: UnsafeMutablePointer<Float>, team: ThreadTeam
+    gradient: WeightGradientSink, team: ThreadTeam
   ) {
     RMSNorm.backward(
       dHidden_TC, x: x_TC, weight: vector(layout.finalNorm), epsilon: Float(configuration.rmsNormEpsilon), rows: rows,
-      width: configuration.hiddenSize, into: dx_TC, dWeight: gradient + layout.finalNorm, team: team)
+      width: configuration.hiddenSize, into: dx_TC, dWeight: gradient.vector(layout.finalNorm), team: team)
   }
 
   /// dHidden += dLogits W and dW += dLogitsᵀ hidden: the backward of `logits`.
   public func logitsBackward(
     _ dLogits_TV: Operand, hidden_TC: Operand, rows: Int, into dHidden_TC: UnsafeMutablePointer<Float>,
-    gradient: UnsafeMutablePointer<Float>, team: ThreadTeam
+    gradient: WeightGradientSink, team: ThreadTeam
   ) {
     headMatrix.multiplyTransposed(dLogits_TV, rows: rows, into: dHidden_TC, accumulate: true, team: team)
+    guard let dHead = gradient.table(layout.head) else { return }
     backend.accumulateWeightGradient(
       dLogits_TV, hidden_TC, rows: rows, outputs: configuration.vocabularySize, inputs: configuration.hiddenSize,
-      into: gradient + layout.head, team: team)
+      into: dHead, team: team)
   }
 }
 

@@ -32,9 +32,10 @@ public final class PreparedModel: Sendable {
   ///   - trainable: also prepare what the backward pass multiplies with.
   ///   - positions: longest sequence; at most the configuration's context length.
   ///   - sharing: a model of the same shape whose rotary table is reused.
+  ///   - keepsHead: the head's weights are those of `sharing` (LoRA never changes them), so its matrix is reused too.
   public init(
     _ weights: ModelWeights, backend: any MatrixBackend, trainable: Bool, positions: Int, team: ThreadTeam,
-    sharing previous: PreparedModel? = nil
+    sharing previous: PreparedModel? = nil, keepsHead: Bool = false
   ) {
     self.weights = weights
     self.backend = backend
@@ -61,7 +62,13 @@ public final class PreparedModel: Sendable {
         gateUp: matrix(layer.gateUp, 2 * configuration.intermediateSize, configuration.hiddenSize),
         down: matrix(layer.down, configuration.hiddenSize, configuration.intermediateSize))
     }
-    headMatrix = matrix(layout.head, configuration.vocabularySize, configuration.hiddenSize)
+    if keepsHead, let previous, previous.layout == layout, previous.backend.summary == backend.summary,
+      previous.isTrainable || !trainable
+    {
+      headMatrix = previous.headMatrix
+    } else {
+      headMatrix = matrix(layout.head, configuration.vocabularySize, configuration.hiddenSize)
+    }
     let small = layout.parameters.filter { $0.shape.count == 1 }
     vectors = AlignedBuffer(count: small.reduce(0) { $0 + $1.count })
     var offsets: [Int: Int] = [:]

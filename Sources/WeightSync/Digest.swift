@@ -19,13 +19,16 @@ public struct Digest: Sendable, Hashable, CustomStringConvertible {
 
   init(unchecked bytes: [UInt8]) { self.bytes = bytes }
 
-  /// The first 12 hexadecimal digits: enough for a log.
-  public var description: String {
-    bytes.prefix(6).map { byte in
+  /// All 64 digits.
+  public var hexadecimal: String {
+    bytes.map { byte in
       let text = String(byte, radix: 16)
       return text.count == 1 ? "0" + text : text
     }.joined()
   }
+
+  /// The first 12 hexadecimal digits: enough for a log.
+  public var description: String { String(hexadecimal.prefix(12)) }
 }
 
 /// An incremental SHA-256 on libcrypto, which uses the processor's SHA instructions where there are any.

@@ -3,7 +3,8 @@ import Kernels
 /// The bf16 bytes of one policy version, immutable and shared: the learner serves chunks of it, a worker computes with it.
 ///
 /// The bytes are the model's tensors one after the other, row-major, little-endian, in the order of the parameter layout
-/// that learner and worker derive from the same model description.
+/// that learner and worker derive from the same model description; of an adapter version, the factors in the order of the
+/// adapter layout.
 ///
 ///     let snapshot = try WeightSnapshot(version: 1, parent: previous.description.identity, byteCount: count) { bytes in
 ///       …fill all of bytes…
@@ -22,17 +23,31 @@ public final class WeightSnapshot: @unchecked Sendable {
   /// Fills and hashes a new version. Hashing runs at 1-2 GB/s on the calling thread.
   /// - Parameters:
   ///   - parent: identity of the version before; `.zero` for the first.
+  ///   - adapter: what the bytes are merged into, when they are adapters.
   ///   - fill: must write every byte.
   /// - Throws: `WeightSyncError` when memory is short; what `fill` throws.
   public init(
-    version: Int, parent: Digest = .zero, byteCount: Int, fill: (UnsafeMutableRawBufferPointer) throws -> Void
+    version: Int, parent: Digest = .zero, byteCount: Int, adapter: AdapterDescription? = nil,
+    fill: (UnsafeMutableRawBufferPointer) throws -> Void
   ) throws {
     let buffer = try WeightBuffer(byteCount: byteCount)
     try fill(buffer.bytes)
     leaves = VersionHash.leaves(of: UnsafeRawBufferPointer(buffer.bytes))
     description = VersionDescription(
-      version: version, parent: parent, root: VersionHash.root(ofLeaves: leaves), byteCount: byteCount)
+      version: version, parent: parent, root: VersionHash.root(ofLeaves: leaves), byteCount: byteCount,
+      adapter: adapter)
     self.buffer = buffer
+  }
+
+  /// Hashes a version in memory that is somebody else's, without a copy.
+  /// - Parameters:
+  ///   - bytes: at least one; unchanged while `owner` lives, which this object keeps.
+  ///   - team: hashes the leaves.
+  public init(version: Int, borrowing bytes: UnsafeRawBufferPointer, from owner: AnyObject, team: ThreadTeam) {
+    buffer = WeightBuffer(borrowing: bytes, from: owner)
+    leaves = VersionHash.leaves(of: bytes, team: team)
+    description = VersionDescription(
+      version: version, parent: .zero, root: VersionHash.root(ofLeaves: leaves), byteCount: bytes.count)
   }
 
   /// For the assembler, which has verified every leaf.

@@ -168,9 +168,19 @@ private func decode(_ body: Softgrpo__VersionAnnouncement) throws -> VersionAnno
   let announcement = VersionAnnouncement(
     version: Int(body.version), parentIdentity: bytes(body.parent_identity), root: bytes(body.root),
     identity: bytes(body.identity), byteCount: try integer(body.byte_count, "VersionAnnouncement.byte_count"),
-    chunkByteCount: Int(body.chunk_byte_count))
+    chunkByteCount: Int(body.chunk_byte_count), adapter: try body.adapter.map { try decode($0.pointee) })
   try announcement.validate()
   return announcement
+}
+
+private func decode(_ body: Softgrpo__AdapterDescription) throws -> VersionAnnouncement.Adapter {
+  try require(body.n_targets <= WireLimits.targetCount, "AdapterDescription has too many targets")
+  return VersionAnnouncement.Adapter(
+    baseRoot: bytes(body.base_root),
+    baseByteCount: try integer(body.base_byte_count, "AdapterDescription.base_byte_count"),
+    rank: Int(body.rank), scale: body.scale,
+    targets: try (0..<body.n_targets).map { try string(body.targets[$0], "AdapterDescription.targets") },
+    mergedRoot: bytes(body.merged_root))
 }
 
 private func decode(_ body: Softgrpo__ThinkingPolicy) throws -> ThinkingPolicy {

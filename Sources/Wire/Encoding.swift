@@ -195,6 +195,21 @@ private func encode(
   body.pointee.identity = arena.bytes(announcement.identity)
   body.pointee.byte_count = UInt64(announcement.byteCount)
   body.pointee.chunk_byte_count = UInt32(announcement.chunkByteCount)
+  if let adapter = announcement.adapter { body.pointee.adapter = encode(adapter, &arena) }
+  return body
+}
+
+private func encode(
+  _ adapter: VersionAnnouncement.Adapter, _ arena: inout MessageArena
+) -> UnsafeMutablePointer<Softgrpo__AdapterDescription> {
+  let body = arena.message(softgrpo__adapter_description__init)
+  body.pointee.base_root = arena.bytes(adapter.baseRoot)
+  body.pointee.base_byte_count = UInt64(adapter.baseByteCount)
+  body.pointee.rank = UInt32(adapter.rank)
+  body.pointee.scale = adapter.scale
+  body.pointee.n_targets = adapter.targets.count
+  body.pointee.targets = arena.array(adapter.targets.map { Optional(arena.string($0)) })
+  body.pointee.merged_root = arena.bytes(adapter.mergedRoot)
   return body
 }
 

@@ -131,6 +131,24 @@ extension VersionAnnouncement {
       "VersionAnnouncement.chunk_byte_count \(chunkByteCount) is out of range")
     try require(
       byteCount / chunkByteCount < Int(Int32.max), "VersionAnnouncement has more chunks than can be numbered")
+    try adapter?.validate()
+  }
+}
+
+extension VersionAnnouncement.Adapter {
+  func validate() throws {
+    for (name, digest) in [("base_root", baseRoot), ("merged_root", mergedRoot)] {
+      try require(
+        digest.count == WireLimits.identityByteCount, "AdapterDescription.\(name) has \(digest.count) bytes, not 32")
+    }
+    try require(
+      (1...(1 << 46)).contains(baseByteCount), "AdapterDescription.base_byte_count \(baseByteCount) is out of range")
+    try require((1...WireLimits.adapterRank).contains(rank), "AdapterDescription.rank \(rank) is out of range")
+    try require(scale.isFinite && scale > 0, "AdapterDescription.scale \(scale) is not a positive number")
+    try require(
+      (1...WireLimits.targetCount).contains(targets.count) && Set(targets).count == targets.count,
+      "AdapterDescription.targets is empty, too long or names one twice")
+    for target in targets { try Wire.validate(target, "AdapterDescription.targets") }
   }
 }
 

@@ -10,9 +10,37 @@ public struct VersionAnnouncement: Sendable, Equatable {
   public var byteCount: Int
   /// Bytes of a chunk, except the last.
   public var chunkByteCount: Int
+  /// What the bytes are merged into; nil: they are the whole model.
+  public var adapter: Adapter?
+
+  /// How low-rank adapters become a model.
+  public struct Adapter: Sendable, Equatable {
+    /// Root of the Merkle tree over the base's bytes, which are served as version -1; 32 bytes.
+    public var baseRoot: [UInt8]
+    public var baseByteCount: Int
+    public var rank: Int
+    /// alpha / rank.
+    public var scale: Float
+    /// Hugging Face module names.
+    public var targets: [String]
+    /// Root over the merged model's bytes; 32 bytes.
+    public var mergedRoot: [UInt8]
+
+    public init(
+      baseRoot: [UInt8], baseByteCount: Int, rank: Int, scale: Float, targets: [String], mergedRoot: [UInt8]
+    ) {
+      self.baseRoot = baseRoot
+      self.baseByteCount = baseByteCount
+      self.rank = rank
+      self.scale = scale
+      self.targets = targets
+      self.mergedRoot = mergedRoot
+    }
+  }
 
   public init(
-    version: Int, parentIdentity: [UInt8], root: [UInt8], identity: [UInt8], byteCount: Int, chunkByteCount: Int
+    version: Int, parentIdentity: [UInt8], root: [UInt8], identity: [UInt8], byteCount: Int, chunkByteCount: Int,
+    adapter: Adapter? = nil
   ) {
     self.version = version
     self.parentIdentity = parentIdentity
@@ -20,6 +48,7 @@ public struct VersionAnnouncement: Sendable, Equatable {
     self.identity = identity
     self.byteCount = byteCount
     self.chunkByteCount = chunkByteCount
+    self.adapter = adapter
   }
 }
 

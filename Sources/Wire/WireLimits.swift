@@ -22,4 +22,7 @@ public struct WireLimits: Sendable, Equatable {
   static let chunkCredit = 64
   static let sampleCount = 65_536
   static let identityByteCount = 32
+  /// Adapted modules of a layer, and the largest rank.
+  static let targetCount = 16
+  static let adapterRank = 1024
 }

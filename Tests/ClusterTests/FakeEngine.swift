@@ -12,6 +12,8 @@ final class FakeWorker: Sendable {
   struct Log: Sendable {
     var joined = 0
     var versions: [Int] = []
+    /// Bases and versions in the order in which they came.
+    var weightEvents: [String] = []
     var leases: [Lease] = []
     var cancelled: [UInt64] = []
     var disconnected = 0
@@ -37,9 +39,13 @@ final class FakeWorker: Sendable {
     while let event = try? link.nextEvent(within: .seconds(60)) {
       switch event {
       case .joined: log.withLock { $0.joined += 1 }
+      case .base(let base): log.withLock { $0.weightEvents.append("base \(base.description.root)") }
       case .weights(let newest):
         snapshot = newest
-        log.withLock { $0.versions.append(newest.version) }
+        log.withLock {
+          $0.versions.append(newest.version)
+          $0.weightEvents.append("version \(newest.version)")
+        }
       case .lease(let lease):
         log.withLock { $0.leases.append(lease) }
         guard let snapshot, !holding else { continue }

@@ -26,6 +26,9 @@ import Testing
       ("eval.samples=8", "eval.k: must be at most eval.samples = 8, got 32"),
       ("eval.k=[]", "eval.k: must hold at least one k"),
       ("eval.k=[1, 1]", "eval.k: has an entry twice, got [1, 1]"),
+      ("lora.targets=[]", "lora.targets: must name at least one projection; lora.rank 0 turns LoRA off"),
+      ("lora.targets=[q_proj, q_proj]", "lora.targets: has an entry twice, got [q_proj, q_proj]"),
+      ("lora.alpha=16", "lora.alpha: has no use when lora.rank is 0; remove it, or set a rank"),
       ("eval.policies=[]", "eval.policies: must name at least one policy"),
       (
         "learner.broadcast_endpoint=tcp://127.0.0.1:5555",
@@ -46,6 +49,11 @@ import Testing
     #expect(problems("", overrides: ["reward.overlong=1", "reward.overlong_buffer=1280"]).isEmpty)
     #expect(problems("", overrides: ["sft.enabled=true", "sft.warmup_steps=751"]).count == 1)
     #expect(problems("", overrides: ["learner.mini_batch_size=128"]).isEmpty)
+    #expect(problems("", overrides: ["lora.rank=8", "lora.alpha=16", "lora.targets=[v_proj, q_proj]"]).isEmpty)
+    #expect(
+      problems("", overrides: ["lora.rank=-1"]).count == 1 && problems("", overrides: ["lora.rank=1025"]).count == 1)
+    #expect(problems("", overrides: ["lora.rank=8", "lora.alpha=0"]).count == 1)
+    #expect(problems("", overrides: ["lora.rank=8", "lora.targets=[lm_head]"]).count == 1)
   }
 
   @Test func fileTasksNeedTheirFiles() {

@@ -132,6 +132,53 @@ import Testing
     #expect(state.contains("\"nextGroupOrdinal\" : 16"), "four prompts a step, none used twice: \(state)")
   }
 
+  /// Adapters in place of all weights: only they travel, the rollouts are the learner's to the bit, and a resumed run ends
+  /// with the adapters of one that never stopped.
+  @Test func loRATrainsAdaptersAndResumesBitwise() throws {
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let lora = [
+      "lora.rank=4", "model.dtype=bfloat16", "learner.learning_rate=1e-2", "reward.format=1", "eval.prompts=1",
+      "learner.kl_coefficient=0.01", "worker.count=1",
+    ]
+    func adapters(_ step: Int) throws -> Data {
+      try Data(
+        contentsOf: URL(fileURLWithPath: run + "/checkpoints/step-00000\(step).adapter/adapter_model.safetensors"))
+    }
+    let straight = try RunningProgram(["train"] + settings(steps: 4, warmUp: 40, lora), directory: folder)
+    #expect(straight.wait(seconds: 120) == 0, "\(straight.errors)")
+    #expect(straight.errors.contains("adapters come after it"))
+    let records = try metrics()
+    #expect(records.map { $0["step"] as? Int } == [1, 2, 3, 4])
+    #expect(records.contains { ($0["actor/grad_norm"] as? Double ?? 0) > 0 })
+    // Version 0 alone is merged from adapters without effect.
+    if straight.errors.contains("bitwise self-test passed") {
+      #expect(records.allSatisfy { $0["training/rollout_probs_diff_max"] as? Double == 0 })
+    }
+    let bytes = records.map { $0["perf/weights_wire_bytes"] as? Double ?? -1 }
+    let source = try ModelSource.open(path: run + "/checkpoints/step-000004")
+    let adapterBytes = Double(try adapters(4).count)
+    #expect(bytes[0] > Double(source.configuration.parameterCount * 2))
+    #expect(bytes[1...].allSatisfy { $0 > 0 && $0 < adapterBytes })
+    let expected = try adapters(4)
+
+    try FileManager.default.removeItem(atPath: run)
+    let first = try RunningProgram(["train"] + settings(steps: 2, warmUp: 40, lora), directory: folder)
+    #expect(first.wait(seconds: 120) == 0, "\(first.errors)")
+    #expect(try adapters(2) != expected)
+    let whole = try RunningProgram(["train", "--resume"] + settings(steps: 4, warmUp: 40), directory: folder)
+    #expect(whole.wait(seconds: 60) != 0 && whole.errors.contains("lora.rank"))
+    let other = try RunningProgram(
+      ["train", "--resume"] + settings(steps: 4, warmUp: 40, lora + ["lora.alpha=3"]), directory: folder)
+    #expect(other.wait(seconds: 60) != 0 && other.errors.contains("alpha"))
+    let second = try RunningProgram(["train", "--resume"] + settings(steps: 4, warmUp: 40, lora), directory: folder)
+    #expect(second.wait(seconds: 120) == 0, "\(second.errors)")
+    #expect(try adapters(4) == expected)
+    let model = try Data(contentsOf: URL(fileURLWithPath: run + "/checkpoints/step-000004/model.safetensors"))
+    let base = try Data(contentsOf: URL(fileURLWithPath: run + "/sft/model.safetensors"))
+    #expect(model.count == base.count && model != base, "the checkpoint holds the merged model")
+    #expect(!FileManager.default.fileExists(atPath: run + "/checkpoints/step-000004/adapter_config.json"))
+  }
+
   /// Separate roles; one worker is there before the learner, one is killed in the middle of the run.
   @Test func aKilledWorkersLeasesAreGrantedAgain() throws {
     defer { try? FileManager.default.removeItem(at: folder) }

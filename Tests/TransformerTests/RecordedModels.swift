@@ -99,27 +99,34 @@ final class PackedPass {
 
   /// Gradients of every parameter (layout order) and of the input embeddings for d(loss)/d(logits).
   func backward(_ dLogits_TV: [Float]) -> (gradient: [Float], dInput_TC: [Float]) {
+    let gradient = AlignedBuffer<Float>(count: model.layout.count)
+    let dInput_TC = backward(dLogits_TV, into: .full(gradient.base))
+    return (Array(gradient.elements), dInput_TC)
+  }
+
+  /// Gradients of the adapters (layout order), with the adapters that the pass's weights were merged from.
+  func backward(_ dLogits_TV: [Float], adapters: AdapterWeights) -> (gradient: [Float], dInput_TC: [Float]) {
+    let gradient = AlignedBuffer<Float>(count: adapters.layout.count)
+    let sink = AdapterGradient(adapters, gradient: gradient.base, backend: model.backend, team: team)
+    let dInput_TC = backward(dLogits_TV, into: .adapters(sink))
+    return (Array(gradient.elements), dInput_TC)
+  }
+
+  private func backward(_ dLogits_TV: [Float], into gradient: WeightGradientSink) -> [Float] {
     let (c, count) = (model.configuration, tokens.count)
-    var gradient = [Float](repeating: 0, count: model.layout.count)
     let workspace = BackwardWorkspace(c, maximumRows: count, computeType: model.computeType)
     let rounded = OperandBuffer(count: dLogits_TV.count, computeType: model.computeType)
     round(dLogits_TV, into: rounded.operand, count: dLogits_TV.count)
-    var dHidden = [Float](repeating: 0, count: count * c.hiddenSize)
-    let (model, hidden, team, batch, tape) = (model, hidden.operand, team, batch, tape)
+    let dHidden = AlignedBuffer<Float>(count: count * c.hiddenSize)
+    model.logitsBackward(
+      rounded.operand, hidden_TC: hidden.operand, rows: count, into: dHidden.base, gradient: gradient, team: team)
+    model.finalNormBackward(
+      dHidden.base, x_TC: x_TC, rows: count, into: workspace.dx_TC.base, gradient: gradient, team: team)
     let attention = AttentionBackwardPlan(
       batch.sequences, heads: c.headCount, geometry: model.geometry, computeType: model.computeType)
-    gradient.withUnsafeMutableBufferPointer { gradient in
-      dHidden.withUnsafeMutableBufferPointer {
-        model.logitsBackward(
-          rounded.operand, hidden_TC: hidden, rows: count, into: $0.baseAddress!, gradient: gradient.baseAddress!,
-          team: team)
-      }
-      model.finalNormBackward(
-        dHidden, x_TC: x_TC, rows: count, into: workspace.dx_TC.base, gradient: gradient.baseAddress!, team: team)
-      model.backward(
-        workspace, tape: tape, positions: batch.rows, attention: attention, recomputation: recomputation,
-        gradient: gradient.baseAddress!, team: team)
-    }
-    return (gradient, Array(workspace.dx_TC.elements))
+    model.backward(
+      workspace, tape: tape, positions: batch.rows, attention: attention, recomputation: recomputation,
+      gradient: gradient, team: team)
+    return Array(workspace.dx_TC.elements)
   }
 }

@@ -78,10 +78,10 @@ import Testing
 
   @Test func otherGenerationsAreRefusedByName() throws {
     var frames = try Envelope(.requestWork(credits: 1)).encoded()
-    #expect(frames[0].starts(with: [0x08, 0x01]))
-    frames[0][1] = 2
+    #expect(frames[0].starts(with: [0x08, 0x02]))
+    frames[0][1] = 1
     let error = #expect(throws: WireError.self) { try Envelope(decoding: frames) }
-    #expect(error?.message.contains("protocol generation 2") == true)
+    #expect(error?.message.contains("protocol generation 1") == true)
   }
 
   @Test func unknownFieldsAreRefused() throws {

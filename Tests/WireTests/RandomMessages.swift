@@ -120,7 +120,11 @@ struct RandomMessages {
   mutating func announcement() -> VersionAnnouncement {
     VersionAnnouncement(
       version: natural(), parentIdentity: bytes(32), root: bytes(32), identity: bytes(32), byteCount: 1 + natural(),
-      chunkByteCount: 262_144)
+      chunkByteCount: 262_144,
+      adapter: Bool.random(using: &random)
+        ? VersionAnnouncement.Adapter(
+          baseRoot: bytes(32), baseByteCount: 1 + natural(), rank: Int.random(in: 1...1024, using: &random),
+          scale: float(), targets: ["q_proj", "größer ∇"], mergedRoot: bytes(32)) : nil)
   }
 
   mutating func small() -> Int { Int.random(in: 0..<8, using: &random) }

@@ -32,6 +32,7 @@ typedef struct Softgrpo__TrajectoryResult Softgrpo__TrajectoryResult;
 typedef struct Softgrpo__SegmentDescription Softgrpo__SegmentDescription;
 typedef struct Softgrpo__ResultAcknowledgement Softgrpo__ResultAcknowledgement;
 typedef struct Softgrpo__VersionAnnouncement Softgrpo__VersionAnnouncement;
+typedef struct Softgrpo__AdapterDescription Softgrpo__AdapterDescription;
 typedef struct Softgrpo__PullManifest Softgrpo__PullManifest;
 typedef struct Softgrpo__Manifest Softgrpo__Manifest;
 typedef struct Softgrpo__PullWeights Softgrpo__PullWeights;
@@ -513,10 +514,48 @@ struct  Softgrpo__VersionAnnouncement
    * Bytes of a WeightsChunk's bulk frame, except the last.
    */
   uint32_t chunk_byte_count;
+  /*
+   * Absent: the bytes are the whole model. Present: they are low-rank adapters of a base.
+   */
+  Softgrpo__AdapterDescription *adapter;
 };
 #define SOFTGRPO__VERSION_ANNOUNCEMENT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__version_announcement__descriptor) \
-    , 0, {0,NULL}, {0,NULL}, {0,NULL}, 0, 0 }
+    , 0, {0,NULL}, {0,NULL}, {0,NULL}, 0, 0, NULL }
+
+
+/*
+ * How the bytes of a version become a model (LoRA): the factors, bf16, layer by layer and target by target A (rank x inputs)
+ * and then B (outputs x rank), are merged into the base: W' = bf16(W + scale * B A), in the arithmetic of docs/lora.md.
+ * identity = SHA-256("softgrpo adapter version 1\n", parent identity, root, byte count, version, base identity, rank, bits of
+ * the scale, number of targets, each target's length and bytes, merged root), the integers as 8 little-endian bytes.
+ */
+struct  Softgrpo__AdapterDescription
+{
+  ProtobufCMessage base;
+  /*
+   * The base is served as version -1, without a parent; a worker pulls it once.
+   */
+  ProtobufCBinaryData base_root;
+  uint64_t base_byte_count;
+  uint32_t rank;
+  /*
+   * alpha / rank.
+   */
+  float scale;
+  /*
+   * Hugging Face module names within a layer, in the order q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj.
+   */
+  size_t n_targets;
+  char **targets;
+  /*
+   * Merkle root of the merged model's bf16 bytes: a worker that computes another one must not sample.
+   */
+  ProtobufCBinaryData merged_root;
+};
+#define SOFTGRPO__ADAPTER_DESCRIPTION__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&softgrpo__adapter_description__descriptor) \
+    , {0,NULL}, 0, 0, 0, 0,NULL, {0,NULL} }
 
 
 struct  Softgrpo__PullManifest
@@ -959,6 +998,25 @@ Softgrpo__VersionAnnouncement *
 void   softgrpo__version_announcement__free_unpacked
                      (Softgrpo__VersionAnnouncement *message,
                       ProtobufCAllocator *allocator);
+/* Softgrpo__AdapterDescription methods */
+void   softgrpo__adapter_description__init
+                     (Softgrpo__AdapterDescription         *message);
+size_t softgrpo__adapter_description__get_packed_size
+                     (const Softgrpo__AdapterDescription   *message);
+size_t softgrpo__adapter_description__pack
+                     (const Softgrpo__AdapterDescription   *message,
+                      uint8_t             *out);
+size_t softgrpo__adapter_description__pack_to_buffer
+                     (const Softgrpo__AdapterDescription   *message,
+                      ProtobufCBuffer     *buffer);
+Softgrpo__AdapterDescription *
+       softgrpo__adapter_description__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   softgrpo__adapter_description__free_unpacked
+                     (Softgrpo__AdapterDescription *message,
+                      ProtobufCAllocator *allocator);
 /* Softgrpo__PullManifest methods */
 void   softgrpo__pull_manifest__init
                      (Softgrpo__PullManifest         *message);
@@ -1183,6 +1241,9 @@ typedef void (*Softgrpo__ResultAcknowledgement_Closure)
 typedef void (*Softgrpo__VersionAnnouncement_Closure)
                  (const Softgrpo__VersionAnnouncement *message,
                   void *closure_data);
+typedef void (*Softgrpo__AdapterDescription_Closure)
+                 (const Softgrpo__AdapterDescription *message,
+                  void *closure_data);
 typedef void (*Softgrpo__PullManifest_Closure)
                  (const Softgrpo__PullManifest *message,
                   void *closure_data);
@@ -1235,6 +1296,7 @@ extern const ProtobufCEnumDescriptor    softgrpo__segment_description__kind__des
 extern const ProtobufCMessageDescriptor softgrpo__result_acknowledgement__descriptor;
 extern const ProtobufCEnumDescriptor    softgrpo__result_acknowledgement__verdict__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__version_announcement__descriptor;
+extern const ProtobufCMessageDescriptor softgrpo__adapter_description__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__pull_manifest__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__manifest__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__pull_weights__descriptor;

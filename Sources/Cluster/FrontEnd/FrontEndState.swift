@@ -8,6 +8,8 @@ struct FrontEndState: Sendable {
   var table: LeaseTable
   var registry: WorkerRegistry
   var versions: VersionLedger<WeightSnapshot>
+  /// What adapter versions are merged into.
+  var base: WeightSnapshot?
   /// Submitted and not yet handed to the trainer.
   var groups: [Int: PromptGroup] = [:]
   /// Accepted samples of groups that are not handed out yet, by ordinal and sample index.
@@ -71,6 +73,9 @@ struct FrontEndState: Sendable {
     }
     completed.removeAll { samples[$0]?.count != groups[$0]?.sampleCount }
   }
+
+  /// The version that a worker pulls; `nil` when it is not served (any longer).
+  func snapshot(_ version: Int) -> WeightSnapshot? { base?.version == version ? base : versions[version] }
 
   /// Judges a result and keeps it when it is the first.
   /// - Throws: `WireError` when it contradicts the work it claims to be.
@@ -193,7 +198,12 @@ extension WeightSnapshot {
   var announcement: VersionAnnouncement {
     VersionAnnouncement(
       version: version, parentIdentity: description.parent.bytes, root: description.root.bytes,
-      identity: description.identity.bytes, byteCount: byteCount, chunkByteCount: Self.chunkByteCount)
+      identity: description.identity.bytes, byteCount: byteCount, chunkByteCount: Self.chunkByteCount,
+      adapter: description.adapter.map {
+        VersionAnnouncement.Adapter(
+          baseRoot: $0.baseRoot.bytes, baseByteCount: $0.baseByteCount, rank: $0.rank, scale: $0.scale,
+          targets: $0.targets, mergedRoot: $0.mergedRoot.bytes)
+      })
   }
 }
 

@@ -114,9 +114,17 @@ public final class LearnerFrontEnd: Sendable {
   }
 
   /// Makes a version current and announces it. Samples that are too old now are dropped, counted and queued again.
-  /// - Throws: `CoordinationError` unless the version is newer than the current one.
-  public func publish(_ snapshot: WeightSnapshot) throws {
-    try shared.state.withLock { try $0.publish(snapshot) }
+  /// - Parameter base: what the snapshot's adapters are merged into; it is served for as long as adapters are published.
+  /// - Throws: `CoordinationError` unless the version is newer than the current one, `ClusterError` when the base is not the one
+  ///   that the snapshot names.
+  public func publish(_ snapshot: WeightSnapshot, base: WeightSnapshot? = nil) throws {
+    guard snapshot.description.adapter?.base == base?.description else {
+      throw ClusterError("version \(snapshot.version) was published with another base than it names")
+    }
+    try shared.state.withLock {
+      try $0.publish(snapshot)
+      $0.base = base
+    }
     shared.waker.wake()
   }
 

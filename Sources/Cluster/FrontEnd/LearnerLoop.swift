@@ -169,7 +169,7 @@ final class LearnerLoop {
     case .trajectoryResult(let result):
       try take(result, from: worker)
     case .pullManifest(let version):
-      guard let snapshot = shared.state.withLock({ $0.versions[version] }) else {
+      guard let snapshot = shared.state.withLock({ $0.snapshot(version) }) else {
         return try send(.weightsUnavailable(version: version), to: worker)
       }
       try send(.manifest(WeightManifest(version: version, leaves: snapshot.manifest)), to: worker)
@@ -211,7 +211,7 @@ final class LearnerLoop {
   }
 
   private func serve(_ pull: PullWeights, to worker: WorkerID) throws {
-    guard let snapshot = shared.state.withLock({ $0.versions[pull.version] }) else {
+    guard let snapshot = shared.state.withLock({ $0.snapshot(pull.version) }) else {
       return try send(.weightsUnavailable(version: pull.version), to: worker)
     }
     guard pull.firstChunk + pull.count <= snapshot.chunkCount else {

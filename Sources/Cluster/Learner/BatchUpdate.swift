@@ -66,7 +66,8 @@ final class BatchUpdate {
   ///   - miniBatch: trajectories of an optimiser step.
   /// - Throws: `TrainingError` or `OptimizationError`; the state is then unchanged by the mini-batch that failed.
   func run(
-    _ samples: [CollectedTrajectory], state: LearnerState, model: inout PreparedModel, version: Int, miniBatch: Int
+    _ samples: [CollectedTrajectory], state: any TrainableState, model: inout PreparedModel, version: Int,
+    miniBatch: Int
   ) throws -> Outcome {
     var outcome = Outcome()
     let batches = try plan(samples.map(\.trajectory), miniBatch: miniBatch, outcome: &outcome)
@@ -112,10 +113,11 @@ final class BatchUpdate {
           oldLogProbs: old, importanceCap: old == nil || source == .learner ? importanceCap : nil)
       }
       state.zeroGradient(team: team)
+      let sink = state.gradientSink(backend: model.backend, team: team)
       for indices in microBatches(weighted.map(\.trajectory), tokenBudget: tokenBudget) {
         let (statistics, logProbs) = try gradient.accumulate(
           indices.map { weighted[$0] }, model: model, reference: reference, options: objective,
-          gradient: state.gradient.base)
+          gradient: sink)
         outcome.statistics.merge(statistics)
         if number > 0 { continue }
         for (offset, scores) in zip(indices, logProbs) where free.contains(batch[offset].index) {
@@ -128,7 +130,7 @@ final class BatchUpdate {
       norms += norm.total
       model = PreparedModel(
         newWeights, backend: model.backend, trainable: true, positions: model.rotary.positions, team: team,
-        sharing: model)
+        sharing: model, keepsHead: state.keepsHead)
     }
     outcome.gradientNorm = batches.isEmpty ? 0 : norms / Double(batches.count)
     let recomputed = samples.count { audit.source(of: $0, version: version) == .learner }

@@ -44,6 +44,10 @@ public final class LearnerService {
   private var prompts: PromptSource
   private var model: PreparedModel
   private var identity = Digest.zero
+  /// Under LoRA: the frozen weights as workers pull them.
+  private var base: WeightSnapshot?
+  /// Weight bytes sent until the last step's record.
+  private var recordedWireBytes = 0
 
   /// Loads the model, or makes the tiny one, and warms it up when the configuration says so.
   ///
@@ -77,7 +81,20 @@ public final class LearnerService {
     }
     subject = try TrainingSubject(configuration)
     for prompt in prompts.filePrompts { _ = try subject.promptTokens(prompt) }
-    if options.resume, let saved = try directory.readLatest() {
+    if subject.warmsUpWhole && !configuration.sft.enabled { subject.adapt(subject.state.roundedWeights(team: team)) }
+    let (subject, team, directory) = (subject, team, directory)
+    let saved =
+      options.resume
+      ? try directory.readLatest(
+        adapters: configuration.adapterOptions == nil
+          ? nil
+          : {
+            if subject.warmsUpWhole, configuration.sft.enabled {
+              subject.adapt(try ModelWeights(source: ModelSource.open(path: directory.supervisedPath)))
+            }
+            return try subject.adapterRecord(team: team)
+          }) : nil
+    if let saved {
       guard saved.state.layout == subject.state.layout else {
         throw ClusterError("\(directory.path): its checkpoint is of another model than model.path")
       }
@@ -122,7 +139,8 @@ public final class LearnerService {
       configuration, subject: subject, backend: model.backend, team: team, stop: stop, logger: logger, console: console)
     model = try warmUp.run(checkpoint: directory.supervisedPath)
     // Reinforcement starts with fresh moments and its own schedule.
-    subject.state = subject.state.withFreshOptimizer()
+    subject.state.resetOptimizer()
+    subject.adapt(model.weights)
   }
 
   /// Trains until `total_steps`, or until a stop is requested; then a checkpoint is written and workers are told.
@@ -156,8 +174,8 @@ public final class LearnerService {
       ? nil
       : PreparedModel(
         try subject.referenceWeights(supervised: directory.supervisedPath, team: team), backend: model.backend,
-        trainable: false,
-        positions: subject.positions, team: team)
+        trainable: false, positions: subject.positions, team: team, sharing: model,
+        keepsHead: subject.state.keepsHead)
     let audit = LogProbAudit.start(
       model, selfTest: configuration.learner.selfTest, policy: configuration.rollout.thinkingPolicy,
       positions: subject.positions, fraction: configuration.learner.auditFraction, team: team, logger: logger)
@@ -216,7 +234,8 @@ public final class LearnerService {
     run.step += 1
     run.optimizerStep = subject.state.step
     run.task = prompts.state
-    let wireBytes = frontEnd.statistics().weightBytesSent
+    // Before the broadcast: what is sent from then on belongs to the next step.
+    let statistics = frontEnd.statistics()
     try publish(frontEnd)
     let published = monotonicSeconds()
     if configuration.run.sampleInterval > 0 && (run.step - 1) % configuration.run.sampleInterval == 0 {
@@ -224,9 +243,10 @@ public final class LearnerService {
     }
     let record = StepMetrics(
       step: run.step, trajectories: trajectories, outcome: outcome, version: version, subject: subject,
-      cluster: frontEnd.statistics(), wireBytes: wireBytes,
+      cluster: statistics, wireBytes: recordedWireBytes,
       times: (start, collected, updated, published)
     ).record
+    recordedWireBytes = statistics.weightBytesSent
     progress.update(
       completed: run.step, at: published,
       detail: StepMetrics.summary(record))
@@ -259,6 +279,16 @@ public final class LearnerService {
 
   private func publish(_ frontEnd: LearnerFrontEnd) throws {
     let weights = model.weights
+    if let state = subject.state as? AdapterState {
+      let base = self.base ?? state.base.baseSnapshot(team: team)
+      self.base = base
+      run.adapters = subject.record(of: state, base: base)
+      let snapshot = try WeightSnapshot(
+        version: run.step, parent: identity, adapters: state.adapters, base: base,
+        mergedRoot: weights.root(team: team))
+      identity = snapshot.description.identity
+      return try frontEnd.publish(snapshot, base: base)
+    }
     let snapshot = try WeightSnapshot(version: run.step, parent: identity, byteCount: weights.count * 2) { bytes in
       bytes.copyMemory(from: UnsafeRawBufferPointer(weights.elements))
     }
@@ -269,7 +299,8 @@ public final class LearnerService {
   private func checkpoint() throws {
     try directory.write(
       subject.state, weights: model.weights, run: run, tokenizer: subject.checkpointTokenizer,
-      keep: configuration.learner.keepCheckpoints)
+      keep: configuration.learner.keepCheckpoints,
+      baseModel: subject.adapterBase(supervised: directory.supervisedPath))
     logger.info("checkpoint: \(directory.checkpointPath(step: run.step))")
   }
 

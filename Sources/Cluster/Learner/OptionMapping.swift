@@ -3,6 +3,7 @@ import Logging
 import PolicyOptimization
 import RunConfiguration
 import Training
+import Transformer
 
 extension RunConfiguration {
   /// The objective that the `learner` section describes.
@@ -60,6 +61,14 @@ extension RunConfiguration {
       maxGradientNorm: sft.maxGradNorm)
     try options.validate(section: "sft")
     return options
+  }
+
+  /// The adapters that the `lora` section describes; nil: every weight is trained.
+  var adapterOptions: AdapterOptions? {
+    lora.rank == 0
+      ? nil
+      : AdapterOptions(
+        rank: lora.rank, alpha: lora.alpha, targets: lora.targets.map { AdapterTarget(rawValue: $0.rawValue)! })
   }
 
   /// Threads of the learner: as configured, or what affinity and the cgroup allow.

@@ -14,6 +14,14 @@ public struct RunState: Codable, Sendable, Equatable {
   /// Group ordinals are never reused: they are part of the noise counter.
   public var nextGroupOrdinal: Int
   public var task: PromptSourceState
+  /// The adapters that are trained, and the root of the base they were trained on; nil: every weight is trained.
+  public var adapters: AdapterRecord?
+
+  public struct AdapterRecord: Codable, Sendable, Equatable {
+    public var options: AdapterOptions
+    /// Merkle root of the base's bf16 bytes, hexadecimal.
+    public var baseRoot: String
+  }
 }
 
 /// The files of a run.
@@ -25,6 +33,7 @@ public struct RunState: Codable, Sendable, Equatable {
 ///     checkpoints/step-000050           a Hugging Face directory
 ///     checkpoints/step-000050.state     master weights, moments, cursors; written first, so that a checkpoint with
 ///                                       its directory is complete
+///     checkpoints/step-000050.adapter   LoRA: the adapters alone, as PEFT reads them
 public struct RunDirectory: Sendable {
   public let path: String
 
@@ -65,9 +74,11 @@ public struct RunDirectory: Sendable {
 
   /// Writes a checkpoint; an interrupted one is never taken for complete.
   ///
+  /// - Parameter baseModel: the name of what adapters belong to, for PEFT.
   /// - Throws: `ModelFileError` naming the file; older checkpoints are untouched then.
   func write(
-    _ state: LearnerState, weights: ModelWeights, run: RunState, tokenizer: CheckpointWriter.Tokenizer, keep: Int
+    _ state: any TrainableState, weights: ModelWeights, run: RunState, tokenizer: CheckpointWriter.Tokenizer, keep: Int,
+    baseModel: String? = nil
   ) throws {
     let target = checkpointPath(step: run.step)
     let configuration = state.layout.configuration
@@ -75,38 +86,81 @@ public struct RunDirectory: Sendable {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
     let runFile = ["run-state.json": try encoder.encode(run)]
-    for (folder, values, extra) in [
-      ("first_moment", state.firstMoment.elements, [:]), ("second_moment", state.secondMoment.elements, [:]),
-      ("master", state.master.elements, runFile),
-    ] as [(String, UnsafeMutableBufferPointer<Float>, [String: Data])] {
-      try CheckpointWriter.write(
-        configuration: configuration, elementType: .float32, tokenizer: .files([:]), extraFiles: extra,
-        to: target + ".state/" + folder, overwrite: true
-      ) { name, body in
-        try body(.float32(UnsafeBufferPointer(rebasing: values[parameter(name).range])))
-      }
+    switch state {
+    case let state as LearnerState: try write(state, runFile: runFile, to: target + ".state")
+    case let state as AdapterState:
+      try TensorFolder.write(
+        parameters: Self.storedParameters(state.adapterLayout), extraFiles: runFile, to: target + ".state/adapters"
+      ) { name, body in try body(.float32(UnsafeBufferPointer(Self.stored(name, of: state)))) }
+      try state.adapters.write(baseModel: baseModel, to: target + ".adapter", overwrite: true)
+    default: throw ClusterError("\(target): this kind of training has no checkpoints")
     }
     try CheckpointWriter.write(
       configuration: configuration, elementType: .bfloat16, tokenizer: tokenizer, to: target, overwrite: true
     ) { name, body in try body(.bfloat16(weights.span(of: parameter(name)))) }
     if keep > 0 {
       for step in checkpointSteps().dropLast(keep) {
-        for path in [checkpointPath(step: step), checkpointPath(step: step) + ".state"] {
-          try? FileManager.default.removeItem(atPath: path)
+        for suffix in ["", ".state", ".adapter"] {
+          try? FileManager.default.removeItem(atPath: checkpointPath(step: step) + suffix)
         }
       }
     }
   }
 
+  /// Master weights and moments of a run that trains every weight.
+  private func write(_ state: LearnerState, runFile: [String: Data], to folder: String) throws {
+    let parameters = Dictionary(uniqueKeysWithValues: state.layout.parameters.map { ($0.name, $0) })
+    for (part, values, extra) in [
+      ("first_moment", state.firstMoment.elements, [:]), ("second_moment", state.secondMoment.elements, [:]),
+      ("master", state.master.elements, runFile),
+    ] as [(String, UnsafeMutableBufferPointer<Float>, [String: Data])] {
+      try CheckpointWriter.write(
+        configuration: state.layout.configuration, elementType: .float32, tokenizer: .files([:]), extraFiles: extra,
+        to: folder + "/" + part, overwrite: true
+      ) { name, body in
+        try body(.float32(UnsafeBufferPointer(rebasing: values[parameters[name]!.range])))
+      }
+    }
+  }
+
+  /// The adapters' masters and moments in one file: `master.NAME`, `first_moment.NAME`, `second_moment.NAME`.
+  private static func storedParameters(_ layout: AdapterLayout) -> [(name: String, shape: [Int])] {
+    ["master", "first_moment", "second_moment"].flatMap { part in
+      layout.parameters.map { (part + "." + $0.name, $0.shape) }
+    }
+  }
+
+  private static func stored(_ name: String, of state: AdapterState) -> UnsafeMutableBufferPointer<Float> {
+    let part = name.prefix { $0 != "." }
+    let parameter = state.adapterLayout.parameters.first { $0.name == name.dropFirst(part.count + 1) }!
+    let values =
+      part == "master"
+      ? state.master.elements : part == "first_moment" ? state.firstMoment.elements : state.secondMoment.elements
+    return UnsafeMutableBufferPointer(rebasing: values[parameter.range])
+  }
+
   /// Reads the newest complete checkpoint.
   ///
+  /// - Parameter adapters: the fresh adapters of a run under LoRA, whose values and moments are read; nil: every weight is
+  ///   trained.
   /// - Returns: nil when there is none.
   /// - Throws: `ModelFileError` or `ClusterError` naming the damaged file and the checkpoint before it, if any.
-  func readLatest() throws -> (state: LearnerState, run: RunState)? {
+  func readLatest(
+    adapters: (() throws -> (state: AdapterState, record: RunState.AdapterRecord))? = nil
+  ) throws -> (state: any TrainableState, run: RunState)? {
     let steps = checkpointSteps()
     guard let step = steps.last else { return nil }
     let folder = checkpointPath(step: step) + ".state"
+    let isAdapted = FileManager.default.fileExists(atPath: folder + "/adapters")
+    guard isAdapted == (adapters != nil) else {
+      throw ClusterError(
+        "lora.rank: the run in \(path) trains \(isAdapted ? "adapters" : "every weight"); resume it with its own config.yaml"
+      )
+    }
     do {
+      let file = folder + (isAdapted ? "/adapters" : "/master") + "/run-state.json"
+      let run = try JSONDecoder().decode(RunState.self, from: Data(contentsOf: URL(fileURLWithPath: file)))
+      if let adapters { return (try read(adapters(), run: run, from: folder + "/adapters"), run) }
       let source = try ModelSource.open(path: folder + "/master")
       let state = LearnerState(layout: ParameterLayout(source.configuration))
       for (name, values) in [
@@ -119,13 +173,28 @@ public struct RunDirectory: Sendable {
             name: parameter.name, into: UnsafeMutableBufferPointer(rebasing: values[parameter.range]))
         }
       }
-      let file = folder + "/master/run-state.json"
-      let run = try JSONDecoder().decode(RunState.self, from: Data(contentsOf: URL(fileURLWithPath: file)))
       state.resume(atStep: run.optimizerStep)
       return (state, run)
     } catch {
       let before = steps.dropLast().last.map { "; to resume from step \($0), remove \(checkpointPath(step: step))" }
       throw ClusterError("\(folder): cannot be resumed from: \(error)\(before ?? "")")
     }
+  }
+
+  private func read(
+    _ adapters: (state: AdapterState, record: RunState.AdapterRecord), run: RunState, from folder: String
+  ) throws -> AdapterState {
+    guard let saved = run.adapters, saved.options == adapters.record.options else {
+      throw ClusterError(
+        "lora: rank, alpha or targets are not those of the checkpoint; resume with the run's own config.yaml")
+    }
+    guard saved.baseRoot == adapters.record.baseRoot else {
+      throw ClusterError("model.path: its weights are not those that the adapters of the checkpoint were trained on")
+    }
+    try TensorFolder.read(folder, parameters: Self.storedParameters(adapters.state.adapterLayout)) {
+      Self.stored($0, of: adapters.state)
+    }
+    adapters.state.resume(atStep: run.optimizerStep)
+    return adapters.state
   }
 }

@@ -10,7 +10,7 @@ struct StepMetrics {
   var version: Int
   var subject: TrainingSubject
   var cluster: ClusterStatistics
-  /// Weight bytes sent before this step's broadcast.
+  /// Weight bytes sent up to the record before.
   var wireBytes: Int
   /// Start, collected, updated, published.
   var times: (Double, Double, Double, Double)

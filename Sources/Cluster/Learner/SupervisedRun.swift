@@ -32,7 +32,8 @@ public struct SupervisedRun {
     self.console = console
   }
 
-  /// Trains for `sft.steps` steps and writes a Hugging Face directory to `checkpoint`.
+  /// Trains for `sft.steps` steps and writes a Hugging Face directory to `checkpoint`; under LoRA the adapters go beside it,
+  /// to `checkpoint.adapter`.
   ///
   /// - Returns: the trained model, prepared for training.
   /// - Throws: `TaskError` or `TrainingError` for unusable examples; `ClusterError` when stopped half-way, with nothing
@@ -41,7 +42,10 @@ public struct SupervisedRun {
     let sft = configuration.sft
     let options = try configuration.supervisedOptions()
     var examples = try SupervisedExamples(configuration, subject: subject)
-    logger.info("supervised warm-up: \(sft.steps) steps of \(sft.batchSize) examples")
+    let isAdapted = subject.state is AdapterState
+    let trained =
+      isAdapted ? "adapters" : subject.warmsUpWhole ? "every weight (adapters come after it)" : "every weight"
+    logger.info("supervised warm-up: \(sft.steps) steps of \(sft.batchSize) examples, training \(trained)")
     let trainer = SupervisedTrainer(
       state: subject.state, backend: backend, positions: subject.positions,
       activationMemoryBudget: configuration.activationMemoryBudget, team: team)
@@ -69,6 +73,10 @@ public struct SupervisedRun {
       to: checkpoint, overwrite: true
     ) { name, body in
       try body(.bfloat16(weights.span(of: weights.layout.parameters.first { $0.name == name }!)))
+    }
+    if let state = subject.state as? AdapterState {
+      try state.adapters.write(
+        baseModel: subject.adapterBase(supervised: checkpoint), to: checkpoint + ".adapter", overwrite: true)
     }
     return trainer.current
   }

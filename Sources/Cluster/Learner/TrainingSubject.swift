@@ -9,11 +9,12 @@ import Tasks
 import Tokenization
 import Training
 import Transformer
+import WeightSync
 import Wire
 
 /// What a run trains, and on what terms: weights, text, sampling options and rewards.
 public final class TrainingSubject {
-  public var state: LearnerState
+  public var state: any TrainableState
   public let text: TextInterface
   /// Longest sequence of the run, in positions.
   public let positions: Int
@@ -35,7 +36,12 @@ public final class TrainingSubject {
         endOfThinkingToken: configuration.rollout.endOfThinkingToken)
       source = loaded.source
       text = loaded.textInterface
-      state = try LearnerState(source: loaded.source)
+      if let options = configuration.adapterOptions {
+        state = AdapterState(
+          base: try ModelWeights(source: loaded.source), options: options, seed: UInt64(configuration.run.seed))
+      } else {
+        state = try LearnerState(source: loaded.source)
+      }
     } else {
       guard configuration.task.kind == .multiply else {
         throw ClusterError(
@@ -44,6 +50,8 @@ public final class TrainingSubject {
       source = nil
       text = try .multiply()
       let layout = ParameterLayout(try Self.tinyModel(configuration, text: text))
+      // Adapters on fresh weights would learn nothing, so under LoRA a warm-up trains the tiny model whole, and the adapters
+      // come after it.
       state = LearnerState(layout: layout, values: randomWeights(layout: layout, seed: UInt64(configuration.run.seed)))
     }
     rewards = try Self.rewards(configuration)
@@ -64,6 +72,34 @@ public final class TrainingSubject {
           + "prompt in the model's context of \(context)")
     }
     positions = min(context, configuration.task.maxPromptLength + completion)
+  }
+
+  /// Whether the supervised warm-up trains every weight although adapters are to be trained afterwards.
+  var warmsUpWhole: Bool { configuration.adapterOptions != nil && source == nil }
+
+  /// Freezes `weights` and puts fresh adapters on them, where the configuration asks for adapters and they are not there yet.
+  func adapt(_ weights: ModelWeights) {
+    guard let options = configuration.adapterOptions, !(state is AdapterState) else { return }
+    state = AdapterState(base: weights, options: options, seed: UInt64(configuration.run.seed))
+  }
+
+  /// The adapters and what a checkpoint must say of them to be taken up by them.
+  ///
+  /// - Throws: `ClusterError` when every weight is trained.
+  func adapterRecord(team: ThreadTeam) throws -> (state: AdapterState, record: RunState.AdapterRecord) {
+    guard let state = state as? AdapterState else {
+      throw ClusterError("lora.rank: the run has no adapters to resume")
+    }
+    return (state, record(of: state, base: state.base.baseSnapshot(team: team)))
+  }
+
+  func record(of state: AdapterState, base: WeightSnapshot) -> RunState.AdapterRecord {
+    RunState.AdapterRecord(options: state.adapterLayout.options, baseRoot: base.description.root.hexadecimal)
+  }
+
+  /// The name of the model that adapters belong to, for PEFT.
+  func adapterBase(supervised: String) -> String? {
+    configuration.model.path ?? (configuration.sft.enabled ? supervised : nil)
   }
 
   private static func tinyModel(_ configuration: RunConfiguration, text: TextInterface) throws -> ModelConfiguration {
@@ -106,6 +142,8 @@ public final class TrainingSubject {
   ///
   /// - Throws: when the model's file has changed or is gone.
   func referenceWeights(supervised: String, team: ThreadTeam) throws -> ModelWeights {
+    // A warm-up of adapters is part of what reinforcement began with; otherwise that is their base.
+    if let adapted = state as? AdapterState, warmsUpWhole || !configuration.sft.enabled { return adapted.base }
     if FileManager.default.fileExists(atPath: supervised + "/config.json") {
       return try ModelWeights(source: ModelSource.open(path: supervised))
     }

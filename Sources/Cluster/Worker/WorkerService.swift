@@ -47,7 +47,11 @@ public final class WorkerService {
   private var configuration: ModelConfiguration?
   /// The newest weights; not in use while samples of the version before are still running.
   private var newest: WeightSnapshot?
+  /// What adapter versions are merged into.
+  private var base: WeightSnapshot?
   private var engine: SamplingEngine?
+  /// The base whose head the engine's model has packed; nil: another one.
+  private var headOwner: WeightSnapshot?
   private var engineVersion = -1
   /// Longest sequence the engine has room for; grows with what leases ask for.
   private var positions = 0
@@ -126,10 +130,12 @@ public final class WorkerService {
       engine = nil
       engineVersion = -1
       newest = nil
+      base = nil
       configuration = try ModelConfiguration(welcome.model)
       backend = try Cluster.workerBackend(options.dtype, learner: welcome.dtype, logger: logger)
       logger.info("joined run \(welcome.runID): \(welcome.model.architecture), \(welcome.model.layerCount) layers")
       if let backend { try announce(hardwareFingerprint(backend)) }
+    case .base(let snapshot): base = snapshot
     case .weights(let snapshot): newest = snapshot
     case .lease(let lease): queue.append(lease)
     case .cancelled(let leaseIDs):
@@ -186,17 +192,13 @@ public final class WorkerService {
 
   private func load(_ snapshot: WeightSnapshot, positions needed: Int) throws {
     guard let configuration, let backend else { return }
-    let layout = ParameterLayout(configuration)
-    guard snapshot.byteCount == layout.count * 2 else {
-      throw ClusterError(
-        "version \(snapshot.version) has \(snapshot.byteCount) bytes, the learner's model needs \(layout.count * 2)")
-    }
-    let weights = ModelWeights(layout: layout)
-    snapshot.withWeights { _ = weights.elements.update(fromContentsOf: $0) }
+    let weights = try weights(of: snapshot, layout: ParameterLayout(configuration))
     // Whole key/value pages, so that slightly longer leases do not make a new pool.
     let room = min(configuration.contextLength, (needed + 255) / 256 * 256)
     let model = PreparedModel(
-      weights, backend: backend, trainable: false, positions: room, team: team, sharing: engine?.model)
+      weights, backend: backend, trainable: false, positions: room, team: team, sharing: engine?.model,
+      keepsHead: snapshot.description.adapter != nil && headOwner === base)
+    headOwner = snapshot.description.adapter == nil ? nil : base
     if let engine, room <= positions {
       try engine.replaceModel(model)
     } else {
@@ -206,6 +208,34 @@ public final class WorkerService {
     }
     engineVersion = snapshot.version
     logger.debug("sampling with version \(snapshot.version)")
+  }
+
+  /// The weights that a version stands for; of adapters the bits that the learner computes with, or an error.
+  private func weights(of snapshot: WeightSnapshot, layout: ParameterLayout) throws -> ModelWeights {
+    func check(_ snapshot: WeightSnapshot) throws {
+      guard snapshot.byteCount != layout.count * 2 else { return }
+      throw ClusterError(
+        "version \(snapshot.version) has \(snapshot.byteCount) bytes, the learner's model needs \(layout.count * 2)")
+    }
+    guard let description = snapshot.description.adapter else {
+      try check(snapshot)
+      let weights = ModelWeights(layout: layout)
+      snapshot.withWeights { _ = weights.elements.update(fromContentsOf: $0) }
+      return weights
+    }
+    guard let base, base.description == description.base else {
+      throw ClusterError("version \(snapshot.version) holds adapters, but their base has not come")
+    }
+    try check(base)
+    let adapters = try AdapterWeights(snapshot, model: layout)
+    let merged = base.withWeights { adapters.merged(into: $0, team: team) }
+    let root = merged.root(team: team)
+    guard root == description.mergedRoot else {
+      throw ClusterError(
+        "version \(snapshot.version): merging its adapters gives \(root), the learner announced \(description.mergedRoot); run "
+          + "the learner's version of softgrpo here")
+    }
+    return merged
   }
 
   private func deliver(_ finished: [SampledTrajectory]) throws {

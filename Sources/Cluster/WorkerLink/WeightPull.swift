@@ -2,18 +2,24 @@ import Logging
 import WeightSync
 import Wire
 
-/// One worker's pulling of the version that was announced last: at most one at a time, always the newest.
+/// One worker's pulling of the version that was announced last: at most one at a time, always the newest. Of an adapter
+/// version the base comes first, unless it is in hand.
 struct WeightPull {
   private var assembler: SnapshotAssembler?
+  /// The adapter version whose base is being pulled.
+  private var pending: VersionDescription?
+  private var byteLimit = 1 << 40
   private var lastProgress: Duration = .zero
   private var failureCount = 0
   private(set) var inHand: WeightSnapshot?
+  /// What the adapters in hand are merged into.
+  private(set) var base: WeightSnapshot?
 
   private static let failureLimit = 8
 
   init() {}
 
-  private var target: VersionDescription? { assembler?.description ?? inHand?.description }
+  private var target: VersionDescription? { pending ?? assembler?.description ?? inHand?.description }
 
   /// A version was announced.
   /// - Parameter isAuthoritative: said within the session and not over PUB, where old messages may come late.
@@ -24,7 +30,8 @@ struct WeightPull {
   ) throws -> [Message] {
     let description = try VersionDescription(
       version: announcement.version, parent: Digest(announcement.parentIdentity), root: Digest(announcement.root),
-      byteCount: announcement.byteCount, claimedIdentity: Digest(announcement.identity))
+      byteCount: announcement.byteCount, adapter: announcement.adapter.map { try AdapterDescription($0) },
+      claimedIdentity: Digest(announcement.identity))
     guard announcement.chunkByteCount == WeightSnapshot.chunkByteCount else {
       throw WeightSyncError(
         "version \(description.version) is served in chunks of \(announcement.chunkByteCount) bytes")
@@ -36,12 +43,22 @@ struct WeightPull {
     if let inHand, inHand.description.identity == description.identity {
       // Back to what we have: the learner resumed from it.
       assembler = nil
+      pending = nil
       return []
     }
-    assembler = try SnapshotAssembler(description, byteCountLimit: limit)
+    byteLimit = limit
+    pending = nil
+    var first = description
+    if let adapter = description.adapter, adapter.base != base?.description {
+      pending = description
+      first = adapter.base
+      // Under way already, for the version before.
+      if assembler?.description == first { return [] }
+    }
+    assembler = try SnapshotAssembler(first, byteCountLimit: limit)
     lastProgress = now
     failureCount = 0
-    return [.pullManifest(version: description.version)]
+    return [.pullManifest(version: first.version)]
   }
 
   mutating func receive(_ manifest: WeightManifest, now: Duration, window: Int, logger: Logger) throws -> [Message] {
@@ -67,8 +84,16 @@ struct WeightPull {
       try countFailure(error, logger)
     }
     if assembler!.isComplete, let finished = assembler {
-      inHand = try finished.finish()
       assembler = nil
+      if let pending {
+        base = try finished.finish()
+        self.pending = nil
+        assembler = try SnapshotAssembler(pending, byteCountLimit: byteLimit)
+        return [.pullManifest(version: pending.version)]
+      }
+      let snapshot = try finished.finish()
+      if snapshot.description.adapter == nil { base = nil }
+      inHand = snapshot
       return []
     }
     // Ask in batches: a request for each chunk would double the number of messages.
@@ -102,6 +127,17 @@ struct WeightPull {
 
   /// The learner does not serve this version (any longer).
   mutating func unavailable(_ version: Int) {
-    if assembler?.description.version == version { assembler = nil }
+    guard assembler?.description.version == version else { return }
+    assembler = nil
+    pending = nil
+  }
+}
+
+extension AdapterDescription {
+  /// - Throws: `WeightSyncError` when a digest is not one.
+  init(_ adapter: VersionAnnouncement.Adapter) throws {
+    self.init(
+      baseRoot: try Digest(adapter.baseRoot), baseByteCount: adapter.baseByteCount, rank: adapter.rank,
+      scale: adapter.scale, targets: adapter.targets, mergedRoot: try Digest(adapter.mergedRoot))
   }
 }

@@ -1,11 +1,13 @@
 import WeightSync
 import Wire
 
-/// What a worker's engine learns from its link, in this order of things: `joined`, then `weights`, then leases that those
-/// weights may sample.
+/// What a worker's engine learns from its link, in this order of things: `joined`, then `base` where adapters are trained,
+/// then `weights`, then leases that those weights may sample.
 public enum WorkerEvent: Sendable {
   /// A learner process that is new to this worker: all earlier leases and results are void. Allocate the model it describes.
   case joined(Welcome)
+  /// What the adapters of the versions that follow are merged into: complete and verified.
+  case base(WeightSnapshot)
   /// A complete, verified version. The link holds on to the newest; sample with it from the next lease on.
   case weights(WeightSnapshot)
   /// Work. The newest `weights` are within `policyVersions`.

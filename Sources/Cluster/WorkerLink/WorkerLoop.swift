@@ -35,6 +35,7 @@ final class WorkerLoop {
   var work = HeldWork()
   var weights = WeightPull()
   private var deliveredVersion: Digest?
+  private var deliveredBase: Digest?
   private var unspentCredits = 0
   private var isDraining = false
   private var hasEnded = false
@@ -187,6 +188,7 @@ final class WorkerLoop {
       settle(work.unacknowledged.count)
       work.removeAll()
       deliveredVersion = nil
+      deliveredBase = nil
       shared.events.put(.joined(welcome))
     }
     try subscribe(to: welcome.announcementEndpoint)
@@ -287,6 +289,10 @@ final class WorkerLoop {
     guard let snapshot = weights.inHand, snapshot.description.identity != deliveredVersion else { return }
     deliveredVersion = snapshot.description.identity
     logger.info("holding version \(snapshot.version) (\(snapshot.description.identity), \(snapshot.byteCount) bytes)")
+    if snapshot.description.adapter != nil, let base = weights.base, base.description.identity != deliveredBase {
+      deliveredBase = base.description.identity
+      shared.events.put(.base(base))
+    }
     shared.events.put(.weights(snapshot))
     deliverLeases()
   }

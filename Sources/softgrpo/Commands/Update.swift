@@ -24,15 +24,25 @@ struct Update: ParsableCommand {
   @Option(help: "Clip range above 1.") var clipHigh: Float = 0.2
   @Option(help: "Bound of the loss when the advantage is negative.") var dualClip: Float = 3
   @Option(help: "grpo, dr_grpo or rloo.") var advantage = "grpo"
+  @Option(help: "Train adapters of this rank on frozen weights (LoRA); 0: every weight.") var loraRank = 0
+  @Option(help: "The adapters' product is scaled by this / rank; default: 2 x rank.") var loraAlpha: Double?
   @OptionGroup var pass: PassOptions
 
-  @Option(help: "Directory of the updated checkpoint; must not exist or be empty.")
+  @Option(help: "Directory of the updated checkpoint; must not exist or be empty. LoRA's adapters go to DIR.adapter.")
   var output: String?
 
   @Option(help: "Where the report goes (JSON).")
   var report: String?
 
-  func validate() throws { try options.arithmetic.requireTrainable() }
+  func validate() throws {
+    try options.arithmetic.requireTrainable()
+    guard (0...AdapterOptions.ranks.upperBound).contains(loraRank) else {
+      throw ValidationError("--lora-rank: must be 0 to \(AdapterOptions.ranks.upperBound), got \(loraRank)")
+    }
+    if let loraAlpha, loraRank == 0 || !(loraAlpha > 0 && loraAlpha.isFinite) {
+      throw ValidationError("--lora-alpha: must be a positive number, beside a --lora-rank")
+    }
+  }
 
   func run() throws {
     guard output != nil || report != nil else {
@@ -49,17 +59,21 @@ struct Update: ParsableCommand {
       optimizer: AdamW(learningRate: learningRate, weightDecay: weightDecay), maxGradientNorm: maxGradNorm)
     try updateOptions.validate(section: "update")
     if let report { try checkWritable(report) }
-    if let output { try checkNewDirectory(output) }
+    if let output {
+      try checkNewDirectory(output)
+      if loraRank > 0 { try checkNewDirectory(output + ".adapter") }
+    }
 
     let team = options.team()
     let source = try ModelSource.open(path: options.model)
     let trajectories = try readTrajectories(trajectories, for: source.configuration)
     let batch = try weighted(trajectories, objective)
-    let state = try LearnerState(source: source)
+    let state = try trainable(source)
     let model = PreparedModel(
       state.roundedWeights(team: team), backend: try options.backend(), trainable: true,
       positions: longestSequence(trajectories), team: team)
     let gradient = PolicyGradient(team: team)
+    let sink = state.gradientSink(backend: model.backend, team: team)
     var statistics = ObjectiveStatistics()
     var progress = PassProgress(label: "update", total: trajectories.count)
     var done = 0
@@ -67,23 +81,23 @@ struct Update: ParsableCommand {
       statistics.merge(
         try gradient.accumulate(
           indices.map { batch[$0] }, model: model, reference: nil, options: objective,
-          gradient: state.gradient.base
+          gradient: sink
         ).statistics)
       done += indices.count
       progress.update(completed: done)
     }
-    let before = Array(state.master.elements)
+    let (parameters, master) = trained(state)
+    let before = report == nil ? [] : Array(master)
     let (weights, norm) = try state.apply(updateOptions, team: team)
     if let output { try write(state, weights, source, to: output) }
     if let report {
-      let names = state.layout.parameters.map(\.name)
       let result = Report(
         loss: statistics.policyLoss, advantages: batch.map(\.advantage), grad_norm: norm.total,
-        grad_norms: Dictionary(uniqueKeysWithValues: zip(names, norm.byParameter)),
+        grad_norms: Dictionary(uniqueKeysWithValues: zip(parameters.map(\.name), norm.byParameter)),
         update_norms: Dictionary(
-          uniqueKeysWithValues: state.layout.parameters.map { parameter in
+          uniqueKeysWithValues: parameters.map { parameter in
             let sum = parameter.range.reduce(0.0) { total, index in
-              let difference = Double(state.master.base[index]) - Double(before[index])
+              let difference = Double(master[index]) - Double(before[index])
               return total + difference * difference
             }
             return (parameter.name, sum.squareRoot())
@@ -93,6 +107,23 @@ struct Update: ParsableCommand {
       let encoder = JSONEncoder()
       encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
       try writeAtomically(try encoder.encode(result), to: report)
+    }
+  }
+
+  private func trainable(_ source: ModelSource) throws -> any TrainableState {
+    if loraRank == 0 { return try LearnerState(source: source) }
+    return AdapterState(
+      base: try ModelWeights(source: source), options: AdapterOptions(rank: loraRank, alpha: loraAlpha), seed: 1)
+  }
+
+  /// What is trained: names and ranges, and the fp32 values.
+  private func trained(
+    _ state: any TrainableState
+  ) -> (parameters: [ParameterLayout.Parameter], master: UnsafeMutableBufferPointer<Float>) {
+    switch state {
+    case let state as LearnerState: (state.layout.parameters, state.master.elements)
+    case let state as AdapterState: (state.adapterLayout.parameters, state.master.elements)
+    default: preconditionFailure("a state of another kind")
     }
   }
 
@@ -117,17 +148,23 @@ struct Update: ParsableCommand {
     }
   }
 
-  private func write(_ state: LearnerState, _ weights: ModelWeights, _ source: ModelSource, to output: String) throws {
+  private func write(
+    _ state: any TrainableState, _ weights: ModelWeights, _ source: ModelSource, to output: String
+  ) throws {
+    let master = options.dtype == .float32 ? (state as? LearnerState)?.master.elements : nil
     try CheckpointWriter.write(
-      configuration: state.layout.configuration, elementType: options.dtype == .float32 ? .float32 : .bfloat16,
+      configuration: state.layout.configuration, elementType: master == nil ? .bfloat16 : .float32,
       tokenizer: .source(source.tokenizer), to: output
     ) { name, body in
       let parameter = state.layout.parameters.first { $0.name == name }!
-      if options.dtype == .float32 {
-        try body(.float32(UnsafeBufferPointer(rebasing: state.master.elements[parameter.range])))
+      if let master {
+        try body(.float32(UnsafeBufferPointer(rebasing: master[parameter.range])))
       } else {
         try body(.bfloat16(weights.span(of: parameter)))
       }
+    }
+    if let state = state as? AdapterState {
+      try state.adapters.write(baseModel: options.model, to: output + ".adapter")
     }
   }
 
