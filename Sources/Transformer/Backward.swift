@@ -128,7 +128,8 @@ extension PreparedModel {
       stages?.mark(.projectionsBackward)
       RMSNorm.backward(
         workspace.dNormed_TC.base, x: saved.input_TC, weight: vector(offsets.inputNorm), epsilon: epsilon, rows: count,
-        width: width, into: dx_TC, dWeight: gradient.vector(offsets.inputNorm), normed: normed_TC, rounded: dxRounded_TC,
+        width: width, into: dx_TC, dWeight: gradient.vector(offsets.inputNorm), normed: normed_TC,
+        rounded: dxRounded_TC,
         team: team)
       stages?.mark(.elementwiseBackward)
       accumulate(dqkvRounded_TE, normed_TC, e, width, at: offsets.queryKeyValue)
@@ -160,7 +161,8 @@ extension PreparedModel {
         heads: c.headCount, width: c.headDimension, dWeight: gradient.vector(queryNorm), team: team)
       HeadNorm.backward(
         dqkv_TE + c.queryWidth, stride: e, x: raw + c.queryWidth, xStride: c.queryKeyWidth, weight: vector(keyNorm),
-        epsilon: epsilon, rows: count, heads: c.keyValueHeadCount, width: c.headDimension, dWeight: gradient.vector(keyNorm),
+        epsilon: epsilon, rows: count, heads: c.keyValueHeadCount, width: c.headDimension,
+        dWeight: gradient.vector(keyNorm),
         team: team)
     }
     if let biases = offsets.biases {
