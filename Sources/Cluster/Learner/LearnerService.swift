@@ -48,8 +48,8 @@ public final class LearnerService {
   private var base: WeightSnapshot?
   /// Weight bytes sent until the last step's record.
   private var recordedWireBytes = 0
-  /// Stale results until the last step's record.
-  private var recordedStaleResults = 0
+  /// The cluster at the last step's record.
+  private var recordedStatistics: ClusterStatistics?
 
   /// Loads the model, or makes the tiny one, and warms it up when the configuration says so.
   ///
@@ -253,11 +253,12 @@ public final class LearnerService {
     }
     let record = StepMetrics(
       step: run.step, trajectories: trajectories, outcome: outcome, version: version, subject: subject,
-      cluster: statistics, wireBytes: recordedWireBytes, staleResults: recordedStaleResults,
-      sampling: Self.samplingSeconds(groups), times: (start, collected, updated, published)
+      cluster: statistics, wireBytes: recordedWireBytes, before: recordedStatistics,
+      sampling: Self.samplingSeconds(groups), isPartial: configuration.rollout.partialRollouts,
+      times: (start, collected, updated, published)
     ).record
     recordedWireBytes = statistics.weightBytesSent
-    recordedStaleResults = statistics.staleResults
+    recordedStatistics = statistics
     progress.update(
       completed: run.step, at: published,
       detail: StepMetrics.summary(record))
@@ -269,6 +270,7 @@ public final class LearnerService {
       try step.prompts.enumerated().map { index, prompt in
         var group = try subject.group(prompt, ordinal: step.firstOrdinal + index)
         group.dueVersion = step.number
+        group.continuesAcrossVersions = configuration.rollout.partialRollouts
         return group
       })
   }
