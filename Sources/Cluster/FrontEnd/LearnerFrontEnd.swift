@@ -53,10 +53,17 @@ public final class LearnerFrontEnd: Sendable {
     var socketOptions = Socket.Options()
     socketOptions.maximumFrameByteCount = Int64(limits.frameByteCount)
     socketOptions.receiveHighWaterMark = 64
-    // What is on its way to a worker is bounded by its credits (one acknowledgement a sample, chunks by its window); a burst
-    // of acknowledgements must not look like a worker that has stopped reading.
-    socketOptions.sendHighWaterMark = 131_072
+    // Short: what does not fit waits in the worker's outbox, where a heartbeat can overtake bulk.
+    socketOptions.sendHighWaterMark = 256
     socketOptions.linger = .seconds(1)
+    socketOptions.security = options.security
+    // Before anything binds: a context without a handler lets every key in.
+    var authentication: AuthenticationHandler?
+    if case .server(_, let allowed) = options.security {
+      authentication = try AuthenticationHandler(context: context, allowed: allowed, logger: logger)
+    } else if case .client = options.security {
+      throw ClusterError("a learner's sockets need a server's keys, not a client's")
+    }
     let control = try Socket(.router, context: context, options: socketOptions)
     controlEndpoint = try control.bind(Endpoint(options.controlEndpoint), allowInsecure: options.allowInsecure)
       .description
@@ -64,9 +71,14 @@ public final class LearnerFrontEnd: Sendable {
     announcementEndpoint = try publisher.bind(
       Endpoint(options.announcementEndpoint), allowInsecure: options.allowInsecure
     ).description
-    if options.allowInsecure {
-      logger.warning(
-        "INSECURE: \(controlEndpoint) is neither encrypted nor authenticated; anyone who reaches it can join")
+    switch options.security {
+    case .server(let keys, let allowed):
+      logger.info("CURVE: this learner's key is \(keys.publicKey); \(allowed.count) workers are authorized")
+    default:
+      if options.allowInsecure {
+        logger.warning(
+          "INSECURE: \(controlEndpoint) is neither encrypted nor authenticated; anyone who reaches it can join")
+      }
     }
 
     let learnerIncarnation = UInt64.random(in: 1...UInt64.max)
@@ -94,7 +106,8 @@ public final class LearnerFrontEnd: Sendable {
     self.shared = shared
     let loop = LearnerLoop(
       options: options, shared: shared, control: control, publisher: publisher,
-      announcementEndpoint: announcementEndpoint, learnerIncarnation: learnerIncarnation, logger: logger)
+      authentication: authentication, announcementEndpoint: announcementEndpoint,
+      learnerIncarnation: learnerIncarnation, logger: logger)
     thread = try IOThread(name: "learner-io") { loop.run() }
   }
 
@@ -176,7 +189,14 @@ public final class LearnerFrontEnd: Sendable {
     return groups.sorted { $0.ordinal < $1.ordinal }
   }
 
-  public func statistics() -> ClusterStatistics { shared.state.withLock { $0.statistics } }
+  public func statistics() -> ClusterStatistics {
+    var statistics = shared.state.withLock { $0.statistics }
+    if case .server(_, let allowed) = options.security {
+      statistics.refusedKeys = allowed.refusals
+      statistics.quarantinedKeys = allowed.quarantinedCount
+    }
+    return statistics
+  }
 
   /// Ends without a word: what workers see when the process is killed. For tests.
   package func abort() {
