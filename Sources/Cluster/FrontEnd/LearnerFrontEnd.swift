@@ -48,6 +48,13 @@ public final class LearnerFrontEnd: Sendable {
     guard options.leaseDuration > options.heartbeatInterval else {
       throw ClusterError("the lease duration must be longer than the heartbeat interval that renews leases")
     }
+    // Both connections of a worker take a descriptor here.
+    let descriptors = FileDescriptorLimit.raise()
+    if descriptors < 4096 {
+      logger.warning(
+        "this process may have \(descriptors) open files: enough for about \(max(0, descriptors - 64) / 2) workers. For more, "
+          + "raise the limit (ulimit -n, or LimitNOFILE in a unit)")
+    }
     let context = try TransportContext()
     let limits = WireLimits(trajectoryByteCount: options.trajectoryByteLimit)
     var socketOptions = Socket.Options()

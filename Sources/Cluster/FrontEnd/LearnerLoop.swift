@@ -24,6 +24,7 @@ final class LearnerLoop {
   /// Workers whose outbox is not empty.
   private var waiting: Set<WorkerID> = []
   private var keys: [WorkerID: PublicKey] = [:]
+  private var nextTimeCheck: Duration = .zero
   private var nextSession: UInt64 = UInt64.random(in: 1...(1 << 48))
   /// Connections that broke the rules: their frames are dropped unread. Bounded; the oldest are forgotten first.
   private var outcasts: [[UInt8]] = []
@@ -80,9 +81,12 @@ final class LearnerLoop {
     return !shared.state.withLock { $0.shutdownReason != nil && $0.registry.count == 0 || $0.isFinished }
   }
 
+  /// Timers. Looking at every worker and lease costs as much as many messages, so it is not done between any two of them.
   private func keepTime() throws {
-    try endRevokedSessions()
     let now = MonotonicClock.now()
+    guard now >= nextTimeCheck else { return }
+    nextTimeCheck = now + min(.milliseconds(100), options.heartbeatInterval / 10)
+    try endRevokedSessions()
     let (lost, due, current) = shared.state.withLock { state in
       for lease in state.table.expire(now: now) {
         logger.warning("lease \(lease.id) of group \(lease.groupOrdinal) expired; its samples are queued again")

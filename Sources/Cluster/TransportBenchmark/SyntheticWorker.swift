@@ -61,6 +61,7 @@ final class SyntheticWorker {
     options.security = security
     options.sendHighWaterMark = 16
     options.maximumFrameByteCount = 4 << 20
+    options.linger = .milliseconds(200)
     dealer = try Socket(.dealer, context: context, options: options)
     try dealer.connect(control)
     subscriber = try Socket(.subscriber, context: context, options: options)
@@ -108,7 +109,8 @@ final class SyntheticWorker {
         .trajectoryResult(
           TrajectoryResult(
             leaseID: item.lease.id, groupOrdinal: item.lease.groupOrdinal, sampleIndex: item.sample,
-            policyVersion: min(max(heldVersion, item.lease.policyVersions.lowerBound), item.lease.policyVersions.upperBound),
+            policyVersion: min(
+              max(heldVersion, item.lease.policyVersions.lowerBound), item.lease.policyVersions.upperBound),
             segments: segments, finishReason: .stop, elapsedMicroseconds: 1000)))
       finished += 1
       counters.sent += 1

@@ -46,7 +46,7 @@ struct BenchTransport: ParsableCommand {
     settings.rate = rate
     settings.credits = credits
     settings.threads = threads
-    let output = RunConsole("bench", level: .warning)
+    let output = RunConsole("bench", level: .error)
     let report = try TransportBenchmark(settings, logger: output.logger).run { Console.standardError.setStatus($0) }
     Console.standardError.setStatus("")
     if json {
@@ -68,7 +68,8 @@ struct BenchTransport: ParsableCommand {
     var table = Table(
       columns: [.init("security", .left), .init("workers")]
         + [
-          "join s", "traj/s", "MB/s", "of loopback", "I/O us/traj", "zmq us/traj", "I/O core", "zmq core", "announce ms",
+          "join s", "traj/s", "MB/s", "of loopback", "I/O us/traj", "zmq us/traj", "I/O core", "zmq core",
+          "announce ms",
           "slowest", "lost",
         ].map { .init($0) })
     for row in report.results {
