@@ -30,6 +30,7 @@ public final class AllowList: Sendable {
     var quarantined: [PublicKey: String] = [:]
     var stamp = Stamp()
     var refusals = 0
+    var generation = 0
   }
 
   /// `nil`: a fixed list.
@@ -53,6 +54,8 @@ public final class AllowList: Sendable {
   public var count: Int { state.withLock { $0.names.count } }
   /// Connections refused since the process began.
   public var refusals: Int { state.withLock { $0.refusals } }
+  /// Grows whenever the list becomes another one, whoever noticed.
+  public var generation: Int { state.withLock { $0.generation } }
   public var quarantinedCount: Int { state.withLock { $0.quarantined.count } }
 
   /// Whether a peer with this key may be here, and under which name.
@@ -81,8 +84,10 @@ public final class AllowList: Sendable {
     do {
       let names = try Self.read(path)
       let (before, hasChanged) = state.withLock { state in
-        defer { (state.names, state.stamp) = (names, stamp) }
-        return (state.names.count, state.names != names)
+        let outcome = (state.names.count, state.names != names)
+        (state.names, state.stamp) = (names, stamp)
+        if outcome.1 { state.generation += 1 }
+        return outcome
       }
       if hasChanged { logger.notice("\(path) was read again: \(names.count) keys, \(before) before") }
       return hasChanged

@@ -87,7 +87,9 @@ final class TemporaryFolder {
     #expect(!list.refresh(logger: quiet))
 
     try folder.write("\(keys[0]) box\n\(keys[2]) third worker\n", to: "list")
+    #expect(list.generation == 0)
     #expect(list.refresh(logger: quiet))
+    #expect(list.generation == 1)
     #expect(list.judge(keys[1]) == .unknown && list.judge(keys[2]) == .allowed(name: "third worker"))
     // A half-written file takes nobody's right away.
     try folder.write("\(keys[0]) box\n\(keys[2].text.dropLast())", to: "list")

@@ -52,8 +52,8 @@ public final class LearnerFrontEnd: Sendable {
     let descriptors = FileDescriptorLimit.raise()
     if descriptors < 4096 {
       logger.warning(
-        "this process may have \(descriptors) open files: enough for about \(max(0, descriptors - 64) / 2) workers. For more, "
-          + "raise the limit (ulimit -n, or LimitNOFILE in a unit)")
+        "\(descriptors) open files are allowed: enough for about \(max(0, descriptors - 64) / 2) workers; for more, raise the limit (ulimit -n, or LimitNOFILE in a unit)"
+      )
     }
     let context = try TransportContext()
     let limits = WireLimits(trajectoryByteCount: options.trajectoryByteLimit)

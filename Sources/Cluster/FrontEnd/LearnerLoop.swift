@@ -24,6 +24,8 @@ final class LearnerLoop {
   /// Workers whose outbox is not empty.
   private var waiting: Set<WorkerID> = []
   private var keys: [WorkerID: PublicKey] = [:]
+  /// The list of keys that the sessions were last compared with.
+  private var listGeneration = 0
   private var nextTimeCheck: Duration = .zero
   private var nextSession: UInt64 = UInt64.random(in: 1...(1 << 48))
   /// Connections that broke the rules: their frames are dropped unread. Bounded; the oldest are forgotten first.
@@ -160,7 +162,10 @@ final class LearnerLoop {
 
   /// Sessions whose key was taken off the list end; a new connection would be refused anyway.
   private func endRevokedSessions() throws {
-    guard let allowed, allowed.refresh(logger: logger) else { return }
+    guard let allowed else { return }
+    allowed.refresh(logger: logger)
+    guard allowed.generation != listGeneration else { return }
+    listGeneration = allowed.generation
     for (worker, key) in keys where allowed.judge(key) == .unknown {
       guard let route = routes[worker] else { continue }
       drop(worker, "its key is not authorized any longer", isLoss: true)
