@@ -27,7 +27,9 @@ public enum KeyFile {
       throw TransportError("\(path): its public-key does not belong to its secret-key; one of them was changed")
     }
     var status = stat()
-    let isPrivate = stat(path, &status) != 0 || status.st_mode & 0o077 == 0
+    // Of a file that is not our own (a mounted secret), reading by group is how we come to read it.
+    let forbidden: mode_t = stat(path, &status) == 0 && status.st_uid == geteuid() ? 0o077 : 0o007
+    let isPrivate = status.st_mode & forbidden == 0
     return Secret(
       pair: pair, name: fields["name"] ?? "",
       warning: isPrivate ? nil : "\(path): other users of this machine can read this secret key; chmod 600 it")
