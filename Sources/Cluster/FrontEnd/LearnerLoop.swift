@@ -23,6 +23,8 @@ final class LearnerLoop {
   private var outboxes: [WorkerID: Outbox] = [:]
   /// Workers whose outbox is not empty.
   private var waiting: Set<WorkerID> = []
+  /// Workers whose connection is gone, but not what they sent before: a goodbye or results may still be unread.
+  private var gone: Set<WorkerID> = []
   private var keys: [WorkerID: PublicKey] = [:]
   /// The list of keys that the sessions were last compared with.
   private var listGeneration = 0
@@ -65,7 +67,8 @@ final class LearnerLoop {
   /// One turn of the loop; false when there is nothing left to do.
   private func turn() throws -> Bool {
     // A full queue has no event of its own: what waits is offered again soon.
-    let timeout = waiting.isEmpty ? options.heartbeatInterval / 2 : .milliseconds(10)
+    let timeout: Duration =
+      !gone.isEmpty ? .zero : waiting.isEmpty ? options.heartbeatInterval / 2 : .milliseconds(10)
     if let authentication {
       try poll(control, authentication.socket, waker: shared.waker, timeout: timeout)
       try authentication.serve()
@@ -74,10 +77,11 @@ final class LearnerLoop {
     }
     for worker in waiting { try flush(worker) }
     // A bounded number, so that timers are looked at however much arrives.
-    for _ in 0..<256 {
-      guard let frames = try control.receive() else { break }
-      try handle(frames)
+    var isRead = false
+    for _ in 0..<256 where !isRead {
+      if let frames = try control.receive() { try handle(frames) } else { isRead = true }
     }
+    if isRead { for worker in gone { drop(worker, "connection lost", isLoss: true) } }
     try keepTime()
     try sendOutgoing()
     return !shared.state.withLock { $0.shutdownReason != nil && $0.registry.count == 0 || $0.isFinished }
@@ -304,6 +308,7 @@ final class LearnerLoop {
     if let route = routes.removeValue(forKey: worker), sessions[route] == worker { sessions[route] = nil }
     outboxes[worker] = nil
     waiting.remove(worker)
+    gone.remove(worker)
     keys[worker] = nil
     let samples = leases.reduce(0) { $0 + $1.sampleIndices.count }
     let consequence = samples > 0 ? "; \(samples) samples are queued again" : ""
@@ -329,7 +334,10 @@ final class LearnerLoop {
     case .waiting:
       waiting.insert(worker)
       if outboxes[worker]!.isOverfull { drop(worker, "does not read its messages", isLoss: true) }
-    case .unreachable: drop(worker, "connection lost", isLoss: true)
+    case .unreachable:
+      outboxes[worker] = nil
+      waiting.remove(worker)
+      gone.insert(worker)
     }
   }
 
