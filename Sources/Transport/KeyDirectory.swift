@@ -156,6 +156,8 @@ public struct KeyDirectory: Sendable {
 public struct LoadedSecurity: Sendable {
   public var security: SocketSecurity
   public var warnings: [String]
+  /// What the key is called in its file; may be empty.
+  public var name: String
   /// Held for as long as the key is used.
   var lock: KeyLock?
 
@@ -164,7 +166,7 @@ public struct LoadedSecurity: Sendable {
     let secret = try KeyFile.readSecret(key)
     return LoadedSecurity(
       security: .server(keys: secret.pair, allowed: try AllowList(path: authorizedWorkers)),
-      warnings: [secret.warning].compactMap(\.self))
+      warnings: [secret.warning].compactMap(\.self), name: secret.name)
   }
 
   /// - Parameter serverKey: the learner's public key, or a file that holds it.
@@ -173,7 +175,7 @@ public struct LoadedSecurity: Sendable {
     let secret = try KeyFile.readSecret(key)
     return LoadedSecurity(
       security: .client(keys: secret.pair, serverKey: try KeyFile.publicKey(serverKey)),
-      warnings: [secret.warning].compactMap(\.self))
+      warnings: [secret.warning].compactMap(\.self), name: secret.name)
   }
 }
 

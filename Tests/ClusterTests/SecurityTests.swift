@@ -98,7 +98,8 @@ struct RecordingLogHandler: LogHandler {
   }
 
   @Test func aWrongServerKeyAndMissingKeysAreExplained() throws {
-    let frontEnd = try LearnerFrontEnd(secureOptions(), logger: quiet)
+    let learnerLines = Mailbox<String>()
+    let frontEnd = try LearnerFrontEnd(secureOptions(), logger: logger(learnerLines))
     defer { frontEnd.shutdown(reason: "end", within: .seconds(5)) }
     guard case .client(let keys, _) = try directory.clientSecurity(name: "one").security else { return }
     for (security, expected) in [
@@ -117,6 +118,7 @@ struct RecordingLogHandler: LogHandler {
         }, "\(expected)")
       worker.kill()
     }
+    #expect(learnerLines.takeAll().contains { $0.contains("failed in its handshake") })
     let plain = try LearnerFrontEnd(frontEndOptions(), logger: quiet)
     defer { plain.shutdown(reason: "end", within: .seconds(5)) }
     let lines = Mailbox<String>()

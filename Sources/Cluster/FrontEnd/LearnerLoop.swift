@@ -29,6 +29,8 @@ final class LearnerLoop {
   /// The list of keys that the sessions were last compared with.
   private var listGeneration = 0
   private var nextTimeCheck: Duration = .zero
+  private var failedHandshakes = 0
+  private var handshakesLogged: Duration?
   private var nextSession: UInt64 = UInt64.random(in: 1...(1 << 48))
   /// Connections that broke the rules: their frames are dropped unread. Bounded; the oldest are forgotten first.
   private var outcasts: [[UInt8]] = []
@@ -72,6 +74,7 @@ final class LearnerLoop {
     if let authentication {
       try poll(control, authentication.socket, waker: shared.waker, timeout: timeout)
       try authentication.serve()
+      noteHandshakes()
     } else {
       try poll(control, waker: shared.waker, timeout: timeout)
     }
@@ -158,6 +161,25 @@ final class LearnerLoop {
     ban(route)
   }
 
+  /// Connections that never got as far as showing a key. CURVE says nothing of them to anyone, so the log does.
+  private func noteHandshakes() {
+    while let event = control.nextEvent() {
+      let reason: String
+      switch event {
+      case .wrongServerKey: reason = "it has another server's key than this learner's"
+      case .mechanismMismatch: reason = "it has no keys (--insecure?)"
+      case .handshakeBroken: reason = "it does not speak this protocol"
+      default: continue
+      }
+      failedHandshakes += 1
+      let now = MonotonicClock.now()
+      if let last = handshakesLogged, now - last < .seconds(60) { continue }
+      handshakesLogged = now
+      logger.warning(
+        "a connection to \(options.controlEndpoint) failed in its handshake: \(reason); \(failedHandshakes) so far")
+    }
+  }
+
   /// From here on the connection is not read.
   private func ban(_ route: [UInt8]) {
     outcasts.append(route)
@@ -181,12 +203,14 @@ final class LearnerLoop {
 
   private func welcome(_ hello: Hello, _ route: [UInt8]) throws {
     let key = control.lastSenderKey()
+    var keyName = ""
     if let allowed {
       // The handshake has settled this; nothing is lost by asking once more, and a list may have changed since.
-      guard let key, case .allowed = allowed.judge(key) else {
+      guard let key, case .allowed(let name) = allowed.judge(key) else {
         try reply(.refused(reason: "this worker's key is not authorized"), session: 0, to: route)
         return ban(route)
       }
+      if name != hello.workerName { keyName = " (key \(name))" }
     }
     let now = MonotonicClock.now()
     nextSession += 1
@@ -205,7 +229,7 @@ final class LearnerLoop {
     outboxes[worker] = Outbox()
     keys[worker] = key
     logger.info(
-      "worker \(hello.workerName) joined: \(hello.hostname), process \(hello.processID), \(hello.threads) threads, \(hello.fingerprint)"
+      "worker \(hello.workerName)\(keyName) joined: \(hello.hostname), process \(hello.processID), \(hello.threads) threads, \(hello.fingerprint)"
     )
     try send(
       .welcome(

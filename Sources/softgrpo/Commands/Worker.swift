@@ -14,7 +14,7 @@ struct Worker: ParsableCommand {
   @Option(help: "The learner's control endpoint, as in tcp://learner:5555.")
   var connect: String
 
-  @Option(help: "A name for logs; default: host and process.")
+  @Option(help: "A name for logs; default: the name of its key, or host and process.")
   var name: String?
 
   @Option(help: "Threads; default: what affinity and the cgroup allow.")
@@ -60,7 +60,8 @@ struct Worker: ParsableCommand {
     if insecure { output.logger.warning("INSECURE: the link to \(connect) is neither encrypted nor authenticated") }
     let service = try WorkerService(
       WorkerServiceOptions(
-        endpoint: connect, name: name, threads: threads ?? ProcessorFeatures.current.availableProcessors,
+        endpoint: connect, name: name ?? security.flatMap { $0.name.isEmpty ? nil : $0.name },
+        threads: threads ?? ProcessorFeatures.current.availableProcessors,
         batchSize: batchSize, dtype: RolloutDataType(rawValue: dtype.rawValue), security: security),
       stop: StopSignal(), logger: output.logger)
     try service.run()
