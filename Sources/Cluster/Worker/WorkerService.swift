@@ -5,6 +5,7 @@ import ModelFiles
 import Rollouts
 import SoftThinking
 import Transformer
+import Transport
 import WeightSync
 import Wire
 
@@ -21,16 +22,19 @@ public struct WorkerServiceOptions: Sendable {
   public var batchSize: Int
   /// Arithmetic of the matrix products; nil: the learner's.
   public var dtype: RolloutDataType?
+  /// Keys of the link; nil: none.
+  public var security: LoadedSecurity?
 
   public init(
     endpoint: String, name: String? = nil, threads: Int = ProcessorFeatures.current.availableProcessors,
-    batchSize: Int = 64, dtype: RolloutDataType? = nil
+    batchSize: Int = 64, dtype: RolloutDataType? = nil, security: LoadedSecurity? = nil
   ) {
     self.endpoint = endpoint
     self.name = name ?? "\(ProcessInfo.processInfo.hostName)-\(ProcessInfo.processInfo.processIdentifier)"
     self.threads = threads
     self.batchSize = batchSize
     self.dtype = dtype
+    self.security = security
   }
 }
 
@@ -72,11 +76,16 @@ public final class WorkerService {
     self.logger = logger
     team = ThreadTeam(threadCount: options.threads)
     let backend = try Cluster.workerBackend(options.dtype, learner: preferredComputeType.rawValue, logger: logger)
-    link = try WorkerLink(
-      WorkerLinkOptions(
-        endpoint: options.endpoint, workerName: options.name, threads: options.threads,
-        fingerprint: hardwareFingerprint(backend), capacity: options.batchSize), logger: logger)
+    link = try WorkerLink(Self.linkOptions(options, fingerprint: hardwareFingerprint(backend)), logger: logger)
     announced = hardwareFingerprint(backend)
+  }
+
+  private static func linkOptions(_ options: WorkerServiceOptions, fingerprint: String) -> WorkerLinkOptions {
+    var link = WorkerLinkOptions(
+      endpoint: options.endpoint, workerName: options.name, threads: options.threads, fingerprint: fingerprint,
+      capacity: options.batchSize)
+    link.security = options.security?.security ?? .none
+    return link
   }
 
   /// Works until the learner ends the run, or until SIGTERM: then what was started is finished and delivered first.
@@ -158,10 +167,7 @@ public final class WorkerService {
     if fingerprint == announced { return }
     logger.debug("joining anew as \(fingerprint)")
     link.close(reason: "joins anew in the learner's number format")
-    link = try WorkerLink(
-      WorkerLinkOptions(
-        endpoint: options.endpoint, workerName: options.name, threads: options.threads, fingerprint: fingerprint,
-        capacity: options.batchSize), logger: logger)
+    link = try WorkerLink(Self.linkOptions(options, fingerprint: fingerprint), logger: logger)
     announced = fingerprint
     if isDraining { link.drain() }
   }
