@@ -162,11 +162,9 @@ public struct GradientLeases: Sendable {
   }
 
   /// A worker has computed a lease and asks whether to send it. A lease that was given up is taken up again while nobody has
-  /// begun with its leaves.
+  /// begun with its leaves; by whom it was computed does not matter (a worker that was lost has another name when it is back).
   public mutating func computed(_ id: UInt64, by worker: WorkerID, now: Duration) -> GradientVerdict {
-    if leases[id] == nil, let record = revoked[id], record.worker == worker || true,
-      record.leaves.allSatisfy({ states[$0] == .pending })
-    {
+    if leases[id] == nil, let record = revoked[id], record.leaves.allSatisfy({ states[$0] == .pending }) {
       revoked[id] = nil
       leases[id] = record
       for leaf in record.leaves { states[leaf] = .leased(id) }
@@ -189,7 +187,7 @@ public struct GradientLeases: Sendable {
     leases[id]!.expected = max(leases[id]!.expected, now + .seconds(expectedSeconds))
   }
 
-  /// The whole gradient is here and in order.
+  /// The whole gradient is here.
   ///
   /// - Returns: the leaves, now done; nil when it was given up in the meantime.
   public mutating func complete(_ id: UInt64) -> Range<Int>? {
@@ -204,7 +202,7 @@ public struct GradientLeases: Sendable {
 
   /// Gives a lease up; its leaves are pending again.
   ///
-  /// - Parameter toLearner: no worker may have these leaves again: what came was not usable.
+  /// - Parameter toLearner: no worker may have these leaves again: what came of them was not usable.
   @discardableResult
   public mutating func revoke(_ id: UInt64, toLearner: Bool = false) -> GradientLeaseRecord? {
     guard let record = leases.removeValue(forKey: id) else { return nil }
@@ -212,6 +210,15 @@ public struct GradientLeases: Sendable {
     if toLearner { localOnly.formUnion(record.leaves) } else { revoked[id] = record }
     counters.revoked += 1
     return record
+  }
+
+  /// What came complete turned out not to be usable: the learner computes these leaves itself.
+  public mutating func reject(_ leaves: Range<Int>) {
+    for leaf in leaves where states[leaf] == .done { states[leaf] = .pending }
+    localOnly.formUnion(leaves)
+    counters.revoked += 1
+    counters.accepted -= 1
+    counters.acceptedLeaves -= leaves.count
   }
 
   /// Gives up what a lost worker held.

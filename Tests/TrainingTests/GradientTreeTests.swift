@@ -89,7 +89,8 @@ struct GradientTreeTests {
         var at = 0
         while at < leafCount {
           var node = tree.leaf(at)
-          while random.next() % 2 == 0, let parent = tree.parent(of: node), tree.leaves(below: parent).lowerBound == at {
+          while random.next() % 2 == 0, let parent = tree.parent(of: node), tree.leaves(below: parent).lowerBound == at
+          {
             node = parent
           }
           nodes.append(node)
