@@ -37,6 +37,7 @@ public final class GradientSum {
     self.team = team
     self.pool = pool
     self.target = GradientBuffer(lent: base, count: target.count)
+    pool.limit = tree.depth
   }
 
   /// Nodes that wait for their siblings.
@@ -107,6 +108,8 @@ public final class GradientSum {
 /// Memory of gradients that one sum leaves to the next: a step's sums follow each other in the same pages.
 public final class GradientPool {
   private var spare: [GradientBuffer] = []
+  /// Buffers kept: what a sum in leaf order needs beside its target. What came from elsewhere and is more is let go.
+  var limit = 0
 
   public init() {}
 
@@ -116,5 +119,5 @@ public final class GradientPool {
     return GradientBuffer(count: count)
   }
 
-  func give(_ buffer: GradientBuffer) { if !buffer.isLent { spare.append(buffer) } }
+  func give(_ buffer: GradientBuffer) { if !buffer.isLent && spare.count < limit { spare.append(buffer) } }
 }
