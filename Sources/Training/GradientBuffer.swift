@@ -40,10 +40,13 @@ public final class GradientBuffer: @unchecked Sendable {
 
   var isLent: Bool { owned == nil }
 
-  public func zero(team: ThreadTeam) {
+  func zero(_ ranges: [Range<Int>], team: ThreadTeam) {
     nonisolated(unsafe) let values = values
-    team.forEachRange(count, grain: 1 << 18) { range, _ in
-      (values + range.lowerBound).update(repeating: 0, count: range.count)
+    let pieces = ranges.flatMap { range in
+      stride(from: range.lowerBound, to: range.upperBound, by: 1 << 18).map { $0..<min(range.upperBound, $0 + 1 << 18) }
+    }
+    team.run(pieces.count) { piece, _ in
+      (values + pieces[piece].lowerBound).update(repeating: 0, count: pieces[piece].count)
     }
   }
 

@@ -47,12 +47,19 @@ extension PolicyGradient {
     type: GradientType, sink: WeightGradientSink, into buffer: GradientBuffer, passed: () -> Void = {}
   ) throws -> LeafResult {
     stages?.resume()
-    buffer.zero(team: team)
+    // A layer's matrix gets one product a pass: the first one overwrites it.
+    var first = sink
+    if case .full(let gradient) = sink {
+      first = .first(gradient)
+      buffer.zero(model.layout.parameters.filter { !$0.isLayerMatrix }.map(\.range), team: team)
+    } else {
+      buffer.zero([0..<buffer.count], team: team)
+    }
     stages?.mark(.optimizer)
     var result = LeafResult()
-    for batch in leaf.microBatches {
+    for (pass, batch) in leaf.microBatches.enumerated() {
       let (statistics, logProbs) = try accumulate(
-        batch, model: model, reference: reference, options: options, gradient: sink)
+        batch, model: model, reference: reference, options: options, gradient: pass == 0 ? first : sink)
       result.statistics.merge(statistics)
       result.logProbs += logProbs
       passed()

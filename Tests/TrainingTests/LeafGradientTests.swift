@@ -62,6 +62,29 @@ struct LeafGradientTests {
     }
   }
 
+  /// The first pass overwrites what was there; the sum is that of passes that add to zero.
+  @Test(arguments: dtypes) func overwritingIsAddingToZero(_ type: ComputeType) throws {
+    for architecture in [ModelConfiguration.Architecture.llama, .qwen2, .qwen3] {
+      let team = ThreadTeam(threadCount: 2)
+      let configuration = TinyModel.configuration(architecture, scale: 2)
+      let weights = TinyModel.weights(configuration, seed: 6)
+      let backend = try matrixBackend(for: type)
+      let model = PreparedModel(weights, backend: backend, trainable: true, positions: 256, team: team)
+      let passes = PolicyGradient(team: team)
+      let leaf = leaf(configuration)
+      let buffer = GradientBuffer(count: weights.count)
+      for index in 0..<buffer.count { buffer.values[index] = .nan }
+      let options = ObjectiveOptions(klCoefficient: 0)
+      _ = try passes.compute(
+        leaf, model: model, reference: nil, options: options, type: .float32, sink: .full(buffer.values), into: buffer)
+      var expected = [Float](repeating: 0, count: weights.count)
+      for batch in leaf.microBatches {
+        _ = try passes.accumulate(batch, model: model, reference: nil, options: options, gradient: &expected)
+      }
+      #expect((0..<buffer.count).allSatisfy { buffer.values[$0] == expected[$0] }, "\(architecture)")
+    }
+  }
+
   @Test func bfloat16LeavesAreRounded() throws {
     let exact = try gradient(Self.dtypes[0], threads: 2, budget: 1 << 30, adapters: false)
     let rounded = try gradient(Self.dtypes[0], threads: 2, budget: 1 << 30, adapters: false, rounded: .bfloat16)

@@ -20,11 +20,16 @@ extension GradientExchange {
         && !offer.excludedWorkers.contains(peer.name) && isReady(id, offer.version)
     }.sorted { $0.key < $1.key }
     guard candidates.contains(where: { busy[$0.key] == nil }) else { return }
-    let workers = candidates.map { id, peer in
-      GradientShares.Worker(
+    // Gradients come two at a time: each waits for those before it.
+    let ahead = round.leases.outstanding.count { $0.isComputed }
+    let workers = candidates.enumerated().map { position, candidate in
+      let transfer = Double(offer.byteCount) / rates.bytesPerSecond(of: candidate.value.incarnation)
+      return GradientShares.Worker(
         rowsPerSecond: rates.rowsPerSecond(
-          of: peer.incarnation, threads: peer.threads, learnerThreads: options.learnerThreads) ?? 0,
-        delaySeconds: (busy[id] ?? 0) + Double(offer.byteCount) / rates.bytesPerSecond(of: peer.incarnation))
+          of: candidate.value.incarnation, threads: candidate.value.threads, learnerThreads: options.learnerThreads)
+          ?? 0,
+        delaySeconds: (busy[candidate.key] ?? 0) + transfer
+          * Double(1 + (ahead + position) / GradientExchange.transfersAtOnce))
     }
     let shares = GradientShares(
       rowsLeft: Double(round.leases.pendingRows), learnerRowsPerSecond: learnerRate, workers: workers)
@@ -141,7 +146,7 @@ extension GradientExchange {
   /// Pulls the next gradients, as many at a time as there may be in memory.
   mutating func startTransfers(now: Duration) {
     while let round, let ready = round.waiting.first,
-      round.transfers.count < max(1, min(2, options.heldGradients - round.arrived.count)),
+      round.transfers.count < Self.transfersAtOnce,
       round.transfers.count + round.arrived.count < options.heldGradients
     {
       self.round!.waiting.removeFirst()
@@ -149,6 +154,13 @@ extension GradientExchange {
       self.round!.transfers[ready.leaseID] = GradientTransfer(
         ready, worker: lease.worker, elementCount: round.offer.elementCount, type: round.offer.type, now: now)
       request(ready.leaseID)
+    }
+    // Those that wait their turn are not late.
+    for (position, ready) in (round?.waiting ?? []).enumerated() {
+      guard let lease = round!.leases.lease(ready.leaseID), let peer = peers[lease.worker] else { continue }
+      let transfer = Double(round!.offer.byteCount) / rates.bytesPerSecond(of: peer.incarnation)
+      round!.leases.arriving(
+        ready.leaseID, expectedSeconds: transfer * Double(2 + position / Self.transfersAtOnce), now: now)
     }
   }
 

@@ -27,6 +27,9 @@ struct GradientExchange: Sendable {
     var learnerThreads = 1
   }
 
+  /// More would only share the learner's link.
+  static let transfersAtOnce = 2
+
   /// Since the beginning.
   struct Totals: Sendable, Equatable {
     var granted = 0
