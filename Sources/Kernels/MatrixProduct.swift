@@ -64,13 +64,23 @@ public protocol MatrixBackend: Sendable {
     _ weights: UnsafePointer<BFloat16>, outputs: Int, inputs: Int, transposed: Bool, team: ThreadTeam
   ) -> any WeightMatrix
 
-  /// dW (N x K) += dyᵀ (N x rows) x (rows x K): the backward of `multiply` in W. The sum over rows has a fixed order.
+  /// dW (N x K) = dyᵀ (N x rows) x (rows x K), added to dW when `accumulate` is set: the backward of `multiply` in W. The sum over
+  /// rows has a fixed order.
   func accumulateWeightGradient(
     _ dy: Operand, _ x: Operand, rows: Int, outputs: Int, inputs: Int, into dW: UnsafeMutablePointer<Float>,
-    team: ThreadTeam)
+    accumulate: Bool, team: ThreadTeam)
 }
 
 extension MatrixBackend {
+  /// `accumulateWeightGradient`, added to dW.
+  public func accumulateWeightGradient(
+    _ dy: Operand, _ x: Operand, rows: Int, outputs: Int, inputs: Int, into dW: UnsafeMutablePointer<Float>,
+    team: ThreadTeam
+  ) {
+    accumulateWeightGradient(
+      dy, x, rows: rows, outputs: outputs, inputs: inputs, into: dW, accumulate: true, team: team)
+  }
+
   public var arithmetic: String { "\(computeType.rawValue), \(summary)" }
   public var dataType: RolloutDataType { RolloutDataType(computeType) }
 }

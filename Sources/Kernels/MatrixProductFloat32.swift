@@ -25,12 +25,13 @@ public struct VectorFloat32Backend: MatrixBackend {
 
   public func accumulateWeightGradient(
     _ dy: Operand, _ x: Operand, rows: Int, outputs: Int, inputs: Int, into dW: UnsafeMutablePointer<Float>,
-    team: ThreadTeam
+    accumulate: Bool, team: ThreadTeam
   ) {
     guard case .float32(let dy) = dy, case .float32(let x) = x else { preconditionFailure("fp32 operands expected") }
     let height = 48
     nonisolated(unsafe) let (from, right, to) = (UnsafePointer(dy), UnsafePointer(x), dW)
     team.forEachRange(outputs, grain: height) { range, _ in
+      if !accumulate { (to + range.lowerBound * inputs).update(repeating: 0, count: range.count * inputs) }
       withUnsafeTemporaryAllocation(of: Float.self, capacity: range.count * Int(SOFTGRPO_GRADIENT_SCRATCH)) { scratch in
         let (rows, outputs, inputs) = (Int64(rows), Int64(outputs), Int64(inputs))
         let (first, end) = (Int64(range.lowerBound), Int64(range.upperBound))

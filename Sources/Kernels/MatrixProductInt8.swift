@@ -28,7 +28,7 @@
 
     public func accumulateWeightGradient(
       _ dy: Operand, _ x: Operand, rows: Int, outputs: Int, inputs: Int, into dW: UnsafeMutablePointer<Float>,
-      team: ThreadTeam
+      accumulate: Bool, team: ThreadTeam
     ) {
       preconditionFailure("int8 weights are for sampling and scoring: train with dtype bfloat16 or float32")
     }

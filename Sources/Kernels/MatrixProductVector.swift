@@ -29,9 +29,10 @@
 
     public func accumulateWeightGradient(
       _ dy: Operand, _ x: Operand, rows: Int, outputs: Int, inputs: Int, into dW: UnsafeMutablePointer<Float>,
-      team: ThreadTeam
+      accumulate: Bool, team: ThreadTeam
     ) {
-      library.accumulateWeightGradient(dy, x, rows: rows, outputs: outputs, inputs: inputs, into: dW, team: team)
+      library.accumulateWeightGradient(
+        dy, x, rows: rows, outputs: outputs, inputs: inputs, into: dW, accumulate: accumulate, team: team)
     }
   }
 

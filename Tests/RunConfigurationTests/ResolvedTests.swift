@@ -57,7 +57,10 @@ import Testing
   }
 
   private var choices: [String] {
-    ["debug", "float32", "plain", "multiply", "discrete", "exact", "cosine", "rloo", "sequence_mean_token_sum"]
+    [
+      "debug", "float32", "plain", "multiply", "discrete", "exact", "cosine", "rloo", "sequence_mean_token_sum", "off",
+      "bfloat16",
+    ]
   }
 
   /// docs/configuration.md has one row a key: `| `key.path` | default | meaning |`.
