@@ -1,3 +1,16 @@
+/// A worker as a plan sees it.
+struct FleetMember: Sendable, Equatable {
+  var id: WorkerID
+  var credits: Int
+  /// Samples that it was lent.
+  var held: Int
+  /// Tokens per second; the others' mean before it has reported any, and 1 before anyone has.
+  var speed: Double
+  /// It holds work and has finished nothing for long.
+  var isStuck: Bool
+  var sampleDuration: Duration?
+}
+
 /// The sessions a learner knows, their credits, speeds and signs of life. A pure state machine; instants are durations since
 /// any fixed origin.
 public struct WorkerRegistry: Sendable {
@@ -35,6 +48,8 @@ public struct WorkerRegistry: Sendable {
   /// As `Worker.sampleDuration`, over all workers, past ones too.
   public private(set) var sampleDuration: Duration?
   private var lastLookForHedges: Duration?
+  /// Those that could take work now: with a queue that is never empty, few of many.
+  private var ready: Set<WorkerID> = []
 
   public init(heartbeatInterval: Duration, livenessTimeout: Duration) {
     interval = heartbeatInterval
@@ -58,7 +73,14 @@ public struct WorkerRegistry: Sendable {
     workers.values.first { $0.incarnation == incarnation }?.id
   }
 
-  public mutating func leave(_ id: WorkerID) { workers[id] = nil }
+  public mutating func leave(_ id: WorkerID) {
+    workers[id] = nil
+    ready.remove(id)
+  }
+
+  private mutating func noteReadiness(_ id: WorkerID) {
+    if let worker = workers[id], worker.credits > 0, !worker.isDraining { ready.insert(id) } else { ready.remove(id) }
+  }
 
   /// Any frame is a sign of life.
   public mutating func heard(from id: WorkerID, now: Duration) { workers[id]?.liveness.heard(now: now) }
@@ -106,24 +128,53 @@ public struct WorkerRegistry: Sendable {
     return true
   }
 
+  /// A worker has shown that it holds a version.
+  public mutating func holds(_ version: Int, worker id: WorkerID) {
+    if let held = workers[id]?.heldVersion, held < version { workers[id]!.heldVersion = version }
+  }
+
   public mutating func addCredits(_ credits: Int, to id: WorkerID) {
     guard let held = workers[id]?.credits else { return }
     workers[id]!.credits = min(Self.maximumCredits, held + min(max(0, credits), Self.maximumCredits))
+    noteReadiness(id)
   }
 
   public mutating func useCredits(_ credits: Int, of id: WorkerID) {
     guard let held = workers[id]?.credits else { return }
     workers[id]!.credits = max(0, held - max(0, credits))
+    noteReadiness(id)
   }
 
-  public mutating func drain(_ id: WorkerID) { workers[id]?.isDraining = true }
+  public mutating func drain(_ id: WorkerID) {
+    workers[id]?.isDraining = true
+    noteReadiness(id)
+  }
 
   /// Sessions that have been silent for the liveness timeout.
-  public func lost(now: Duration) -> [WorkerID] { all.filter { $0.liveness.isLost(now: now) }.map(\.id) }
+  public func lost(now: Duration) -> [WorkerID] {
+    workers.values.lazy.filter { $0.liveness.isLost(now: now) }.map(\.id).sorted()
+  }
 
   /// Sessions that are owed a heartbeat.
-  public func dueForHeartbeat(now: Duration) -> [WorkerID] { all.filter { $0.liveness.owesBeat(now: now) }.map(\.id) }
+  public func dueForHeartbeat(now: Duration) -> [WorkerID] {
+    workers.values.lazy.filter { $0.liveness.owesBeat(now: now) }.map(\.id).sorted()
+  }
+
+  /// What a plan depends on, the fastest worker first, then the one with the most credits; those that hold nothing and could
+  /// take nothing are left out, and those that drain.
+  func fleet(holding samples: (WorkerID) -> Int, now: Duration) -> [FleetMember] {
+    let known = workers.values.compactMap(\.speed).sorted()
+    let mean = known.isEmpty ? 1 : known.reduce(0, +) / Double(known.count)
+    return workers.values.compactMap { worker in
+      guard !worker.isDraining else { return nil }
+      let held = samples(worker.id)
+      guard held > 0 || worker.credits > 0 else { return nil }
+      return FleetMember(
+        id: worker.id, credits: worker.credits, held: held, speed: worker.speed ?? mean,
+        isStuck: held > 0 && isStuck(worker.id, now: now), sampleDuration: worker.sampleDuration)
+    }.sorted { ($0.speed, $0.credits, $1.id) > ($1.speed, $1.credits, $0.id) }
+  }
 
   /// Workers that could take work now.
-  public var readyCount: Int { workers.values.count { $0.credits > 0 && !$0.isDraining } }
+  public var readyCount: Int { ready.count }
 }

@@ -12,7 +12,9 @@ public enum WorkerEvent: Sendable {
   case weights(WeightSnapshot)
   /// Work. The newest `weights` are within `policyVersions`.
   case lease(Lease)
-  /// Stop working on these leases; their results are not wanted any longer.
+  /// A gradient to compute, under the newest `weights`.
+  case gradient(GradientTask)
+  /// Stop working on these leases, of samples or of gradients; their results are not wanted any longer.
   case cancelled(leaseIDs: [UInt64])
   /// Stop working on these samples of a lease.
   case cancelledSamples(leaseID: UInt64, sampleIndices: [Int])
