@@ -15,6 +15,9 @@ public enum LeasePlanner {
     _ table: inout LeaseTable, _ registry: inout WorkerRegistry, now: Duration
   ) -> [LeaseRecord] {
     guard table.currentVersion != nil, registry.readyCount > 0 else { return [] }
+    let mayHedge = registry.sampleDuration != nil && registry.isTimeToHedge(now: now)
+    // Asked after every message: mostly there is nothing to think about.
+    guard table.queuedSampleCount > 0 || mayHedge else { return [] }
     let cohorts = table.cohorts
     guard let last = cohorts.last else { return [] }
     let mayHedge = registry.sampleDuration != nil && registry.isTimeToHedge(now: now)
