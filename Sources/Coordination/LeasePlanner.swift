@@ -20,8 +20,6 @@ public enum LeasePlanner {
     guard table.queuedSampleCount > 0 || mayHedge else { return [] }
     let cohorts = table.cohorts
     guard let last = cohorts.last else { return [] }
-    let mayHedge = registry.sampleDuration != nil && registry.isTimeToHedge(now: now)
-    guard mayHedge || table.queuedSampleCount > 0 else { return [] }
     var fleet = registry.fleet(holding: { table.leasedCount(of: $0) }, now: now)
     let stuck = Set(fleet.lazy.filter(\.isStuck).map(\.id))
     var made: [LeaseRecord] = []
