@@ -37,7 +37,8 @@ struct TrajectoryFileTests {
 
   @Test func severalVersionsRoundTrip() throws {
     var trajectory = try Trajectory(jsonLine: Self.good)
-    #expect(trajectory.versionSpans.isEmpty && !(try trajectory.jsonLine().contains("policy_versions")))
+    #expect(trajectory.versionSpans.isEmpty)
+    #expect(try !trajectory.jsonLine().contains("policy_versions"))
     trajectory.versionSpans = [VersionSpan(start: 0, version: 3), VersionSpan(start: 4, version: 6)]
     let line = try trajectory.jsonLine()
     #expect(line.contains("\"policy_versions\": [[0, 3], [4, 6]]"))
