@@ -69,6 +69,11 @@ public struct WorkerRegistry: Sendable {
     workers[id]?.activeSlots = activeSlots
   }
 
+  /// A worker has shown that it holds a version.
+  public mutating func holds(_ version: Int, worker id: WorkerID) {
+    if let held = workers[id]?.heldVersion, held < version { workers[id]!.heldVersion = version }
+  }
+
   public mutating func addCredits(_ credits: Int, to id: WorkerID) {
     guard let held = workers[id]?.credits else { return }
     workers[id]!.credits = min(Self.maximumCredits, held + min(max(0, credits), Self.maximumCredits))

@@ -32,6 +32,21 @@ extension RunConfiguration {
       case exact
     }
 
+    /// Who computes gradients.
+    public enum GradientLeases: String, Sendable, CaseIterable {
+      /// The learner, and workers on other machines that have its fingerprint: the same bits whoever computes.
+      case auto
+      /// The learner alone, one micro-batch after the other in one buffer.
+      case off
+      /// The learner and any worker, whatever its arithmetic: the bits depend on who was there.
+      case any
+    }
+
+    /// Number format of gradients on the wire and in their sum.
+    public enum GradientDataType: String, Sendable, CaseIterable {
+      case float32, bfloat16
+    }
+
     /// Socket that workers send trajectories to. Anything but loopback needs keys or `--insecure`.
     public var controlEndpoint = "tcp://127.0.0.1:5555"
     /// Socket that announces new weights.
@@ -70,6 +85,10 @@ extension RunConfiguration {
     public var miniBatchSize = 0
     /// Tokens of a micro-batch: bounds the activations held at once. A longer trajectory stands alone.
     public var microBatchTokens = 4096
+    /// Who computes the micro-batches' gradients.
+    public var gradientLeases = GradientLeases.auto
+    /// What each node of the gradients' sum is rounded to, the learner's own too.
+    public var gradientDtype = GradientDataType.float32
     /// MiB that the activations of a micro-batch may take; one that needs more keeps its layers' inputs alone and computes
     /// the rest again, the same bits. 0: half of this machine's memory.
     public var activationMemoryBudget = 0
@@ -116,6 +135,8 @@ extension RunConfiguration.Learner: ConfigurationSection {
       .choice("kl_estimator", \.klEstimator),
       .integer("mini_batch_size", \.miniBatchSize, 0...268_435_456),
       .integer("micro_batch_tokens", \.microBatchTokens, 1...16_777_216),
+      .choice("gradient_leases", \.gradientLeases),
+      .choice("gradient_dtype", \.gradientDtype),
       .integer("activation_memory_budget", \.activationMemoryBudget, 0...1_073_741_824),
       .flag("self_test", \.selfTest),
       .number("audit_fraction", \.auditFraction, .between(0, 1)),

@@ -4,7 +4,7 @@
 ///     let envelope = try Envelope(decoding: frames, limits: WireLimits())
 public struct Envelope: Sendable, Equatable {
   /// Generation of the protocol; a receiver refuses any other.
-  public static let protocolGeneration: UInt32 = 2
+  public static let protocolGeneration: UInt32 = 3
 
   /// Given by `Welcome`; 0 before it and on PUB.
   public var session: UInt64
@@ -37,6 +37,14 @@ public enum Message: Sendable, Equatable {
   case goodbye(reason: String)
   case shutdown(reason: String)
   case protocolError(reason: String)
+  case gradientGrant(GradientGrant)
+  case pullGradientWork(GradientPull)
+  case gradientTrajectory(GradientTrajectory)
+  case gradientReady(GradientReady)
+  case gradientDeclined(leaseID: UInt64, reason: String, isNotFinite: Bool)
+  case pullGradient(GradientPull)
+  case gradientChunk(GradientChunk)
+  case gradientDone(leaseID: UInt64, accepted: Bool)
 
   /// The message's name in the log.
   public var name: String {
@@ -60,6 +68,14 @@ public enum Message: Sendable, Equatable {
     case .goodbye: "Goodbye"
     case .shutdown: "Shutdown"
     case .protocolError: "ProtocolError"
+    case .gradientGrant: "GradientGrant"
+    case .pullGradientWork: "PullGradientWork"
+    case .gradientTrajectory: "GradientTrajectory"
+    case .gradientReady: "GradientReady"
+    case .gradientDeclined: "GradientDeclined"
+    case .pullGradient: "PullGradient"
+    case .gradientChunk: "GradientChunk"
+    case .gradientDone: "GradientDone"
     }
   }
 }

@@ -9,12 +9,14 @@ import Wire
 final class SharedFrontEnd: Sendable {
   let state: Mutex<FrontEndState>
   let waker: Waker
+  let gradients: SharedGradientExchange
   /// One element per completed group, and one at the end: wakes a waiting trainer.
   let signal = Mailbox<Void>()
 
-  init(_ state: FrontEndState) throws {
+  init(_ state: FrontEndState, gradients: GradientExchange) throws {
     self.state = Mutex(state)
     waker = try Waker()
+    self.gradients = SharedGradientExchange(gradients, waker: waker)
   }
 }
 
@@ -111,7 +113,11 @@ public final class LearnerFrontEnd: Sendable {
         registry: WorkerRegistry(
           heartbeatInterval: options.heartbeatInterval, livenessTimeout: options.livenessTimeout),
         // Workers may still be pulling the version before the newest when it is replaced.
-        versions: VersionLedger(keeping: 1)))
+        versions: VersionLedger(keeping: 1)),
+      gradients: GradientExchange(
+        options: GradientExchange.Options(
+          leaseDuration: options.leaseDuration, patience: options.livenessTimeout,
+          learnerThreads: options.learnerThreads), firstLeaseID: learnerIncarnation ^ 1 << 31 | 1))
     self.shared = shared
     let loop = LearnerLoop(
       options: options, shared: shared, control: control, publisher: publisher,
@@ -206,6 +212,9 @@ public final class LearnerFrontEnd: Sendable {
     }
     return statistics
   }
+
+  /// Workers that help with gradients.
+  var gradients: any GradientFleet { shared.gradients }
 
   /// Ends without a word: what workers see when the process is killed. For tests.
   package func abort() {

@@ -28,6 +28,9 @@ public struct LearnerFrontEndOptions: Sendable {
   /// Bytes of one trajectory's bulk frames.
   public var trajectoryByteLimit = 16 << 20
 
+  /// Threads that the learner computes gradients with: what a worker is compared with until it was measured.
+  public var learnerThreads = 1
+
   public init(runID: String, model: ModelDescription, dtype: String = "bfloat16") {
     self.runID = runID
     self.model = model

@@ -8,8 +8,8 @@ import Wire
 /// The learner's I/O thread: owns the sockets, moves messages between them and the shared state. Confined to its thread.
 final class LearnerLoop {
   private let options: LearnerFrontEndOptions
-  private let shared: SharedFrontEnd
-  private let logger: Logger
+  let shared: SharedFrontEnd
+  let logger: Logger
   private let control: Socket
   private let publisher: Socket
   private let authentication: AuthenticationHandler?
@@ -107,6 +107,7 @@ final class LearnerLoop {
       )
     }
     for worker in lost { drop(worker, "silent for \(options.livenessTimeout)", isLoss: true) }
+    shared.gradients.state.withLock { $0.keepTime(now: now) }
     for worker in due { try send(.heartbeat(Heartbeat(currentVersion: current)), to: worker) }
   }
 
@@ -124,6 +125,7 @@ final class LearnerLoop {
       try publisher.send([Array("version".utf8)] + Envelope(.versionAnnouncement(announcement)).encoded())
     }
     for (worker, message) in outgoing { try send(message, to: worker) }
+    try sendGradientMessages(now)
   }
 
   private func handle(_ frames: [[UInt8]]) throws {
@@ -222,6 +224,7 @@ final class LearnerLoop {
         worker, name: hello.workerName, incarnation: hello.incarnation, fingerprint: hello.fingerprint, now: now)
       return (state.versions.current?.content.announcement, state.shutdownReason, older)
     }
+    shared.gradients.state.withLock { $0.join(worker, hello: hello, older: older) }
     if let older { drop(older, "came back", isLoss: false) }
     if let previous = sessions[route] { drop(previous, "said Hello again", isLoss: false) }
     sessions[route] = worker
@@ -255,6 +258,7 @@ final class LearnerLoop {
         return heartbeat.leaseIDs.filter { state.table.lease($0)?.worker != worker }
       }
       if !void.isEmpty { try send(.cancel(leaseIDs: void, reason: "taken back"), to: worker) }
+      try renewGradients(heartbeat.gradientLeaseIDs, by: worker, now)
     case .trajectoryResult(let result):
       try take(result, from: worker)
     case .pullManifest(let version):
@@ -269,6 +273,8 @@ final class LearnerLoop {
       shared.state.withLock { $0.registry.drain(worker) }
     case .goodbye(let reason):
       drop(worker, "goodbye: \(reason)", isLoss: false)
+    case .pullGradientWork, .gradientReady, .gradientDeclined, .gradientChunk:
+      try handleGradient(message, from: worker)
     default:
       throw WireError("\(message.name) is not a worker's to send")
     }
@@ -278,6 +284,7 @@ final class LearnerLoop {
     let (verdict, isComplete) = try shared.state.withLock { state in
       let before = state.completed.count
       let verdict = try state.accept(result, from: worker, model: options.model)
+      state.registry.holds(result.policyVersion, worker: worker)
       return (verdict, state.completed.count > before)
     }
     if verdict == .stale {
@@ -317,7 +324,7 @@ final class LearnerLoop {
     try flush(worker)
   }
 
-  private func name(of worker: WorkerID) -> String {
+  func name(of worker: WorkerID) -> String {
     shared.state.withLock { $0.registry[worker]?.name } ?? "\(worker)"
   }
 
@@ -335,12 +342,16 @@ final class LearnerLoop {
     gone.remove(worker)
     keys[worker] = nil
     let samples = leases.reduce(0) { $0 + $1.sampleIndices.count }
-    let consequence = samples > 0 ? "; \(samples) samples are queued again" : ""
+    let leaves = shared.gradients.state.withLock { $0.leave(worker) }
+    if leaves > 0 { shared.gradients.signal.put(()) }
+    let consequence =
+      (samples > 0 ? "; \(samples) samples are queued again" : "")
+      + (leaves > 0 ? "; \(leaves) gradient leaves are computed by others" : "")
     logger.log(level: isLoss ? .warning : .info, "worker \(name) left (\(reason))\(consequence)")
   }
 
   /// Queues a message and sends what the socket takes.
-  private func send(_ message: Message, to worker: WorkerID) throws {
+  func send(_ message: Message, to worker: WorkerID) throws {
     guard outboxes[worker] != nil else { return }
     outboxes[worker]!.put(message)
     // What waits counts as said: it goes before any heartbeat would.

@@ -157,6 +157,7 @@ public final class LearnerService {
     frontOptions.maxStaleness = configuration.learner.maxStaleness
     frontOptions.heartbeatInterval = .seconds(configuration.worker.heartbeatSeconds)
     frontOptions.livenessTimeout = .seconds(configuration.worker.heartbeatSeconds * 4)
+    frontOptions.learnerThreads = team.threadCount
     frontOptions.leaseDuration = .seconds(configuration.worker.leaseTimeoutSeconds)
     let frontEnd = try LearnerFrontEnd(frontOptions, logger: logger)
     defer {
@@ -184,7 +185,10 @@ public final class LearnerService {
       objective: try configuration.objectiveOptions(), options: try configuration.updateOptions(),
       tokenBudget: configuration.learner.microBatchTokens, reference: reference, audit: audit,
       importanceCap: configuration.learner.importanceCap.map(Float.init),
-      activationMemoryBudget: configuration.activationMemoryBudget, team: team)
+      activationMemoryBudget: configuration.activationMemoryBudget,
+      sumsLeaves: configuration.learner.gradientLeases != .off,
+      gradientType: GradientType(rawValue: configuration.learner.gradientDtype.rawValue)!,
+      help: configuration.gradientHelp(frontEnd.gradients, audit: audit, logger: logger), team: team)
     var progress = ProgressReporter(label: "train", total: configuration.run.totalSteps, unit: "step", console: console)
     var lastCheckpoint = run.step
     while run.step < configuration.run.totalSteps && !stop.isRequested {

@@ -63,7 +63,9 @@ public final class TrainingRun {
         executable: executable,
         arguments: [
           "worker", "--connect", frontEnd.controlEndpoint, "--threads", "\(threads)", "--batch-size",
-          "\(configuration.worker.batchSize)", "--dtype", configuration.rolloutDataType.rawValue, "--log-level",
+          "\(configuration.worker.batchSize)", "--dtype", configuration.rolloutDataType.rawValue,
+          // They share the learner's processors.
+          "--no-gradients", "--log-level",
           configuration.run.logLevel == .info ? "warning" : configuration.run.logLevel.rawValue,
         ], logger: logger)
       workers = started

@@ -5,7 +5,7 @@ extension Message {
   /// Whether the message may be large. Bulk waits until nothing else does, so that no heartbeat queues behind it.
   var isBulk: Bool {
     switch self {
-    case .trajectoryResult, .weightsChunk, .manifest: true
+    case .trajectoryResult, .weightsChunk, .manifest, .gradientTrajectory, .gradientChunk: true
     default: false
     }
   }

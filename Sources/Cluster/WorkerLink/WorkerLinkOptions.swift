@@ -13,6 +13,8 @@ public struct WorkerLinkOptions: Sendable {
   public var fingerprint: String
   /// Samples the worker holds at once, those it has finished excluded.
   public var capacity: Int
+  /// Takes gradient leases.
+  public var computesGradients = false
   /// Weight chunks asked for and not arrived (of 256 KiB each).
   public var chunkWindow = 16
   /// Larger versions are refused before memory is taken.

@@ -35,11 +35,12 @@ final class WorkerLoop {
   private var lastNotice: Duration
   private var hasLoggedWaiting = false
   var work = HeldWork()
+  var gradients = HeldGradients()
   var weights = WeightPull()
   private var deliveredVersion: Digest?
   private var deliveredBase: Digest?
   private var unspentCredits = 0
-  private var isDraining = false
+  private(set) var isDraining = false
   private var hasEnded = false
   private var isAborted = false
 
@@ -140,7 +141,7 @@ final class WorkerLoop {
     nextHello = now + backoff.pause(spread: Double.random(in: 0..<1))
     let hello = Hello(
       workerName: options.workerName, incarnation: incarnation, hostname: hostName(), processID: Int(getpid()),
-      threads: options.threads, fingerprint: options.fingerprint)
+      threads: options.threads, fingerprint: options.fingerprint, computesGradients: options.computesGradients)
     // Refused when nobody is there; the next knock comes anyway.
     try dealer.send(Envelope(.hello(hello)).encoded())
   }
@@ -244,8 +245,9 @@ final class WorkerLoop {
     shared.state.withLock { $0.isConnected = true }
     if learnerIncarnation != welcome.learnerIncarnation {
       learnerIncarnation = welcome.learnerIncarnation
-      settle(work.unacknowledged.count)
+      settle(work.unacknowledged.count + gradients.computed.count)
       work.removeAll()
+      gradients.removeAll()
       deliveredVersion = nil
       deliveredBase = nil
       shared.events.put(.joined(welcome))
@@ -254,6 +256,7 @@ final class WorkerLoop {
     try send(weights.resume(now: now, window: options.chunkWindow))
     if let current = welcome.currentVersion { try announced(current, isAuthoritative: true) }
     for result in work.unacknowledged.values { try send([.trajectoryResult(result)]) }
+    try send(gradients.resume())
     if isDraining {
       try send([.drain(reason: "draining")])
     } else {
@@ -284,7 +287,7 @@ final class WorkerLoop {
       for lease in leases where !isDraining && !work.add(lease) {
         logger.warning("lease \(lease.id) was granted twice")
       }
-      deliverLeases()
+      try deliverLeases()
     case .cancel(let leaseIDs, let reason):
       let (delivered, sampleCount) = work.cancel(leaseIDs)
       if sampleCount > 0 { logger.notice("\(sampleCount) samples were taken back: \(reason)") }
@@ -306,7 +309,7 @@ final class WorkerLoop {
       try send(weights.receive(manifest, now: now, window: options.chunkWindow, logger: logger))
     case .weightsChunk(let chunk):
       try send(weights.receive(chunk, now: now, window: options.chunkWindow, logger: logger))
-      deliverWeights()
+      try deliverWeights()
     case .weightsUnavailable(let version):
       weights.unavailable(version)
     case .drain(let reason):
@@ -317,6 +320,8 @@ final class WorkerLoop {
       try send([.goodbye(reason: "shut down")])
       shared.events.put(.shutdown(reason: reason))
       hasEnded = true
+    case .gradientGrant, .gradientTrajectory, .pullGradient, .gradientDone:
+      try handleGradient(message)
     default:
       throw WireError("\(message.name) is not a learner's to send")
     }
@@ -341,10 +346,10 @@ final class WorkerLoop {
     try send(
       weights.announced(
         announcement, isAuthoritative: isAuthoritative, limit: options.weightByteLimit, now: MonotonicClock.now()))
-    deliverWeights()
+    try deliverWeights()
   }
 
-  private func deliverWeights() {
+  private func deliverWeights() throws {
     guard let snapshot = weights.inHand, snapshot.description.identity != deliveredVersion else { return }
     deliveredVersion = snapshot.description.identity
     logger.info("holding version \(snapshot.version) (\(snapshot.description.identity), \(snapshot.byteCount) bytes)")
@@ -353,12 +358,15 @@ final class WorkerLoop {
       shared.events.put(.base(base))
     }
     shared.events.put(.weights(snapshot))
-    deliverLeases()
+    try deliverLeases()
+    // The learner lends gradients of a version to those that hold it.
+    try sendHeartbeat()
   }
 
-  private func deliverLeases() {
+  private func deliverLeases() throws {
     guard let version = weights.inHand?.version, deliveredVersion != nil else { return }
     for lease in work.deliverable(with: version) { shared.events.put(.lease(lease)) }
+    try deliverGradients(version)
   }
 
   // MARK: Engine
@@ -373,6 +381,7 @@ final class WorkerLoop {
       if !isDraining { unspentCredits += 1 }
       try send([.trajectoryResult(result)])
     }
+    try obeyEngineOnGradients()
     try spendCredits()
     let (wantsDrain, ending) = shared.state.withLock { ($0.wantsDrain, $0.ending) }
     if wantsDrain, !isDraining {
@@ -391,7 +400,7 @@ final class WorkerLoop {
     }
   }
 
-  private func settle(_ count: Int) { shared.state.withLock { $0.settledCount += count } }
+  func settle(_ count: Int) { shared.state.withLock { $0.settledCount += count } }
 
   private func spendCredits() throws {
     guard unspentCredits > 0, session != nil, !isDraining else { return }
@@ -406,12 +415,12 @@ final class WorkerLoop {
       .heartbeat(
         Heartbeat(
           leaseIDs: work.leaseIDs, tokensPerSecond: speed, activeSlots: slots,
-          heldVersion: weights.inHand?.version ?? -1))
+          heldVersion: weights.inHand?.version ?? -1, gradientLeaseIDs: gradients.leaseIDs))
     ])
   }
 
   /// Queues messages and sends what the connection takes; a lost one is noticed by its events, a silent one by its liveness.
-  private func send(_ messages: [Message]) throws {
+  func send(_ messages: [Message]) throws {
     guard session != nil, !messages.isEmpty else { return }
     for message in messages { outbox.put(message) }
     session!.liveness.sent(now: MonotonicClock.now())

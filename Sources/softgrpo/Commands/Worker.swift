@@ -26,6 +26,11 @@ struct Worker: ParsableCommand {
   @Option(help: "Sequences decoded at once.")
   var batchSize = 64
 
+  @Flag(
+    inversion: .prefixedNo,
+    help: "Compute gradients too, when the learner asks for them; it takes memory for weights ready to be trained.")
+  var gradients = true
+
   @Option(help: "Least severity that is logged: trace, debug, info, notice, warning, error, critical.")
   var logLevel = "info"
 
@@ -62,7 +67,8 @@ struct Worker: ParsableCommand {
       WorkerServiceOptions(
         endpoint: connect, name: name ?? security.flatMap { $0.name.isEmpty ? nil : $0.name },
         threads: threads ?? ProcessorFeatures.current.availableProcessors,
-        batchSize: batchSize, dtype: RolloutDataType(rawValue: dtype.rawValue), security: security),
+        batchSize: batchSize, dtype: RolloutDataType(rawValue: dtype.rawValue), computesGradients: gradients,
+        security: security),
       stop: StopSignal(), logger: output.logger)
     try service.run()
   }
