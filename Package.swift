@@ -83,7 +83,7 @@ targets += [
     name: "softgrpo",
     dependencies: [
       "Cluster", "Kernels", "ModelFiles", "Tokenization", "Transformer", "SoftThinking", "PolicyOptimization", "Tasks",
-      "Rollouts", "Training", "Benchmarking", "Observability", "RunConfiguration", "CZeroMQ", "CLibCrypto",
+      "Rollouts", "Training", "Benchmarking", "Transport", "Observability", "RunConfiguration", "CZeroMQ", "CLibCrypto",
       argumentParser, logging,
     ],
     swiftSettings: strict),

@@ -86,10 +86,10 @@ final class VectorFloat32WeightMatrix: WeightMatrix {
   ) {
     let k = columns.k
     nonisolated(unsafe) let (from, to) = (x, y)
-    columns.forEachTask(rows: rows, team: team) { blocks, rows in
+    columns.forEachTask(rows: rows, team: team) { blocks, rows, _ in
       var shape = softgrpo_product_shape(
         k: Int64(k), n: Int64(columns.n), output_stride: Int64(outputStride), rows: Int32(rows.count),
-        accumulate: accumulate ? 1 : 0)
+        accumulate: accumulate ? 1 : 0, next: nil)
       let (x, y) = (from + rows.lowerBound * k, to + rows.lowerBound * outputStride)
       let (first, end) = (Int64(blocks.lowerBound), Int64(blocks.upperBound))
       #if arch(x86_64)

@@ -51,6 +51,10 @@ extension RunConfiguration {
     public var controlEndpoint = "tcp://127.0.0.1:5555"
     /// Socket that announces new weights.
     public var broadcastEndpoint = "tcp://127.0.0.1:5556"
+    /// Secret key file of the learner (`softgrpo keygen`); null: no keys.
+    public var serverKey: String?
+    /// File of the workers' public keys that may connect; read again when it changes.
+    public var authorizedWorkers: String?
     /// Policy versions that a trajectory may lag behind; 0: strictly on-policy.
     public var maxStaleness = 0
     /// AdamW's peak learning rate.
@@ -110,6 +114,8 @@ extension RunConfiguration.Learner: ConfigurationSection {
     [
       .text("control_endpoint", \.controlEndpoint),
       .text("broadcast_endpoint", \.broadcastEndpoint),
+      .optionalText("server_key", \.serverKey),
+      .optionalText("authorized_workers", \.authorizedWorkers),
       .integer("max_staleness", \.maxStaleness, 0...1_000_000),
       .number("learning_rate", \.learningRate, .above(0, upTo: 10)),
       .number("adam_beta1", \.adamBeta1, .from(0, below: 1)),

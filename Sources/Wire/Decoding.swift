@@ -14,10 +14,11 @@ extension Envelope {
       "an envelope of \(first.count) bytes is larger than \(limits.envelopeByteCount)")
     let parsed = try ParsedEnvelope(first)
     (session, message) = try parsed.read { envelope in
-      try require(
-        envelope.protocol == Self.protocolGeneration,
-        "protocol generation \(envelope.protocol) is not \(Self.protocolGeneration): run the same softgrpo version everywhere"
-      )
+      guard envelope.protocol == Self.protocolGeneration else {
+        throw WireError(
+          "protocol generation \(envelope.protocol) is not \(Self.protocolGeneration): run the same softgrpo version everywhere",
+          isOtherGeneration: true)
+      }
       return (envelope.session, try decodeBody(of: envelope, bulk: frames.dropFirst(), limits: limits))
     }
   }

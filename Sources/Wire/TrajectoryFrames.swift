@@ -144,14 +144,13 @@ private func decode(
       description.token_counts, description.n_token_counts, count, available: tokenIDs.remaining, "token_counts")
     let valueCounts = try rowLengths(
       description.value_counts, description.n_value_counts, count, available: values.remaining, "value_counts")
-    segment.tokenIDs.reserveCapacity(rows: count, elementsPerRow: Int(tokenCounts.first ?? 0))
-    segment.values.reserveCapacity(rows: count, elementsPerRow: Int(valueCounts.first ?? 0))
     for (tokenCount, valueCount) in zip(tokenCounts, valueCounts) {
       try require(
         tokenCount >= 1 && valueCount <= tokenCount, "a soft step has \(tokenCount) ids and \(valueCount) values")
-      segment.tokenIDs.append(try tokenIDs.take(Int(tokenCount)))
-      segment.values.append(try values.take(Int(valueCount)))
     }
+    // Whole, not row by row: a generic call across modules for each step would cost more than all else.
+    segment.tokenIDs = try rows(tokenCounts, from: &tokenIDs)
+    segment.values = try rows(valueCounts, from: &values)
     if description.has_log_probs != 0 { segment.logProbs = Array(try logProbs.take(count)) }
     return .soft(segment)
   case SOFTGRPO__SEGMENT_DESCRIPTION__KIND__DISCRETE:
@@ -188,6 +187,21 @@ private func rowLengths(
   try require(
     lengths[0] == 0 ? count <= 1 << 20 : count <= available, "SegmentDescription.\(field) asks for more than was sent")
   return [UInt32](repeating: lengths[0], count: count)
+}
+
+/// The next rows of a bulk frame.
+private func rows<Element: Sendable & BitwiseCopyable & Equatable>(
+  _ lengths: [UInt32], from reader: inout BulkReader<Element>
+) throws -> RaggedRows<Element> {
+  var offsets = [Int32(0)]
+  offsets.reserveCapacity(lengths.count + 1)
+  var end = 0
+  for length in lengths {
+    end += Int(length)
+    try require(end <= reader.remaining, "a bulk frame is shorter than the segments say")
+    offsets.append(Int32(end))
+  }
+  return try RaggedRows(elements: Array(try reader.take(end)), offsets: offsets)
 }
 
 /// Takes runs from the front of a bulk frame's elements.

@@ -38,7 +38,8 @@ import Testing
     let original = RunConfiguration()
     for (path, value) in RunConfiguration.defaults {
       var changed = original
-      let candidates = ["2", "16", "0.5", "1.5", "true", "false", "text", "[2]", "[discrete]", "[multiply]"] + choices
+      let candidates =
+        ["2", "16", "0.5", "1.5", "true", "false", "text", "[2]", "[discrete]", "[multiply]", "[q_proj]"] + choices
       let accepted = candidates.first { candidate in
         var attempt = original
         guard candidate != value, attempt.apply(override: "\(path)=\(candidate)").isEmpty, attempt != original else {

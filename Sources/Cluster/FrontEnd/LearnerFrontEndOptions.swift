@@ -1,3 +1,4 @@
+import Transport
 import Wire
 
 /// How a learner faces its workers.
@@ -8,6 +9,8 @@ public struct LearnerFrontEndOptions: Sendable {
   public var announcementEndpoint = "tcp://127.0.0.1:5556"
   /// Permits endpoints that other machines can reach although nothing is encrypted or authenticated.
   public var allowInsecure = false
+  /// `server`: CURVE on both sockets, for the keys on its list alone.
+  public var security = SocketSecurity.none
   /// Stays the same when the run resumes.
   public var runID: String
   public var model: ModelDescription
@@ -66,6 +69,10 @@ public struct ClusterStatistics: Sendable, Equatable {
   public var lostSessions = 0
   /// Messages that broke the protocol; each cost its sender its session.
   public var malformedMessages = 0
+  /// Connections refused for their key.
+  public var refusedKeys = 0
+  /// Keys refused because their holders broke the protocol.
+  public var quarantinedKeys = 0
   public var weightBytesSent = 0
   /// `nil` before the first publication.
   public var currentVersion: Int?

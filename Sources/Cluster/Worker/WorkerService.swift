@@ -5,6 +5,7 @@ import ModelFiles
 import Rollouts
 import SoftThinking
 import Transformer
+import Transport
 import WeightSync
 import Wire
 
@@ -23,16 +24,20 @@ public struct WorkerServiceOptions: Sendable {
   public var dtype: RolloutDataType?
   /// Computes gradients too, when the learner asks for it.
   public var computesGradients: Bool
+  /// Keys of the link; nil: none.
+  public var security: LoadedSecurity?
 
   public init(
     endpoint: String, name: String? = nil, threads: Int = ProcessorFeatures.current.availableProcessors,
-    batchSize: Int = 64, dtype: RolloutDataType? = nil, computesGradients: Bool = true
+    batchSize: Int = 64, dtype: RolloutDataType? = nil, computesGradients: Bool = true,
+    security: LoadedSecurity? = nil
   ) {
     self.endpoint = endpoint
     self.name = name ?? "\(ProcessInfo.processInfo.hostName)-\(ProcessInfo.processInfo.processIdentifier)"
     self.threads = threads
     self.batchSize = batchSize
     self.dtype = dtype
+    self.security = security
     self.computesGradients = computesGradients
   }
 
@@ -42,6 +47,7 @@ public struct WorkerServiceOptions: Sendable {
       endpoint: endpoint, workerName: name, threads: threads, fingerprint: fingerprint, capacity: batchSize)
     // Nothing can be trained in int8.
     link.computesGradients = computesGradients && dtype != .int8
+    link.security = security?.security ?? .none
     return link
   }
 }

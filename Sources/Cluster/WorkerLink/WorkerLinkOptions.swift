@@ -1,7 +1,11 @@
+import Transport
+
 /// How a worker reaches its learner.
 public struct WorkerLinkOptions: Sendable {
   /// The learner's control endpoint. The announcement endpoint follows from its welcome.
   public var endpoint: String
+  /// `client`: CURVE, with this worker's key and the learner's.
+  public var security = SocketSecurity.none
   /// A name people recognise.
   public var workerName: String
   public var threads: Int

@@ -23,6 +23,8 @@ final class WorkerLoop {
   let incarnation = UInt64.random(in: 1...UInt64.max)
   private var waitingSince = MonotonicClock.now()
   private var dealer: Socket
+  private var outbox = Outbox()
+  private var lastRefusal: (reason: String, at: Duration)?
   private var subscriber: Socket
   private var subscribedTo: String?
   var session: Session?
@@ -40,6 +42,7 @@ final class WorkerLoop {
   private var unspentCredits = 0
   private(set) var isDraining = false
   private var hasEnded = false
+  private var isAborted = false
 
   init(_ options: WorkerLinkOptions, shared: SharedWorkerLink, logger: Logger) throws {
     self.options = options
@@ -47,27 +50,32 @@ final class WorkerLoop {
     self.logger = logger
     endpoint = try Endpoint(options.endpoint)
     context = try TransportContext()
-    dealer = try Self.openDealer(context, endpoint, limits)
-    subscriber = try Self.openSubscriber(context)
+    dealer = try Self.openDealer(context, endpoint, limits, options.security)
+    subscriber = try Self.openSubscriber(context, options.security)
     backoff = Backoff(first: options.firstRetry, ceiling: options.longestRetry)
     connectionOpened = MonotonicClock.now()
     lastNotice = connectionOpened
   }
 
   private static func openDealer(
-    _ context: TransportContext, _ endpoint: Endpoint, _ limits: WireLimits
+    _ context: TransportContext, _ endpoint: Endpoint, _ limits: WireLimits, _ security: SocketSecurity
   ) throws -> Socket {
     var options = Socket.Options()
     options.maximumFrameByteCount = Int64(limits.manifestByteCount)
+    // Short: what does not fit waits in the outbox, where a heartbeat can overtake results.
+    options.sendHighWaterMark = 16
     options.linger = .milliseconds(500)
+    options.security = security
+    options.isMonitored = true
     let socket = try Socket(.dealer, context: context, options: options)
     try socket.connect(endpoint)
     return socket
   }
 
-  private static func openSubscriber(_ context: TransportContext) throws -> Socket {
+  private static func openSubscriber(_ context: TransportContext, _ security: SocketSecurity) throws -> Socket {
     var options = Socket.Options()
     options.maximumFrameByteCount = 1 << 20
+    options.security = security
     let socket = try Socket(.subscriber, context: context, options: options)
     try socket.subscribe("version")
     return socket
@@ -76,6 +84,7 @@ final class WorkerLoop {
   func run() {
     do {
       while !hasEnded { try turn() }
+      if !isAborted { try finishSending() }
     } catch {
       logger.critical("the worker's I/O thread ends: \(error)")
       shared.state.withLock { $0.failure = "\(error)" }
@@ -85,7 +94,9 @@ final class WorkerLoop {
 
   private func turn() throws {
     let patience = (session?.liveness.interval ?? options.firstRetry) / 2
-    try poll(dealer, subscriber, waker: shared.waker, timeout: patience)
+    try poll(dealer, subscriber, waker: shared.waker, timeout: patience, wantsToSend: !outbox.isEmpty)
+    while let event = dealer.nextEvent() { try handle(event) }
+    try flush()
     for _ in 0..<256 {
       guard !hasEnded, let frames = try dealer.receive() else { break }
       do {
@@ -136,8 +147,55 @@ final class WorkerLoop {
   }
 
   private func openConnection() throws {
-    dealer = try Self.openDealer(context, endpoint, limits)
+    dealer = try Self.openDealer(context, endpoint, limits, options.security)
+    outbox = Outbox()
     connectionOpened = MonotonicClock.now()
+  }
+
+  /// What happens below the messages: a connection that ends, and keys that do not fit, of which CURVE itself says nothing.
+  private func handle(_ event: ConnectionEvent) throws {
+    switch event {
+    case .connected, .accepted, .ready: break
+    case .disconnected:
+      if session != nil { try reconnect("the connection was closed") }
+    case .keyRefused:
+      complain(
+        "the learner at \(endpoint) refuses this worker's key \(ownKey); add the line \"\(ownKey) \(options.workerName)\" to "
+          + "its authorized workers (learner.authorized_workers): it is let in within seconds. Or give this worker a --key "
+          + "that is there")
+    case .keyQuarantined:
+      complain(
+        "the learner at \(endpoint) refuses this worker's key \(ownKey): its holder broke the protocol before. See the "
+          + "learner's log; start the learner again (--resume), or give this worker a new key")
+    case .mechanismMismatch:
+      complain(
+        options.security.isNone
+          ? "the learner at \(endpoint) asks for keys and this worker has none: give --keys, or --key and --server-key"
+          : "the learner at \(endpoint) works without keys and this worker has some: start the learner with --keys, or this "
+            + "worker with --insecure and without keys")
+    case .handshakeEnded:
+      guard session == nil else { break }
+      complain(
+        options.security.isNone
+          ? "the learner at \(endpoint) ended the handshake: perhaps it asks for keys and this worker has none: give --keys"
+          : "the learner at \(endpoint) ended the handshake: --server-key is probably not that learner's key (its log has it), "
+            + "or it works without keys, or something else listens there")
+    case .wrongServerKey, .handshakeBroken:
+      complain("the handshake with \(endpoint) broke: something else than a softgrpo learner may listen there")
+    }
+  }
+
+  private var ownKey: String {
+    if case .client(let keys, _) = options.security { keys.publicKey.text } else { "(none)" }
+  }
+
+  /// Logs why there is no session: once, then as often as a waiting worker says that it waits.
+  private func complain(_ reason: String) {
+    let now = MonotonicClock.now()
+    if let last = lastRefusal, last.reason == reason, now - last.at < options.waitingNotice { return }
+    lastRefusal = (reason, now)
+    lastNotice = now
+    logger.error("\(reason)")
   }
 
   /// Gives the connection up and starts anew. Work and results are kept: the learner may be back with the same run.
@@ -182,6 +240,7 @@ final class WorkerLoop {
         interval: .milliseconds(welcome.heartbeatIntervalMilliseconds),
         timeout: .milliseconds(welcome.livenessTimeoutMilliseconds), now: now))
     backoff.reset()
+    lastRefusal = nil
     logger.info("joined run \(welcome.runID) at \(endpoint)")
     shared.state.withLock { $0.isConnected = true }
     if learnerIncarnation != welcome.learnerIncarnation {
@@ -209,7 +268,7 @@ final class WorkerLoop {
 
   private func subscribe(to announced: String) throws {
     guard announced != subscribedTo, let announced = try? Endpoint(announced) else { return }
-    if subscribedTo != nil { subscriber = try Self.openSubscriber(context) }
+    if subscribedTo != nil { subscriber = try Self.openSubscriber(context, options.security) }
     // A missed announcement repairs itself with the next heartbeat, so a useless endpoint is no reason to stop.
     do {
       try subscriber.connect(endpoint.sibling(announced: announced))
@@ -335,7 +394,9 @@ final class WorkerLoop {
     case .goodbye(let reason):
       try send([.goodbye(reason: reason)])
       hasEnded = true
-    case .abort: hasEnded = true
+    case .abort:
+      isAborted = true
+      hasEnded = true
     }
   }
 
@@ -358,14 +419,26 @@ final class WorkerLoop {
     ])
   }
 
+  /// Queues messages and sends what the connection takes; a lost one is noticed by its events, a silent one by its liveness.
   func send(_ messages: [Message]) throws {
-    for message in messages {
-      guard let id = session?.id else { return }
-      if try dealer.send(Envelope(session: id, message).encoded()) == .sent {
-        session?.liveness.sent(now: MonotonicClock.now())
-      } else {
-        return try reconnect("the connection is broken")
-      }
+    guard session != nil, !messages.isEmpty else { return }
+    for message in messages { outbox.put(message) }
+    session!.liveness.sent(now: MonotonicClock.now())
+    try flush()
+  }
+
+  private func flush() throws {
+    guard let id = session?.id, !outbox.isEmpty else { return }
+    _ = try outbox.flush(session: id) { try dealer.send($0) }
+  }
+
+  /// What is queued at the end, a goodbye among it, gets a moment to leave.
+  private func finishSending() throws {
+    let deadline = MonotonicClock.now() + .milliseconds(500)
+    while session != nil, !outbox.isEmpty, MonotonicClock.now() < deadline {
+      try poll(dealer, waker: shared.waker, timeout: .milliseconds(20), wantsToSend: true)
+      while let event = dealer.nextEvent() { if event == .disconnected { return } }
+      try flush()
     }
   }
 }
