@@ -13,7 +13,7 @@ extension GradientExchange {
     let offer = round.offer
     var busy: [WorkerID: Double] = [:]
     for lease in round.leases.outstanding where !lease.isComputed {
-      busy[lease.worker] = max(0, (lease.expected - now).seconds)
+      busy[lease.worker] = max(0, (lease.expected - now).inSeconds)
     }
     let candidates = peers.filter { id, peer in
       !peer.hasDeclined && (offer.fingerprint == nil || offer.fingerprint == peer.fingerprint)

@@ -181,7 +181,7 @@ struct GradientExchange: Sendable {
 
   private mutating func disappointed(_ record: GradientLeaseRecord, _ now: Duration) {
     guard let peer = peers[record.worker], !record.isComputed else { return }
-    rates.disappointed(peer.incarnation, rows: record.rows, seconds: (now - record.granted).seconds)
+    rates.disappointed(peer.incarnation, rows: record.rows, seconds: (now - record.granted).inSeconds)
   }
 
   func forgetMessage(_ id: UInt64) -> Message { .gradientDone(leaseID: id, accepted: false) }
@@ -201,7 +201,7 @@ struct GradientExchange: Sendable {
     totals.wireBytes += transfer.payload.byteCount
     guard let peer = peers[transfer.worker] else { return }
     rates.transferred(
-      peer.incarnation, bytes: transfer.payload.byteCount, seconds: (now - transfer.started).seconds)
+      peer.incarnation, bytes: transfer.payload.byteCount, seconds: (now - transfer.started).inSeconds)
   }
 
   /// What is known of a worker's link from elsewhere.
@@ -215,7 +215,7 @@ struct GradientExchange: Sendable {
 }
 
 extension Duration {
-  var seconds: Double {
+  var inSeconds: Double {
     let (seconds, attoseconds) = components
     return Double(seconds) + Double(attoseconds) * 1e-18
   }
