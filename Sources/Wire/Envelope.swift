@@ -4,7 +4,7 @@
 ///     let envelope = try Envelope(decoding: frames, limits: WireLimits())
 public struct Envelope: Sendable, Equatable {
   /// Generation of the protocol; a receiver refuses any other.
-  public static let protocolGeneration: UInt32 = 2
+  public static let protocolGeneration: UInt32 = 3
 
   /// Given by `Welcome`; 0 before it and on PUB.
   public var session: UInt64
@@ -28,11 +28,13 @@ public enum Message: Sendable, Equatable {
   case trajectoryResult(TrajectoryResult)
   case resultAcknowledgement(ResultAcknowledgement)
   case versionAnnouncement(VersionAnnouncement)
-  case pullManifest(version: Int)
+  case pullPlan(heldIdentity: [UInt8])
+  case weightPlan(WeightPlanDescription)
+  case pullManifest(version: Int, isDelta: Bool)
   case manifest(WeightManifest)
   case pullWeights(PullWeights)
   case weightsChunk(WeightsChunk)
-  case weightsUnavailable(version: Int)
+  case weightsUnavailable(version: Int, isDelta: Bool)
   case drain(reason: String)
   case goodbye(reason: String)
   case shutdown(reason: String)
@@ -51,6 +53,8 @@ public enum Message: Sendable, Equatable {
     case .trajectoryResult: "TrajectoryResult"
     case .resultAcknowledgement: "ResultAcknowledgement"
     case .versionAnnouncement: "VersionAnnouncement"
+    case .pullPlan: "PullPlan"
+    case .weightPlan: "WeightPlan"
     case .pullManifest: "PullManifest"
     case .manifest: "Manifest"
     case .pullWeights: "PullWeights"

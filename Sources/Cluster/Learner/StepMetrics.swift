@@ -12,6 +12,8 @@ struct StepMetrics {
   var cluster: ClusterStatistics
   /// Weight bytes sent up to the record before.
   var wireBytes: Int
+  /// Share of the weights that the update changed.
+  var weightsDensity: Double?
   /// Start, collected, updated, published.
   var times: (Double, Double, Double, Double)
 
@@ -53,6 +55,7 @@ struct StepMetrics {
     metrics[MetricName.rolloutProbabilityDifferenceMean] = audit.mean
     metrics[MetricName.importanceWeightMean] = outcome.statistics.importanceMean
     metrics[MetricName.importanceWeightClipped] = outcome.statistics.importanceClipFraction
+    metrics[MetricName.weightsDensity] = weightsDensity
     return MetricsRecord(step: step, time: Date().timeIntervalSince1970, metrics: metrics)
   }
 
@@ -60,6 +63,7 @@ struct StepMetrics {
   static func summary(_ record: MetricsRecord) -> String {
     func value(_ name: String, _ digits: Int) -> String { formatFixed(record.metrics[name] ?? 0, digits) }
     return "reward \(value(MetricName.rewardMean, 3)), thinking \(value(MetricName.thinkingLengthMean, 1)), "
-      + "grad \(value(MetricName.gradientNorm, 2)), \(value(MetricName.tokensPerSecond, 0)) tok/s"
+      + "grad \(value(MetricName.gradientNorm, 2)), \(value(MetricName.tokensPerSecond, 0)) tok/s, "
+      + "weights \(formatBytes(Int(record.metrics[MetricName.weightsWireBytes] ?? 0)))"
   }
 }

@@ -34,6 +34,7 @@ final class WorkerLoop {
   private var hasLoggedWaiting = false
   var work = HeldWork()
   var weights = WeightPull()
+  private let applier: WeightApplier
   private var deliveredVersion: Digest?
   private var deliveredBase: Digest?
   private var unspentCredits = 0
@@ -44,6 +45,7 @@ final class WorkerLoop {
     self.options = options
     self.shared = shared
     self.logger = logger
+    applier = WeightApplier(threads: options.threads, waker: shared.waker)
     endpoint = try Endpoint(options.endpoint)
     context = try TransportContext()
     dealer = try Self.openDealer(context, endpoint, limits)
@@ -96,6 +98,7 @@ final class WorkerLoop {
       }
     }
     while let frames = try subscriber.receive() { try handleAnnouncement(frames) }
+    do { try takeApplied() } catch let error as WeightSyncError { try reconnect("\(error)") }
     try obeyEngine()
     if !hasEnded { try keepTime() }
   }
@@ -110,7 +113,7 @@ final class WorkerLoop {
     }
     if weights.isStalled(now: now, patience: session.liveness.timeout) {
       logger.warning("no weights for \(session.liveness.timeout); asking again")
-      try send(weights.resume(now: now, window: options.chunkWindow))
+      try send(weights.resume(now: now))
     }
     if session.liveness.owesBeat(now: now) { try sendHeartbeat() }
   }
@@ -189,10 +192,11 @@ final class WorkerLoop {
       work.removeAll()
       deliveredVersion = nil
       deliveredBase = nil
+      weights.learnerChanged(current: welcome.currentVersion)
       shared.events.put(.joined(welcome))
     }
     try subscribe(to: welcome.announcementEndpoint)
-    try send(weights.resume(now: now, window: options.chunkWindow))
+    try send(weights.resume(now: now))
     if let current = welcome.currentVersion { try announced(current, isAuthoritative: true) }
     for result in work.unacknowledged.values { try send([.trajectoryResult(result)]) }
     if isDraining {
@@ -243,13 +247,14 @@ final class WorkerLoop {
       }
     case .versionAnnouncement(let announcement):
       try announced(announcement, isAuthoritative: true)
+    case .weightPlan(let plan):
+      try pulling(weights.receive(plan, now: now))
     case .manifest(let manifest):
-      try send(weights.receive(manifest, now: now, window: options.chunkWindow, logger: logger))
+      try pulling(weights.receive(manifest, now: now, logger: logger))
     case .weightsChunk(let chunk):
-      try send(weights.receive(chunk, now: now, window: options.chunkWindow, logger: logger))
-      deliverWeights()
-    case .weightsUnavailable(let version):
-      weights.unavailable(version)
+      try pulling(weights.receive(chunk, now: now, logger: logger))
+    case .weightsUnavailable(let version, let isDelta):
+      try pulling(weights.unavailable(version: version, isDelta: isDelta, now: now, logger: logger))
     case .drain(let reason):
       logger.info("the learner asks to drain: \(reason)")
       shared.events.put(.drain(reason: reason))
@@ -279,16 +284,34 @@ final class WorkerLoop {
   }
 
   private func announced(_ announcement: VersionAnnouncement, isAuthoritative: Bool) throws {
-    try send(
+    try pulling(
       weights.announced(
-        announcement, isAuthoritative: isAuthoritative, limit: options.weightByteLimit, now: MonotonicClock.now()))
+        announcement, isAuthoritative: isAuthoritative, limit: options.weightByteLimit, window: options.chunkWindow,
+        now: MonotonicClock.now()))
+  }
+
+  /// After every step of the pull: sends what it asks for, hands on what is complete.
+  private func pulling(_ requests: [Message]) throws {
+    if let job = weights.takeJob() { try applier.start(job) }
     deliverWeights()
+    try send(requests)
+  }
+
+  private func takeApplied() throws {
+    for outcome in applier.takeOutcomes() {
+      try pulling(
+        weights.applied(outcome.number, outcome.result, now: MonotonicClock.now(), logger: logger))
+    }
   }
 
   private func deliverWeights() {
     guard let snapshot = weights.inHand, snapshot.description.identity != deliveredVersion else { return }
     deliveredVersion = snapshot.description.identity
-    logger.info("holding version \(snapshot.version) (\(snapshot.description.identity), \(snapshot.byteCount) bytes)")
+    let deltas = weights.deltasInHand
+    let origin =
+      deltas.isEmpty
+      ? "\(snapshot.byteCount) bytes" : "\(deltas.reduce(0) { $0 + $1.bytes.count }) bytes of \(deltas.count) deltas"
+    logger.info("holding version \(snapshot.version) (\(snapshot.description.identity), \(origin))")
     if snapshot.description.adapter != nil, let base = weights.base, base.description.identity != deliveredBase {
       deliveredBase = base.description.identity
       shared.events.put(.base(base))
