@@ -70,7 +70,10 @@ targets += [
   room("WeightSync", ["CLibCrypto", "CZstd", "CVectorKernels", "Kernels"], hot: true),
   room(
     "Benchmarking",
-    ["Kernels", "ModelFiles", "Transformer", "SoftThinking", "PolicyOptimization", "Rollouts", "Training", "WeightSync"],
+    [
+      "Kernels", "ModelFiles", "Transformer", "SoftThinking", "PolicyOptimization", "Rollouts", "Training",
+      "WeightSync",
+    ],
     hot: true),
   room("Observability", [logging]),
   room("RunConfiguration", [yams, "SoftThinking", "PolicyOptimization", "Tasks"]),
@@ -85,7 +88,8 @@ targets += [
     name: "softgrpo",
     dependencies: [
       "Cluster", "Kernels", "ModelFiles", "Tokenization", "Transformer", "SoftThinking", "PolicyOptimization", "Tasks",
-      "Rollouts", "Training", "Benchmarking", "WeightSync", "Observability", "RunConfiguration", "CZeroMQ", "CLibCrypto",
+      "Rollouts", "Training", "Benchmarking", "WeightSync", "Observability", "RunConfiguration", "CZeroMQ",
+      "CLibCrypto",
       argumentParser, logging,
     ],
     swiftSettings: strict),

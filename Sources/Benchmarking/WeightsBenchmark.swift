@@ -31,13 +31,19 @@ public struct WeightsBenchmark {
     self.team = team
   }
 
-  /// - Parameter visit: called with the learning rate of every step, the version before it, its version and the delta.
+  /// A version, the one before it and the delta between them.
+  public struct Step {
+    public var learningRate: Double?
+    public var previous: WeightSnapshot
+    public var next: WeightSnapshot
+    public var delta: WeightDelta?
+  }
+
+  /// - Parameter visit: called with every step.
   /// - Throws: `BenchmarkError` when memory is short, `ModelFileError`, `WeightSyncError` when a delta does not lead to its version.
-  public func run(
-    progress: (String) -> Void, visit: (Double, WeightSnapshot, WeightSnapshot, WeightDelta?) throws -> Void
-  ) throws -> [WeightsRow] {
+  public func run(progress: (String) -> Void, visit: (Step) throws -> Void) throws -> [WeightsRow] {
     try ProcessUsage.require(
-      bytes: model.configuration.parameterCount * (4 * 4 + 4 * 2), for: "the optimiser's state and four versions",
+      bytes: model.configuration.parameterCount * (4 * 4 + 5 * 2), for: "the optimiser's state and five versions",
       remedy: "choose a smaller --model")
     var rows: [WeightsRow] = []
     for rate in settings.learningRates {
@@ -49,40 +55,57 @@ public struct WeightsBenchmark {
         // Clipping would make the gradient's entries comparable to AdamW's epsilon.
         let options = UpdateOptions(optimizer: AdamW(learningRate: rate), maxGradientNorm: 0)
         let weights = try state.apply(options, team: team).weights
-        let (row, next, delta) = try measure(weights, after: previous, step: step, rate: rate)
+        let (row, result) = try measure(weights, after: previous, step: step, rate: rate)
         rows.append(row)
-        try visit(rate, previous, next, delta)
-        previous = next
+        try visit(result)
+        previous = result.next
       }
     }
     return rows
   }
 
+  /// The delta from the model to another version of it.
+  ///
+  /// - Throws: `BenchmarkError` when it is another model, `ModelFileError`, `WeightSyncError` when the delta does not lead to it.
+  public func compare(with other: BenchmarkModel, visit: (Step) throws -> Void) throws -> [WeightsRow] {
+    guard ParameterLayout(other.configuration) == ParameterLayout(model.configuration) else {
+      throw BenchmarkError("\(other.name) has other tensors than \(model.name): give two versions of one model")
+    }
+    let previous = snapshot(try model.weights(team: team), after: nil, number: 0)
+    let (row, result) = try measure(try other.weights(team: team), after: previous, step: 1, rate: nil)
+    try visit(result)
+    return [row]
+  }
+
   private func snapshot(_ weights: ModelWeights, after parent: WeightSnapshot?, number: Int) -> WeightSnapshot {
     WeightSnapshot(
-      version: number, parent: parent?.description.identity ?? .zero, borrowing: UnsafeRawBufferPointer(weights.elements),
+      version: number, parent: parent?.description.identity ?? .zero,
+      borrowing: UnsafeRawBufferPointer(weights.elements),
       from: weights, team: team)
   }
 
   private func measure(
-    _ weights: ModelWeights, after parent: WeightSnapshot, step: Int, rate: Double
-  ) throws -> (WeightsRow, WeightSnapshot, WeightDelta?) {
+    _ weights: ModelWeights, after parent: WeightSnapshot, step: Int, rate: Double?
+  ) throws -> (WeightsRow, Step) {
     let hashed = Stopwatch()
     let next = snapshot(weights, after: parent, number: parent.version + 1)
     let hash = hashed.stop()
     let encoded = Stopwatch()
-    let comparison = WeightDelta.encode(
-      from: parent, to: next, limit: WeightDelta.byteLimit(for: next), team: team)
+    let comparison = WeightDelta.encode(from: parent, to: next, limit: WeightDelta.byteLimit(for: next), team: team)
     let encode = encoded.stop()
-    let applied = Stopwatch()
+    var apply: ElapsedTime?
     if let delta = comparison?.delta {
-      _ = try parent.applying([delta], to: next.description, team: team)
+      // A worker has the memory of the version before the last: so has the second of two.
+      for _ in 0..<2 {
+        let applied = Stopwatch()
+        _ = try parent.applying([delta], to: next.description, team: team)
+        apply = applied.stop()
+      }
     }
-    let apply = comparison?.delta == nil ? nil : applied.stop()
     let row = WeightsRow(
       learningRate: rate, step: step, weightBytes: next.byteCount, density: comparison?.density ?? 0,
       deltaBytes: comparison?.delta?.bytes.count, hash: hash, encode: encode, apply: apply)
-    return (row, next, comparison?.delta)
+    return (row, Step(learningRate: rate, previous: parent, next: next, delta: comparison?.delta))
   }
 
   /// New numbers for every weight and step.

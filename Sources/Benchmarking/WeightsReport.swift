@@ -2,7 +2,8 @@ import WeightSync
 
 /// One step of the optimiser and its delta.
 public struct WeightsRow: Sendable, Equatable, Encodable {
-  public var learningRate: Double
+  /// Absent when the step was not taken here.
+  public var learningRate: Double?
   public var step: Int
   /// Bytes of the whole version.
   public var weightBytes: Int
@@ -23,7 +24,7 @@ public struct WeightsRow: Sendable, Equatable, Encodable {
   public var hashGigabytesPerSecond: Double
 
   init(
-    learningRate: Double, step: Int, weightBytes: Int, density: Double, deltaBytes: Int?, hash: ElapsedTime,
+    learningRate: Double?, step: Int, weightBytes: Int, density: Double, deltaBytes: Int?, hash: ElapsedTime,
     encode: ElapsedTime, apply: ElapsedTime?
   ) {
     self.learningRate = learningRate
@@ -43,7 +44,7 @@ public struct WeightsRow: Sendable, Equatable, Encodable {
 
 /// Time from a version's publication until workers hold it.
 public struct BroadcastRow: Sendable, Equatable, Encodable {
-  public var learningRate: Double
+  public var learningRate: Double?
   public var workers: Int
   /// Bytes that the learner sent to all workers.
   public var wireBytes: Int
@@ -54,7 +55,7 @@ public struct BroadcastRow: Sendable, Equatable, Encodable {
   public var cpuSeconds: Double
 
   public init(
-    learningRate: Double, workers: Int, wireBytes: Int, medianSeconds: Double, lastSeconds: Double, cpuSeconds: Double
+    learningRate: Double?, workers: Int, wireBytes: Int, medianSeconds: Double, lastSeconds: Double, cpuSeconds: Double
   ) {
     self.learningRate = learningRate
     self.workers = workers

@@ -66,7 +66,8 @@ extension WeightSnapshot {
     let root = VersionHash.root(ofLeaves: leaves)
     guard root == description.root else {
       throw WeightSyncError(
-        "the deltas from version \(version) lead to \(root), not to version \(description.version) with \(description.root)")
+        "the deltas from version \(version) lead to \(root), not to version \(description.version) with \(description.root)"
+      )
     }
     return WeightSnapshot(verified: description, leaves: leaves, buffer: buffer)
   }

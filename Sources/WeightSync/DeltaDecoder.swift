@@ -85,7 +85,8 @@ struct DeltaSectionDecoder {
     classCount = Int(try cursor.integer(UInt8.self))
     shift = Int(try cursor.integer(UInt8.self))
     flips = try cursor.integer(UInt32.self)
-    guard limit <= 255, classCount <= min(limit, DeltaFormat.classLimit), (classCount == 0) == (limit == 0), shift <= 20,
+    guard limit <= 255, classCount <= min(limit, DeltaFormat.classLimit), (classCount == 0) == (limit == 0),
+      shift <= 20,
       flips >> UInt32(classCount) == 0
     else { throw WeightSyncError("a delta has a section with impossible classes") }
     var (runBytes, valueCount) = (0, 0)

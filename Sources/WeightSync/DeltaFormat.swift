@@ -103,7 +103,9 @@ struct DeltaCursor {
       let byte = try integer(UInt8.self)
       value |= Int(byte & 0x7F) << shift
       if byte & 0x80 == 0 {
-        guard byte != 0 || shift == 0 else { throw WeightSyncError("a delta has a number that is not in its shortest form") }
+        guard byte != 0 || shift == 0 else {
+          throw WeightSyncError("a delta has a number that is not in its shortest form")
+        }
         return value
       }
     }
@@ -113,7 +115,9 @@ struct DeltaCursor {
   /// - Parameter limit: bytes that the stream may have; checked before they are allocated.
   mutating func stream(limit: Int, _ zstandard: Zstandard) throws -> [UInt8] {
     let count = try variable()
-    guard count <= limit else { throw WeightSyncError("a delta has a stream of \(count) bytes where \(limit) are possible") }
+    guard count <= limit else {
+      throw WeightSyncError("a delta has a stream of \(count) bytes where \(limit) are possible")
+    }
     if count == 0 { return [] }
     let stored = try variable()
     if stored == 0 { return Array(try take(count)) }

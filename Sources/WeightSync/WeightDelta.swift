@@ -173,7 +173,9 @@ struct DeltaHeader {
       left -= changed
       offset += byteCount
     }
-    guard left == 0, offset == bytes.count else { throw WeightSyncError("the sections of a delta are not the whole of it") }
+    guard left == 0, offset == bytes.count else {
+      throw WeightSyncError("the sections of a delta are not the whole of it")
+    }
   }
 }
 

@@ -33,13 +33,15 @@ private func decodeBody(of envelope: Softgrpo__Envelope, bulk: ArraySlice<[UInt8
   case SOFTGRPO__ENVELOPE__BODY_MANIFEST:
     let leaves = try onlyFrame(of: bulk, atMost: limits.manifestByteCount, "Manifest")
     try require(leaves.count % 32 == 0 && !leaves.isEmpty, "Manifest is not a list of 32-byte hashes")
-    return .manifest(WeightManifest(
+    return .manifest(
+      WeightManifest(
         version: Int(envelope.manifest.pointee.version), leaves: leaves, isDelta: envelope.manifest.pointee.delta != 0))
   case SOFTGRPO__ENVELOPE__BODY_WEIGHTS_CHUNK:
     let bytes = try onlyFrame(of: bulk, atMost: limits.chunkByteCount, "WeightsChunk")
     let body = envelope.weights_chunk.pointee
     try require(body.index <= UInt32(Int32.max), "WeightsChunk.index is out of range")
-    return .weightsChunk(WeightsChunk(version: Int(body.version), index: Int(body.index), bytes: bytes, isDelta: body.delta != 0))
+    return .weightsChunk(
+      WeightsChunk(version: Int(body.version), index: Int(body.index), bytes: bytes, isDelta: body.delta != 0))
   case SOFTGRPO__ENVELOPE__BODY_HELLO:
     message = .hello(try decode(envelope.hello.pointee))
   case SOFTGRPO__ENVELOPE__BODY_WELCOME:

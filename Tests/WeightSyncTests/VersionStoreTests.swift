@@ -11,7 +11,9 @@ private func chain(_ count: Int, weights: Int = 60_000) throws -> [(snapshot: We
   var result: [(snapshot: WeightSnapshot, delta: WeightDelta?)] = []
   for number in 0..<count {
     let next = try version(number, stepped(&values, rate: 1e-5, &random), after: result.last?.snapshot)
-    let delta = result.last.flatMap { WeightDelta.encode(from: $0.snapshot, to: next, limit: 1 << 30, team: team)?.delta }
+    let delta = result.last.flatMap {
+      WeightDelta.encode(from: $0.snapshot, to: next, limit: 1 << 30, team: team)?.delta
+    }
     result.append((next, delta))
   }
   return result
@@ -28,7 +30,8 @@ private func chain(_ count: Int, weights: Int = 60_000) throws -> [(snapshot: We
       let plan = try #require(store.plan(holding: versions[held].snapshot.description.identity))
       #expect(plan.target == target && plan.start == nil)
       #expect(plan.deltas == versions[(held + 1)...].map { $0.delta!.description })
-      let applied = held == 3
+      let applied =
+        held == 3
         ? versions[3].snapshot
         : try versions[held].snapshot.applying(
           plan.deltas.map { step in store.deltas.first { $0.description == step }! }, to: plan.target, team: team)

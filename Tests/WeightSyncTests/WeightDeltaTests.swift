@@ -34,9 +34,12 @@ func stepped(_ values: inout [Float], rate: Float, _ random: inout SeededRandom)
   return values.map { BFloat16($0).bitPattern }
 }
 
-let team = ThreadTeam(threadCount: 2)
+/// A team belongs to one caller at a time, and tests run side by side.
+var team: ThreadTeam { ThreadTeam(threadCount: 2) }
 
-func roundTrip(_ old: [UInt16], _ new: [UInt16], sectionSize: Int = DeltaFormat.sectionWeightCount) throws -> WeightDelta {
+func roundTrip(_ old: [UInt16], _ new: [UInt16], sectionSize: Int = DeltaFormat.sectionWeightCount) throws
+  -> WeightDelta
+{
   let parent = try version(1, old)
   let target = try version(2, new, after: parent)
   let delta = try #require(

@@ -78,7 +78,7 @@ import Testing
 
   @Test func otherGenerationsAreRefusedByName() throws {
     var frames = try Envelope(.requestWork(credits: 1)).encoded()
-    #expect(frames[0].starts(with: [0x08, 0x02]))
+    #expect(frames[0].starts(with: [0x08, UInt8(Envelope.protocolGeneration)]))
     frames[0][1] = 1
     let error = #expect(throws: WireError.self) { try Envelope(decoding: frames) }
     #expect(error?.message.contains("protocol generation 1") == true)

@@ -38,11 +38,15 @@ struct RandomMessages {
           verdict: ResultAcknowledgement.Verdict.allCases.randomElement(using: &random)!))
     case 9: .versionAnnouncement(announcement())
     case 10: .pullManifest(version: natural(), isDelta: bool())
-    case 11: .manifest(WeightManifest(version: natural(), leaves: bytes(32 * Int.random(in: 1...4, using: &random)), isDelta: bool()))
+    case 11:
+      .manifest(
+        WeightManifest(version: natural(), leaves: bytes(32 * Int.random(in: 1...4, using: &random)), isDelta: bool()))
     case 12:
       .pullWeights(
-        PullWeights(version: natural(), firstChunk: natural(), count: Int.random(in: 1...64, using: &random), isDelta: bool()))
-    case 13: .weightsChunk(WeightsChunk(version: natural(), index: natural(), bytes: bytes(small() * 100), isDelta: bool()))
+        PullWeights(
+          version: natural(), firstChunk: natural(), count: Int.random(in: 1...64, using: &random), isDelta: bool()))
+    case 13:
+      .weightsChunk(WeightsChunk(version: natural(), index: natural(), bytes: bytes(small() * 100), isDelta: bool()))
     case 14: .weightsUnavailable(version: natural(), isDelta: bool())
     case 15: .drain(reason: text())
     case 16: .goodbye(reason: text())

@@ -2,7 +2,6 @@ import Glibc
 import Kernels
 import Logging
 import ModelFiles
-import Synchronization
 import Transport
 import WeightSync
 import Wire
@@ -42,23 +41,23 @@ public struct BroadcastMeasurement: Sendable {
           endpoint: frontEnd.controlEndpoint, workerName: "worker-\(index)", threads: 1, fingerprint: "bench",
           capacity: 1), logger: logger)
     }
-    try await(first.version, links, patience)
+    try bring(first.version, links, patience)
     let before = frontEnd.statistics().weightBytesSent
-    let arrivals = Mutex<[UInt64]>([])
+    let arrivals = Mailbox<UInt64>()
     let (start, processor) = (monotonicNanoseconds(), processorSeconds)
     let waiters = try links.map { link in
       try IOThread(name: "waiter") {
         if (try? hold(second.version, link, until: MonotonicClock.now() + patience)) == true {
-          let now = monotonicNanoseconds()
-          arrivals.withLock { $0.append(now) }
+          arrivals.put(monotonicNanoseconds())
         }
       }
     }
     try frontEnd.publish(second, delta: delta)
     for waiter in waiters { waiter.join() }
-    let ends = arrivals.withLock { $0 }
+    let ends = arrivals.takeAll()
     guard ends.count == count else {
-      throw ClusterError("\(count - ends.count) of \(count) workers did not get version \(second.version) in \(patience)")
+      throw ClusterError(
+        "\(count - ends.count) of \(count) workers did not get version \(second.version) in \(patience)")
     }
     return BroadcastMeasurement(
       seconds: ends.map { Double($0 - start) * 1e-9 }, wireBytes: frontEnd.statistics().weightBytesSent - before,
@@ -71,7 +70,7 @@ public struct BroadcastMeasurement: Sendable {
     return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
   }
 
-  private static func await(_ version: Int, _ links: [WorkerLink], _ patience: Duration) throws {
+  private static func bring(_ version: Int, _ links: [WorkerLink], _ patience: Duration) throws {
     let deadline = MonotonicClock.now() + patience
     for link in links where try !hold(version, link, until: deadline) {
       throw ClusterError("a worker did not get version \(version) in \(patience)")

@@ -93,7 +93,9 @@ struct WeightPull {
     return try advance(now)
   }
 
-  private func isBase(_ subject: SnapshotAssembler.Subject) -> Bool { subject.version == AdapterDescription.baseVersion }
+  private func isBase(_ subject: SnapshotAssembler.Subject) -> Bool {
+    subject.version == AdapterDescription.baseVersion
+  }
 
   /// Another learner process answers from now on: what was begun goes on only towards the version that it announces.
   mutating func learnerChanged(current: VersionAnnouncement?) {

@@ -7,7 +7,8 @@ import Observability
 
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "How fast sampling, the update and the weight chain are here, and how far that is from the machine's limits.",
+    abstract:
+      "How fast sampling, the update and the weight chain are here, and how far that is from the machine's limits.",
     discussion: "docs/performance.md says what each figure means.",
     subcommands: [BenchRollout.self, BenchUpdate.self, BenchWeights.self])
 }
