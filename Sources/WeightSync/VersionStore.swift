@@ -58,10 +58,11 @@ public struct VersionStore: Sendable {
   ///
   /// - Parameters:
   ///   - base: what the snapshot's adapters are merged into.
-  ///   - delta: leads to the version from its parent; nil when there is none, or it is not worth sending.
-  /// - Throws: `WeightSyncError` unless the version is newer than the current one, and base and delta are its own.
+  ///   - deltas: lead to the version, the last from its parent: a learner has one, a relay those that it came by. Empty when
+  ///     there are none, or they are not worth sending.
+  /// - Throws: `WeightSyncError` unless the version is newer than the current one, and base and deltas are its own.
   public mutating func publish(
-    _ snapshot: WeightSnapshot, base: WeightSnapshot? = nil, delta: WeightDelta? = nil, now: Duration
+    _ snapshot: WeightSnapshot, base: WeightSnapshot? = nil, deltas new: [WeightDelta] = [], now: Duration
   ) throws {
     guard snapshot.version >= 0 else { throw WeightSyncError("version \(snapshot.version) is negative") }
     if let current, snapshot.version <= current.version {
@@ -70,15 +71,13 @@ public struct VersionStore: Sendable {
     guard snapshot.description.adapter?.base == base?.description else {
       throw WeightSyncError("version \(snapshot.version) was published with another base than it names")
     }
-    if let delta {
-      guard delta.description.identity == snapshot.description.identity,
-        delta.description.parent == snapshot.description.parent
+    if let last = new.last?.description {
+      guard last.identity == snapshot.description.identity, last.parent == snapshot.description.parent,
+        zip(new, new.dropFirst()).allSatisfy({ $0.description.identity == $1.description.parent })
       else { throw WeightSyncError("version \(snapshot.version) was published with another version's delta") }
-      if deltas.last.map({ $0.description.identity != delta.description.parent }) ?? false { deltas = [] }
-      deltas.append(delta)
-    } else {
-      deltas = []
     }
+    if deltas.last?.description.identity != new.first?.description.parent { deltas = [] }
+    deltas += new
     self.base = base
     snapshots.append((snapshot, nil))
     var byteCount = deltas.reduce(0) { $0 + $1.bytes.count }

@@ -42,7 +42,8 @@ private struct Learner {
   var fault: (Message) -> Message? = { $0 }
 
   mutating func publish(_ chain: Chain, _ index: Int, withDelta: Bool = true) throws {
-    try store.publish(chain.snapshots[index], delta: withDelta ? chain.deltas[index] : nil, now: .zero)
+    try store.publish(
+      chain.snapshots[index], deltas: withDelta ? [chain.deltas[index]].compactMap { $0 } : [], now: .zero)
   }
 
   mutating func answer(_ message: Message) throws -> [Message] {
@@ -231,7 +232,7 @@ private func announce(_ pull: inout WeightPull, _ learner: Learner, isAuthoritat
       received: DeltaDescription(
         parent: honest.description.parent, version: 1, identity: honest.description.identity,
         root: wrong.description.root, byteCount: wrong.bytes.count), leaves: wrong.leaves, bytes: wrong.bytes)
-    try learner.store.publish(chain.snapshots[1], delta: poisoned, now: .zero)
+    try learner.store.publish(chain.snapshots[1], deltas: [poisoned], now: .zero)
     try exchange(&pull, &learner, announce(&pull, learner))
     #expect(pull.inHand?.leaves == chain.snapshots[1].leaves && pull.deltasInHand.isEmpty)
     #expect(learner.sent.count { $0 == "chunk*" } == 1 && learner.sent.count { $0 == "chunk" } == 20)
@@ -304,6 +305,25 @@ private func announce(_ pull: inout WeightPull, _ learner: Learner, isAuthoritat
     try exchange(&pull, &learner, pull.resume(now: .seconds(10)))
     #expect(pull.inHand?.leaves == chain.snapshots[0].leaves)
     #expect(learner.sent.count { $0 == "chunk" } - before == 4)
+  }
+
+  @Test func aSlowLinkIsAskedForLessAtATime() {
+    var window = ChunkWindow(ceiling: 16)
+    var now: Duration = .zero
+    for chunk in 0..<40 {
+      window.asked(chunk..<chunk + 1, now: now)
+      window.arrived(chunk, now: now + .milliseconds(100))
+    }
+    #expect(window.size == 16)
+    // 1 Mbit/s: two seconds a chunk, and each waits for those before it.
+    for chunk in stride(from: 100, to: 400, by: 20) {
+      window.asked(chunk..<chunk + window.size, now: now)
+      for offset in 0..<window.size {
+        now += .milliseconds(2100)
+        window.arrived(chunk + offset, now: now)
+      }
+    }
+    #expect(window.size == 1)
   }
 
   @Test func plansThatDoNotFitAreRefused() throws {

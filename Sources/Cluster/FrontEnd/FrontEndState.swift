@@ -57,7 +57,7 @@ struct FrontEndState: Sendable {
   mutating func publish(
     _ snapshot: WeightSnapshot, base: WeightSnapshot?, delta: WeightDelta?, now: Duration
   ) throws {
-    try versions.publish(snapshot, base: base, delta: delta, now: now)
+    try versions.publish(snapshot, base: base, deltas: delta.map { [$0] } ?? [], now: now)
     announcement = versions.announcement
     for lease in table.advance(to: snapshot.version) {
       outgoing.append(

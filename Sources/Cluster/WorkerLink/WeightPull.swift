@@ -39,7 +39,7 @@ struct WeightPull {
   /// A delta has failed: the next version is pulled whole.
   private var distrustsDeltas = false
   private var byteLimit = 1 << 40
-  private var window = 16
+  private var window: ChunkWindow
   private var lastProgress: Duration = .zero
   private var failureCount = 0
   private var jobNumber = 0
@@ -51,7 +51,8 @@ struct WeightPull {
 
   private static let failureLimit = 8
 
-  init() {}
+  /// - Parameter window: chunks asked for and not arrived, at most.
+  init(window: Int = 16) { self.window = ChunkWindow(ceiling: window) }
 
   // MARK: Announcements
 
@@ -60,11 +61,10 @@ struct WeightPull {
   /// - Returns: what to ask the learner.
   /// - Throws: `WeightSyncError` when the description contradicts itself, is too large, or is not in our chunk size.
   mutating func announced(
-    _ announcement: VersionAnnouncement, isAuthoritative: Bool, limit: Int, window: Int = 16, now: Duration
+    _ announcement: VersionAnnouncement, isAuthoritative: Bool, limit: Int, now: Duration
   ) throws -> [Message] {
     let description = try VersionDescription(announcement)
     byteLimit = limit
-    self.window = window
     if let known = goal?.description ?? inHand?.description {
       if known.identity == description.identity { return [] }
       if !isAuthoritative && description.version <= known.version { return [] }
@@ -156,6 +156,9 @@ struct WeightPull {
     }
     // Adapters have no plan: the announcement says it all.
     if target.adapter != nil { return try advance(now) }
+    guard deltas.allSatisfy({ $0.byteCount < target.byteCount }),
+      (plan.start?.byteCount ?? target.byteCount) == target.byteCount
+    else { throw WeightSyncError("the plan for version \(target.version) has impossible sizes") }
     route = deltas.map { .delta($0) }
     if let start = plan.start {
       route.insert(.version(try VersionDescription(start)), at: 0)
@@ -181,7 +184,8 @@ struct WeightPull {
     stage = .pulling(assembler)
     failureCount = 0
     lastProgress = now
-    return requests(assembler)
+    window.forget()
+    return requests(assembler, now)
   }
 
   mutating func receive(_ manifest: WeightManifest, now: Duration, logger: Logger) throws -> [Message] {
@@ -192,13 +196,14 @@ struct WeightPull {
       return try retry(assembler, after: error, now, logger)
     }
     lastProgress = now
-    return requests(assembler)
+    return requests(assembler, now)
   }
 
   /// - Returns: what to ask next; `inHand` has changed when the version is complete.
   /// - Throws: `WeightSyncError` after too many chunks that do not verify.
   mutating func receive(_ chunk: WeightsChunk, now: Duration, logger: Logger) throws -> [Message] {
     guard let assembler = assembler(chunk.version, chunk.isDelta) else { return [] }
+    window.arrived(chunk.index, now: now)
     do {
       try assembler.receive(chunk: chunk.index, chunk.bytes)
       lastProgress = now
@@ -207,8 +212,8 @@ struct WeightPull {
     }
     if assembler.isComplete { return try finish(assembler, now, logger) }
     // Ask in batches: a request for each chunk would double the number of messages.
-    guard assembler.outstandingCount <= window * 3 / 4 else { return [] }
-    return requests(assembler)
+    guard assembler.outstandingCount <= window.size * 3 / 4 else { return [] }
+    return requests(assembler, now)
   }
 
   private mutating func finish(_ assembler: SnapshotAssembler, _ now: Duration, _ logger: Logger) throws -> [Message] {
@@ -236,11 +241,12 @@ struct WeightPull {
     return assembler
   }
 
-  private func requests(_ assembler: SnapshotAssembler) -> [Message] {
+  private mutating func requests(_ assembler: SnapshotAssembler, _ now: Duration) -> [Message] {
     let (version, isDelta) = (assembler.subject.version, assembler.subject.isDelta)
     if assembler.needsManifest { return [.pullManifest(version: version, isDelta: isDelta)] }
-    return assembler.requests(window: window).map {
-      .pullWeights(PullWeights(version: version, firstChunk: $0.lowerBound, count: $0.count, isDelta: isDelta))
+    return assembler.requests(window: window.size).map {
+      window.asked($0, now: now)
+      return .pullWeights(PullWeights(version: version, firstChunk: $0.lowerBound, count: $0.count, isDelta: isDelta))
     }
   }
 
@@ -253,7 +259,7 @@ struct WeightPull {
       throw error
     }
     logger.warning("\(error); asking again")
-    return requests(assembler)
+    return requests(assembler, now)
   }
 
   /// Gives deltas up until the next version has come whole.
@@ -271,7 +277,8 @@ struct WeightPull {
     case .planning: return [planRequest]
     case .pulling(let assembler):
       assembler.forgetRequests()
-      return requests(assembler)
+      window.forget()
+      return requests(assembler, now)
     }
   }
 

@@ -33,7 +33,7 @@ final class WorkerLoop {
   private var lastNotice: Duration
   private var hasLoggedWaiting = false
   var work = HeldWork()
-  var weights = WeightPull()
+  var weights: WeightPull
   private let applier: WeightApplier
   private var deliveredVersion: Digest?
   private var deliveredBase: Digest?
@@ -45,6 +45,7 @@ final class WorkerLoop {
     self.options = options
     self.shared = shared
     self.logger = logger
+    weights = WeightPull(window: options.chunkWindow)
     applier = WeightApplier(threads: options.threads, waker: shared.waker)
     endpoint = try Endpoint(options.endpoint)
     context = try TransportContext()
@@ -286,8 +287,7 @@ final class WorkerLoop {
   private func announced(_ announcement: VersionAnnouncement, isAuthoritative: Bool) throws {
     try pulling(
       weights.announced(
-        announcement, isAuthoritative: isAuthoritative, limit: options.weightByteLimit, window: options.chunkWindow,
-        now: MonotonicClock.now()))
+        announcement, isAuthoritative: isAuthoritative, limit: options.weightByteLimit, now: MonotonicClock.now()))
   }
 
   /// After every step of the pull: sends what it asks for, hands on what is complete.
