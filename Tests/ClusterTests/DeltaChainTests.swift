@@ -71,6 +71,30 @@ import WeightSync
     #expect(worker.log.withLock { $0.joined == 1 && $0.disconnected == 0 })
   }
 
+  /// Another learner process, another chain, the same number.
+  @Test func aNumberDoesNotNameAVersion() throws {
+    let first = try LearnerFrontEnd(frontEndOptions(), logger: quiet)
+    let worker = try FakeWorker(workerOptions(first.controlEndpoint))
+    try first.publish(weights(1))
+    #expect(holds(worker, [1]))
+    first.abort()
+    var options = frontEndOptions()
+    options.controlEndpoint = first.controlEndpoint
+    let second = try LearnerFrontEnd(options, logger: quiet)
+    defer { second.shutdown(reason: "end", within: .seconds(5)) }
+    let other = try WeightSnapshot(version: 1, byteCount: 3_000_000) { bytes in
+      for index in bytes.indices { bytes[index] = 77 }
+    }
+    try second.publish(other)
+    try second.submit(promptGroups(0..<2))
+    let groups = try second.collect(groupCount: 2, within: .seconds(30))
+    for sample in groups.flatMap(\.samples) {
+      guard case .soft(let soft) = sample.trajectory.segments[0] else { continue }
+      #expect(soft.values.elements[1] == 77)
+    }
+    #expect(worker.log.withLock { $0.weightEvents } == ["version 1", "version 1"])
+  }
+
   /// A learner that resumed serves the same bytes under another parent: they stay.
   @Test func aResumedLearnersVersionIsNotPulledAgain() throws {
     let chain = try Chain(versions: 2, byteCount: byteCount)

@@ -43,7 +43,11 @@ struct WeightPull {
   private var lastProgress: Duration = .zero
   private var failureCount = 0
   private var jobNumber = 0
-  private(set) var inHand: WeightSnapshot?
+  private(set) var inHand: WeightSnapshot? {
+    didSet { isForeign = false }
+  }
+  /// What is in hand came from another learner process, and the one that answers now has not named it.
+  private var isForeign = false
   /// The deltas that led to the version in hand from the one before it; empty when it came whole.
   private(set) var deltasInHand: [WeightDelta] = []
   /// What the adapters in hand are merged into.
@@ -53,6 +57,9 @@ struct WeightPull {
 
   /// - Parameter window: chunks asked for and not arrived, at most.
   init(window: Int = 16) { self.window = ChunkWindow(ceiling: window) }
+
+  /// What may be sampled with: versions of another learner process may bear the same numbers.
+  var usable: WeightSnapshot? { isForeign ? nil : inHand }
 
   // MARK: Announcements
 
@@ -66,6 +73,7 @@ struct WeightPull {
     let description = try VersionDescription(announcement)
     byteLimit = limit
     if let known = goal?.description ?? inHand?.description {
+      if inHand?.description == description { isForeign = false }
       if known.identity == description.identity { return [] }
       if !isAuthoritative && description.version <= known.version { return [] }
     }
@@ -99,6 +107,7 @@ struct WeightPull {
 
   /// Another learner process answers from now on: what was begun goes on only towards the version that it announces.
   mutating func learnerChanged(current: VersionAnnouncement?) {
+    isForeign = inHand.map { $0.description.identity.bytes != current?.identity } ?? false
     guard goal.map({ $0.description.identity.bytes != current?.identity }) ?? false else { return }
     abandon()
     goal = nil
@@ -117,7 +126,10 @@ struct WeightPull {
     abandon()
     guard let goal else { return [] }
     let description = goal.description
-    if inHand?.description == description { return [] }
+    if inHand?.description == description {
+      isForeign = false
+      return []
+    }
     lastProgress = now
     if let adapter = description.adapter {
       route = adapter.base == base?.description ? [] : [.version(adapter.base)]

@@ -305,7 +305,7 @@ final class WorkerLoop {
   }
 
   private func deliverWeights() {
-    guard let snapshot = weights.inHand, snapshot.description.identity != deliveredVersion else { return }
+    guard let snapshot = weights.usable, snapshot.description.identity != deliveredVersion else { return }
     deliveredVersion = snapshot.description.identity
     let deltas = weights.deltasInHand
     let origin =
@@ -321,7 +321,7 @@ final class WorkerLoop {
   }
 
   private func deliverLeases() {
-    guard let version = weights.inHand?.version, deliveredVersion != nil else { return }
+    guard let version = weights.usable?.version, deliveredVersion != nil else { return }
     for lease in work.deliverable(with: version) { shared.events.put(.lease(lease)) }
   }
 
@@ -368,7 +368,7 @@ final class WorkerLoop {
       .heartbeat(
         Heartbeat(
           leaseIDs: work.leaseIDs, tokensPerSecond: speed, activeSlots: slots,
-          heldVersion: weights.inHand?.version ?? -1))
+          heldVersion: weights.usable?.version ?? -1))
     ])
   }
 
