@@ -88,7 +88,7 @@ targets += [
     name: "softgrpo",
     dependencies: [
       "Cluster", "Kernels", "ModelFiles", "Tokenization", "Transformer", "SoftThinking", "PolicyOptimization", "Tasks",
-      "Rollouts", "Training", "Benchmarking", "WeightSync", "Observability", "RunConfiguration", "CZeroMQ",
+      "Rollouts", "Training", "Benchmarking", "WeightSync", "Transport", "Observability", "RunConfiguration", "CZeroMQ",
       "CLibCrypto",
       argumentParser, logging,
     ],

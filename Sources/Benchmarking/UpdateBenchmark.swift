@@ -58,6 +58,7 @@ public final class UpdateBenchmark {
   var limitEffort = 0.6
   private let prepareSeconds: Double
   private let gradient: PolicyGradient
+  private let pool = GradientPool()
 
   /// - Parameter state: its weights are stepped; the passes go on computing with those it had here.
   /// - Throws: `BenchmarkError` when the settings do not fit the model or the memory.
@@ -92,8 +93,10 @@ public final class UpdateBenchmark {
     }
     let all = settings.groups * (settings.promptTokens + settings.groupSize * settings.longestSequence)
     let rows = max(settings.longestSequence, min(settings.microBatchTokens, all))
-    // fp32 master weights, gradient and moments; bf16 weights, old and new; packed matrices and their transposes.
-    let weights = c.parameterCount * (16 + 4 + 2 * computeType.byteCount)
+    // fp32 master weights, gradient and moments; bf16 weights, old and new; packed matrices and their transposes; what the
+    // sum of the micro-batches' gradients holds beside its target.
+    let sums = GradientTree(leafCount: (all + rows - 1) / rows).nodesHeldInOrder - 1
+    let weights = c.parameterCount * (16 + 4 + 2 * computeType.byteCount + 4 * sums)
     let logits = 256 * c.vocabularySize * (4 + computeType.byteCount)
     try ProcessUsage.require(
       bytes: weights + logits + rows * ActivationTape.bytesPerRow(c, computeType: computeType),
@@ -164,14 +167,20 @@ public final class UpdateBenchmark {
     let cpu = ProcessUsage.cpuSeconds
     let start = monotonicNanoseconds()
     clock.resume()
-    state.zeroGradient(team: team)
-    let sink = state.gradientSink(backend: model.backend, team: team)
-    clock.mark(.optimizer)
-    for indices in batch.microBatches {
-      _ = try gradient.accumulate(
-        indices.map { batch.items[$0] }, model: model, reference: nil, options: ObjectiveOptions(klCoefficient: 0),
-        gradient: sink)
+    // As the learner does it: the micro-batches' gradients are summed along the fixed tree.
+    let sum = GradientSum(
+      tree: GradientTree(leafCount: batch.microBatches.count), into: state.gradientValues, pool: pool, team: team)
+    for (leaf, indices) in batch.microBatches.enumerated() {
+      let buffer = sum.takeBuffer()
+      let sink = state.gradientSink(into: buffer.values, backend: model.backend, team: team)
+      _ = try gradient.compute(
+        GradientLeaf([indices.map { batch.items[$0] }]), model: model, reference: nil,
+        options: ObjectiveOptions(klCoefficient: 0), type: .float32, sink: sink, into: buffer)
+      clock.resume()
+      try sum.insert(buffer, at: sum.tree.leaf(leaf))
+      clock.mark(.optimizer)
     }
+    sum.finish()
     clock.resume()
     _ = try state.apply(UpdateOptions(), team: team)
     clock.mark(.optimizer)

@@ -155,7 +155,8 @@ INLINE void multiply_tile(
 
 VNNI void int8_multiply_block(
     const int8_t *q, const float *row_scales, const int32_t *row_offsets, long rows, long stride, long quads,
-    const uint8_t *packed, const float *scales, long columns, float *y, long y_stride, int accumulate) {
+    const uint8_t *packed, const float *scales, long columns, float *y, long y_stride, int accumulate,
+    const void *next_block) {
   const long groups = (quads * 4 + INT8_GROUP - 1) / INT8_GROUP;
   // Tiles of equal size: 9 rows are 5 and 4, not 8 and a slow single one.
   const long tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
@@ -164,8 +165,8 @@ VNNI void int8_multiply_block(
     const long start = rows * tile / tiles;
     const int count = (int)(rows * (tile + 1) / tiles - start);
     // The next block, in as many parts as there are lines in a step; afterwards nothing is fetched.
-    const int fetches = tile * lines < VECTORS;
-    const uint8_t *next = packed + quads * (INT8_BLOCK_COLUMNS * 4) + tile * quads * 64;
+    const int fetches = next_block && tile * lines < VECTORS;
+    const uint8_t *next = (const uint8_t *)next_block + tile * quads * 64;
 #define TILE(n, l) \
   multiply_tile( \
       n, l, next, q + start * stride, row_scales + start * groups, row_offsets + start * groups, stride, quads, packed, \

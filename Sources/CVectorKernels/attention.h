@@ -2,12 +2,19 @@
 //
 // Per block of 64 keys: scores, maximum, weights and the weighted sum of values, each in one order; a running maximum
 // joins the blocks (online softmax). Heads are independent, so their grouping leaves no trace in the bits.
+//
+// A block of a sequence lies anywhere in memory, so the processor cannot foresee it: while one is computed, the lines of
+// the next are asked for.
+
+// Elements of a line of memory.
+#define LINE ((int)(64 / sizeof(ELEMENT)))
 
 ALWAYS void NAME(scores)(const int G, const int J, const float *query, int width, const ELEMENT *keys, float scale,
-                         int count, v16 s[4][4]) {
+                         int count, v16 s[4][4], const ELEMENT *next, int next_count) {
   for (int g = 0; g < G; g++)
     for (int j = 0; j < 4; j++) s[g][j] = splat(0);
   for (int d = 0; d < width; d++) {
+    for (int i = 0; i < next_count; i += LINE) __builtin_prefetch(next + d * 64 + i);
     v16 k[4];
     for (int j = 0; j < J; j++) k[j] = LOAD(keys + d * 64 + j * 16);
     for (int g = 0; g < G; g++) {
@@ -23,11 +30,13 @@ ALWAYS void NAME(scores)(const int G, const int J, const float *query, int width
 
 // sums (G x padded, columns [column, column + 16 J)) = sums * correction + weights (G x 64) values (count x padded).
 ALWAYS void NAME(weigh)(const int G, const int J, float *sums, int padded, const ELEMENT *values, const float *weights,
-                        const float *correction, int count) {
+                        const float *correction, int count, const ELEMENT *next, int next_count) {
   v16 t[4][4];
   for (int g = 0; g < G; g++)
     for (int j = 0; j < J; j++) t[g][j] = load_f32(sums + g * padded + 16 * j) * correction[g];
   for (int i = 0; i < count; i++) {
+    if (i < next_count)
+      for (int j = 0; j < 16 * J; j += LINE) __builtin_prefetch(next + (long)i * padded + j);
     v16 v[4];
     for (int j = 0; j < J; j++) v[j] = LOAD(values + (long)i * padded + 16 * j);
     for (int g = 0; g < G; g++) {
@@ -56,11 +65,15 @@ ALWAYS void NAME(attend_heads)(const int G, const float *query, const ELEMENT *b
     const int count = length - block * 64 < 64 ? length - block * 64 : 64;
     const ELEMENT *keys = base + shape->pages[block] * shape->page_elements;
     const ELEMENT *values = keys + shape->block_elements;
+    const int left = length - (block + 1) * 64;
+    const int next_count = left < 0 ? 0 : left < 64 ? left : 64;
+    const ELEMENT *next = left > 0 ? base + shape->pages[block + 1] * shape->page_elements : keys;
+    const ELEMENT *next_values = next + shape->block_elements;
     v16 s[4][4];
     if (count > 32)
-      NAME(scores)(G, 4, query, width, keys, scale, count, s);
+      NAME(scores)(G, 4, query, width, keys, scale, count, s, next, next_count);
     else
-      NAME(scores)(G, 2, query, width, keys, scale, count, s);
+      NAME(scores)(G, 2, query, width, keys, scale, count, s, next, next_count);
     for (int g = 0; g < G; g++) {
       const float top = lane_max(max16(max16(s[g][0], s[g][1]), max16(s[g][2], s[g][3])));
       const float maximum = top > maxima[g] ? top : maxima[g];
@@ -74,9 +87,11 @@ ALWAYS void NAME(attend_heads)(const int G, const float *query, const ELEMENT *b
     }
     int column = 0;
     for (; column + 64 <= padded; column += 64)
-      NAME(weigh)(G, 4, sums + column, padded, values + column, weights, correction, count);
+      NAME(weigh)(G, 4, sums + column, padded, values + column, weights, correction, count, next_values + column,
+                  next_count);
     for (; column < padded; column += 16)
-      NAME(weigh)(G, 1, sums + column, padded, values + column, weights, correction, count);
+      NAME(weigh)(G, 1, sums + column, padded, values + column, weights, correction, count, next_values + column,
+                  next_count);
   }
   for (int g = 0; g < G; g++) {
     const float inverse = 1 / totals[g];
@@ -85,6 +100,19 @@ ALWAYS void NAME(attend_heads)(const int G, const float *query, const ELEMENT *b
     for (; i < width; i++) out[g * width + i] = ROUND(sums[g * padded + i] * inverse);
     if (log_sum_exp) log_sum_exp[g] = maxima[g] + logf(totals[g]);
   }
+}
+
+// Keys (width) become a column of a transposed block, values (width) a row: one position of one head. The lines of the
+// position that the next call stores are asked for.
+void SYMBOL(softgrpo_store_position)(const float *key, const float *value, int32_t width, ELEMENT *key_column,
+                                     ELEMENT *value_row, const ELEMENT *next_column) {
+  for (int d = 0; d < width; d++) {
+    __builtin_prefetch(next_column + d * 64, 1);
+    key_column[d * 64] = ROUND(key[d]);
+  }
+  int i = 0;
+  for (; i + 16 <= width; i += 16) STORE(load_f32(value + i), value_row + i);
+  for (; i < width; i++) value_row[i] = ROUND(value[i]);
 }
 
 void SYMBOL(softgrpo_attend)(const float *query, const ELEMENT *base, const softgrpo_attention_shape *shape,
@@ -110,3 +138,4 @@ void SYMBOL(softgrpo_attend)(const float *query, const ELEMENT *base, const soft
     }
   }
 }
+#undef LINE

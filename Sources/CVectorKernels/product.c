@@ -72,6 +72,9 @@ static void multiply_block(tile t, int32_t rows, int64_t columns, int accumulate
   const int32_t count = (rows + TILE_ROWS - 1) / TILE_ROWS;
   // The next block's four lines per pair are spread over the first tiles; a single tile is bound by memory anyway.
   const int lines = count == 1 || !t.next ? 0 : count < 4 ? 2 : 1;
+  // A single row fetches ahead within the block; what follows elsewhere it must be told.
+  if (rows == 1 && t.next != (const char *)(t.w + t.pairs * 32 * vectors))
+    for (int line = 0; line < 64 && t.next; line++) _mm_prefetch(t.next + 64 * line, _MM_HINT_T0);
   int32_t done = 0;
   for (int32_t index = 0; index < count; index++) {
     const int32_t height = (rows - done + (count - index) - 1) / (count - index);
@@ -96,7 +99,7 @@ void softgrpo_product_bf16(const uint16_t *x, const uint16_t *packed, const soft
       const int is_last = from + depth == k && block + 1 == end_block;
       tile t = {.x = x + from, .x_stride = k, .w = w + from * padded, .pairs = depth / 2,
                 .y = y + block * BLOCK, .y_stride = shape->output_stride,
-                .next = is_last ? 0 : (const char *)(w + (from + depth) * padded)};
+                .next = is_last ? shape->next : (const char *)(w + (from + depth) * padded)};
       multiply_block(t, shape->rows, columns, shape->accumulate || from > 0);
     }
   }

@@ -1357,7 +1357,502 @@ void   softgrpo__protocol_error__free_unpacked
   assert(message->base.descriptor == &softgrpo__protocol_error__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor softgrpo__envelope__field_descriptors[23] =
+void   softgrpo__gradient_grant__init
+                     (Softgrpo__GradientGrant         *message)
+{
+  static const Softgrpo__GradientGrant init_value = SOFTGRPO__GRADIENT_GRANT__INIT;
+  *message = init_value;
+}
+size_t softgrpo__gradient_grant__get_packed_size
+                     (const Softgrpo__GradientGrant *message)
+{
+  assert(message->base.descriptor == &softgrpo__gradient_grant__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t softgrpo__gradient_grant__pack
+                     (const Softgrpo__GradientGrant *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &softgrpo__gradient_grant__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t softgrpo__gradient_grant__pack_to_buffer
+                     (const Softgrpo__GradientGrant *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &softgrpo__gradient_grant__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Softgrpo__GradientGrant *
+       softgrpo__gradient_grant__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Softgrpo__GradientGrant *)
+     protobuf_c_message_unpack (&softgrpo__gradient_grant__descriptor,
+                                allocator, len, data);
+}
+void   softgrpo__gradient_grant__free_unpacked
+                     (Softgrpo__GradientGrant *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &softgrpo__gradient_grant__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   softgrpo__gradient_leaf_shape__init
+                     (Softgrpo__GradientLeafShape         *message)
+{
+  static const Softgrpo__GradientLeafShape init_value = SOFTGRPO__GRADIENT_LEAF_SHAPE__INIT;
+  *message = init_value;
+}
+size_t softgrpo__gradient_leaf_shape__get_packed_size
+                     (const Softgrpo__GradientLeafShape *message)
+{
+  assert(message->base.descriptor == &softgrpo__gradient_leaf_shape__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t softgrpo__gradient_leaf_shape__pack
+                     (const Softgrpo__GradientLeafShape *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &softgrpo__gradient_leaf_shape__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t softgrpo__gradient_leaf_shape__pack_to_buffer
+                     (const Softgrpo__GradientLeafShape *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &softgrpo__gradient_leaf_shape__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Softgrpo__GradientLeafShape *
+       softgrpo__gradient_leaf_shape__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Softgrpo__GradientLeafShape *)
+     protobuf_c_message_unpack (&softgrpo__gradient_leaf_shape__descriptor,
+                                allocator, len, data);
+}
+void   softgrpo__gradient_leaf_shape__free_unpacked
+                     (Softgrpo__GradientLeafShape *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &softgrpo__gradient_leaf_shape__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   softgrpo__gradient_objective__init
+                     (Softgrpo__GradientObjective         *message)
+{
+  static const Softgrpo__GradientObjective init_value = SOFTGRPO__GRADIENT_OBJECTIVE__INIT;
+  *message = init_value;
+}
+size_t softgrpo__gradient_objective__get_packed_size
+                     (const Softgrpo__GradientObjective *message)
+{
+  assert(message->base.descriptor == &softgrpo__gradient_objective__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t softgrpo__gradient_objective__pack
+                     (const Softgrpo__GradientObjective *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &softgrpo__gradient_objective__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t softgrpo__gradient_objective__pack_to_buffer
+                     (const Softgrpo__GradientObjective *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &softgrpo__gradient_objective__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Softgrpo__GradientObjective *
+       softgrpo__gradient_objective__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Softgrpo__GradientObjective *)
+     protobuf_c_message_unpack (&softgrpo__gradient_objective__descriptor,
+                                allocator, len, data);
+}
+void   softgrpo__gradient_objective__free_unpacked
+                     (Softgrpo__GradientObjective *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &softgrpo__gradient_objective__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   softgrpo__pull_gradient_work__init
+                     (Softgrpo__PullGradientWork         *message)
+{
+  static const Softgrpo__PullGradientWork init_value = SOFTGRPO__PULL_GRADIENT_WORK__INIT;
+  *message = init_value;
+}
+size_t softgrpo__pull_gradient_work__get_packed_size
+                     (const Softgrpo__PullGradientWork *message)
+{
+  assert(message->base.descriptor == &softgrpo__pull_gradient_work__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t softgrpo__pull_gradient_work__pack
+                     (const Softgrpo__PullGradientWork *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &softgrpo__pull_gradient_work__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t softgrpo__pull_gradient_work__pack_to_buffer
+                     (const Softgrpo__PullGradientWork *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &softgrpo__pull_gradient_work__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Softgrpo__PullGradientWork *
+       softgrpo__pull_gradient_work__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Softgrpo__PullGradientWork *)
+     protobuf_c_message_unpack (&softgrpo__pull_gradient_work__descriptor,
+                                allocator, len, data);
+}
+void   softgrpo__pull_gradient_work__free_unpacked
+                     (Softgrpo__PullGradientWork *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &softgrpo__pull_gradient_work__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   softgrpo__gradient_trajectory__init
+                     (Softgrpo__GradientTrajectory         *message)
+{
+  static const Softgrpo__GradientTrajectory init_value = SOFTGRPO__GRADIENT_TRAJECTORY__INIT;
+  *message = init_value;
+}
+size_t softgrpo__gradient_trajectory__get_packed_size
+                     (const Softgrpo__GradientTrajectory *message)
+{
+  assert(message->base.descriptor == &softgrpo__gradient_trajectory__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t softgrpo__gradient_trajectory__pack
+                     (const Softgrpo__GradientTrajectory *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &softgrpo__gradient_trajectory__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t softgrpo__gradient_trajectory__pack_to_buffer
+                     (const Softgrpo__GradientTrajectory *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &softgrpo__gradient_trajectory__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Softgrpo__GradientTrajectory *
+       softgrpo__gradient_trajectory__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Softgrpo__GradientTrajectory *)
+     protobuf_c_message_unpack (&softgrpo__gradient_trajectory__descriptor,
+                                allocator, len, data);
+}
+void   softgrpo__gradient_trajectory__free_unpacked
+                     (Softgrpo__GradientTrajectory *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &softgrpo__gradient_trajectory__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   softgrpo__gradient_ready__init
+                     (Softgrpo__GradientReady         *message)
+{
+  static const Softgrpo__GradientReady init_value = SOFTGRPO__GRADIENT_READY__INIT;
+  *message = init_value;
+}
+size_t softgrpo__gradient_ready__get_packed_size
+                     (const Softgrpo__GradientReady *message)
+{
+  assert(message->base.descriptor == &softgrpo__gradient_ready__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t softgrpo__gradient_ready__pack
+                     (const Softgrpo__GradientReady *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &softgrpo__gradient_ready__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t softgrpo__gradient_ready__pack_to_buffer
+                     (const Softgrpo__GradientReady *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &softgrpo__gradient_ready__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Softgrpo__GradientReady *
+       softgrpo__gradient_ready__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Softgrpo__GradientReady *)
+     protobuf_c_message_unpack (&softgrpo__gradient_ready__descriptor,
+                                allocator, len, data);
+}
+void   softgrpo__gradient_ready__free_unpacked
+                     (Softgrpo__GradientReady *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &softgrpo__gradient_ready__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   softgrpo__gradient_statistics__init
+                     (Softgrpo__GradientStatistics         *message)
+{
+  static const Softgrpo__GradientStatistics init_value = SOFTGRPO__GRADIENT_STATISTICS__INIT;
+  *message = init_value;
+}
+size_t softgrpo__gradient_statistics__get_packed_size
+                     (const Softgrpo__GradientStatistics *message)
+{
+  assert(message->base.descriptor == &softgrpo__gradient_statistics__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t softgrpo__gradient_statistics__pack
+                     (const Softgrpo__GradientStatistics *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &softgrpo__gradient_statistics__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t softgrpo__gradient_statistics__pack_to_buffer
+                     (const Softgrpo__GradientStatistics *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &softgrpo__gradient_statistics__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Softgrpo__GradientStatistics *
+       softgrpo__gradient_statistics__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Softgrpo__GradientStatistics *)
+     protobuf_c_message_unpack (&softgrpo__gradient_statistics__descriptor,
+                                allocator, len, data);
+}
+void   softgrpo__gradient_statistics__free_unpacked
+                     (Softgrpo__GradientStatistics *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &softgrpo__gradient_statistics__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   softgrpo__gradient_declined__init
+                     (Softgrpo__GradientDeclined         *message)
+{
+  static const Softgrpo__GradientDeclined init_value = SOFTGRPO__GRADIENT_DECLINED__INIT;
+  *message = init_value;
+}
+size_t softgrpo__gradient_declined__get_packed_size
+                     (const Softgrpo__GradientDeclined *message)
+{
+  assert(message->base.descriptor == &softgrpo__gradient_declined__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t softgrpo__gradient_declined__pack
+                     (const Softgrpo__GradientDeclined *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &softgrpo__gradient_declined__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t softgrpo__gradient_declined__pack_to_buffer
+                     (const Softgrpo__GradientDeclined *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &softgrpo__gradient_declined__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Softgrpo__GradientDeclined *
+       softgrpo__gradient_declined__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Softgrpo__GradientDeclined *)
+     protobuf_c_message_unpack (&softgrpo__gradient_declined__descriptor,
+                                allocator, len, data);
+}
+void   softgrpo__gradient_declined__free_unpacked
+                     (Softgrpo__GradientDeclined *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &softgrpo__gradient_declined__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   softgrpo__pull_gradient__init
+                     (Softgrpo__PullGradient         *message)
+{
+  static const Softgrpo__PullGradient init_value = SOFTGRPO__PULL_GRADIENT__INIT;
+  *message = init_value;
+}
+size_t softgrpo__pull_gradient__get_packed_size
+                     (const Softgrpo__PullGradient *message)
+{
+  assert(message->base.descriptor == &softgrpo__pull_gradient__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t softgrpo__pull_gradient__pack
+                     (const Softgrpo__PullGradient *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &softgrpo__pull_gradient__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t softgrpo__pull_gradient__pack_to_buffer
+                     (const Softgrpo__PullGradient *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &softgrpo__pull_gradient__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Softgrpo__PullGradient *
+       softgrpo__pull_gradient__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Softgrpo__PullGradient *)
+     protobuf_c_message_unpack (&softgrpo__pull_gradient__descriptor,
+                                allocator, len, data);
+}
+void   softgrpo__pull_gradient__free_unpacked
+                     (Softgrpo__PullGradient *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &softgrpo__pull_gradient__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   softgrpo__gradient_chunk__init
+                     (Softgrpo__GradientChunk         *message)
+{
+  static const Softgrpo__GradientChunk init_value = SOFTGRPO__GRADIENT_CHUNK__INIT;
+  *message = init_value;
+}
+size_t softgrpo__gradient_chunk__get_packed_size
+                     (const Softgrpo__GradientChunk *message)
+{
+  assert(message->base.descriptor == &softgrpo__gradient_chunk__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t softgrpo__gradient_chunk__pack
+                     (const Softgrpo__GradientChunk *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &softgrpo__gradient_chunk__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t softgrpo__gradient_chunk__pack_to_buffer
+                     (const Softgrpo__GradientChunk *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &softgrpo__gradient_chunk__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Softgrpo__GradientChunk *
+       softgrpo__gradient_chunk__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Softgrpo__GradientChunk *)
+     protobuf_c_message_unpack (&softgrpo__gradient_chunk__descriptor,
+                                allocator, len, data);
+}
+void   softgrpo__gradient_chunk__free_unpacked
+                     (Softgrpo__GradientChunk *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &softgrpo__gradient_chunk__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   softgrpo__gradient_done__init
+                     (Softgrpo__GradientDone         *message)
+{
+  static const Softgrpo__GradientDone init_value = SOFTGRPO__GRADIENT_DONE__INIT;
+  *message = init_value;
+}
+size_t softgrpo__gradient_done__get_packed_size
+                     (const Softgrpo__GradientDone *message)
+{
+  assert(message->base.descriptor == &softgrpo__gradient_done__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t softgrpo__gradient_done__pack
+                     (const Softgrpo__GradientDone *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &softgrpo__gradient_done__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t softgrpo__gradient_done__pack_to_buffer
+                     (const Softgrpo__GradientDone *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &softgrpo__gradient_done__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Softgrpo__GradientDone *
+       softgrpo__gradient_done__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Softgrpo__GradientDone *)
+     protobuf_c_message_unpack (&softgrpo__gradient_done__descriptor,
+                                allocator, len, data);
+}
+void   softgrpo__gradient_done__free_unpacked
+                     (Softgrpo__GradientDone *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &softgrpo__gradient_done__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+static const ProtobufCFieldDescriptor softgrpo__envelope__field_descriptors[31] =
 {
   {
     "protocol",
@@ -1613,7 +2108,7 @@ static const ProtobufCFieldDescriptor softgrpo__envelope__field_descriptors[23] 
   },
   {
     "pull_plan",
-    40,
+    29,
     PROTOBUF_C_LABEL_NONE,
     PROTOBUF_C_TYPE_MESSAGE,
     offsetof(Softgrpo__Envelope, body_case),
@@ -1625,7 +2120,7 @@ static const ProtobufCFieldDescriptor softgrpo__envelope__field_descriptors[23] 
   },
   {
     "weight_plan",
-    41,
+    30,
     PROTOBUF_C_LABEL_NONE,
     PROTOBUF_C_TYPE_MESSAGE,
     offsetof(Softgrpo__Envelope, body_case),
@@ -1635,17 +2130,121 @@ static const ProtobufCFieldDescriptor softgrpo__envelope__field_descriptors[23] 
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "gradient_grant",
+    40,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Softgrpo__Envelope, body_case),
+    offsetof(Softgrpo__Envelope, gradient_grant),
+    &softgrpo__gradient_grant__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "pull_gradient_work",
+    41,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Softgrpo__Envelope, body_case),
+    offsetof(Softgrpo__Envelope, pull_gradient_work),
+    &softgrpo__pull_gradient_work__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "gradient_trajectory",
+    42,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Softgrpo__Envelope, body_case),
+    offsetof(Softgrpo__Envelope, gradient_trajectory),
+    &softgrpo__gradient_trajectory__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "gradient_ready",
+    43,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Softgrpo__Envelope, body_case),
+    offsetof(Softgrpo__Envelope, gradient_ready),
+    &softgrpo__gradient_ready__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "gradient_declined",
+    44,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Softgrpo__Envelope, body_case),
+    offsetof(Softgrpo__Envelope, gradient_declined),
+    &softgrpo__gradient_declined__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "pull_gradient",
+    45,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Softgrpo__Envelope, body_case),
+    offsetof(Softgrpo__Envelope, pull_gradient),
+    &softgrpo__pull_gradient__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "gradient_chunk",
+    46,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Softgrpo__Envelope, body_case),
+    offsetof(Softgrpo__Envelope, gradient_chunk),
+    &softgrpo__gradient_chunk__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "gradient_done",
+    47,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Softgrpo__Envelope, body_case),
+    offsetof(Softgrpo__Envelope, gradient_done),
+    &softgrpo__gradient_done__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__envelope__field_indices_by_name[] = {
   7,   /* field[7] = cancel */
   17,   /* field[17] = drain */
   18,   /* field[18] = goodbye */
+  29,   /* field[29] = gradient_chunk */
+  27,   /* field[27] = gradient_declined */
+  30,   /* field[30] = gradient_done */
+  23,   /* field[23] = gradient_grant */
+  26,   /* field[26] = gradient_ready */
+  25,   /* field[25] = gradient_trajectory */
   6,   /* field[6] = grant */
   8,   /* field[8] = heartbeat */
   2,   /* field[2] = hello */
   13,   /* field[13] = manifest */
   0,   /* field[0] = protocol */
   20,   /* field[20] = protocol_error */
+  28,   /* field[28] = pull_gradient */
+  24,   /* field[24] = pull_gradient_work */
   12,   /* field[12] = pull_manifest */
   21,   /* field[21] = pull_plan */
   14,   /* field[14] = pull_weights */
@@ -1665,8 +2264,8 @@ static const ProtobufCIntRange softgrpo__envelope__number_ranges[3 + 1] =
 {
   { 1, 0 },
   { 10, 2 },
-  { 40, 21 },
-  { 0, 23 }
+  { 40, 23 },
+  { 0, 31 }
 };
 const ProtobufCMessageDescriptor softgrpo__envelope__descriptor =
 {
@@ -1676,14 +2275,14 @@ const ProtobufCMessageDescriptor softgrpo__envelope__descriptor =
   "Softgrpo__Envelope",
   "softgrpo",
   sizeof(Softgrpo__Envelope),
-  23,
+  31,
   softgrpo__envelope__field_descriptors,
   softgrpo__envelope__field_indices_by_name,
   3,  softgrpo__envelope__number_ranges,
   (ProtobufCMessageInit) softgrpo__envelope__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__hello__field_descriptors[6] =
+static const ProtobufCFieldDescriptor softgrpo__hello__field_descriptors[7] =
 {
   {
     "worker_name",
@@ -1757,8 +2356,21 @@ static const ProtobufCFieldDescriptor softgrpo__hello__field_descriptors[6] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "computes_gradients",
+    20,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__Hello, computes_gradients),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__hello__field_indices_by_name[] = {
+  6,   /* field[6] = computes_gradients */
   5,   /* field[5] = fingerprint */
   2,   /* field[2] = hostname */
   1,   /* field[1] = incarnation */
@@ -1766,10 +2378,11 @@ static const unsigned softgrpo__hello__field_indices_by_name[] = {
   4,   /* field[4] = threads */
   0,   /* field[0] = worker_name */
 };
-static const ProtobufCIntRange softgrpo__hello__number_ranges[1 + 1] =
+static const ProtobufCIntRange softgrpo__hello__number_ranges[2 + 1] =
 {
   { 1, 0 },
-  { 0, 6 }
+  { 20, 6 },
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor softgrpo__hello__descriptor =
 {
@@ -1779,10 +2392,10 @@ const ProtobufCMessageDescriptor softgrpo__hello__descriptor =
   "Softgrpo__Hello",
   "softgrpo",
   sizeof(Softgrpo__Hello),
-  6,
+  7,
   softgrpo__hello__field_descriptors,
   softgrpo__hello__field_indices_by_name,
-  1,  softgrpo__hello__number_ranges,
+  2,  softgrpo__hello__number_ranges,
   (ProtobufCMessageInit) softgrpo__hello__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -2855,7 +3468,7 @@ const ProtobufCMessageDescriptor softgrpo__cancel__descriptor =
   (ProtobufCMessageInit) softgrpo__cancel__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__heartbeat__field_descriptors[5] =
+static const ProtobufCFieldDescriptor softgrpo__heartbeat__field_descriptors[6] =
 {
   {
     "lease_ids",
@@ -2917,18 +3530,32 @@ static const ProtobufCFieldDescriptor softgrpo__heartbeat__field_descriptors[5] 
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "gradient_lease_ids",
+    20,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_FIXED64,
+    offsetof(Softgrpo__Heartbeat, n_gradient_lease_ids),
+    offsetof(Softgrpo__Heartbeat, gradient_lease_ids),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__heartbeat__field_indices_by_name[] = {
   2,   /* field[2] = active_slots */
   4,   /* field[4] = current_version */
+  5,   /* field[5] = gradient_lease_ids */
   3,   /* field[3] = held_version */
   0,   /* field[0] = lease_ids */
   1,   /* field[1] = tokens_per_second */
 };
-static const ProtobufCIntRange softgrpo__heartbeat__number_ranges[1 + 1] =
+static const ProtobufCIntRange softgrpo__heartbeat__number_ranges[2 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 20, 5 },
+  { 0, 6 }
 };
 const ProtobufCMessageDescriptor softgrpo__heartbeat__descriptor =
 {
@@ -2938,10 +3565,10 @@ const ProtobufCMessageDescriptor softgrpo__heartbeat__descriptor =
   "Softgrpo__Heartbeat",
   "softgrpo",
   sizeof(Softgrpo__Heartbeat),
-  5,
+  6,
   softgrpo__heartbeat__field_descriptors,
   softgrpo__heartbeat__field_indices_by_name,
-  1,  softgrpo__heartbeat__number_ranges,
+  2,  softgrpo__heartbeat__number_ranges,
   (ProtobufCMessageInit) softgrpo__heartbeat__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -4188,5 +4815,982 @@ const ProtobufCMessageDescriptor softgrpo__protocol_error__descriptor =
   softgrpo__protocol_error__field_indices_by_name,
   1,  softgrpo__protocol_error__number_ranges,
   (ProtobufCMessageInit) softgrpo__protocol_error__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor softgrpo__gradient_grant__field_descriptors[11] =
+{
+  {
+    "lease_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientGrant, lease_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "policy_version",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientGrant, policy_version),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "level",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientGrant, level),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "index",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientGrant, index),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "leaf_count",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientGrant, leaf_count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "leaves",
+    6,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Softgrpo__GradientGrant, n_leaves),
+    offsetof(Softgrpo__GradientGrant, leaves),
+    &softgrpo__gradient_leaf_shape__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "objective",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientGrant, objective),
+    &softgrpo__gradient_objective__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "gradient_dtype",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientGrant, gradient_dtype),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "element_count",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientGrant, element_count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "longest_sequence",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientGrant, longest_sequence),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "deadline_milliseconds",
+    11,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientGrant, deadline_milliseconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned softgrpo__gradient_grant__field_indices_by_name[] = {
+  10,   /* field[10] = deadline_milliseconds */
+  8,   /* field[8] = element_count */
+  7,   /* field[7] = gradient_dtype */
+  3,   /* field[3] = index */
+  4,   /* field[4] = leaf_count */
+  0,   /* field[0] = lease_id */
+  5,   /* field[5] = leaves */
+  2,   /* field[2] = level */
+  9,   /* field[9] = longest_sequence */
+  6,   /* field[6] = objective */
+  1,   /* field[1] = policy_version */
+};
+static const ProtobufCIntRange softgrpo__gradient_grant__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 11 }
+};
+const ProtobufCMessageDescriptor softgrpo__gradient_grant__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "softgrpo.GradientGrant",
+  "GradientGrant",
+  "Softgrpo__GradientGrant",
+  "softgrpo",
+  sizeof(Softgrpo__GradientGrant),
+  11,
+  softgrpo__gradient_grant__field_descriptors,
+  softgrpo__gradient_grant__field_indices_by_name,
+  1,  softgrpo__gradient_grant__number_ranges,
+  (ProtobufCMessageInit) softgrpo__gradient_grant__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor softgrpo__gradient_leaf_shape__field_descriptors[1] =
+{
+  {
+    "pass_sizes",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_UINT32,
+    offsetof(Softgrpo__GradientLeafShape, n_pass_sizes),
+    offsetof(Softgrpo__GradientLeafShape, pass_sizes),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned softgrpo__gradient_leaf_shape__field_indices_by_name[] = {
+  0,   /* field[0] = pass_sizes */
+};
+static const ProtobufCIntRange softgrpo__gradient_leaf_shape__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor softgrpo__gradient_leaf_shape__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "softgrpo.GradientLeafShape",
+  "GradientLeafShape",
+  "Softgrpo__GradientLeafShape",
+  "softgrpo",
+  sizeof(Softgrpo__GradientLeafShape),
+  1,
+  softgrpo__gradient_leaf_shape__field_descriptors,
+  softgrpo__gradient_leaf_shape__field_indices_by_name,
+  1,  softgrpo__gradient_leaf_shape__number_ranges,
+  (ProtobufCMessageInit) softgrpo__gradient_leaf_shape__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor softgrpo__gradient_objective__field_descriptors[4] =
+{
+  {
+    "clip_low",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FLOAT,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientObjective, clip_low),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "clip_high",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FLOAT,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientObjective, clip_high),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "has_dual_clip",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientObjective, has_dual_clip),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "dual_clip",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FLOAT,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientObjective, dual_clip),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned softgrpo__gradient_objective__field_indices_by_name[] = {
+  1,   /* field[1] = clip_high */
+  0,   /* field[0] = clip_low */
+  3,   /* field[3] = dual_clip */
+  2,   /* field[2] = has_dual_clip */
+};
+static const ProtobufCIntRange softgrpo__gradient_objective__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor softgrpo__gradient_objective__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "softgrpo.GradientObjective",
+  "GradientObjective",
+  "Softgrpo__GradientObjective",
+  "softgrpo",
+  sizeof(Softgrpo__GradientObjective),
+  4,
+  softgrpo__gradient_objective__field_descriptors,
+  softgrpo__gradient_objective__field_indices_by_name,
+  1,  softgrpo__gradient_objective__number_ranges,
+  (ProtobufCMessageInit) softgrpo__gradient_objective__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor softgrpo__pull_gradient_work__field_descriptors[3] =
+{
+  {
+    "lease_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__PullGradientWork, lease_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "first",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__PullGradientWork, first),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "count",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__PullGradientWork, count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned softgrpo__pull_gradient_work__field_indices_by_name[] = {
+  2,   /* field[2] = count */
+  1,   /* field[1] = first */
+  0,   /* field[0] = lease_id */
+};
+static const ProtobufCIntRange softgrpo__pull_gradient_work__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor softgrpo__pull_gradient_work__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "softgrpo.PullGradientWork",
+  "PullGradientWork",
+  "Softgrpo__PullGradientWork",
+  "softgrpo",
+  sizeof(Softgrpo__PullGradientWork),
+  3,
+  softgrpo__pull_gradient_work__field_descriptors,
+  softgrpo__pull_gradient_work__field_indices_by_name,
+  1,  softgrpo__pull_gradient_work__number_ranges,
+  (ProtobufCMessageInit) softgrpo__pull_gradient_work__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor softgrpo__gradient_trajectory__field_descriptors[10] =
+{
+  {
+    "lease_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientTrajectory, lease_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "index",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientTrajectory, index),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "prompt_token_ids",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_INT32,
+    offsetof(Softgrpo__GradientTrajectory, n_prompt_token_ids),
+    offsetof(Softgrpo__GradientTrajectory, prompt_token_ids),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "policy",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientTrajectory, policy),
+    &softgrpo__thinking_policy__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "segments",
+    5,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Softgrpo__GradientTrajectory, n_segments),
+    offsetof(Softgrpo__GradientTrajectory, segments),
+    &softgrpo__segment_description__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "advantage",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FLOAT,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientTrajectory, advantage),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "weight",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientTrajectory, weight),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "has_old_log_probs",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientTrajectory, has_old_log_probs),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "has_importance_cap",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientTrajectory, has_importance_cap),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "importance_cap",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FLOAT,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientTrajectory, importance_cap),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned softgrpo__gradient_trajectory__field_indices_by_name[] = {
+  5,   /* field[5] = advantage */
+  8,   /* field[8] = has_importance_cap */
+  7,   /* field[7] = has_old_log_probs */
+  9,   /* field[9] = importance_cap */
+  1,   /* field[1] = index */
+  0,   /* field[0] = lease_id */
+  3,   /* field[3] = policy */
+  2,   /* field[2] = prompt_token_ids */
+  4,   /* field[4] = segments */
+  6,   /* field[6] = weight */
+};
+static const ProtobufCIntRange softgrpo__gradient_trajectory__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 10 }
+};
+const ProtobufCMessageDescriptor softgrpo__gradient_trajectory__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "softgrpo.GradientTrajectory",
+  "GradientTrajectory",
+  "Softgrpo__GradientTrajectory",
+  "softgrpo",
+  sizeof(Softgrpo__GradientTrajectory),
+  10,
+  softgrpo__gradient_trajectory__field_descriptors,
+  softgrpo__gradient_trajectory__field_indices_by_name,
+  1,  softgrpo__gradient_trajectory__number_ranges,
+  (ProtobufCMessageInit) softgrpo__gradient_trajectory__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor softgrpo__gradient_ready__field_descriptors[4] =
+{
+  {
+    "lease_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientReady, lease_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "statistics",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Softgrpo__GradientReady, n_statistics),
+    offsetof(Softgrpo__GradientReady, statistics),
+    &softgrpo__gradient_statistics__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "root",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientReady, root),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "elapsed_microseconds",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientReady, elapsed_microseconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned softgrpo__gradient_ready__field_indices_by_name[] = {
+  3,   /* field[3] = elapsed_microseconds */
+  0,   /* field[0] = lease_id */
+  2,   /* field[2] = root */
+  1,   /* field[1] = statistics */
+};
+static const ProtobufCIntRange softgrpo__gradient_ready__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor softgrpo__gradient_ready__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "softgrpo.GradientReady",
+  "GradientReady",
+  "Softgrpo__GradientReady",
+  "softgrpo",
+  sizeof(Softgrpo__GradientReady),
+  4,
+  softgrpo__gradient_ready__field_descriptors,
+  softgrpo__gradient_ready__field_indices_by_name,
+  1,  softgrpo__gradient_ready__number_ranges,
+  (ProtobufCMessageInit) softgrpo__gradient_ready__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor softgrpo__gradient_statistics__field_descriptors[11] =
+{
+  {
+    "token_count",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientStatistics, token_count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "clipped_count",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientStatistics, clipped_count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "dual_clipped_count",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientStatistics, dual_clipped_count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "log_ratio_sum",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientStatistics, log_ratio_sum),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "ratio_sum",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientStatistics, ratio_sum),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "ratio_maximum",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FLOAT,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientStatistics, ratio_maximum),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "policy_loss",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientStatistics, policy_loss),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "kl_loss",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientStatistics, kl_loss),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "importance_count",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientStatistics, importance_count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "importance_sum",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientStatistics, importance_sum),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "importance_clipped_count",
+    11,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientStatistics, importance_clipped_count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned softgrpo__gradient_statistics__field_indices_by_name[] = {
+  1,   /* field[1] = clipped_count */
+  2,   /* field[2] = dual_clipped_count */
+  10,   /* field[10] = importance_clipped_count */
+  8,   /* field[8] = importance_count */
+  9,   /* field[9] = importance_sum */
+  7,   /* field[7] = kl_loss */
+  3,   /* field[3] = log_ratio_sum */
+  6,   /* field[6] = policy_loss */
+  5,   /* field[5] = ratio_maximum */
+  4,   /* field[4] = ratio_sum */
+  0,   /* field[0] = token_count */
+};
+static const ProtobufCIntRange softgrpo__gradient_statistics__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 11 }
+};
+const ProtobufCMessageDescriptor softgrpo__gradient_statistics__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "softgrpo.GradientStatistics",
+  "GradientStatistics",
+  "Softgrpo__GradientStatistics",
+  "softgrpo",
+  sizeof(Softgrpo__GradientStatistics),
+  11,
+  softgrpo__gradient_statistics__field_descriptors,
+  softgrpo__gradient_statistics__field_indices_by_name,
+  1,  softgrpo__gradient_statistics__number_ranges,
+  (ProtobufCMessageInit) softgrpo__gradient_statistics__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor softgrpo__gradient_declined__field_descriptors[3] =
+{
+  {
+    "lease_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientDeclined, lease_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reason",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientDeclined, reason),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "is_not_finite",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientDeclined, is_not_finite),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned softgrpo__gradient_declined__field_indices_by_name[] = {
+  2,   /* field[2] = is_not_finite */
+  0,   /* field[0] = lease_id */
+  1,   /* field[1] = reason */
+};
+static const ProtobufCIntRange softgrpo__gradient_declined__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor softgrpo__gradient_declined__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "softgrpo.GradientDeclined",
+  "GradientDeclined",
+  "Softgrpo__GradientDeclined",
+  "softgrpo",
+  sizeof(Softgrpo__GradientDeclined),
+  3,
+  softgrpo__gradient_declined__field_descriptors,
+  softgrpo__gradient_declined__field_indices_by_name,
+  1,  softgrpo__gradient_declined__number_ranges,
+  (ProtobufCMessageInit) softgrpo__gradient_declined__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor softgrpo__pull_gradient__field_descriptors[3] =
+{
+  {
+    "lease_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__PullGradient, lease_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "first_chunk",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__PullGradient, first_chunk),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "count",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__PullGradient, count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned softgrpo__pull_gradient__field_indices_by_name[] = {
+  2,   /* field[2] = count */
+  1,   /* field[1] = first_chunk */
+  0,   /* field[0] = lease_id */
+};
+static const ProtobufCIntRange softgrpo__pull_gradient__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor softgrpo__pull_gradient__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "softgrpo.PullGradient",
+  "PullGradient",
+  "Softgrpo__PullGradient",
+  "softgrpo",
+  sizeof(Softgrpo__PullGradient),
+  3,
+  softgrpo__pull_gradient__field_descriptors,
+  softgrpo__pull_gradient__field_indices_by_name,
+  1,  softgrpo__pull_gradient__number_ranges,
+  (ProtobufCMessageInit) softgrpo__pull_gradient__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor softgrpo__gradient_chunk__field_descriptors[2] =
+{
+  {
+    "lease_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientChunk, lease_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "index",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientChunk, index),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned softgrpo__gradient_chunk__field_indices_by_name[] = {
+  1,   /* field[1] = index */
+  0,   /* field[0] = lease_id */
+};
+static const ProtobufCIntRange softgrpo__gradient_chunk__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor softgrpo__gradient_chunk__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "softgrpo.GradientChunk",
+  "GradientChunk",
+  "Softgrpo__GradientChunk",
+  "softgrpo",
+  sizeof(Softgrpo__GradientChunk),
+  2,
+  softgrpo__gradient_chunk__field_descriptors,
+  softgrpo__gradient_chunk__field_indices_by_name,
+  1,  softgrpo__gradient_chunk__number_ranges,
+  (ProtobufCMessageInit) softgrpo__gradient_chunk__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor softgrpo__gradient_done__field_descriptors[2] =
+{
+  {
+    "lease_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientDone, lease_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "accepted",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientDone, accepted),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned softgrpo__gradient_done__field_indices_by_name[] = {
+  1,   /* field[1] = accepted */
+  0,   /* field[0] = lease_id */
+};
+static const ProtobufCIntRange softgrpo__gradient_done__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor softgrpo__gradient_done__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "softgrpo.GradientDone",
+  "GradientDone",
+  "Softgrpo__GradientDone",
+  "softgrpo",
+  sizeof(Softgrpo__GradientDone),
+  2,
+  softgrpo__gradient_done__field_descriptors,
+  softgrpo__gradient_done__field_indices_by_name,
+  1,  softgrpo__gradient_done__number_ranges,
+  (ProtobufCMessageInit) softgrpo__gradient_done__init,
   NULL,NULL,NULL    /* reserved[123] */
 };

@@ -149,7 +149,7 @@ public struct LeaseTable: Sendable {
 
   /// Takes back the leases whose time is over. Their samples are queued again.
   public mutating func expire(now: Duration) -> [LeaseRecord] {
-    let expired = outstanding.filter { $0.expires <= now }
+    let expired = leases.values.filter { $0.expires <= now }.sorted { $0.id < $1.id }
     counters.expiredLeases += expired.count
     for lease in expired { takeBack(lease) }
     return expired
@@ -161,7 +161,7 @@ public struct LeaseTable: Sendable {
   /// A worker is gone: its samples are queued again at once.
   @discardableResult
   public mutating func remove(worker: WorkerID) -> [LeaseRecord] {
-    let lost = outstanding.filter { $0.worker == worker }
+    let lost = leases.values.filter { $0.worker == worker }.sorted { $0.id < $1.id }
     for lease in lost { takeBack(lease) }
     return lost
   }

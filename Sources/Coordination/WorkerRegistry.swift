@@ -24,6 +24,8 @@ public struct WorkerRegistry: Sendable {
   private let interval: Duration
   private let timeout: Duration
   private var workers: [WorkerID: Worker] = [:]
+  /// Those that could take work now: with a queue that is never empty, few of many.
+  private var ready: Set<WorkerID> = []
 
   public init(heartbeatInterval: Duration, livenessTimeout: Duration) {
     interval = heartbeatInterval
@@ -47,7 +49,14 @@ public struct WorkerRegistry: Sendable {
     workers.values.first { $0.incarnation == incarnation }?.id
   }
 
-  public mutating func leave(_ id: WorkerID) { workers[id] = nil }
+  public mutating func leave(_ id: WorkerID) {
+    workers[id] = nil
+    ready.remove(id)
+  }
+
+  private mutating func noteReadiness(_ id: WorkerID) {
+    if let worker = workers[id], worker.credits > 0, !worker.isDraining { ready.insert(id) } else { ready.remove(id) }
+  }
 
   /// Any frame is a sign of life.
   public mutating func heard(from id: WorkerID, now: Duration) { workers[id]?.liveness.heard(now: now) }
@@ -60,29 +69,43 @@ public struct WorkerRegistry: Sendable {
     workers[id]?.activeSlots = activeSlots
   }
 
+  /// A worker has shown that it holds a version.
+  public mutating func holds(_ version: Int, worker id: WorkerID) {
+    if let held = workers[id]?.heldVersion, held < version { workers[id]!.heldVersion = version }
+  }
+
   public mutating func addCredits(_ credits: Int, to id: WorkerID) {
     guard let held = workers[id]?.credits else { return }
     workers[id]!.credits = min(Self.maximumCredits, held + min(max(0, credits), Self.maximumCredits))
+    noteReadiness(id)
   }
 
   public mutating func useCredits(_ credits: Int, of id: WorkerID) {
     guard let held = workers[id]?.credits else { return }
     workers[id]!.credits = max(0, held - max(0, credits))
+    noteReadiness(id)
   }
 
-  public mutating func drain(_ id: WorkerID) { workers[id]?.isDraining = true }
+  public mutating func drain(_ id: WorkerID) {
+    workers[id]?.isDraining = true
+    noteReadiness(id)
+  }
 
   /// Sessions that have been silent for the liveness timeout.
-  public func lost(now: Duration) -> [WorkerID] { all.filter { $0.liveness.isLost(now: now) }.map(\.id) }
+  public func lost(now: Duration) -> [WorkerID] {
+    workers.values.lazy.filter { $0.liveness.isLost(now: now) }.map(\.id).sorted()
+  }
 
   /// Sessions that are owed a heartbeat.
-  public func dueForHeartbeat(now: Duration) -> [WorkerID] { all.filter { $0.liveness.owesBeat(now: now) }.map(\.id) }
+  public func dueForHeartbeat(now: Duration) -> [WorkerID] {
+    workers.values.lazy.filter { $0.liveness.owesBeat(now: now) }.map(\.id).sorted()
+  }
 
   /// The worker that should get the next lease: the one with the most credits, so that work spreads; `nil` when none has any.
   public var nextForWork: WorkerID? {
-    all.filter { $0.credits > 0 && !$0.isDraining }.max { ($0.credits, $1.id.value) < ($1.credits, $0.id.value) }?.id
+    ready.max { (workers[$0]!.credits, $1.value) < (workers[$1]!.credits, $0.value) }
   }
 
   /// Workers that could take work now.
-  public var readyCount: Int { workers.values.count { $0.credits > 0 && !$0.isDraining } }
+  public var readyCount: Int { ready.count }
 }

@@ -1,3 +1,5 @@
+import CVectorKernels
+
 /// The shape of a key/value page: `blockLength` positions of every key/value head of one layer.
 ///
 /// Keys are stored transposed ([headDimension][64]) so that scores of 64 keys come from contiguous loads without a
@@ -48,14 +50,56 @@ public final class KeyValuePages: @unchecked Sendable {
   public func base(layer: Int) -> Operand { storage.operand.advanced(by: layer * pages * geometry.pageElements) }
 
   /// Stores one position's keys and values (each keyValueHeads x headDimension), rounded to the pool's type.
-  @inline(__always)
   public func write(
     layer: Int, page: Int, slot: Int, keys: UnsafePointer<Float>, values: UnsafePointer<Float>
   ) {
-    switch base(layer: layer).advanced(by: page * geometry.pageElements) {
-    case .float32(let page): store(page, slot, keys, values)
-    case .bfloat16(let page): store(page, slot, keys, values)
+    let width = geometry.headDimension
+    for head in 0..<geometry.keyValueHeads {
+      let place = Place(page: page, slot: slot, head: head)
+      write(layer: layer, at: place, key: keys + head * width, value: values + head * width, next: place)
     }
+  }
+
+  /// A position of one key/value head.
+  struct Place {
+    var page: Int
+    var slot: Int
+    var head: Int
+  }
+
+  /// Stores one position of one head: key and value (headDimension each).
+  ///
+  /// A key touches a line of memory per component, so the lines of the `next` place to be written are asked for meanwhile.
+  func write(layer: Int, at place: Place, key: UnsafePointer<Float>, value: UnsafePointer<Float>, next: Place) {
+    let width = Int32(geometry.headDimension)
+    let isWide = InstructionSet.current == .avx512
+    let (column, row, nextColumn) = (keyOffset(place), valueOffset(place), keyOffset(next))
+    switch base(layer: layer) {
+    case .float32(let base):
+      #if arch(x86_64)
+        if isWide {
+          return softgrpo_store_position_f32_avx512(key, value, width, base + column, base + row, base + nextColumn)
+        }
+      #endif
+      softgrpo_store_position_f32_baseline(key, value, width, base + column, base + row, base + nextColumn)
+    case .bfloat16(let base):
+      let base = base.bits
+      #if arch(x86_64)
+        if isWide {
+          return softgrpo_store_position_bf16_avx512(key, value, width, base + column, base + row, base + nextColumn)
+        }
+      #endif
+      softgrpo_store_position_bf16_baseline(key, value, width, base + column, base + row, base + nextColumn)
+    }
+  }
+
+  private func keyOffset(_ place: Place) -> Int {
+    place.page * geometry.pageElements + place.head * 2 * geometry.blockElements + place.slot
+  }
+
+  private func valueOffset(_ place: Place) -> Int {
+    place.page * geometry.pageElements + (place.head * 2 + 1) * geometry.blockElements
+      + place.slot * geometry.paddedHeadDimension
   }
 
   /// Copies a page in every layer.
@@ -65,26 +109,6 @@ public final class KeyValuePages: @unchecked Sendable {
       switch base(layer: layer) {
       case .float32(let base): (base + destination * count).update(from: base + source * count, count: count)
       case .bfloat16(let base): (base + destination * count).update(from: base + source * count, count: count)
-      }
-    }
-  }
-
-  @inline(__always)
-  private func store<Element: ActivationElement>(
-    _ page: UnsafeMutablePointer<Element>, _ slot: Int, _ keys: UnsafePointer<Float>, _ values: UnsafePointer<Float>
-  ) {
-    let (width, padded) = (geometry.headDimension, geometry.paddedHeadDimension)
-    withUnsafeTemporaryAllocation(of: Element.self, capacity: width) { rounded in
-      let rounded = rounded.baseAddress!
-      for head in 0..<geometry.keyValueHeads {
-        let keyBlock = page + head * 2 * geometry.blockElements
-        roundRow(values + head * width, into: keyBlock + geometry.blockElements + slot * padded, count: width)
-        roundRow(keys + head * width, into: rounded, count: width)
-        var to = keyBlock + slot
-        for index in 0..<width {
-          to.pointee = rounded[index]
-          to += PageGeometry.blockLength
-        }
       }
     }
   }

@@ -15,6 +15,33 @@ public protocol WeightMatrix: AnyObject, Sendable {
   /// dx (rows x K) = dy (rows x N) W, added to dx when `accumulate` is set: the backward of `multiply` in x.
   func multiplyTransposed(
     _ dy: Operand, rows: Int, into dx: UnsafeMutablePointer<Float>, accumulate: Bool, team: ThreadTeam)
+
+  /// Where a team of that many threads begins to read in `multiply`; nil: a library's secret.
+  func firstWeights(threads: Int) -> WeightLocation?
+  /// Announces, before the first product, whose weights are read after this matrix's: the last tasks of a product ask for
+  /// them, so that they are on their way from memory when their own product starts.
+  func precedes(_ next: WeightLocation?)
+}
+
+extension WeightMatrix {
+  public func firstWeights(threads: Int) -> WeightLocation? { nil }
+  public func precedes(_ next: WeightLocation?) {}
+}
+
+/// Packed weights in the order in which a product's tasks read them. An address to prefetch, never one to read from: the
+/// memory may be gone.
+public struct WeightLocation: @unchecked Sendable {
+  // Unchecked: nothing is read through the pointer.
+  let base: UnsafeRawPointer
+  let bytesPerTask: Int
+  let tasks: Int
+
+  func address(_ task: Int) -> UnsafeRawPointer? { task < tasks ? base + task * bytesPerTask : nil }
+}
+
+/// What follows a matrix. Set while a model is put together, before a product reads it.
+final class FollowingWeights: @unchecked Sendable {
+  var location: WeightLocation?
 }
 
 /// Makes weight matrices and weight gradients for one compute type: the interface behind which another device fits.
@@ -37,13 +64,23 @@ public protocol MatrixBackend: Sendable {
     _ weights: UnsafePointer<BFloat16>, outputs: Int, inputs: Int, transposed: Bool, team: ThreadTeam
   ) -> any WeightMatrix
 
-  /// dW (N x K) += dyᵀ (N x rows) x (rows x K): the backward of `multiply` in W. The sum over rows has a fixed order.
+  /// dW (N x K) = dyᵀ (N x rows) x (rows x K), added to dW when `accumulate` is set: the backward of `multiply` in W. The sum over
+  /// rows has a fixed order.
   func accumulateWeightGradient(
     _ dy: Operand, _ x: Operand, rows: Int, outputs: Int, inputs: Int, into dW: UnsafeMutablePointer<Float>,
-    team: ThreadTeam)
+    accumulate: Bool, team: ThreadTeam)
 }
 
 extension MatrixBackend {
+  /// `accumulateWeightGradient`, added to dW.
+  public func accumulateWeightGradient(
+    _ dy: Operand, _ x: Operand, rows: Int, outputs: Int, inputs: Int, into dW: UnsafeMutablePointer<Float>,
+    team: ThreadTeam
+  ) {
+    accumulateWeightGradient(
+      dy, x, rows: rows, outputs: outputs, inputs: inputs, into: dW, accumulate: true, team: team)
+  }
+
   public var arithmetic: String { "\(computeType.rawValue), \(summary)" }
   public var dataType: RolloutDataType { RolloutDataType(computeType) }
 }

@@ -25,12 +25,13 @@ public struct VectorFloat32Backend: MatrixBackend {
 
   public func accumulateWeightGradient(
     _ dy: Operand, _ x: Operand, rows: Int, outputs: Int, inputs: Int, into dW: UnsafeMutablePointer<Float>,
-    team: ThreadTeam
+    accumulate: Bool, team: ThreadTeam
   ) {
     guard case .float32(let dy) = dy, case .float32(let x) = x else { preconditionFailure("fp32 operands expected") }
     let height = 48
     nonisolated(unsafe) let (from, right, to) = (UnsafePointer(dy), UnsafePointer(x), dW)
     team.forEachRange(outputs, grain: height) { range, _ in
+      if !accumulate { (to + range.lowerBound * inputs).update(repeating: 0, count: range.count * inputs) }
       withUnsafeTemporaryAllocation(of: Float.self, capacity: range.count * Int(SOFTGRPO_GRADIENT_SCRATCH)) { scratch in
         let (rows, outputs, inputs) = (Int64(rows), Int64(outputs), Int64(inputs))
         let (first, end) = (Int64(range.lowerBound), Int64(range.upperBound))
@@ -85,10 +86,10 @@ final class VectorFloat32WeightMatrix: WeightMatrix {
   ) {
     let k = columns.k
     nonisolated(unsafe) let (from, to) = (x, y)
-    columns.forEachTask(rows: rows, team: team) { blocks, rows in
+    columns.forEachTask(rows: rows, team: team) { blocks, rows, _ in
       var shape = softgrpo_product_shape(
         k: Int64(k), n: Int64(columns.n), output_stride: Int64(outputStride), rows: Int32(rows.count),
-        accumulate: accumulate ? 1 : 0)
+        accumulate: accumulate ? 1 : 0, next: nil)
       let (x, y) = (from + rows.lowerBound * k, to + rows.lowerBound * outputStride)
       let (first, end) = (Int64(blocks.lowerBound), Int64(blocks.upperBound))
       #if arch(x86_64)

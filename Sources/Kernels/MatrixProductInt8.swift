@@ -28,7 +28,7 @@
 
     public func accumulateWeightGradient(
       _ dy: Operand, _ x: Operand, rows: Int, outputs: Int, inputs: Int, into dW: UnsafeMutablePointer<Float>,
-      team: ThreadTeam
+      accumulate: Bool, team: ThreadTeam
     ) {
       preconditionFailure("int8 weights are for sampling and scoring: train with dtype bfloat16 or float32")
     }
@@ -48,6 +48,7 @@
     private let blocks: Int
     private let packed: AlignedBuffer<UInt8>
     private let scales: AlignedBuffer<Float>
+    private let following = FollowingWeights()
 
     private static let width = Int(INT8_BLOCK_COLUMNS)
     /// Rows whose results stay in cache while the blocks of a task pass over them.
@@ -79,6 +80,16 @@
       }
     }
 
+    private func taskCount(threads: Int) -> Int { min(blocks, 4 * threads) }
+
+    func firstWeights(threads: Int) -> WeightLocation? {
+      let tasks = taskCount(threads: threads)
+      return WeightLocation(
+        base: UnsafeRawPointer(packed.base), bytesPerTask: blocks / tasks * blockBytes, tasks: tasks)
+    }
+
+    func precedes(_ next: WeightLocation?) { following.location = next }
+
     func multiply(
       _ x: Operand, rows: Int, into y: UnsafeMutablePointer<Float>, outputStride: Int, accumulate: Bool,
       team: ThreadTeam
@@ -98,18 +109,27 @@
         team.forEachRange(rows, grain: max(1, rows / (2 * team.threadCount))) { range, _ in quantize(range) }
       }
       // Bits that no split shows leave it free: a few runs of blocks a thread, so that threads finish together.
-      let tasks = min(blocks, 4 * team.threadCount)
+      let tasks = taskCount(threads: team.threadCount)
       team.run(tasks) { task, _ in
         let range = self.blocks * task / tasks..<self.blocks * (task + 1) / tasks
+        // Another thread takes the task after this one.
+        let after = task + team.threadCount
+        let afterTask =
+          after < tasks
+          ? UnsafeRawPointer(self.packed.base + self.blocks * after / tasks * self.blockBytes)
+          : self.following.location?.address(after - tasks)
         forEachRowTile(rows, largest: Self.largestRowTile) { start, count in
           for block in range {
             let first = block * Self.width
+            let next =
+              block + 1 < range.upperBound
+              ? UnsafeRawPointer(self.packed.base + (block + 1) * self.blockBytes) : afterTask
             int8_multiply_block(
               quantized.values + start * self.stride, quantized.scales + start * self.groups,
               quantized.offsets + start * self.groups, count,
               self.stride, self.quads, self.packed.base + block * self.blockBytes, self.scales.base + first,
               min(Self.width, self.outputs - first), y + start * outputStride + first, outputStride,
-              accumulate ? 1 : 0)
+              accumulate ? 1 : 0, next)
           }
         }
       }

@@ -29,7 +29,7 @@
 
     public func accumulateWeightGradient(
       _ dy: Operand, _ x: Operand, rows: Int, outputs: Int, inputs: Int, into dW: UnsafeMutablePointer<Float>,
-      team: ThreadTeam
+      accumulate: Bool, team: ThreadTeam
     ) {
       guard case .bfloat16(let dy) = dy, case .bfloat16(let x) = x else {
         preconditionFailure("bf16 operands expected")
@@ -38,12 +38,15 @@
       let runtime = OneDNNRuntime.shared
       team.run(pieces.count) { task, _ in
         let panel = pieces[task]
+        if rows == 0 && !accumulate {
+          return (dW + panel.lowerBound * inputs).update(repeating: 0, count: panel.count * inputs)
+        }
         let thread = runtime.thread()
         forEachRowTile(rows, largest: 1024) { start, count in
           let product = runtime.primitive(
             ProductShape(
               layout: .weightGradient, m: panel.count, n: inputs, k: count, aStride: outputs, bStride: inputs,
-              cStride: inputs, accumulate: true))
+              cStride: inputs, accumulate: accumulate || start > 0))
           thread.execute(
             product, a: dy + start * outputs + panel.lowerBound, packed: nil, b: x + start * inputs,
             c: dW + panel.lowerBound * inputs)

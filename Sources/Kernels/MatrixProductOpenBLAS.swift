@@ -22,7 +22,7 @@ public struct OpenBLASBackend: MatrixBackend {
 
   public func accumulateWeightGradient(
     _ dy: Operand, _ x: Operand, rows: Int, outputs: Int, inputs: Int, into dW: UnsafeMutablePointer<Float>,
-    team: ThreadTeam
+    accumulate: Bool, team: ThreadTeam
   ) {
     guard case .float32(let dy) = dy, case .float32(let x) = x else { preconditionFailure("fp32 operands expected") }
     let pieces = panels(of: outputs, atMost: 512)
@@ -30,7 +30,8 @@ public struct OpenBLASBackend: MatrixBackend {
       let panel = pieces[task]
       cblas_sgemm(
         CblasRowMajor, CblasTrans, CblasNoTrans, Int32(panel.count), Int32(inputs), Int32(rows), 1,
-        dy + panel.lowerBound, Int32(outputs), x, Int32(inputs), 1, dW + panel.lowerBound * inputs, Int32(inputs))
+        dy + panel.lowerBound, Int32(outputs), x, Int32(inputs), accumulate ? 1 : 0, dW + panel.lowerBound * inputs,
+        Int32(inputs))
     }
   }
 }

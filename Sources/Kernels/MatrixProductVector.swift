@@ -29,9 +29,10 @@
 
     public func accumulateWeightGradient(
       _ dy: Operand, _ x: Operand, rows: Int, outputs: Int, inputs: Int, into dW: UnsafeMutablePointer<Float>,
-      team: ThreadTeam
+      accumulate: Bool, team: ThreadTeam
     ) {
-      library.accumulateWeightGradient(dy, x, rows: rows, outputs: outputs, inputs: inputs, into: dW, team: team)
+      library.accumulateWeightGradient(
+        dy, x, rows: rows, outputs: outputs, inputs: inputs, into: dW, accumulate: accumulate, team: team)
     }
   }
 
@@ -68,16 +69,19 @@
       multiply(backward, dy, rows: rows, into: dx, outputStride: inputs, accumulate: accumulate, team: team)
     }
 
+    func firstWeights(threads: Int) -> WeightLocation? { forward.firstWeights(threads: threads) }
+    func precedes(_ next: WeightLocation?) { forward.precedes(next) }
+
     private func multiply(
       _ columns: PackedColumns, _ x: UnsafeMutablePointer<BFloat16>, rows: Int, into y: UnsafeMutablePointer<Float>,
       outputStride: Int, accumulate: Bool, team: ThreadTeam
     ) {
       let k = columns.k
       nonisolated(unsafe) let (from, to) = (UnsafePointer(x).bits, y)
-      columns.forEachTask(rows: rows, team: team) { blocks, rows in
+      columns.forEachTask(rows: rows, team: team) { blocks, rows, next in
         var shape = softgrpo_product_shape(
           k: Int64(k), n: Int64(columns.n), output_stride: Int64(outputStride), rows: Int32(rows.count),
-          accumulate: accumulate ? 1 : 0)
+          accumulate: accumulate ? 1 : 0, next: next)
         softgrpo_product_bf16(
           from + rows.lowerBound * k, columns.packed, &shape, Int64(blocks.lowerBound), Int64(blocks.upperBound),
           to + rows.lowerBound * outputStride)

@@ -8,6 +8,7 @@ final class PackedColumns: Sendable {
   let n: Int
   let blocks: Int
   private let storage: AlignedBuffer<UInt16>
+  private let following = FollowingWeights()
 
   var packed: UnsafePointer<UInt16> { UnsafePointer(storage.base) }
 
@@ -31,16 +32,36 @@ final class PackedColumns: Sendable {
     }
   }
 
+  /// Where a team's threads begin to read.
+  func firstWeights(threads: Int) -> WeightLocation {
+    let grain = grain(threads: threads)
+    return WeightLocation(
+      base: UnsafeRawPointer(storage.base), bytesPerTask: grain * Self.blockColumns * k * 2,
+      tasks: (blocks + grain - 1) / grain)
+  }
+
+  func precedes(_ next: WeightLocation?) { following.location = next }
+
+  private func grain(threads: Int) -> Int { max(1, min(8, blocks / (4 * threads))) }
+
   /// Splits a product of `rows` rows over the team: runs of blocks times runs of rows. Results do not depend on the split.
-  func forEachTask(rows: Int, team: ThreadTeam, _ body: (_ blocks: Range<Int>, _ rows: Range<Int>) -> Void) {
+  /// `next` is what the thread probably reads after the task.
+  func forEachTask(
+    rows: Int, team: ThreadTeam,
+    _ body: (_ blocks: Range<Int>, _ rows: Range<Int>, _ next: UnsafeRawPointer?) -> Void
+  ) {
     // Tall batches are cut too, so that a block's rows stay in the cache beside it.
     let tall = 1536
     let pieces = (rows + tall - 1) / tall
-    let grain = max(1, min(8, blocks / (4 * team.threadCount)))
-    let runs = (blocks + grain - 1) / grain
+    let grain = grain(threads: team.threadCount)
+    let weights = firstWeights(threads: team.threadCount)
+    let runs = weights.tasks
     team.run(runs * pieces) { task, _ in
       let (first, row) = (task % runs * grain, task / runs * tall)
-      body(first..<min(blocks, first + grain), row..<min(rows, row + tall))
+      let after = task + team.threadCount
+      body(
+        first..<min(blocks, first + grain), row..<min(rows, row + tall),
+        after < runs * pieces ? weights.address(after % runs) : following.location?.address(after - runs * pieces))
     }
   }
 }

@@ -34,7 +34,7 @@ public final class StageClock {
     /// The backward pass of norms, rotation and gated unit; rounding.
     case elementwiseBackward
     case headBackward
-    /// Gradient norm, clipping, AdamW, rounded weights.
+    /// Zeroing and adding gradients, their norm, clipping, AdamW, rounded weights.
     case optimizer
     case other
 

@@ -1,3 +1,4 @@
+import CVectorKernels
 import Synchronization
 
 #if canImport(Glibc)
@@ -32,8 +33,9 @@ public final class ThreadTeam: @unchecked Sendable {
   /// - Parameter threadCount: threads including the caller; at least 1.
   public init(threadCount: Int) {
     self.threadCount = max(1, threadCount)
-    // Spinning pays only while every thread has a processor of its own.
-    spinLimit = threadCount <= sysconf(Int32(_SC_NPROCESSORS_ONLN)) ? 4000 : 0
+    // Spinning pays only while every thread has a processor of its own. The limit is some 20 to 50 µs: longer than what one
+    // thread does alone between two loops of a decode step, shorter than sleeping and being woken.
+    spinLimit = threadCount <= sysconf(Int32(_SC_NPROCESSORS_ONLN)) ? 1000 : 0
     mutex = .allocate(capacity: 1)
     condition = .allocate(capacity: 1)
     pthread_mutex_init(mutex, nil)
@@ -92,7 +94,7 @@ public final class ThreadTeam: @unchecked Sendable {
       var spins = 0
       while remaining.load(ordering: .acquiring) > 0 {
         spins += 1
-        if spins > spinLimit { sched_yield() }
+        if spins > spinLimit { sched_yield() } else { softgrpo_pause() }
       }
       self.body = nil
     }
@@ -120,6 +122,7 @@ public final class ThreadTeam: @unchecked Sendable {
       var spins = 0
       while generation.load(ordering: .acquiring) == seen {
         spins += 1
+        softgrpo_pause()
         if spins > spinLimit {
           pthread_mutex_lock(mutex)
           sleeping.add(1, ordering: .sequentiallyConsistent)

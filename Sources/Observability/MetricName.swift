@@ -31,10 +31,14 @@ public enum MetricName {
   public static let tokensPerSecond = "perf/tokens_per_second"
   public static let weightsWireBytes = "perf/weights_wire_bytes"
   public static let weightsDensity = "perf/weights_density"
+  public static let gradientLeases = "perf/gradient_leases"
+  public static let gradientLeasedShare = "perf/gradient_leased_share"
+  public static let gradientWireBytes = "perf/gradient_wire_bytes"
   public static let workers = "perf/workers"
   public static let timeGenerate = "time/generate"
   public static let timeWait = "time/wait"
   public static let timeUpdate = "time/update"
+  public static let timeGradientWait = "time/gradient_wait"
   public static let timeBroadcast = "time/broadcast"
   public static let timeCheckpoint = "time/checkpoint"
   public static let timeStep = "time/step"
@@ -57,7 +61,8 @@ public enum MetricName {
     rolloutProbabilityDifferenceMaximum, rolloutProbabilityDifferenceMean, audited, auditFailures, recomputed,
     importanceWeightMean, importanceWeightClipped, epoch, offPolicyMean, offPolicyMaximum, offPolicyDropped,
     tokensPerSecond,
-    weightsWireBytes, weightsDensity, workers, timeGenerate, timeWait, timeUpdate, timeBroadcast, timeCheckpoint,
+    weightsWireBytes, weightsDensity, gradientLeases, gradientLeasedShare, gradientWireBytes, workers, timeGradientWait,
+    timeGenerate, timeWait, timeUpdate, timeBroadcast, timeCheckpoint,
     timeStep,
     sftLoss, sftLearningRate, sftGradientNorm,
   ]

@@ -252,7 +252,8 @@ public final class SamplingEngine {
       }
     }
     stages?.mark(.embed)
-    forward(rows: rows, stages: stages)
+    // Forced tokens may follow each other in one sequence.
+    forward(rows: rows, isDecodeStep: active[range].allSatisfy { $0.inputs.count <= 1 }, stages: stages)
     row = 0
     for index in range where !active[index].inputs.isEmpty {
       row += active[index].inputs.count
@@ -269,11 +270,11 @@ public final class SamplingEngine {
       row: row, page: table[position / PageGeometry.blockLength], slot: position % PageGeometry.blockLength)
   }
 
-  private func forward(rows: Int, stages: StageClock?) {
+  private func forward(rows: Int, isDecodeStep: Bool = false, stages: StageClock?) {
     model.forward(
       workspace, rows: UnsafeBufferPointer(start: locations.base, count: rows),
-      writes: UnsafeBufferPointer(start: writes.base, count: rows), pages: pages, tape: nil, team: team,
-      stages: stages)
+      writes: UnsafeBufferPointer(start: writes.base, count: rows), pages: pages, tape: nil,
+      isDecodeStep: isDecodeStep, team: team, stages: stages)
   }
 
   /// Draws every active sample's next step from its hidden state, a bounded number of full rows at a time.

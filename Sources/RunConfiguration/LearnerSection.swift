@@ -32,10 +32,29 @@ extension RunConfiguration {
       case exact
     }
 
+    /// Who computes gradients.
+    public enum GradientLeases: String, Sendable, CaseIterable {
+      /// The learner, and workers on other machines that have its fingerprint: the same bits whoever computes.
+      case auto
+      /// The learner alone, one micro-batch after the other in one buffer.
+      case off
+      /// The learner and any worker, whatever its arithmetic: the bits depend on who was there.
+      case any
+    }
+
+    /// Number format of gradients on the wire and in their sum.
+    public enum GradientDataType: String, Sendable, CaseIterable {
+      case float32, bfloat16
+    }
+
     /// Socket that workers send trajectories to. Anything but loopback needs keys or `--insecure`.
     public var controlEndpoint = "tcp://127.0.0.1:5555"
     /// Socket that announces new weights.
     public var broadcastEndpoint = "tcp://127.0.0.1:5556"
+    /// Secret key file of the learner (`softgrpo keygen`); null: no keys.
+    public var serverKey: String?
+    /// File of the workers' public keys that may connect; read again when it changes.
+    public var authorizedWorkers: String?
     /// Policy versions that a trajectory may lag behind; 0: strictly on-policy.
     public var maxStaleness = 0
     /// AdamW's peak learning rate.
@@ -66,6 +85,10 @@ extension RunConfiguration {
     public var miniBatchSize = 0
     /// Tokens of a micro-batch: bounds the activations held at once. A longer trajectory stands alone.
     public var microBatchTokens = 4096
+    /// Who computes the micro-batches' gradients.
+    public var gradientLeases = GradientLeases.auto
+    /// What each node of the gradients' sum is rounded to, the learner's own too.
+    public var gradientDtype = GradientDataType.float32
     /// MiB that the activations of a micro-batch may take; one that needs more keeps its layers' inputs alone and computes
     /// the rest again, the same bits. 0: half of this machine's memory.
     public var activationMemoryBudget = 0
@@ -91,6 +114,8 @@ extension RunConfiguration.Learner: ConfigurationSection {
     [
       .text("control_endpoint", \.controlEndpoint),
       .text("broadcast_endpoint", \.broadcastEndpoint),
+      .optionalText("server_key", \.serverKey),
+      .optionalText("authorized_workers", \.authorizedWorkers),
       .integer("max_staleness", \.maxStaleness, 0...1_000_000),
       .number("learning_rate", \.learningRate, .above(0, upTo: 10)),
       .number("adam_beta1", \.adamBeta1, .from(0, below: 1)),
@@ -110,6 +135,8 @@ extension RunConfiguration.Learner: ConfigurationSection {
       .choice("kl_estimator", \.klEstimator),
       .integer("mini_batch_size", \.miniBatchSize, 0...268_435_456),
       .integer("micro_batch_tokens", \.microBatchTokens, 1...16_777_216),
+      .choice("gradient_leases", \.gradientLeases),
+      .choice("gradient_dtype", \.gradientDtype),
       .integer("activation_memory_budget", \.activationMemoryBudget, 0...1_073_741_824),
       .flag("self_test", \.selfTest),
       .number("audit_fraction", \.auditFraction, .between(0, 1)),

@@ -100,6 +100,10 @@ extension RunConfiguration {
         "\(key): expected tcp://HOST:PORT with a port of 1 to 65535 or *, or ipc://PATH, got \(quoted(endpoint))")
     }
     rules.require(
+      (learner.serverKey == nil) == (learner.authorizedWorkers == nil),
+      "learner.\(learner.serverKey == nil ? "server_key" : "authorized_workers"): is needed too: a server key and the list of workers belong together; `softgrpo keygen --cluster DIR` makes both"
+    )
+    rules.require(
       learner.controlEndpoint != learner.broadcastEndpoint || learner.controlEndpoint.hasSuffix(":*"),
       "learner.broadcast_endpoint: must differ from control_endpoint, got \(quoted(learner.broadcastEndpoint))")
   }

@@ -42,13 +42,18 @@ public final class AdapterState: TrainableState {
 
   public func zeroGradient(team: ThreadTeam) { gradient.base.update(repeating: 0, count: adapterLayout.count) }
 
-  public func gradientSink(backend: any MatrixBackend, team: ThreadTeam) -> WeightGradientSink {
+  public var gradientValues: UnsafeMutableBufferPointer<Float> { gradient.elements }
+
+  public func gradientSink(
+    into target: UnsafeMutablePointer<Float>, backend: any MatrixBackend, team: ThreadTeam
+  ) -> WeightGradientSink {
     if let (sink, prepared) = adapterGradient {
       if prepared !== adapters { sink.prepare(adapters, team: team) }
+      sink.gradient = target
       adapterGradient = (sink, adapters)
       return .adapters(sink)
     }
-    let sink = AdapterGradient(adapters, gradient: gradient.base, backend: backend, team: team)
+    let sink = AdapterGradient(adapters, gradient: target, backend: backend, team: team)
     adapterGradient = (sink, adapters)
     return .adapters(sink)
   }

@@ -62,7 +62,11 @@ public final class LearnerState: TrainableState {
     }
   }
 
-  public func gradientSink(backend: any MatrixBackend, team: ThreadTeam) -> WeightGradientSink { .full(gradient.base) }
+  public var gradientValues: UnsafeMutableBufferPointer<Float> { gradient.elements }
+
+  public func gradientSink(
+    into target: UnsafeMutablePointer<Float>, backend: any MatrixBackend, team: ThreadTeam
+  ) -> WeightGradientSink { .full(target) }
 
   /// Per-parameter and total gradient norms, sums in a fixed order.
   ///

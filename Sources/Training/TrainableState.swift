@@ -17,8 +17,14 @@ public protocol TrainableState: AnyObject {
 
   func zeroGradient(team: ThreadTeam)
 
-  /// Where a backward pass of the current weights adds its gradient. Valid until the next `apply`.
-  func gradientSink(backend: any MatrixBackend, team: ThreadTeam) -> WeightGradientSink
+  /// The gradient that `apply` takes: memory of the state's.
+  var gradientValues: UnsafeMutableBufferPointer<Float> { get }
+
+  /// Where a backward pass of the current weights adds its gradient: memory of as many numbers as `gradientValues` has. Valid until
+  /// the next call or `apply`.
+  func gradientSink(
+    into target: UnsafeMutablePointer<Float>, backend: any MatrixBackend, team: ThreadTeam
+  ) -> WeightGradientSink
 
   /// One optimiser step with the gradient scaled by min(1, maxNorm / (norm + 1e-6)).
   ///
@@ -28,6 +34,13 @@ public protocol TrainableState: AnyObject {
 
   /// Forgets the moments and the steps taken; the values stay.
   func resetOptimizer()
+}
+
+extension TrainableState {
+  /// A backward pass of the current weights adds to `gradientValues`.
+  public func gradientSink(backend: any MatrixBackend, team: ThreadTeam) -> WeightGradientSink {
+    gradientSink(into: gradientValues.baseAddress!, backend: backend, team: team)
+  }
 }
 
 /// The norms of `parameters`' gradients, sums in a fixed order.

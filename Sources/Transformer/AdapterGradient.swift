@@ -22,7 +22,8 @@ public final class AdapterGradient {
   public let layout: AdapterLayout
   /// Takes the gradients that nobody reads: those of norms and biases.
   let discarded: AlignedBuffer<Float>
-  private let gradient: UnsafeMutablePointer<Float>
+  /// Receives the sums, in `AdapterLayout` order; must outlive the passes.
+  public var gradient: UnsafeMutablePointer<Float>
   private let backend: any MatrixBackend
   /// By the offset of the fused product.
   private var factors: [Int: [Factors]] = [:]
@@ -33,7 +34,7 @@ public final class AdapterGradient {
 
   /// - Parameters:
   ///   - adapters: the factors of the policy that the pass runs.
-  ///   - gradient: receives the sums, in `AdapterLayout` order; must outlive this object.
+  ///   - gradient: receives the sums, in `AdapterLayout` order.
   public init(
     _ adapters: AdapterWeights, gradient: UnsafeMutablePointer<Float>, backend: any MatrixBackend, team: ThreadTeam
   ) {

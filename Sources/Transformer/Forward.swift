@@ -42,10 +42,12 @@ extension PreparedModel {
   /// Decode, prefill and the learner's pass are this one function, so a row's bits depend on its inputs alone. With a
   /// tape, what the backward pass needs is kept. A pool with a single layer is reused by every layer (training).
   /// `stages` learns where the time goes. `only` runs some of the layers: a backward pass that recomputes one.
+  /// `isDecodeStep` promises that every row is of another sequence and writes itself.
   /// Shapes: T rows, C hidden, E queries+keys+values, Q query width, F feed-forward width.
   public func forward(
     _ workspace: ForwardWorkspace, rows: UnsafeBufferPointer<RowLocation>, writes: UnsafeBufferPointer<CacheWrite>,
-    pages: KeyValuePages, tape: ActivationTape?, only: Range<Int>? = nil, team: ThreadTeam, stages: StageClock? = nil
+    pages: KeyValuePages, tape: ActivationTape?, only: Range<Int>? = nil, isDecodeStep: Bool = false,
+    team: ThreadTeam, stages: StageClock? = nil
   ) {
     let c = configuration
     let count = rows.count
@@ -54,8 +56,7 @@ extension PreparedModel {
     let epsilon = Float(c.rmsNormEpsilon)
     let x_TC = workspace.x_TC.base
     nonisolated(unsafe) let (rows, writes) = (rows, writes)
-    // In decoding each row stores itself: it does so while it is in the nearest cache, without another loop.
-    let storesItself = writes.count == count && writes.indices.allSatisfy { writes[$0].row == $0 }
+    precondition(!isDecodeStep || writes.count == count && tape == nil, "a decode step's rows write themselves")
     for index in only ?? layers.indices {
       let (layer, offsets) = (layers[index], layout.layers[index])
       let pageLayer = pages.layers == 1 ? 0 : index
@@ -89,32 +90,18 @@ extension PreparedModel {
           heads: c.keyValueHeadCount, width: c.headDimension, team: team)
         stages?.mark(.norm)
       }
-      let (keyOffset, valueOffset) = (c.queryWidth, c.queryKeyWidth)
-      @inline(__always)
-      func store(_ values: UnsafePointer<Float>, _ write: CacheWrite) {
-        pages.write(
-          layer: pageLayer, page: Int(write.page), slot: Int(write.slot), keys: values + keyOffset,
-          values: values + valueOffset)
+      if isDecodeStep {
+        Attention.decode(
+          qkv_TE, stride: e, heads: c.headCount, rows: rows, rotary: rotary, pages: pages, layer: pageLayer,
+          into: attention_TQ, team: team)
+      } else {
+        rotateAndStore(
+          qkv_TE, kept_TE: computeType == .bfloat16 ? saved?.qkv_TE : nil, rows, writes, pages, pageLayer, team)
+        stages?.mark(.rotation)
+        Attention.forward(
+          qkv_TE, qStride: e, heads: c.headCount, rows: rows, pages: pages, layer: pageLayer, into: attention_TQ,
+          logSumExp_TH: saved?.logSumExp_TH, team: team)
       }
-      let kept_TE = computeType == .bfloat16 ? saved?.qkv_TE : nil
-      team.forEachRange(count, grain: rowGrain(count, team)) { range, _ in
-        for row in range {
-          let values = qkv_TE + row * e
-          // Queries and keys are adjacent: one rotation covers both.
-          self.rotary.rotate(values, heads: c.headCount + c.keyValueHeadCount, position: Int(rows[row].position))
-          if storesItself { store(values, writes[row]) }
-          if let kept_TE { round(values, into: kept_TE.advanced(by: row * e), count: e) }
-        }
-      }
-      if !storesItself {
-        team.forEachRange(writes.count, grain: rowGrain(writes.count, team)) { range, _ in
-          for write in writes[range] { store(qkv_TE + Int(write.row) * e, write) }
-        }
-      }
-      stages?.mark(.rotation)
-      Attention.forward(
-        qkv_TE, qStride: e, heads: c.headCount, rows: rows, pages: pages, layer: pageLayer, into: attention_TQ,
-        logSumExp_TH: saved?.logSumExp_TH, team: team)
       stages?.mark(.attention)
       layer.attentionOutput.multiply(
         attention_TQ, rows: count, into: x_TC, outputStride: width, accumulate: true, team: team)
@@ -138,6 +125,32 @@ extension PreparedModel {
       layer.down.multiply(
         workspace.activated_TF.operand, rows: count, into: x_TC, outputStride: width, accumulate: true, team: team)
       stages?.mark(.projections)
+    }
+  }
+
+  /// q, k (adjacent in `qkv_TE`: one rotation covers both) are rotated; k and v go into the pages; bf16 copies of all
+  /// are kept for a backward pass.
+  private func rotateAndStore(
+    _ qkv_TE: UnsafeMutablePointer<Float>, kept_TE: Operand?, _ rows: UnsafeBufferPointer<RowLocation>,
+    _ writes: UnsafeBufferPointer<CacheWrite>, _ pages: KeyValuePages, _ layer: Int, _ team: ThreadTeam
+  ) {
+    let c = configuration
+    let e = c.queryKeyValueWidth
+    nonisolated(unsafe) let (rows, writes) = (rows, writes)
+    team.forEachRange(rows.count, grain: rowGrain(rows.count, team)) { range, _ in
+      for row in range {
+        let values = qkv_TE + row * e
+        self.rotary.rotate(values, heads: c.headCount + c.keyValueHeadCount, position: Int(rows[row].position))
+        if let kept_TE { round(values, into: kept_TE.advanced(by: row * e), count: e) }
+      }
+    }
+    team.forEachRange(writes.count, grain: rowGrain(writes.count, team)) { range, _ in
+      for write in writes[range] {
+        let values = qkv_TE + Int(write.row) * e
+        pages.write(
+          layer: layer, page: Int(write.page), slot: Int(write.slot), keys: values + c.queryWidth,
+          values: values + c.queryKeyWidth)
+      }
     }
   }
 

@@ -13,6 +13,8 @@ public struct ParameterLayout: Sendable, Equatable {
     public var offset: Int
     public var count: Int
     public var range: Range<Int> { offset..<offset + count }
+    /// Whether it is a matrix of a layer: not an embedding, head, norm or bias.
+    public var isLayerMatrix: Bool { shape.count == 2 && name.hasPrefix("model.layers.") }
   }
 
   /// Offsets of one layer's parameters.

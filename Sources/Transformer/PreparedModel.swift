@@ -69,6 +69,15 @@ public final class PreparedModel: Sendable {
     } else {
       headMatrix = matrix(layout.head, configuration.vocabularySize, configuration.hiddenSize)
     }
+    // A decode step reads the matrices in this order.
+    let order =
+      layers.flatMap { [$0.queryKeyValue, $0.attentionOutput, $0.gateUp, $0.down] } + [
+        headMatrix, layers[0].queryKeyValue,
+      ]
+    for (matrix, next) in zip(order, order.dropFirst())
+    where !(matrix === headMatrix && headMatrix === previous?.headMatrix) {
+      matrix.precedes(next.firstWeights(threads: team.threadCount))
+    }
     let small = layout.parameters.filter { $0.shape.count == 1 }
     vectors = AlignedBuffer(count: small.reduce(0) { $0 + $1.count })
     var offsets: [Int: Int] = [:]

@@ -4,6 +4,8 @@ import Kernels
 public enum WeightGradientSink {
   /// Every weight's gradient, in the order of `ParameterLayout`.
   case full(UnsafeMutablePointer<Float>)
+  /// As `full`, for the first pass of a sum: the layers' matrices hold anything and are overwritten; everything else is zero.
+  case first(UnsafeMutablePointer<Float>)
   /// Those of the adapters alone: embeddings, head, norms and biases are frozen.
   case adapters(AdapterGradient)
 
@@ -17,6 +19,9 @@ public enum WeightGradientSink {
     case .full(let gradient):
       backend.accumulateWeightGradient(
         dy, x, rows: rows, outputs: outputs, inputs: inputs, into: gradient + offset, team: team)
+    case .first(let gradient):
+      backend.accumulateWeightGradient(
+        dy, x, rows: rows, outputs: outputs, inputs: inputs, into: gradient + offset, accumulate: false, team: team)
     case .adapters(let adapters): adapters.accumulate(dy, x, rows: rows, outputs: outputs, at: offset, team: team)
     }
   }
@@ -24,13 +29,16 @@ public enum WeightGradientSink {
   /// Where the gradient of a norm or bias at `offset` of the layout goes; under LoRA a place that nobody reads.
   func vector(_ offset: Int) -> UnsafeMutablePointer<Float> {
     switch self {
-    case .full(let gradient): gradient + offset
+    case .full(let gradient), .first(let gradient): gradient + offset
     case .adapters(let adapters): adapters.discarded.base
     }
   }
 
   /// Where the gradients of embeddings and head go; nil: they are frozen.
   public func table(_ offset: Int) -> UnsafeMutablePointer<Float>? {
-    if case .full(let gradient) = self { gradient + offset } else { nil }
+    switch self {
+    case .full(let gradient), .first(let gradient): gradient + offset
+    case .adapters: nil
+    }
   }
 }

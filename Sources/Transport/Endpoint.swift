@@ -70,6 +70,14 @@ public struct Endpoint: Sendable, Equatable, CustomStringConvertible {
     return numbers.count == 4 && numbers[0] == "127" && numbers.allSatisfy { UInt8($0) != nil }
   }
 
+  /// Why a socket that other machines can reach does not work without keys.
+  public var refusalWithoutKeys: TransportError {
+    TransportError(
+      "refusing to bind \(self): other machines could reach it, and nothing on it is encrypted or authenticated. "
+        + "Make keys with `softgrpo keygen --cluster keys` and give --keys keys; or bind 127.0.0.1, or pass --insecure on a "
+        + "network you trust")
+  }
+
   /// Where a peer that reached this endpoint finds `announced`: for tcp the announced port on the host it already uses.
   public func sibling(announced: Endpoint) -> Endpoint {
     guard kind == .tcp, announced.kind == .tcp else { return announced }

@@ -13,6 +13,11 @@ public struct Socket: ~Copyable {
     case publisher
     case subscriber
     case pair
+    /// Answers each request before it takes the next.
+    case reply
+    /// One way: sends to or receives from whoever is connected. For measuring.
+    case push
+    case pull
   }
 
   public struct Options: Sendable {
@@ -27,13 +32,18 @@ public struct Socket: ~Copyable {
     public var reconnectInterval: Duration = .milliseconds(100)
     public var maximumReconnectInterval: Duration = .seconds(5)
 
+    /// CURVE, or nothing.
+    public var security = SocketSecurity.none
+    /// Whether `nextEvent` tells what happens to the connections. Events must be taken regularly then.
+    public var isMonitored = false
+
     public init() {}
   }
 
   /// What became of a message.
   public enum SendOutcome: Sendable, Equatable {
     case sent
-    /// The peer's queue is full, or a dealer is not connected; nothing was sent.
+    /// The peer's queue is full, or a dealer is not connected; nothing was sent. `poll` tells when a dealer can send again.
     case full
     /// The peer is not connected (`router`).
     case unreachable
@@ -42,6 +52,10 @@ public struct Socket: ~Copyable {
   let pointer: UnsafeMutableRawPointer
   private let context: TransportContext
   private let kind: Kind
+  private let isServer: Bool
+  /// The user id that the authentication handler gave to the sender of the message received last, NUL-terminated.
+  private let lastUser: UnsafeMutablePointer<CChar>
+  let monitor: SocketMonitor?
 
   /// - Throws: `TransportError` when the system has no resources left or an option is refused.
   public init(_ kind: Kind, context: TransportContext, options: Options = Options()) throws {
@@ -52,10 +66,14 @@ public struct Socket: ~Copyable {
       case .publisher: ZMQ_PUB
       case .subscriber: ZMQ_SUB
       case .pair: ZMQ_PAIR
+      case .reply: ZMQ_REP
+      case .push: ZMQ_PUSH
+      case .pull: ZMQ_PULL
       }
     guard let pointer = zmq_socket(context.pointer, type) else { throw TransportError.last("cannot create a socket") }
     do {
       try Self.apply(options, kind, to: pointer)
+      monitor = options.isMonitored ? try SocketMonitor(pointer, context: context) : nil
     } catch {
       zmq_close(pointer)
       throw error
@@ -63,9 +81,17 @@ public struct Socket: ~Copyable {
     self.pointer = pointer
     self.context = context
     self.kind = kind
+    if case .server = options.security { isServer = true } else { isServer = false }
+    lastUser = .allocate(capacity: PublicKey.textCount + 1)
+    lastUser.initialize(repeating: 0, count: PublicKey.textCount + 1)
   }
 
-  deinit { zmq_close(pointer) }
+  deinit {
+    // The monitor first, see there.
+    monitor?.close()
+    zmq_close(pointer)
+    lastUser.deallocate()
+  }
 
   private static func apply(_ options: Options, _ kind: Kind, to pointer: UnsafeMutableRawPointer) throws {
     func set<Value: BitwiseCopyable>(_ option: Int32, _ value: Value, _ name: String) throws {
@@ -79,6 +105,7 @@ public struct Socket: ~Copyable {
     try set(ZMQ_RECONNECT_IVL, options.reconnectInterval.wholeMilliseconds, "RECONNECT_IVL")
     try set(ZMQ_RECONNECT_IVL_MAX, options.maximumReconnectInterval.wholeMilliseconds, "RECONNECT_IVL_MAX")
     try set(ZMQ_IPV6, Int32(1), "IPV6")
+    try options.security.apply(to: pointer)
     // A dealer without a connection refuses instead of hoarding messages for a session that will be another one.
     if kind == .dealer { try set(ZMQ_IMMEDIATE, Int32(1), "IMMEDIATE") }
     // A router says when a peer is gone instead of dropping in silence.
@@ -88,13 +115,10 @@ public struct Socket: ~Copyable {
   /// Binds and reports where: port 0 becomes a real port.
   /// - Parameter allowInsecure: permits an address that other machines can reach although nothing is encrypted or
   ///   authenticated.
-  /// - Throws: `TransportError` when the address is public without permission, in use (and by whom), or not of this machine.
+  /// - Throws: `TransportError` when the address is public and there are neither keys nor permission, when it is in use (and by
+  ///   whom), or not of this machine.
   public borrowing func bind(_ endpoint: Endpoint, allowInsecure: Bool = false) throws -> Endpoint {
-    guard endpoint.isLocal || allowInsecure else {
-      throw TransportError(
-        "refusing to bind \(endpoint): other machines could reach it, and nothing on it is encrypted or authenticated. "
-          + "Bind 127.0.0.1, or pass --insecure on a network you trust")
-    }
+    guard endpoint.isLocal || isServer || allowInsecure else { throw endpoint.refusalWithoutKeys }
     guard zmq_bind(pointer, endpoint.description) == 0 else {
       let code = zmq_errno()
       switch code {
@@ -161,6 +185,16 @@ public struct Socket: ~Copyable {
     return .sent
   }
 
+  /// `isMonitored`: what happened to the connections since the last call, one event at a time.
+  public borrowing func nextEvent() -> ConnectionEvent? { monitor?.next() }
+
+  /// The key of whoever sent the message that was received last: proven by CURVE, and let in by the authentication handler.
+  /// `nil` where there are no keys.
+  public borrowing func lastSenderKey() -> PublicKey? {
+    guard isServer, lastUser[0] != 0 else { return nil }
+    return try? PublicKey(String(cString: lastUser))
+  }
+
   /// Takes the next waiting message, or `nil`.
   /// - Parameter maximumFrameCount: further frames are read and forgotten; the result then has `maximumFrameCount + 1` frames,
   ///   the last one empty, so that no receiver mistakes it for a whole message.
@@ -183,8 +217,19 @@ public struct Socket: ~Copyable {
       } else if frames.count == maximumFrameCount {
         frames.append([])
       }
-      if zmq_msg_more(&message) == 0 { return frames }
+      if zmq_msg_more(&message) == 0 {
+        if isServer { noteSender(&message) }
+        return frames
+      }
     }
+  }
+}
+
+extension Socket {
+  private borrowing func noteSender(_ message: inout zmq_msg_t) {
+    lastUser[0] = 0
+    guard let user = zmq_msg_gets(&message, "User-Id"), strlen(user) == PublicKey.textCount else { return }
+    memcpy(lastUser, user, PublicKey.textCount + 1)
   }
 }
 

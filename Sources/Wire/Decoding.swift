@@ -14,10 +14,11 @@ extension Envelope {
       "an envelope of \(first.count) bytes is larger than \(limits.envelopeByteCount)")
     let parsed = try ParsedEnvelope(first)
     (session, message) = try parsed.read { envelope in
-      try require(
-        envelope.protocol == Self.protocolGeneration,
-        "protocol generation \(envelope.protocol) is not \(Self.protocolGeneration): run the same softgrpo version everywhere"
-      )
+      guard envelope.protocol == Self.protocolGeneration else {
+        throw WireError(
+          "protocol generation \(envelope.protocol) is not \(Self.protocolGeneration): run the same softgrpo version everywhere",
+          isOtherGeneration: true)
+      }
       return (envelope.session, try decodeBody(of: envelope, bulk: frames.dropFirst(), limits: limits))
     }
   }
@@ -42,6 +43,17 @@ private func decodeBody(of envelope: Softgrpo__Envelope, bulk: ArraySlice<[UInt8
     try require(body.index <= UInt32(Int32.max), "WeightsChunk.index is out of range")
     return .weightsChunk(
       WeightsChunk(version: Int(body.version), index: Int(body.index), bytes: bytes, isDelta: body.delta != 0))
+  case SOFTGRPO__ENVELOPE__BODY_GRADIENT_TRAJECTORY:
+    return .gradientTrajectory(try decode(envelope.gradient_trajectory.pointee, bulk: bulk, limits: limits))
+  case SOFTGRPO__ENVELOPE__BODY_GRADIENT_READY:
+    return .gradientReady(try decode(envelope.gradient_ready.pointee, bulk: bulk, limits: limits))
+  case SOFTGRPO__ENVELOPE__BODY_GRADIENT_CHUNK:
+    let body = envelope.gradient_chunk.pointee
+    let chunk = GradientChunk(
+      leaseID: body.lease_id, index: Int(body.index),
+      bytes: try onlyFrame(of: bulk, atMost: limits.chunkByteCount, "GradientChunk"))
+    try chunk.validate()
+    return .gradientChunk(chunk)
   case SOFTGRPO__ENVELOPE__BODY_HELLO:
     message = .hello(try decode(envelope.hello.pointee))
   case SOFTGRPO__ENVELOPE__BODY_WELCOME:
@@ -95,6 +107,26 @@ private func decodeBody(of envelope: Softgrpo__Envelope, bulk: ArraySlice<[UInt8
     message = .shutdown(reason: try string(envelope.shutdown.pointee.reason, "Shutdown.reason"))
   case SOFTGRPO__ENVELOPE__BODY_PROTOCOL_ERROR:
     message = .protocolError(reason: try string(envelope.protocol_error.pointee.reason, "ProtocolError.reason"))
+  case SOFTGRPO__ENVELOPE__BODY_GRADIENT_GRANT:
+    message = .gradientGrant(try decode(envelope.gradient_grant.pointee))
+  case SOFTGRPO__ENVELOPE__BODY_PULL_GRADIENT_WORK:
+    let body = envelope.pull_gradient_work.pointee
+    let pull = GradientPull(leaseID: body.lease_id, first: Int(body.first), count: Int(body.count))
+    try pull.validate()
+    message = .pullGradientWork(pull)
+  case SOFTGRPO__ENVELOPE__BODY_GRADIENT_DECLINED:
+    let body = envelope.gradient_declined.pointee
+    message = .gradientDeclined(
+      leaseID: body.lease_id, reason: try string(body.reason, "GradientDeclined.reason"),
+      isNotFinite: body.is_not_finite != 0)
+  case SOFTGRPO__ENVELOPE__BODY_PULL_GRADIENT:
+    let body = envelope.pull_gradient.pointee
+    let pull = GradientPull(leaseID: body.lease_id, first: Int(body.first_chunk), count: Int(body.count))
+    try pull.validate()
+    message = .pullGradient(pull)
+  case SOFTGRPO__ENVELOPE__BODY_GRADIENT_DONE:
+    let body = envelope.gradient_done.pointee
+    message = .gradientDone(leaseID: body.lease_id, accepted: body.accepted != 0)
   default:
     throw WireError("the envelope has no body of a known kind")
   }
@@ -131,7 +163,7 @@ private func decode(_ body: Softgrpo__Hello) throws -> Hello {
   let hello = Hello(
     workerName: try string(body.worker_name, "Hello.worker_name"), incarnation: body.incarnation,
     hostname: try string(body.hostname, "Hello.hostname"), processID: Int(body.process_id), threads: Int(body.threads),
-    fingerprint: try string(body.fingerprint, "Hello.fingerprint"))
+    fingerprint: try string(body.fingerprint, "Hello.fingerprint"), computesGradients: body.computes_gradients != 0)
   try hello.validate()
   return hello
 }
@@ -171,7 +203,8 @@ private func decode(_ body: Softgrpo__Heartbeat) throws -> Heartbeat {
   let heartbeat = Heartbeat(
     leaseIDs: array(body.lease_ids, body.n_lease_ids), tokensPerSecond: body.tokens_per_second,
     activeSlots: Int(body.active_slots), heldVersion: Int(body.held_version),
-    currentVersion: try body.current_version.map { try decode($0.pointee) })
+    currentVersion: try body.current_version.map { try decode($0.pointee) },
+    gradientLeaseIDs: array(body.gradient_lease_ids, body.n_gradient_lease_ids))
   try heartbeat.validate()
   return heartbeat
 }
@@ -196,7 +229,7 @@ private func decode(_ body: Softgrpo__AdapterDescription) throws -> VersionAnnou
     mergedRoot: bytes(body.merged_root))
 }
 
-private func decode(_ body: Softgrpo__ThinkingPolicy) throws -> ThinkingPolicy {
+func decode(_ body: Softgrpo__ThinkingPolicy) throws -> ThinkingPolicy {
   let kindName = try string(body.kind, "ThinkingPolicy.kind")
   guard let kind = ThinkingPolicy.Kind(rawValue: kindName) else {
     throw WireError("ThinkingPolicy.kind \"\(kindName)\" is not known")

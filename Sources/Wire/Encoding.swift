@@ -125,6 +125,56 @@ private func encodeBody(
     select(SOFTGRPO__ENVELOPE__BODY_PROTOCOL_ERROR)
     envelope.pointee.protocol_error = arena.message(softgrpo__protocol_error__init)
     envelope.pointee.protocol_error.pointee.reason = try encode(reason: reason, &arena)
+  case .gradientGrant(let grant):
+    select(SOFTGRPO__ENVELOPE__BODY_GRADIENT_GRANT)
+    envelope.pointee.gradient_grant = try encode(grant, &arena)
+  case .pullGradientWork(let pull):
+    try pull.validate()
+    select(SOFTGRPO__ENVELOPE__BODY_PULL_GRADIENT_WORK)
+    let body = arena.message(softgrpo__pull_gradient_work__init)
+    body.pointee.lease_id = pull.leaseID
+    body.pointee.first = UInt32(pull.first)
+    body.pointee.count = UInt32(pull.count)
+    envelope.pointee.pull_gradient_work = body
+  case .gradientTrajectory(let trajectory):
+    select(SOFTGRPO__ENVELOPE__BODY_GRADIENT_TRAJECTORY)
+    let (body, bulk) = try encode(trajectory, &arena)
+    envelope.pointee.gradient_trajectory = body
+    return bulk
+  case .gradientReady(let ready):
+    select(SOFTGRPO__ENVELOPE__BODY_GRADIENT_READY)
+    let (body, bulk) = try encode(ready, &arena)
+    envelope.pointee.gradient_ready = body
+    return bulk
+  case .gradientDeclined(let leaseID, let reason, let isNotFinite):
+    select(SOFTGRPO__ENVELOPE__BODY_GRADIENT_DECLINED)
+    let body = arena.message(softgrpo__gradient_declined__init)
+    body.pointee.lease_id = leaseID
+    body.pointee.reason = try encode(reason: reason, &arena)
+    body.pointee.is_not_finite = isNotFinite ? 1 : 0
+    envelope.pointee.gradient_declined = body
+  case .pullGradient(let pull):
+    try pull.validate()
+    select(SOFTGRPO__ENVELOPE__BODY_PULL_GRADIENT)
+    let body = arena.message(softgrpo__pull_gradient__init)
+    body.pointee.lease_id = pull.leaseID
+    body.pointee.first_chunk = UInt32(pull.first)
+    body.pointee.count = UInt32(pull.count)
+    envelope.pointee.pull_gradient = body
+  case .gradientChunk(let chunk):
+    try chunk.validate()
+    select(SOFTGRPO__ENVELOPE__BODY_GRADIENT_CHUNK)
+    let body = arena.message(softgrpo__gradient_chunk__init)
+    body.pointee.lease_id = chunk.leaseID
+    body.pointee.index = UInt32(chunk.index)
+    envelope.pointee.gradient_chunk = body
+    return [chunk.bytes]
+  case .gradientDone(let leaseID, let accepted):
+    select(SOFTGRPO__ENVELOPE__BODY_GRADIENT_DONE)
+    let body = arena.message(softgrpo__gradient_done__init)
+    body.pointee.lease_id = leaseID
+    body.pointee.accepted = accepted ? 1 : 0
+    envelope.pointee.gradient_done = body
   }
   return []
 }
@@ -142,6 +192,7 @@ private func encode(_ hello: Hello, _ arena: inout MessageArena) -> UnsafeMutabl
   body.pointee.process_id = UInt32(hello.processID)
   body.pointee.threads = UInt32(hello.threads)
   body.pointee.fingerprint = arena.string(hello.fingerprint)
+  body.pointee.computes_gradients = hello.computesGradients ? 1 : 0
   return body
 }
 
@@ -195,6 +246,8 @@ private func encode(_ heartbeat: Heartbeat, _ arena: inout MessageArena) -> Unsa
   body.pointee.tokens_per_second = heartbeat.tokensPerSecond
   body.pointee.active_slots = UInt32(heartbeat.activeSlots)
   body.pointee.held_version = Int64(heartbeat.heldVersion)
+  body.pointee.n_gradient_lease_ids = heartbeat.gradientLeaseIDs.count
+  body.pointee.gradient_lease_ids = arena.array(heartbeat.gradientLeaseIDs)
   if let version = heartbeat.currentVersion { body.pointee.current_version = encode(version, &arena) }
   return body
 }
@@ -253,17 +306,7 @@ private func encode(_ lease: Lease, _ arena: inout MessageArena) -> UnsafeMutabl
   body.pointee.n_sample_indices = lease.sampleIndices.count
   body.pointee.sample_indices = arena.array(lease.sampleIndices.map { UInt32($0) })
 
-  let policy = arena.message(softgrpo__thinking_policy__init)
-  policy.pointee.kind = arena.string(lease.policy.kind.rawValue)
-  policy.pointee.top_k = UInt32(lease.policy.topK)
-  policy.pointee.top_p = lease.policy.topP
-  policy.pointee.min_p = lease.policy.minP
-  policy.pointee.temperature = lease.policy.temperature
-  policy.pointee.gumbel_temperature = lease.policy.gumbelTemperature
-  policy.pointee.noise_scale = lease.policy.noiseScale
-  policy.pointee.density = arena.string(lease.policy.density.rawValue)
-  policy.pointee.mixture_floor = lease.policy.mixtureFloor
-  body.pointee.policy = policy
+  body.pointee.policy = encode(lease.policy, &arena)
 
   let options = arena.message(softgrpo__sampling_options__init)
   options.pointee.max_thinking_tokens = UInt32(lease.options.maxThinkingTokens)
@@ -301,5 +344,19 @@ private func encode(
     case .stale: SOFTGRPO__RESULT_ACKNOWLEDGEMENT__VERDICT__STALE
     case .unknown: SOFTGRPO__RESULT_ACKNOWLEDGEMENT__VERDICT__UNKNOWN
     }
+  return body
+}
+
+func encode(_ policy: ThinkingPolicy, _ arena: inout MessageArena) -> UnsafeMutablePointer<Softgrpo__ThinkingPolicy> {
+  let body = arena.message(softgrpo__thinking_policy__init)
+  body.pointee.kind = arena.string(policy.kind.rawValue)
+  body.pointee.top_k = UInt32(policy.topK)
+  body.pointee.top_p = policy.topP
+  body.pointee.min_p = policy.minP
+  body.pointee.temperature = policy.temperature
+  body.pointee.gumbel_temperature = policy.gumbelTemperature
+  body.pointee.noise_scale = policy.noiseScale
+  body.pointee.density = arena.string(policy.density.rawValue)
+  body.pointee.mixture_floor = policy.mixtureFloor
   return body
 }

@@ -39,6 +39,14 @@ public enum Message: Sendable, Equatable {
   case goodbye(reason: String)
   case shutdown(reason: String)
   case protocolError(reason: String)
+  case gradientGrant(GradientGrant)
+  case pullGradientWork(GradientPull)
+  case gradientTrajectory(GradientTrajectory)
+  case gradientReady(GradientReady)
+  case gradientDeclined(leaseID: UInt64, reason: String, isNotFinite: Bool)
+  case pullGradient(GradientPull)
+  case gradientChunk(GradientChunk)
+  case gradientDone(leaseID: UInt64, accepted: Bool)
 
   /// The message's name in the log.
   public var name: String {
@@ -64,6 +72,14 @@ public enum Message: Sendable, Equatable {
     case .goodbye: "Goodbye"
     case .shutdown: "Shutdown"
     case .protocolError: "ProtocolError"
+    case .gradientGrant: "GradientGrant"
+    case .pullGradientWork: "PullGradientWork"
+    case .gradientTrajectory: "GradientTrajectory"
+    case .gradientReady: "GradientReady"
+    case .gradientDeclined: "GradientDeclined"
+    case .pullGradient: "PullGradient"
+    case .gradientChunk: "GradientChunk"
+    case .gradientDone: "GradientDone"
     }
   }
 }

@@ -8,9 +8,12 @@ public struct Hello: Sendable, Equatable {
   public var threads: Int
   /// CPU, instruction set in use, library versions, build: equal fingerprints promise equal bits.
   public var fingerprint: String
+  /// Takes gradient leases.
+  public var computesGradients: Bool
 
   public init(
-    workerName: String, incarnation: UInt64, hostname: String, processID: Int, threads: Int, fingerprint: String
+    workerName: String, incarnation: UInt64, hostname: String, processID: Int, threads: Int, fingerprint: String,
+    computesGradients: Bool = false
   ) {
     self.workerName = workerName
     self.incarnation = incarnation
@@ -18,6 +21,7 @@ public struct Hello: Sendable, Equatable {
     self.processID = processID
     self.threads = threads
     self.fingerprint = fingerprint
+    self.computesGradients = computesGradients
   }
 }
 
@@ -123,15 +127,18 @@ public struct Heartbeat: Sendable, Equatable {
   public var heldVersion: Int
   /// Learner: the newest version, so that a lost announcement repairs itself.
   public var currentVersion: VersionAnnouncement?
+  /// Worker: the gradient leases it holds, computed or not; each is renewed.
+  public var gradientLeaseIDs: [UInt64]
 
   public init(
     leaseIDs: [UInt64] = [], tokensPerSecond: Double = 0, activeSlots: Int = 0, heldVersion: Int = -1,
-    currentVersion: VersionAnnouncement? = nil
+    currentVersion: VersionAnnouncement? = nil, gradientLeaseIDs: [UInt64] = []
   ) {
     self.leaseIDs = leaseIDs
     self.tokensPerSecond = tokensPerSecond
     self.activeSlots = activeSlots
     self.heldVersion = heldVersion
     self.currentVersion = currentVersion
+    self.gradientLeaseIDs = gradientLeaseIDs
   }
 }

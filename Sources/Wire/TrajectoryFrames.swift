@@ -11,7 +11,6 @@ func encode(
   try require(
     (0...Int(Int32.max)).contains(result.sampleIndex), "TrajectoryResult.sample_index is out of range")
   try require(result.elapsedMicroseconds >= 0, "TrajectoryResult.elapsed_microseconds is negative")
-  try require(result.segments.count <= WireLimits.segmentCount, "TrajectoryResult has too many segments")
   let body = arena.message(softgrpo__trajectory_result__init)
   body.pointee.lease_id = result.leaseID
   body.pointee.group_ordinal = UInt64(result.groupOrdinal)
@@ -20,18 +19,29 @@ func encode(
   body.pointee.finish_reason = arena.string(result.finishReason.rawValue)
   body.pointee.elapsed_microseconds = UInt64(result.elapsedMicroseconds)
 
+  let (descriptions, bulk) = try encode(segments: result.segments, of: "TrajectoryResult", &arena)
+  body.pointee.n_segments = descriptions.count
+  body.pointee.segments = arena.array(descriptions)
+  return (body, bulk)
+}
+
+/// Segment descriptions and their three bulk frames.
+func encode(segments: [Segment], of owner: String, _ arena: inout MessageArena) throws -> (
+  descriptions: [UnsafeMutablePointer<Softgrpo__SegmentDescription>?], bulk: [[UInt8]]
+) {
+  try require(segments.count <= WireLimits.segmentCount, "\(owner) has too many segments")
   var tokenIDs: [Int32] = []
   var values: [Float] = []
   var logProbs: [Float] = []
   var descriptions: [UnsafeMutablePointer<Softgrpo__SegmentDescription>?] = []
-  for segment in result.segments {
+  for segment in segments {
     let description = arena.message(softgrpo__segment_description__init)
     description.pointee.count = UInt32(segment.count)
     switch segment {
     case .soft(let soft):
       try require(
         soft.values.count == soft.count && (soft.logProbs.isEmpty || soft.logProbs.count == soft.count),
-        "TrajectoryResult has a soft segment whose values or log-probs do not match its \(soft.count) steps")
+        "\(owner) has a soft segment whose values or log-probs do not match its \(soft.count) steps")
       description.pointee.kind = SOFTGRPO__SEGMENT_DESCRIPTION__KIND__SOFT
       let tokenCounts = rowLengths(soft.tokenIDs)
       description.pointee.n_token_counts = tokenCounts.count
@@ -46,11 +56,11 @@ func encode(
     case .discrete(let discrete):
       try require(
         discrete.logProbs.isEmpty || discrete.logProbs.count == discrete.tokenIDs.count,
-        "TrajectoryResult has a discrete segment whose log-probs do not match its tokens")
+        "\(owner) has a discrete segment whose log-probs do not match its tokens")
       description.pointee.kind = SOFTGRPO__SEGMENT_DESCRIPTION__KIND__DISCRETE
       description.pointee.has_log_probs = discrete.logProbs.isEmpty ? 0 : 1
       if let temperature = discrete.temperature {
-        try require(temperature.isFinite && temperature >= 0, "TrajectoryResult has a temperature that is not usable")
+        try require(temperature.isFinite && temperature >= 0, "\(owner) has a temperature that is not usable")
         description.pointee.has_temperature = 1
         description.pointee.temperature = temperature
       }
@@ -62,13 +72,11 @@ func encode(
     }
     descriptions.append(description)
   }
-  try validate(tokenIDs: tokenIDs, "TrajectoryResult")
+  try validate(tokenIDs: tokenIDs, owner)
   try require(
     values.allSatisfy(\.isFinite) && logProbs.allSatisfy(\.isFinite),
-    "TrajectoryResult has a value or log-prob that is not finite")
-  body.pointee.n_segments = descriptions.count
-  body.pointee.segments = arena.array(descriptions)
-  return (body, [littleEndianBytes(tokenIDs), littleEndianBytes(values), littleEndianBytes(logProbs)])
+    "\(owner) has a value or log-prob that is not finite")
+  return (descriptions, [littleEndianBytes(tokenIDs), littleEndianBytes(values), littleEndianBytes(logProbs)])
 }
 
 func decode(_ body: Softgrpo__TrajectoryResult, bulk: ArraySlice<[UInt8]>, limits: WireLimits) throws
@@ -79,24 +87,7 @@ func decode(_ body: Softgrpo__TrajectoryResult, bulk: ArraySlice<[UInt8]>, limit
   try require(
     frames.reduce(0) { $0 + $1.count } <= limits.trajectoryByteCount,
     "TrajectoryResult is larger than the limit of \(limits.trajectoryByteCount) bytes")
-  var tokenIDs = BulkReader(try elements(of: frames[0], as: Int32.self, "token ids"), "token ids")
-  var values = BulkReader(try elements(of: frames[1], as: Float.self, "values"), "values")
-  var logProbs = BulkReader(try elements(of: frames[2], as: Float.self, "log-probs"), "log-probs")
-  try validate(tokenIDs: tokenIDs.elements, "TrajectoryResult")
-  try require(
-    values.elements.allSatisfy(\.isFinite) && logProbs.elements.allSatisfy(\.isFinite),
-    "TrajectoryResult has a value or log-prob that is not finite")
-
-  try require(body.n_segments <= WireLimits.segmentCount, "TrajectoryResult has \(body.n_segments) segments")
-  var segments: [Segment] = []
-  for index in 0..<body.n_segments {
-    guard let description = body.segments[index]?.pointee else { throw WireError("TrajectoryResult lacks a segment") }
-    segments.append(try decode(description, &tokenIDs, &values, &logProbs))
-  }
-  try tokenIDs.expectEnd()
-  try values.expectEnd()
-  try logProbs.expectEnd()
-
+  let segments = try decodeSegments(body.segments, body.n_segments, frames: frames, of: "TrajectoryResult")
   let reason = try string(body.finish_reason, "TrajectoryResult.finish_reason")
   guard let finishReason = FinishReason(rawValue: reason) else {
     throw WireError("TrajectoryResult.finish_reason \"\(reason)\" is not known")
@@ -106,6 +97,31 @@ func decode(_ body: Softgrpo__TrajectoryResult, bulk: ArraySlice<[UInt8]>, limit
     sampleIndex: Int(body.sample_index), policyVersion: Int(body.policy_version), segments: segments,
     finishReason: finishReason,
     elapsedMicroseconds: try integer(body.elapsed_microseconds, "TrajectoryResult.elapsed_microseconds"))
+}
+
+/// The segments that descriptions and their three bulk frames make.
+func decodeSegments(
+  _ descriptions: UnsafeMutablePointer<UnsafeMutablePointer<Softgrpo__SegmentDescription>?>?, _ count: Int,
+  frames: [[UInt8]], of owner: String
+) throws -> [Segment] {
+  var tokenIDs = BulkReader(try elements(of: frames[0], as: Int32.self, "token ids"), "token ids")
+  var values = BulkReader(try elements(of: frames[1], as: Float.self, "values"), "values")
+  var logProbs = BulkReader(try elements(of: frames[2], as: Float.self, "log-probs"), "log-probs")
+  try validate(tokenIDs: tokenIDs.elements, owner)
+  try require(
+    values.elements.allSatisfy(\.isFinite) && logProbs.elements.allSatisfy(\.isFinite),
+    "\(owner) has a value or log-prob that is not finite")
+
+  try require(count <= WireLimits.segmentCount, "\(owner) has \(count) segments")
+  var segments: [Segment] = []
+  for index in 0..<count {
+    guard let description = descriptions?[index]?.pointee else { throw WireError("\(owner) lacks a segment") }
+    segments.append(try decode(description, &tokenIDs, &values, &logProbs))
+  }
+  try tokenIDs.expectEnd()
+  try values.expectEnd()
+  try logProbs.expectEnd()
+  return segments
 }
 
 private func decode(
@@ -128,14 +144,13 @@ private func decode(
       description.token_counts, description.n_token_counts, count, available: tokenIDs.remaining, "token_counts")
     let valueCounts = try rowLengths(
       description.value_counts, description.n_value_counts, count, available: values.remaining, "value_counts")
-    segment.tokenIDs.reserveCapacity(rows: count, elementsPerRow: Int(tokenCounts.first ?? 0))
-    segment.values.reserveCapacity(rows: count, elementsPerRow: Int(valueCounts.first ?? 0))
     for (tokenCount, valueCount) in zip(tokenCounts, valueCounts) {
       try require(
         tokenCount >= 1 && valueCount <= tokenCount, "a soft step has \(tokenCount) ids and \(valueCount) values")
-      segment.tokenIDs.append(try tokenIDs.take(Int(tokenCount)))
-      segment.values.append(try values.take(Int(valueCount)))
     }
+    // Whole, not row by row: a generic call across modules for each step would cost more than all else.
+    segment.tokenIDs = try rows(tokenCounts, from: &tokenIDs)
+    segment.values = try rows(valueCounts, from: &values)
     if description.has_log_probs != 0 { segment.logProbs = Array(try logProbs.take(count)) }
     return .soft(segment)
   case SOFTGRPO__SEGMENT_DESCRIPTION__KIND__DISCRETE:
@@ -174,6 +189,21 @@ private func rowLengths(
   return [UInt32](repeating: lengths[0], count: count)
 }
 
+/// The next rows of a bulk frame.
+private func rows<Element: Sendable & BitwiseCopyable & Equatable>(
+  _ lengths: [UInt32], from reader: inout BulkReader<Element>
+) throws -> RaggedRows<Element> {
+  var offsets = [Int32(0)]
+  offsets.reserveCapacity(lengths.count + 1)
+  var end = 0
+  for length in lengths {
+    end += Int(length)
+    try require(end <= reader.remaining, "a bulk frame is shorter than the segments say")
+    offsets.append(Int32(end))
+  }
+  return try RaggedRows(elements: Array(try reader.take(end)), offsets: offsets)
+}
+
 /// Takes runs from the front of a bulk frame's elements.
 private struct BulkReader<Element> {
   let elements: [Element]
@@ -196,12 +226,12 @@ private struct BulkReader<Element> {
   func expectEnd() throws { try require(remaining == 0, "the \(name) frame is longer than the segments say") }
 }
 
-private func littleEndianBytes<Element: BitwiseCopyable>(_ elements: [Element]) -> [UInt8] {
+func littleEndianBytes<Element: BitwiseCopyable>(_ elements: [Element]) -> [UInt8] {
   // Every platform of the package is little-endian.
   elements.withUnsafeBytes { Array($0) }
 }
 
-private func elements<Element: BitwiseCopyable>(
+func elements<Element: BitwiseCopyable>(
   of bytes: [UInt8], as type: Element.Type, _ name: String
 ) throws -> [Element] {
   let width = MemoryLayout<Element>.size

@@ -3,7 +3,13 @@ public struct WireError: Error, Sendable, Equatable, CustomStringConvertible {
   /// What was wrong and where (message and field), in words for the log.
   public let message: String
 
-  public init(_ message: String) { self.message = message }
+  /// The sender is of another generation of the protocol: out of date, not hostile.
+  public let isOtherGeneration: Bool
+
+  public init(_ message: String, isOtherGeneration: Bool = false) {
+    self.message = message
+    self.isOtherGeneration = isOtherGeneration
+  }
 
   public var description: String { message }
 }

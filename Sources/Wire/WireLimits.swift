@@ -20,6 +20,7 @@ public struct WireLimits: Sendable, Equatable {
   static let stringByteCount = 4096
   static let segmentCount = 4096
   static let chunkCredit = 64
+  static let leafCount = 65_536
   static let sampleCount = 65_536
   static let identityByteCount = 32
   /// Deltas of one plan.

@@ -11,7 +11,8 @@ struct SoftGRPO: ParsableCommand {
     version: softgrpoVersion,
     subcommands: [
       Train.self, Learner.self, Worker.self, SupervisedFineTune.self, Rollout.self, Score.self, Update.self,
-      Evaluate.self, Generate.self, Tokenize.self, Reward.self, Convert.self, Doctor.self, Bench.self,
+      Evaluate.self, Generate.self, Tokenize.self, Reward.self, Convert.self, KeyGeneration.self, Doctor.self,
+      Bench.self,
     ])
 
   /// A mistake in the arguments is explained by ArgumentParser, with the usage; any other by its own message alone.

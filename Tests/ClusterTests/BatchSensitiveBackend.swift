@@ -21,9 +21,10 @@ struct BatchSensitiveBackend: MatrixBackend {
 
   func accumulateWeightGradient(
     _ dy: Operand, _ x: Operand, rows: Int, outputs: Int, inputs: Int, into dW: UnsafeMutablePointer<Float>,
-    team: ThreadTeam
+    accumulate: Bool, team: ThreadTeam
   ) {
-    base.accumulateWeightGradient(dy, x, rows: rows, outputs: outputs, inputs: inputs, into: dW, team: team)
+    base.accumulateWeightGradient(
+      dy, x, rows: rows, outputs: outputs, inputs: inputs, into: dW, accumulate: accumulate, team: team)
   }
 }
 

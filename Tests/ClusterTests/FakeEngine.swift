@@ -52,7 +52,7 @@ final class FakeWorker: Sendable {
         for sample in lease.sampleIndices { try? link.send(Self.result(lease, sample, snapshot)) }
       case .cancelled(let leaseIDs): log.withLock { $0.cancelled += leaseIDs }
       case .disconnected: log.withLock { $0.disconnected += 1 }
-      case .drain: break
+      case .drain, .gradient: break
       case .shutdown(let reason):
         log.withLock { $0.shutdownReason = reason }
       }

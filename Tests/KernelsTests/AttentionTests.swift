@@ -56,6 +56,56 @@ struct AttentionTests {
     }
   }
 
+  /// One pass that rotates, stores and attends gives the bits of the three operations apart, and leaves the same pages.
+  @Test(arguments: ComputeType.allCases, [1, 3])
+  func aDecodeStepIsItsThreeOperations(_ type: ComputeType, _ threads: Int) {
+    let (heads, groups, width) = (6, 2, 20)
+    let lengths = [1, 64, 65, 130]
+    let stride = (heads + 2 * groups) * width
+    let rotary = RotaryEmbedding(
+      inverseFrequencies: (0..<width / 2).map { 1 / Float(1 + $0) }, positions: 256)
+    let input = randomValues(lengths.count * stride, seed: 9)
+    let team = ThreadTeam(threadCount: threads)
+
+    func run(_ step: (PagedSequences, inout [Float], UnsafeBufferPointer<RowLocation>, Operand) -> Void) -> [Float] {
+      let sequences = PagedSequences(heads: heads, groups: groups, width: width, lengths: lengths, type: type, seed: 5)
+      var qkv_TE = input
+      let out = FilledOperand(count: lengths.count * heads * width, type)
+      let flat = sequences.tables.flatMap { $0 }
+      flat.withUnsafeBufferPointer { flat in
+        var start = 0
+        let rows = lengths.indices.map { index in
+          defer { start += sequences.tables[index].count }
+          return RowLocation(position: Int32(lengths[index] - 1), pages: flat.baseAddress! + start)
+        }
+        rows.withUnsafeBufferPointer { step(sequences, &qkv_TE, $0, out.operand) }
+      }
+      // Once more, so that what was stored shows.
+      return out.values + qkv_TE + sequences.attend(sequences.allRows).out
+    }
+
+    let apart = run { sequences, qkv_TE, rows, out in
+      qkv_TE.withUnsafeMutableBufferPointer { qkv in
+        for (index, length) in lengths.enumerated() {
+          let row = qkv.baseAddress! + index * stride
+          rotary.rotate(row, heads: heads + groups, position: length - 1)
+          sequences.pages.write(
+            layer: 1, page: Int(sequences.tables[index][(length - 1) / 64]), slot: (length - 1) % 64,
+            keys: row + heads * width, values: row + (heads + groups) * width)
+        }
+        Attention.forward(
+          qkv.baseAddress!, qStride: stride, heads: heads, rows: rows, pages: sequences.pages, layer: 1, into: out,
+          logSumExp_TH: nil, team: team)
+      }
+    }
+    let together = run { sequences, qkv_TE, rows, out in
+      Attention.decode(
+        &qkv_TE, stride: stride, heads: heads, rows: rows, rotary: rotary, pages: sequences.pages, layer: 1, into: out,
+        team: team)
+    }
+    #expect(sameBits(together, apart))
+  }
+
   /// What later positions, or an earlier owner of a page, left behind the end of a sequence is never read.
   @Test func slotsBeyondThePositionAreIgnored() {
     let sequences = PagedSequences(heads: 2, groups: 1, width: 20, lengths: [70], type: .float32, seed: 6)

@@ -69,12 +69,16 @@ struct MatrixProductTests {
         #expect(relativeDifference(dx, wanted, floor: 1) < tolerance, "\(rows) rows")
       }
       let before = randomValues(n * k, seed: 4)
-      var dw = before
-      backend.accumulateWeightGradient(
-        dyOperand.operand, xOperand.operand, rows: rows, outputs: n, inputs: k, into: &dw, team: team)
       let gradient = Naive.weightGradient(doubles(dy), doubles(x), rows: rows, n: n, k: k)
-      let wanted = zip(gradient, before).map { $0 + Double($1) }
-      #expect(relativeDifference(dw, wanted, floor: 1) < tolerance, "\(rows) rows")
+      for accumulate in [false, true] {
+        // What is overwritten may hold anything.
+        var dw = accumulate ? before : [Float](repeating: .nan, count: n * k)
+        backend.accumulateWeightGradient(
+          dyOperand.operand, xOperand.operand, rows: rows, outputs: n, inputs: k, into: &dw, accumulate: accumulate,
+          team: team)
+        let wanted = zip(gradient, before).map { $0 + (accumulate ? Double($1) : 0) }
+        #expect(relativeDifference(dw, wanted, floor: 1) < tolerance, "\(rows) rows")
+      }
     }
   }
 
@@ -96,6 +100,11 @@ struct MatrixProductTests {
     let expected = Naive.weightGradient(doubles(dy), doubles(x), rows: rows, n: n, k: k)
     #expect(relativeDifference(results[0], expected) < 1e-5)
     #expect(sameBits(results[0], results[1]) && sameBits(results[0], results[2]))
+    var overwritten = [Float](repeating: .nan, count: n * k)
+    backend.accumulateWeightGradient(
+      dyOperand.operand, xOperand.operand, rows: rows, outputs: n, inputs: k, into: &overwritten, accumulate: false,
+      team: ThreadTeam(threadCount: 2))
+    #expect(overwritten == results[0])
   }
 
   @Test func panelsCoverEveryColumnOnceWhateverTheTeam() {

@@ -38,7 +38,8 @@ import Testing
     let original = RunConfiguration()
     for (path, value) in RunConfiguration.defaults {
       var changed = original
-      let candidates = ["2", "16", "0.5", "1.5", "true", "false", "text", "[2]", "[discrete]", "[multiply]"] + choices
+      let candidates =
+        ["2", "16", "0.5", "1.5", "true", "false", "text", "[2]", "[discrete]", "[multiply]", "[q_proj]"] + choices
       let accepted = candidates.first { candidate in
         var attempt = original
         guard candidate != value, attempt.apply(override: "\(path)=\(candidate)").isEmpty, attempt != original else {
@@ -56,7 +57,10 @@ import Testing
   }
 
   private var choices: [String] {
-    ["debug", "float32", "plain", "multiply", "discrete", "exact", "cosine", "rloo", "sequence_mean_token_sum"]
+    [
+      "debug", "float32", "plain", "multiply", "discrete", "exact", "cosine", "rloo", "sequence_mean_token_sum", "off",
+      "bfloat16",
+    ]
   }
 
   /// docs/configuration.md has one row a key: `| `key.path` | default | meaning |`.

@@ -97,4 +97,43 @@ import Testing
     frames[3] = [0, 0, 0x80, 0x7F]
     #expect(throws: WireError.self) { try Envelope(decoding: frames) }
   }
+
+  @Test func gradientRulesAreChecked() throws {
+    var messages = RandomMessages(seed: 7)
+    func refused(_ message: Message) { #expect(throws: WireError.self) { try Envelope(message).encoded() } }
+    let grant = GradientGrant(
+      id: 1, policyVersion: 0, level: 1, index: 1, leafCount: 4, passSizes: [[2], [1, 3]],
+      objective: GradientObjective(clipLow: 0.2, clipHigh: 0.2, dualClip: 3), gradientType: "float32",
+      elementCount: 100, longestSequence: 9, deadlineMilliseconds: 1)
+    #expect(throws: Never.self) { try Envelope(.gradientGrant(grant)).encoded() }
+    func broken(_ change: (inout GradientGrant) -> Void) {
+      var bad = grant
+      change(&bad)
+      refused(.gradientGrant(bad))
+    }
+    broken { $0.id = 0 }
+    broken { $0.index = 2 }
+    broken { $0.leafCount = 0 }
+    broken { $0.leafCount = 3 }
+    broken { $0.passSizes = [[2]] }
+    broken { $0.passSizes = [[2], []] }
+    broken { $0.passSizes = [[2], [0]] }
+    broken { $0.passSizes = [[2], [65_536]] }
+    broken { $0.objective.clipLow = 1 }
+    broken { $0.objective.dualClip = 1 }
+    broken { $0.gradientType = "float16" }
+    broken { $0.elementCount = 0 }
+    var ready = messages.gradientReady()
+    ready.statistics[0].policyLoss = .nan
+    refused(.gradientReady(ready))
+    ready = messages.gradientReady()
+    ready.root = [1]
+    refused(.gradientReady(ready))
+    var trajectory = messages.gradientTrajectory()
+    trajectory.advantage = .infinity
+    refused(.gradientTrajectory(trajectory))
+    refused(.pullGradient(GradientPull(leaseID: 1, first: 0, count: 65)))
+    refused(.gradientChunk(GradientChunk(leaseID: 1, index: 0, bytes: [])))
+    refused(.gradientChunk(GradientChunk(leaseID: 1, index: 0, bytes: [UInt8](repeating: 0, count: 262_145))))
+  }
 }

@@ -9,7 +9,7 @@ struct RandomMessages {
 
   init(seed: UInt64) { random = SplitMix64(seed: seed) }
 
-  static let kindCount = 21
+  static let kindCount = 29
 
   mutating func message(kind: Int) -> Message {
     switch kind {
@@ -17,7 +17,7 @@ struct RandomMessages {
       .hello(
         Hello(
           workerName: text(), incarnation: random.next(), hostname: text(), processID: natural(), threads: natural(),
-          fingerprint: text()))
+          fingerprint: text(), computesGradients: Bool.random(using: &random)))
     case 1: .welcome(welcome())
     case 2: .refused(reason: text())
     case 3: .requestWork(credits: Int.random(in: 1...65_536, using: &random))
@@ -29,7 +29,8 @@ struct RandomMessages {
           leaseIDs: (0..<small()).map { _ in random.next() },
           tokensPerSecond: Double.random(in: 0..<1e6, using: &random),
           activeSlots: natural(), heldVersion: Int.random(in: -1...9, using: &random),
-          currentVersion: Bool.random(using: &random) ? announcement() : nil))
+          currentVersion: Bool.random(using: &random) ? announcement() : nil,
+          gradientLeaseIDs: (0..<small()).map { _ in random.next() }))
     case 7: .trajectoryResult(result())
     case 8:
       .resultAcknowledgement(
@@ -51,9 +52,19 @@ struct RandomMessages {
     case 15: .drain(reason: text())
     case 16: .goodbye(reason: text())
     case 17: .shutdown(reason: text())
-    case 18: .pullPlan(heldIdentity: bytes(32))
-    case 19: .weightPlan(plan())
-    default: .protocolError(reason: text())
+    case 18: .protocolError(reason: text())
+    case 19: .gradientGrant(gradientGrant())
+    case 20: .pullGradientWork(gradientPull())
+    case 21: .gradientTrajectory(gradientTrajectory())
+    case 22: .gradientReady(gradientReady())
+    case 23: .gradientDeclined(leaseID: random.next(), reason: text(), isNotFinite: Bool.random(using: &random))
+    case 24: .pullGradient(gradientPull())
+    case 25:
+      .gradientChunk(
+        GradientChunk(leaseID: random.next() | 1, index: natural(), bytes: bytes(1 + small() * 100)))
+    case 26: .pullPlan(heldIdentity: bytes(32))
+    case 27: .weightPlan(plan())
+    default: .gradientDone(leaseID: random.next(), accepted: Bool.random(using: &random))
     }
   }
 
@@ -121,6 +132,45 @@ struct RandomMessages {
           temperature: Bool.random(using: &random) ? float() : nil))
     default: return .forced(tokens())
     }
+  }
+
+  mutating func gradientGrant() -> GradientGrant {
+    let level = Int.random(in: 0...3, using: &random)
+    let index = small()
+    let leaves = Int.random(in: 1...(1 << level), using: &random)
+    return GradientGrant(
+      id: random.next() | 1, policyVersion: natural(), level: level, index: index,
+      leafCount: leaves < 1 << level ? index << level + leaves : (index + 1) << level + small(),
+      passSizes: (0..<leaves).map { _ in (0...small()).map { _ in 1 + small() } },
+      objective: GradientObjective(
+        clipLow: 0.2, clipHigh: float(), dualClip: Bool.random(using: &random) ? 1 + float() : nil),
+      gradientType: Bool.random(using: &random) ? "float32" : "bfloat16", elementCount: 1 + natural(),
+      longestSequence: 1 + natural(), deadlineMilliseconds: 1 + small())
+  }
+
+  mutating func gradientPull() -> GradientPull {
+    GradientPull(leaseID: random.next() | 1, first: natural(), count: Int.random(in: 1...64, using: &random))
+  }
+
+  mutating func gradientTrajectory() -> GradientTrajectory {
+    GradientTrajectory(
+      leaseID: random.next() | 1, index: natural(), prompt: [1] + tokens(), policy: lease().policy,
+      segments: (0..<small()).map { _ in segment() }, advantage: float() - 2, weight: Double(float()) / 3,
+      oldLogProbs: Bool.random(using: &random) ? (0..<small()).map { _ in -float() } : nil,
+      importanceCap: Bool.random(using: &random) ? 1 + float() : nil)
+  }
+
+  mutating func gradientReady() -> GradientReady {
+    GradientReady(
+      leaseID: random.next() | 1,
+      statistics: (0...small()).map { _ in
+        var part = GradientStatistics()
+        (part.tokenCount, part.clippedCount, part.dualClippedCount) = (natural(), small(), small())
+        (part.logRatioSum, part.ratioSum, part.ratioMaximum) = (Double(float()) - 2, Double(float()), float())
+        (part.policyLoss, part.klLoss, part.importanceSum) = (-Double(float()), Double(float()), Double(float()))
+        (part.importanceCount, part.importanceClippedCount) = (natural(), small())
+        return part
+      }, logProbs: (0..<small()).map { _ in -float() }, root: bytes(32), elapsedMicroseconds: natural())
   }
 
   mutating func announcement() -> VersionAnnouncement {

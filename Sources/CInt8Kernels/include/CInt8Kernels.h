@@ -34,9 +34,11 @@ void int8_pack_block(
 
 // y (rows x columns, rows `y_stride` apart) = the sum over groups, in their order, of (q w^T) * group scale * channel
 // scale, for one packed block; added to y when `accumulate` is not 0. The sums of a group are integers and exact, so no
-// tile shows in the result.
+// tile shows in the result. `next` (or null) are the weights that this thread probably reads then: they are asked for
+// meanwhile, never read.
 void int8_multiply_block(
     const int8_t *q, const float *row_scales, const int32_t *row_offsets, long rows, long stride, long quads,
-    const uint8_t *packed, const float *scales, long columns, float *y, long y_stride, int accumulate);
+    const uint8_t *packed, const float *scales, long columns, float *y, long y_stride, int accumulate,
+    const void *next);
 
 #endif

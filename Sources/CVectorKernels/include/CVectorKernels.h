@@ -15,6 +15,15 @@
 
 #pragma clang assume_nonnull begin
 
+/// Tells the processor that a loop waits for another thread: it leaves the core's resources to its twin.
+static inline void softgrpo_pause(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
 /// Where the keys and values of one key/value head lie in a layer's pages (KeyValuePages.swift).
 typedef struct {
   /// Page indices of the sequence, from position 0.
@@ -43,6 +52,8 @@ typedef struct {
   int32_t rows;
   /// Whether the product is added to the result.
   int32_t accumulate;
+  /// Packed weights that this thread probably reads next: they are asked for during the last block, never read.
+  const void *_Nullable next;
 } softgrpo_product_shape;
 
 /// Where a step's noise is counted (NoiseKey.swift).
@@ -61,6 +72,10 @@ typedef struct {
                                  float *out, float *_Nullable log_sum_exp, float *scratch);                            \
   void softgrpo_attend_bf16_##isa(const float *query, const uint16_t *base, const softgrpo_attention_shape *shape,     \
                                   uint16_t *out, float *_Nullable log_sum_exp, float *scratch);                        \
+  void softgrpo_store_position_f32_##isa(const float *key, const float *value, int32_t width, float *key_column,       \
+                                         float *value_row, const float *next_column);                                  \
+  void softgrpo_store_position_bf16_##isa(const float *key, const float *value, int32_t width, uint16_t *key_column,   \
+                                          uint16_t *value_row, const uint16_t *next_column);                           \
   void softgrpo_rms_norm_f32_##isa(const float *x, int64_t x_stride, const float *weight, float epsilon, int64_t rows, \
                                    int64_t width, float *y);                                                           \
   void softgrpo_rms_norm_bf16_##isa(const float *x, int64_t x_stride, const float *weight, float epsilon,              \

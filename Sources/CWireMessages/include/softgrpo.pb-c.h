@@ -45,6 +45,17 @@ typedef struct Softgrpo__Drain Softgrpo__Drain;
 typedef struct Softgrpo__Goodbye Softgrpo__Goodbye;
 typedef struct Softgrpo__Shutdown Softgrpo__Shutdown;
 typedef struct Softgrpo__ProtocolError Softgrpo__ProtocolError;
+typedef struct Softgrpo__GradientGrant Softgrpo__GradientGrant;
+typedef struct Softgrpo__GradientLeafShape Softgrpo__GradientLeafShape;
+typedef struct Softgrpo__GradientObjective Softgrpo__GradientObjective;
+typedef struct Softgrpo__PullGradientWork Softgrpo__PullGradientWork;
+typedef struct Softgrpo__GradientTrajectory Softgrpo__GradientTrajectory;
+typedef struct Softgrpo__GradientReady Softgrpo__GradientReady;
+typedef struct Softgrpo__GradientStatistics Softgrpo__GradientStatistics;
+typedef struct Softgrpo__GradientDeclined Softgrpo__GradientDeclined;
+typedef struct Softgrpo__PullGradient Softgrpo__PullGradient;
+typedef struct Softgrpo__GradientChunk Softgrpo__GradientChunk;
+typedef struct Softgrpo__GradientDone Softgrpo__GradientDone;
 
 
 /* --- enums --- */
@@ -100,8 +111,16 @@ typedef enum {
   SOFTGRPO__ENVELOPE__BODY_GOODBYE = 26,
   SOFTGRPO__ENVELOPE__BODY_SHUTDOWN = 27,
   SOFTGRPO__ENVELOPE__BODY_PROTOCOL_ERROR = 28,
-  SOFTGRPO__ENVELOPE__BODY_PULL_PLAN = 40,
-  SOFTGRPO__ENVELOPE__BODY_WEIGHT_PLAN = 41
+  SOFTGRPO__ENVELOPE__BODY_PULL_PLAN = 29,
+  SOFTGRPO__ENVELOPE__BODY_WEIGHT_PLAN = 30,
+  SOFTGRPO__ENVELOPE__BODY_GRADIENT_GRANT = 40,
+  SOFTGRPO__ENVELOPE__BODY_PULL_GRADIENT_WORK = 41,
+  SOFTGRPO__ENVELOPE__BODY_GRADIENT_TRAJECTORY = 42,
+  SOFTGRPO__ENVELOPE__BODY_GRADIENT_READY = 43,
+  SOFTGRPO__ENVELOPE__BODY_GRADIENT_DECLINED = 44,
+  SOFTGRPO__ENVELOPE__BODY_PULL_GRADIENT = 45,
+  SOFTGRPO__ENVELOPE__BODY_GRADIENT_CHUNK = 46,
+  SOFTGRPO__ENVELOPE__BODY_GRADIENT_DONE = 47
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SOFTGRPO__ENVELOPE__BODY__CASE)
 } Softgrpo__Envelope__BodyCase;
 
@@ -139,6 +158,14 @@ struct  Softgrpo__Envelope
     Softgrpo__ProtocolError *protocol_error;
     Softgrpo__PullPlan *pull_plan;
     Softgrpo__WeightPlan *weight_plan;
+    Softgrpo__GradientGrant *gradient_grant;
+    Softgrpo__PullGradientWork *pull_gradient_work;
+    Softgrpo__GradientTrajectory *gradient_trajectory;
+    Softgrpo__GradientReady *gradient_ready;
+    Softgrpo__GradientDeclined *gradient_declined;
+    Softgrpo__PullGradient *pull_gradient;
+    Softgrpo__GradientChunk *gradient_chunk;
+    Softgrpo__GradientDone *gradient_done;
   };
 };
 #define SOFTGRPO__ENVELOPE__INIT \
@@ -167,10 +194,14 @@ struct  Softgrpo__Hello
    * CPU, instruction set in use, library versions, build: equal fingerprints promise equal bits.
    */
   char *fingerprint;
+  /*
+   * Takes gradient leases.
+   */
+  protobuf_c_boolean computes_gradients;
 };
 #define SOFTGRPO__HELLO__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__hello__descriptor) \
-    , (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string }
+    , (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, 0 }
 
 
 struct  Softgrpo__Welcome
@@ -429,10 +460,15 @@ struct  Softgrpo__Heartbeat
    * Learner: the newest version, so that a lost announcement repairs itself.
    */
   Softgrpo__VersionAnnouncement *current_version;
+  /*
+   * Worker: the gradient leases it holds, computed or not.
+   */
+  size_t n_gradient_lease_ids;
+  uint64_t *gradient_lease_ids;
 };
 #define SOFTGRPO__HEARTBEAT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__heartbeat__descriptor) \
-    , 0,NULL, 0, 0, 0, NULL }
+    , 0,NULL, 0, 0, 0, NULL, 0,NULL }
 
 
 /*
@@ -759,6 +795,245 @@ struct  Softgrpo__ProtocolError
 #define SOFTGRPO__PROTOCOL_ERROR__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__protocol_error__descriptor) \
     , (char *)protobuf_c_empty_string }
+
+
+/*
+ * Asks the worker for the gradient of an aligned run of leaves, summed along the tree of docs/protocol.md. The trajectories are
+ * pulled by the worker, the gradient by the learner: each side's bulk comes as fast as the other asks for it.
+ */
+struct  Softgrpo__GradientGrant
+{
+  ProtobufCMessage base;
+  /*
+   * Never 0; not used by any other lease of the run.
+   */
+  uint64_t lease_id;
+  /*
+   * The version whose weights are differentiated, and no other.
+   */
+  int64_t policy_version;
+  /*
+   * The node of the tree: leaves index 2^level ..< (index + 1) 2^level, of those that there are.
+   */
+  uint32_t level;
+  uint32_t index;
+  /*
+   * Leaves of the whole tree.
+   */
+  uint32_t leaf_count;
+  /*
+   * The node's leaves, in order.
+   */
+  size_t n_leaves;
+  Softgrpo__GradientLeafShape **leaves;
+  Softgrpo__GradientObjective *objective;
+  /*
+   * What each node's sum is rounded to, and what travels: "float32" or "bfloat16".
+   */
+  char *gradient_dtype;
+  /*
+   * Numbers of the gradient: of the whole model, or of its adapters.
+   */
+  uint64_t element_count;
+  /*
+   * Longest trajectory, in positions.
+   */
+  uint32_t longest_sequence;
+  /*
+   * Time to the lease's end unless renewed, counted from receipt.
+   */
+  uint32_t deadline_milliseconds;
+};
+#define SOFTGRPO__GRADIENT_GRANT__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&softgrpo__gradient_grant__descriptor) \
+    , 0, 0, 0, 0, 0, 0,NULL, NULL, (char *)protobuf_c_empty_string, 0, 0, 0 }
+
+
+struct  Softgrpo__GradientLeafShape
+{
+  ProtobufCMessage base;
+  /*
+   * Trajectories of each pass, in order.
+   */
+  size_t n_pass_sizes;
+  uint32_t *pass_sizes;
+};
+#define SOFTGRPO__GRADIENT_LEAF_SHAPE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&softgrpo__gradient_leaf_shape__descriptor) \
+    , 0,NULL }
+
+
+/*
+ * What of the loss decides a gradient once advantages and weights are known.
+ */
+struct  Softgrpo__GradientObjective
+{
+  ProtobufCMessage base;
+  float clip_low;
+  float clip_high;
+  protobuf_c_boolean has_dual_clip;
+  float dual_clip;
+};
+#define SOFTGRPO__GRADIENT_OBJECTIVE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&softgrpo__gradient_objective__descriptor) \
+    , 0, 0, 0, 0 }
+
+
+/*
+ * Asks for trajectories first ..< first + count of a lease: the count is the credit for that many messages, at most 64.
+ */
+struct  Softgrpo__PullGradientWork
+{
+  ProtobufCMessage base;
+  uint64_t lease_id;
+  uint32_t first;
+  uint32_t count;
+};
+#define SOFTGRPO__PULL_GRADIENT_WORK__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&softgrpo__pull_gradient_work__descriptor) \
+    , 0, 0, 0 }
+
+
+/*
+ * One trajectory of a gradient lease. Bulk frames: the three of a TrajectoryResult, then the log-probs of the ratio's
+ * denominator (float32, one a scored step), empty without has_old_log_probs.
+ */
+struct  Softgrpo__GradientTrajectory
+{
+  ProtobufCMessage base;
+  uint64_t lease_id;
+  /*
+   * Counted over the lease.
+   */
+  uint32_t index;
+  size_t n_prompt_token_ids;
+  int32_t *prompt_token_ids;
+  Softgrpo__ThinkingPolicy *policy;
+  size_t n_segments;
+  Softgrpo__SegmentDescription **segments;
+  float advantage;
+  /*
+   * Of each scored step in the loss.
+   */
+  double weight;
+  /*
+   * Otherwise the pass's own log-probs are the old ones.
+   */
+  protobuf_c_boolean has_old_log_probs;
+  protobuf_c_boolean has_importance_cap;
+  float importance_cap;
+};
+#define SOFTGRPO__GRADIENT_TRAJECTORY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&softgrpo__gradient_trajectory__descriptor) \
+    , 0, 0, 0,NULL, NULL, 0,NULL, 0, 0, 0, 0, 0 }
+
+
+/*
+ * The gradient is computed: the learner may pull it. Bulk frame: the log-probs (float32) of all scored steps, in the order of
+ * the lease's trajectories.
+ */
+struct  Softgrpo__GradientReady
+{
+  ProtobufCMessage base;
+  uint64_t lease_id;
+  /*
+   * One for each leaf, in order.
+   */
+  size_t n_statistics;
+  Softgrpo__GradientStatistics **statistics;
+  /*
+   * Merkle root of the gradient's bytes, hashed as a version's are.
+   */
+  ProtobufCBinaryData root;
+  uint64_t elapsed_microseconds;
+};
+#define SOFTGRPO__GRADIENT_READY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&softgrpo__gradient_ready__descriptor) \
+    , 0, 0,NULL, {0,NULL}, 0 }
+
+
+/*
+ * Sums over the scored tokens of one leaf.
+ */
+struct  Softgrpo__GradientStatistics
+{
+  ProtobufCMessage base;
+  uint64_t token_count;
+  uint64_t clipped_count;
+  uint64_t dual_clipped_count;
+  double log_ratio_sum;
+  double ratio_sum;
+  float ratio_maximum;
+  double policy_loss;
+  double kl_loss;
+  uint64_t importance_count;
+  double importance_sum;
+  uint64_t importance_clipped_count;
+};
+#define SOFTGRPO__GRADIENT_STATISTICS__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&softgrpo__gradient_statistics__descriptor) \
+    , 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+
+/*
+ * Worker: this lease cannot be computed here, or what came out is not finite; somebody else does it.
+ */
+struct  Softgrpo__GradientDeclined
+{
+  ProtobufCMessage base;
+  uint64_t lease_id;
+  char *reason;
+  /*
+   * The gradient or a log-prob is not finite: the learner shall see for itself. Otherwise the worker gets no more leases.
+   */
+  protobuf_c_boolean is_not_finite;
+};
+#define SOFTGRPO__GRADIENT_DECLINED__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&softgrpo__gradient_declined__descriptor) \
+    , 0, (char *)protobuf_c_empty_string, 0 }
+
+
+/*
+ * Learner: send chunks first ..< first + count of 256 KiB; the count is the credit, at most 64.
+ */
+struct  Softgrpo__PullGradient
+{
+  ProtobufCMessage base;
+  uint64_t lease_id;
+  uint32_t first_chunk;
+  uint32_t count;
+};
+#define SOFTGRPO__PULL_GRADIENT__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&softgrpo__pull_gradient__descriptor) \
+    , 0, 0, 0 }
+
+
+/*
+ * Bulk frame: the chunk's bytes.
+ */
+struct  Softgrpo__GradientChunk
+{
+  ProtobufCMessage base;
+  uint64_t lease_id;
+  uint32_t index;
+};
+#define SOFTGRPO__GRADIENT_CHUNK__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&softgrpo__gradient_chunk__descriptor) \
+    , 0, 0 }
+
+
+/*
+ * Learner: the gradient is here, or nobody needs it any longer: forget it.
+ */
+struct  Softgrpo__GradientDone
+{
+  ProtobufCMessage base;
+  uint64_t lease_id;
+  protobuf_c_boolean accepted;
+};
+#define SOFTGRPO__GRADIENT_DONE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&softgrpo__gradient_done__descriptor) \
+    , 0, 0 }
 
 
 /* Softgrpo__Envelope methods */
@@ -1331,6 +1606,215 @@ Softgrpo__ProtocolError *
 void   softgrpo__protocol_error__free_unpacked
                      (Softgrpo__ProtocolError *message,
                       ProtobufCAllocator *allocator);
+/* Softgrpo__GradientGrant methods */
+void   softgrpo__gradient_grant__init
+                     (Softgrpo__GradientGrant         *message);
+size_t softgrpo__gradient_grant__get_packed_size
+                     (const Softgrpo__GradientGrant   *message);
+size_t softgrpo__gradient_grant__pack
+                     (const Softgrpo__GradientGrant   *message,
+                      uint8_t             *out);
+size_t softgrpo__gradient_grant__pack_to_buffer
+                     (const Softgrpo__GradientGrant   *message,
+                      ProtobufCBuffer     *buffer);
+Softgrpo__GradientGrant *
+       softgrpo__gradient_grant__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   softgrpo__gradient_grant__free_unpacked
+                     (Softgrpo__GradientGrant *message,
+                      ProtobufCAllocator *allocator);
+/* Softgrpo__GradientLeafShape methods */
+void   softgrpo__gradient_leaf_shape__init
+                     (Softgrpo__GradientLeafShape         *message);
+size_t softgrpo__gradient_leaf_shape__get_packed_size
+                     (const Softgrpo__GradientLeafShape   *message);
+size_t softgrpo__gradient_leaf_shape__pack
+                     (const Softgrpo__GradientLeafShape   *message,
+                      uint8_t             *out);
+size_t softgrpo__gradient_leaf_shape__pack_to_buffer
+                     (const Softgrpo__GradientLeafShape   *message,
+                      ProtobufCBuffer     *buffer);
+Softgrpo__GradientLeafShape *
+       softgrpo__gradient_leaf_shape__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   softgrpo__gradient_leaf_shape__free_unpacked
+                     (Softgrpo__GradientLeafShape *message,
+                      ProtobufCAllocator *allocator);
+/* Softgrpo__GradientObjective methods */
+void   softgrpo__gradient_objective__init
+                     (Softgrpo__GradientObjective         *message);
+size_t softgrpo__gradient_objective__get_packed_size
+                     (const Softgrpo__GradientObjective   *message);
+size_t softgrpo__gradient_objective__pack
+                     (const Softgrpo__GradientObjective   *message,
+                      uint8_t             *out);
+size_t softgrpo__gradient_objective__pack_to_buffer
+                     (const Softgrpo__GradientObjective   *message,
+                      ProtobufCBuffer     *buffer);
+Softgrpo__GradientObjective *
+       softgrpo__gradient_objective__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   softgrpo__gradient_objective__free_unpacked
+                     (Softgrpo__GradientObjective *message,
+                      ProtobufCAllocator *allocator);
+/* Softgrpo__PullGradientWork methods */
+void   softgrpo__pull_gradient_work__init
+                     (Softgrpo__PullGradientWork         *message);
+size_t softgrpo__pull_gradient_work__get_packed_size
+                     (const Softgrpo__PullGradientWork   *message);
+size_t softgrpo__pull_gradient_work__pack
+                     (const Softgrpo__PullGradientWork   *message,
+                      uint8_t             *out);
+size_t softgrpo__pull_gradient_work__pack_to_buffer
+                     (const Softgrpo__PullGradientWork   *message,
+                      ProtobufCBuffer     *buffer);
+Softgrpo__PullGradientWork *
+       softgrpo__pull_gradient_work__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   softgrpo__pull_gradient_work__free_unpacked
+                     (Softgrpo__PullGradientWork *message,
+                      ProtobufCAllocator *allocator);
+/* Softgrpo__GradientTrajectory methods */
+void   softgrpo__gradient_trajectory__init
+                     (Softgrpo__GradientTrajectory         *message);
+size_t softgrpo__gradient_trajectory__get_packed_size
+                     (const Softgrpo__GradientTrajectory   *message);
+size_t softgrpo__gradient_trajectory__pack
+                     (const Softgrpo__GradientTrajectory   *message,
+                      uint8_t             *out);
+size_t softgrpo__gradient_trajectory__pack_to_buffer
+                     (const Softgrpo__GradientTrajectory   *message,
+                      ProtobufCBuffer     *buffer);
+Softgrpo__GradientTrajectory *
+       softgrpo__gradient_trajectory__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   softgrpo__gradient_trajectory__free_unpacked
+                     (Softgrpo__GradientTrajectory *message,
+                      ProtobufCAllocator *allocator);
+/* Softgrpo__GradientReady methods */
+void   softgrpo__gradient_ready__init
+                     (Softgrpo__GradientReady         *message);
+size_t softgrpo__gradient_ready__get_packed_size
+                     (const Softgrpo__GradientReady   *message);
+size_t softgrpo__gradient_ready__pack
+                     (const Softgrpo__GradientReady   *message,
+                      uint8_t             *out);
+size_t softgrpo__gradient_ready__pack_to_buffer
+                     (const Softgrpo__GradientReady   *message,
+                      ProtobufCBuffer     *buffer);
+Softgrpo__GradientReady *
+       softgrpo__gradient_ready__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   softgrpo__gradient_ready__free_unpacked
+                     (Softgrpo__GradientReady *message,
+                      ProtobufCAllocator *allocator);
+/* Softgrpo__GradientStatistics methods */
+void   softgrpo__gradient_statistics__init
+                     (Softgrpo__GradientStatistics         *message);
+size_t softgrpo__gradient_statistics__get_packed_size
+                     (const Softgrpo__GradientStatistics   *message);
+size_t softgrpo__gradient_statistics__pack
+                     (const Softgrpo__GradientStatistics   *message,
+                      uint8_t             *out);
+size_t softgrpo__gradient_statistics__pack_to_buffer
+                     (const Softgrpo__GradientStatistics   *message,
+                      ProtobufCBuffer     *buffer);
+Softgrpo__GradientStatistics *
+       softgrpo__gradient_statistics__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   softgrpo__gradient_statistics__free_unpacked
+                     (Softgrpo__GradientStatistics *message,
+                      ProtobufCAllocator *allocator);
+/* Softgrpo__GradientDeclined methods */
+void   softgrpo__gradient_declined__init
+                     (Softgrpo__GradientDeclined         *message);
+size_t softgrpo__gradient_declined__get_packed_size
+                     (const Softgrpo__GradientDeclined   *message);
+size_t softgrpo__gradient_declined__pack
+                     (const Softgrpo__GradientDeclined   *message,
+                      uint8_t             *out);
+size_t softgrpo__gradient_declined__pack_to_buffer
+                     (const Softgrpo__GradientDeclined   *message,
+                      ProtobufCBuffer     *buffer);
+Softgrpo__GradientDeclined *
+       softgrpo__gradient_declined__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   softgrpo__gradient_declined__free_unpacked
+                     (Softgrpo__GradientDeclined *message,
+                      ProtobufCAllocator *allocator);
+/* Softgrpo__PullGradient methods */
+void   softgrpo__pull_gradient__init
+                     (Softgrpo__PullGradient         *message);
+size_t softgrpo__pull_gradient__get_packed_size
+                     (const Softgrpo__PullGradient   *message);
+size_t softgrpo__pull_gradient__pack
+                     (const Softgrpo__PullGradient   *message,
+                      uint8_t             *out);
+size_t softgrpo__pull_gradient__pack_to_buffer
+                     (const Softgrpo__PullGradient   *message,
+                      ProtobufCBuffer     *buffer);
+Softgrpo__PullGradient *
+       softgrpo__pull_gradient__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   softgrpo__pull_gradient__free_unpacked
+                     (Softgrpo__PullGradient *message,
+                      ProtobufCAllocator *allocator);
+/* Softgrpo__GradientChunk methods */
+void   softgrpo__gradient_chunk__init
+                     (Softgrpo__GradientChunk         *message);
+size_t softgrpo__gradient_chunk__get_packed_size
+                     (const Softgrpo__GradientChunk   *message);
+size_t softgrpo__gradient_chunk__pack
+                     (const Softgrpo__GradientChunk   *message,
+                      uint8_t             *out);
+size_t softgrpo__gradient_chunk__pack_to_buffer
+                     (const Softgrpo__GradientChunk   *message,
+                      ProtobufCBuffer     *buffer);
+Softgrpo__GradientChunk *
+       softgrpo__gradient_chunk__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   softgrpo__gradient_chunk__free_unpacked
+                     (Softgrpo__GradientChunk *message,
+                      ProtobufCAllocator *allocator);
+/* Softgrpo__GradientDone methods */
+void   softgrpo__gradient_done__init
+                     (Softgrpo__GradientDone         *message);
+size_t softgrpo__gradient_done__get_packed_size
+                     (const Softgrpo__GradientDone   *message);
+size_t softgrpo__gradient_done__pack
+                     (const Softgrpo__GradientDone   *message,
+                      uint8_t             *out);
+size_t softgrpo__gradient_done__pack_to_buffer
+                     (const Softgrpo__GradientDone   *message,
+                      ProtobufCBuffer     *buffer);
+Softgrpo__GradientDone *
+       softgrpo__gradient_done__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   softgrpo__gradient_done__free_unpacked
+                     (Softgrpo__GradientDone *message,
+                      ProtobufCAllocator *allocator);
 /* --- per-message closures --- */
 
 typedef void (*Softgrpo__Envelope_Closure)
@@ -1423,6 +1907,39 @@ typedef void (*Softgrpo__Shutdown_Closure)
 typedef void (*Softgrpo__ProtocolError_Closure)
                  (const Softgrpo__ProtocolError *message,
                   void *closure_data);
+typedef void (*Softgrpo__GradientGrant_Closure)
+                 (const Softgrpo__GradientGrant *message,
+                  void *closure_data);
+typedef void (*Softgrpo__GradientLeafShape_Closure)
+                 (const Softgrpo__GradientLeafShape *message,
+                  void *closure_data);
+typedef void (*Softgrpo__GradientObjective_Closure)
+                 (const Softgrpo__GradientObjective *message,
+                  void *closure_data);
+typedef void (*Softgrpo__PullGradientWork_Closure)
+                 (const Softgrpo__PullGradientWork *message,
+                  void *closure_data);
+typedef void (*Softgrpo__GradientTrajectory_Closure)
+                 (const Softgrpo__GradientTrajectory *message,
+                  void *closure_data);
+typedef void (*Softgrpo__GradientReady_Closure)
+                 (const Softgrpo__GradientReady *message,
+                  void *closure_data);
+typedef void (*Softgrpo__GradientStatistics_Closure)
+                 (const Softgrpo__GradientStatistics *message,
+                  void *closure_data);
+typedef void (*Softgrpo__GradientDeclined_Closure)
+                 (const Softgrpo__GradientDeclined *message,
+                  void *closure_data);
+typedef void (*Softgrpo__PullGradient_Closure)
+                 (const Softgrpo__PullGradient *message,
+                  void *closure_data);
+typedef void (*Softgrpo__GradientChunk_Closure)
+                 (const Softgrpo__GradientChunk *message,
+                  void *closure_data);
+typedef void (*Softgrpo__GradientDone_Closure)
+                 (const Softgrpo__GradientDone *message,
+                  void *closure_data);
 
 /* --- services --- */
 
@@ -1461,6 +1978,17 @@ extern const ProtobufCMessageDescriptor softgrpo__drain__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__goodbye__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__shutdown__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__protocol_error__descriptor;
+extern const ProtobufCMessageDescriptor softgrpo__gradient_grant__descriptor;
+extern const ProtobufCMessageDescriptor softgrpo__gradient_leaf_shape__descriptor;
+extern const ProtobufCMessageDescriptor softgrpo__gradient_objective__descriptor;
+extern const ProtobufCMessageDescriptor softgrpo__pull_gradient_work__descriptor;
+extern const ProtobufCMessageDescriptor softgrpo__gradient_trajectory__descriptor;
+extern const ProtobufCMessageDescriptor softgrpo__gradient_ready__descriptor;
+extern const ProtobufCMessageDescriptor softgrpo__gradient_statistics__descriptor;
+extern const ProtobufCMessageDescriptor softgrpo__gradient_declined__descriptor;
+extern const ProtobufCMessageDescriptor softgrpo__pull_gradient__descriptor;
+extern const ProtobufCMessageDescriptor softgrpo__gradient_chunk__descriptor;
+extern const ProtobufCMessageDescriptor softgrpo__gradient_done__descriptor;
 
 PROTOBUF_C__END_DECLS
 

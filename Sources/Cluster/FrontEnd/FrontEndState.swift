@@ -134,7 +134,7 @@ struct FrontEndState: Sendable {
   /// Grants what credits allow, the freest worker first, in shares that leave something for every ready worker.
   mutating func grantWork(now: Duration, leaseDuration: Duration) {
     let ready = registry.readyCount
-    guard ready > 0, shutdownReason == nil else { return }
+    guard ready > 0, table.queuedSampleCount > 0, shutdownReason == nil else { return }
     let share = max(1, (table.queuedSampleCount + ready - 1) / ready)
     var grants: [WorkerID: (leases: [Lease], byteCount: Int)] = [:]
     while let worker = registry.nextForWork, let credits = registry[worker]?.credits,

@@ -9,12 +9,14 @@ import Wire
 final class SharedFrontEnd: Sendable {
   let state: Mutex<FrontEndState>
   let waker: Waker
+  let gradients: SharedGradientExchange
   /// One element per completed group, and one at the end: wakes a waiting trainer.
   let signal = Mailbox<Void>()
 
-  init(_ state: FrontEndState) throws {
+  init(_ state: FrontEndState, gradients: GradientExchange) throws {
     self.state = Mutex(state)
     waker = try Waker()
+    self.gradients = SharedGradientExchange(gradients, waker: waker)
   }
 }
 
@@ -48,25 +50,46 @@ public final class LearnerFrontEnd: Sendable {
     guard options.leaseDuration > options.heartbeatInterval else {
       throw ClusterError("the lease duration must be longer than the heartbeat interval that renews leases")
     }
+    // Both connections of a worker take a descriptor here.
+    let descriptors = FileDescriptorLimit.raise()
+    if descriptors < 4096 {
+      logger.warning(
+        "\(descriptors) open files are allowed: enough for about \(max(0, descriptors - 64) / 2) workers; for more, raise the limit (ulimit -n, or LimitNOFILE in a unit)"
+      )
+    }
     let context = try TransportContext()
     let limits = WireLimits(trajectoryByteCount: options.trajectoryByteLimit)
     var socketOptions = Socket.Options()
     socketOptions.maximumFrameByteCount = Int64(limits.frameByteCount)
     socketOptions.receiveHighWaterMark = 64
-    // What is on its way to a worker is bounded by its credits (one acknowledgement a sample, chunks by its window); a burst
-    // of acknowledgements must not look like a worker that has stopped reading.
-    socketOptions.sendHighWaterMark = 131_072
+    // Short: what does not fit waits in the worker's outbox, where a heartbeat can overtake bulk.
+    socketOptions.sendHighWaterMark = 256
     socketOptions.linger = .seconds(1)
-    let control = try Socket(.router, context: context, options: socketOptions)
+    socketOptions.security = options.security
+    // Before anything binds: a context without a handler lets every key in.
+    var authentication: AuthenticationHandler?
+    if case .server(_, let allowed) = options.security {
+      authentication = try AuthenticationHandler(context: context, allowed: allowed, logger: logger)
+    } else if case .client = options.security {
+      throw ClusterError("a learner's sockets need a server's keys, not a client's")
+    }
+    var controlOptions = socketOptions
+    controlOptions.isMonitored = authentication != nil
+    let control = try Socket(.router, context: context, options: controlOptions)
     controlEndpoint = try control.bind(Endpoint(options.controlEndpoint), allowInsecure: options.allowInsecure)
       .description
     let publisher = try Socket(.publisher, context: context, options: socketOptions)
     announcementEndpoint = try publisher.bind(
       Endpoint(options.announcementEndpoint), allowInsecure: options.allowInsecure
     ).description
-    if options.allowInsecure {
-      logger.warning(
-        "INSECURE: \(controlEndpoint) is neither encrypted nor authenticated; anyone who reaches it can join")
+    switch options.security {
+    case .server(let keys, let allowed):
+      logger.info("CURVE: this learner's key is \(keys.publicKey); \(allowed.count) workers are authorized")
+    default:
+      if options.allowInsecure {
+        logger.warning(
+          "INSECURE: \(controlEndpoint) is neither encrypted nor authenticated; anyone who reaches it can join")
+      }
     }
 
     let learnerIncarnation = UInt64.random(in: 1...UInt64.max)
@@ -88,11 +111,16 @@ public final class LearnerFrontEnd: Sendable {
           staleness: StalenessPolicy(maximum: options.maxStaleness), leaseDuration: options.leaseDuration,
           maximumLeaseDuration: options.maximumLeaseDuration, firstLeaseID: learnerIncarnation & ~0xFFFF_FFFF | 1),
         registry: WorkerRegistry(
-          heartbeatInterval: options.heartbeatInterval, livenessTimeout: options.livenessTimeout)))
+          heartbeatInterval: options.heartbeatInterval, livenessTimeout: options.livenessTimeout)),
+      gradients: GradientExchange(
+        options: GradientExchange.Options(
+          leaseDuration: options.leaseDuration, patience: options.livenessTimeout,
+          learnerThreads: options.learnerThreads), firstLeaseID: learnerIncarnation ^ 1 << 31 | 1))
     self.shared = shared
     let loop = LearnerLoop(
       options: options, shared: shared, control: control, publisher: publisher,
-      announcementEndpoint: announcementEndpoint, learnerIncarnation: learnerIncarnation, logger: logger)
+      authentication: authentication, announcementEndpoint: announcementEndpoint,
+      learnerIncarnation: learnerIncarnation, logger: logger)
     thread = try IOThread(name: "learner-io") { loop.run() }
   }
 
@@ -173,7 +201,17 @@ public final class LearnerFrontEnd: Sendable {
     return groups.sorted { $0.ordinal < $1.ordinal }
   }
 
-  public func statistics() -> ClusterStatistics { shared.state.withLock { $0.statistics } }
+  public func statistics() -> ClusterStatistics {
+    var statistics = shared.state.withLock { $0.statistics }
+    if case .server(_, let allowed) = options.security {
+      statistics.refusedKeys = allowed.refusals
+      statistics.quarantinedKeys = allowed.quarantinedCount
+    }
+    return statistics
+  }
+
+  /// Workers that help with gradients.
+  var gradients: any GradientFleet { shared.gradients }
 
   /// Ends without a word: what workers see when the process is killed. For tests.
   package func abort() {

@@ -1,3 +1,4 @@
+import Transport
 import Wire
 
 /// How a learner faces its workers.
@@ -8,6 +9,8 @@ public struct LearnerFrontEndOptions: Sendable {
   public var announcementEndpoint = "tcp://127.0.0.1:5556"
   /// Permits endpoints that other machines can reach although nothing is encrypted or authenticated.
   public var allowInsecure = false
+  /// `server`: CURVE on both sockets, for the keys on its list alone.
+  public var security = SocketSecurity.none
   /// Stays the same when the run resumes.
   public var runID: String
   public var model: ModelDescription
@@ -24,6 +27,9 @@ public struct LearnerFrontEndOptions: Sendable {
   public var maximumLeaseDuration: Duration = .seconds(3600)
   /// Bytes of one trajectory's bulk frames.
   public var trajectoryByteLimit = 16 << 20
+
+  /// Threads that the learner computes gradients with: what a worker is compared with until it was measured.
+  public var learnerThreads = 1
 
   public init(runID: String, model: ModelDescription, dtype: String = "bfloat16") {
     self.runID = runID
@@ -63,6 +69,10 @@ public struct ClusterStatistics: Sendable, Equatable {
   public var lostSessions = 0
   /// Messages that broke the protocol; each cost its sender its session.
   public var malformedMessages = 0
+  /// Connections refused for their key.
+  public var refusedKeys = 0
+  /// Keys refused because their holders broke the protocol.
+  public var quarantinedKeys = 0
   public var weightBytesSent = 0
   /// `nil` before the first publication.
   public var currentVersion: Int?

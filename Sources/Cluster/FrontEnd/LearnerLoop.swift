@@ -8,27 +8,43 @@ import Wire
 /// The learner's I/O thread: owns the sockets, moves messages between them and the shared state. Confined to its thread.
 final class LearnerLoop {
   private let options: LearnerFrontEndOptions
-  private let shared: SharedFrontEnd
-  private let logger: Logger
+  let shared: SharedFrontEnd
+  let logger: Logger
   private let control: Socket
   private let publisher: Socket
+  private let authentication: AuthenticationHandler?
+  /// `nil` without keys.
+  private let allowed: AllowList?
   private let announcementEndpoint: String
   private let learnerIncarnation: UInt64
   private let limits: WireLimits
   private var sessions: [[UInt8]: WorkerID] = [:]
   private var routes: [WorkerID: [UInt8]] = [:]
+  private var outboxes: [WorkerID: Outbox] = [:]
+  /// Workers whose outbox is not empty.
+  private var waiting: Set<WorkerID> = []
+  /// Workers whose connection is gone, but not what they sent before: a goodbye or results may still be unread.
+  private var gone: Set<WorkerID> = []
+  private var keys: [WorkerID: PublicKey] = [:]
+  /// The list of keys that the sessions were last compared with.
+  private var listGeneration = 0
+  private var nextTimeCheck: Duration = .zero
+  private var failedHandshakes = 0
+  private var handshakesLogged: Duration?
   private var nextSession: UInt64 = UInt64.random(in: 1...(1 << 48))
   /// Connections that broke the rules: their frames are dropped unread. Bounded; the oldest are forgotten first.
   private var outcasts: [[UInt8]] = []
 
   init(
     options: LearnerFrontEndOptions, shared: SharedFrontEnd, control: consuming Socket, publisher: consuming Socket,
-    announcementEndpoint: String, learnerIncarnation: UInt64, logger: Logger
+    authentication: AuthenticationHandler?, announcementEndpoint: String, learnerIncarnation: UInt64, logger: Logger
   ) {
     self.options = options
     self.shared = shared
     self.control = control
     self.publisher = publisher
+    self.authentication = authentication
+    if case .server(_, let allowed) = options.security { self.allowed = allowed } else { allowed = nil }
     self.announcementEndpoint = announcementEndpoint
     self.learnerIncarnation = learnerIncarnation
     self.logger = logger
@@ -52,19 +68,34 @@ final class LearnerLoop {
 
   /// One turn of the loop; false when there is nothing left to do.
   private func turn() throws -> Bool {
-    try poll(control, waker: shared.waker, timeout: options.heartbeatInterval / 2)
-    // A bounded number, so that timers are looked at however much arrives.
-    for _ in 0..<256 {
-      guard let frames = try control.receive() else { break }
-      try handle(frames)
+    // A full queue has no event of its own: what waits is offered again soon.
+    let timeout: Duration =
+      !gone.isEmpty ? .zero : waiting.isEmpty ? options.heartbeatInterval / 2 : .milliseconds(10)
+    if let authentication {
+      try poll(control, authentication.socket, waker: shared.waker, timeout: timeout)
+      try authentication.serve()
+      noteHandshakes()
+    } else {
+      try poll(control, waker: shared.waker, timeout: timeout)
     }
+    for worker in waiting { try flush(worker) }
+    // A bounded number, so that timers are looked at however much arrives.
+    var isRead = false
+    for _ in 0..<256 where !isRead {
+      if let frames = try control.receive() { try handle(frames) } else { isRead = true }
+    }
+    if isRead { for worker in gone { drop(worker, "connection lost", isLoss: true) } }
     try keepTime()
     try sendOutgoing()
     return !shared.state.withLock { $0.shutdownReason != nil && $0.registry.count == 0 || $0.isFinished }
   }
 
+  /// Timers. Looking at every worker and lease costs as much as many messages, so it is not done between any two of them.
   private func keepTime() throws {
     let now = MonotonicClock.now()
+    guard now >= nextTimeCheck else { return }
+    nextTimeCheck = now + min(.milliseconds(100), options.heartbeatInterval / 10)
+    try endRevokedSessions()
     let (lost, due, current) = shared.state.withLock { state in
       for lease in state.table.expire(now: now) {
         logger.warning("lease \(lease.id) of group \(lease.groupOrdinal) expired; its samples are queued again")
@@ -76,6 +107,7 @@ final class LearnerLoop {
       )
     }
     for worker in lost { drop(worker, "silent for \(options.livenessTimeout)", isLoss: true) }
+    shared.gradients.state.withLock { $0.keepTime(now: now) }
     for worker in due { try send(.heartbeat(Heartbeat(currentVersion: current)), to: worker) }
   }
 
@@ -93,6 +125,7 @@ final class LearnerLoop {
       try publisher.send([Array("version".utf8)] + Envelope(.versionAnnouncement(announcement)).encoded())
     }
     for (worker, message) in outgoing { try send(message, to: worker) }
+    try sendGradientMessages(now)
   }
 
   private func handle(_ frames: [[UInt8]]) throws {
@@ -113,18 +146,74 @@ final class LearnerLoop {
     }
   }
 
+  /// Ends the session of a peer that broke the rules; where there are keys, its own is refused from now on. A program that is
+  /// merely out of date may come back when it is not.
   private func castOut(_ route: [UInt8], _ error: WireError) throws {
     shared.state.withLock { $0.malformedMessages += 1 }
     let worker = sessions[route]
     let name = worker.flatMap { id in shared.state.withLock { $0.registry[id]?.name } } ?? "an unknown peer"
-    logger.error("malformed message from \(name): \(error); its session ends")
+    var consequence = "its session ends"
+    if !error.isOtherGeneration, let allowed, let key = control.lastSenderKey() {
+      allowed.quarantine(key, reason: String("\(error)".prefix(200)))
+      consequence += ", and its key \(key) is refused until this learner is started again"
+    }
+    logger.error("malformed message from \(name): \(error); \(consequence)")
     if let worker { drop(worker, "broke the protocol", isLoss: true) }
     try reply(.protocolError(reason: String("\(error)".prefix(1000))), session: worker?.value ?? 0, to: route)
+    ban(route)
+  }
+
+  /// Connections that never got as far as showing a key. CURVE says nothing of them to anyone, so the log does.
+  private func noteHandshakes() {
+    while let event = control.nextEvent() {
+      let reason: String
+      switch event {
+      case .wrongServerKey: reason = "it has another server's key than this learner's"
+      case .mechanismMismatch: reason = "it has no keys (--insecure?)"
+      case .handshakeBroken: reason = "it does not speak this protocol"
+      default: continue
+      }
+      failedHandshakes += 1
+      let now = MonotonicClock.now()
+      if let last = handshakesLogged, now - last < .seconds(60) { continue }
+      handshakesLogged = now
+      logger.warning(
+        "a connection to \(options.controlEndpoint) failed in its handshake: \(reason); \(failedHandshakes) so far")
+    }
+  }
+
+  /// From here on the connection is not read.
+  private func ban(_ route: [UInt8]) {
     outcasts.append(route)
     if outcasts.count > 1024 { outcasts.removeFirst() }
   }
 
+  /// Sessions whose key was taken off the list end; a new connection would be refused anyway.
+  private func endRevokedSessions() throws {
+    guard let allowed else { return }
+    allowed.refresh(logger: logger)
+    guard allowed.generation != listGeneration else { return }
+    listGeneration = allowed.generation
+    for (worker, key) in keys where allowed.judge(key) == .unknown {
+      guard let route = routes[worker] else { continue }
+      drop(worker, "its key is not authorized any longer", isLoss: true)
+      try reply(
+        .protocolError(reason: "this worker's key is not authorized any longer"), session: worker.value, to: route)
+      ban(route)
+    }
+  }
+
   private func welcome(_ hello: Hello, _ route: [UInt8]) throws {
+    let key = control.lastSenderKey()
+    var keyName = ""
+    if let allowed {
+      // The handshake has settled this; nothing is lost by asking once more, and a list may have changed since.
+      guard let key, case .allowed(let name) = allowed.judge(key) else {
+        try reply(.refused(reason: "this worker's key is not authorized"), session: 0, to: route)
+        return ban(route)
+      }
+      if name != hello.workerName { keyName = " (key \(name))" }
+    }
     let now = MonotonicClock.now()
     nextSession += 1
     let worker = WorkerID(nextSession)
@@ -135,12 +224,15 @@ final class LearnerLoop {
         worker, name: hello.workerName, incarnation: hello.incarnation, fingerprint: hello.fingerprint, now: now)
       return (state.versions.announcement, state.shutdownReason, older)
     }
+    shared.gradients.state.withLock { $0.join(worker, hello: hello, older: older) }
     if let older { drop(older, "came back", isLoss: false) }
     if let previous = sessions[route] { drop(previous, "said Hello again", isLoss: false) }
     sessions[route] = worker
     routes[worker] = route
+    outboxes[worker] = Outbox()
+    keys[worker] = key
     logger.info(
-      "worker \(hello.workerName) joined: \(hello.hostname), process \(hello.processID), \(hello.threads) threads, \(hello.fingerprint)"
+      "worker \(hello.workerName)\(keyName) joined: \(hello.hostname), process \(hello.processID), \(hello.threads) threads, \(hello.fingerprint)"
     )
     try send(
       .welcome(
@@ -166,6 +258,7 @@ final class LearnerLoop {
         return heartbeat.leaseIDs.filter { state.table.lease($0)?.worker != worker }
       }
       if !void.isEmpty { try send(.cancel(leaseIDs: void, reason: "taken back"), to: worker) }
+      try renewGradients(heartbeat.gradientLeaseIDs, by: worker, now)
     case .trajectoryResult(let result):
       try take(result, from: worker)
     case .pullPlan(let heldIdentity):
@@ -182,6 +275,8 @@ final class LearnerLoop {
       shared.state.withLock { $0.registry.drain(worker) }
     case .goodbye(let reason):
       drop(worker, "goodbye: \(reason)", isLoss: false)
+    case .pullGradientWork, .gradientReady, .gradientDeclined, .gradientChunk:
+      try handleGradient(message, from: worker)
     default:
       throw WireError("\(message.name) is not a worker's to send")
     }
@@ -191,6 +286,7 @@ final class LearnerLoop {
     let (verdict, isComplete) = try shared.state.withLock { state in
       let before = state.completed.count
       let verdict = try state.accept(result, from: worker, model: options.model)
+      state.registry.holds(result.policyVersion, worker: worker)
       return (verdict, state.completed.count > before)
     }
     if verdict == .stale {
@@ -232,15 +328,17 @@ final class LearnerLoop {
       throw WireError("PullWeights asks for chunks that version \(pull.version) does not have")
     }
     for index in pull.firstChunk..<pull.firstChunk + pull.count {
-      guard let bytes = weights.chunk(index), routes[worker] != nil else { return }
-      try send(
-        .weightsChunk(WeightsChunk(version: pull.version, index: index, bytes: bytes, isDelta: pull.isDelta)),
-        to: worker)
-      shared.state.withLock { $0.weightBytesSent += bytes.count }
+      // Read when it can go: what waits takes no memory.
+      outboxes[worker]?.putBulk { [shared] in
+        guard let bytes = weights.chunk(index) else { return nil }
+        shared.state.withLock { $0.weightBytesSent += bytes.count }
+        return .weightsChunk(WeightsChunk(version: pull.version, index: index, bytes: bytes, isDelta: pull.isDelta))
+      }
     }
+    try flush(worker)
   }
 
-  private func name(of worker: WorkerID) -> String {
+  func name(of worker: WorkerID) -> String {
     shared.state.withLock { $0.registry[worker]?.name } ?? "\(worker)"
   }
 
@@ -253,22 +351,47 @@ final class LearnerLoop {
       return (name, state.table.remove(worker: worker))
     }
     if let route = routes.removeValue(forKey: worker), sessions[route] == worker { sessions[route] = nil }
+    outboxes[worker] = nil
+    waiting.remove(worker)
+    gone.remove(worker)
+    keys[worker] = nil
     let samples = leases.reduce(0) { $0 + $1.sampleIndices.count }
-    let consequence = samples > 0 ? "; \(samples) samples are queued again" : ""
+    let leaves = shared.gradients.state.withLock { $0.leave(worker) }
+    if leaves > 0 { shared.gradients.signal.put(()) }
+    let consequence =
+      (samples > 0 ? "; \(samples) samples are queued again" : "")
+      + (leaves > 0 ? "; \(leaves) gradient leaves are computed by others" : "")
     logger.log(level: isLoss ? .warning : .info, "worker \(name) left (\(reason))\(consequence)")
   }
 
-  private func send(_ message: Message, to worker: WorkerID) throws {
-    guard let route = routes[worker] else { return }
-    switch try reply(message, session: worker.value, to: route) {
-    case .sent: shared.state.withLock { $0.registry.sent(to: worker, now: MonotonicClock.now()) }
-    case .full: drop(worker, "does not read its messages", isLoss: true)
-    case .unreachable: drop(worker, "connection lost", isLoss: true)
+  /// Queues a message and sends what the socket takes.
+  func send(_ message: Message, to worker: WorkerID) throws {
+    guard outboxes[worker] != nil else { return }
+    outboxes[worker]!.put(message)
+    // What waits counts as said: it goes before any heartbeat would.
+    shared.state.withLock { $0.registry.sent(to: worker, now: MonotonicClock.now()) }
+    try flush(worker)
+  }
+
+  private func flush(_ worker: WorkerID) throws {
+    guard let route = routes[worker],
+      let state = try outboxes[worker]?.flush(
+        session: worker.value, { try control.send([route] + $0) })
+    else { return }
+    switch state {
+    case .empty: waiting.remove(worker)
+    case .waiting:
+      waiting.insert(worker)
+      if outboxes[worker]!.isOverfull { drop(worker, "does not read its messages", isLoss: true) }
+    case .unreachable:
+      outboxes[worker] = nil
+      waiting.remove(worker)
+      gone.insert(worker)
     }
   }
 
-  @discardableResult
-  private func reply(_ message: Message, session: UInt64, to route: [UInt8]) throws -> Socket.SendOutcome {
+  /// To a peer that has no session (any longer): lost when it does not read.
+  private func reply(_ message: Message, session: UInt64, to route: [UInt8]) throws {
     try control.send([route] + Envelope(session: session, message).encoded())
   }
 }

@@ -18,14 +18,19 @@ final class BatchUpdate {
     /// Groups whose rewards are all equal: no gradient.
     var groupsWithoutSignal = 0
     var scoredSteps = 0
+    /// Seconds in which all leaves of a gradient were out and the learner had nothing to compute.
+    var gradientWait = 0.0
+    /// What workers did of it.
+    var gradients = GradientExchange.Totals()
   }
 
   private let objective: ObjectiveOptions
   private let options: UpdateOptions
   private let tokenBudget: Int
   private let team: ThreadTeam
-  private let gradient: PolicyGradient
-  private let reference: PreparedModel?
+  let gradient: StepGradient
+  /// Whether each micro-batch is a leaf of the sum, or all are one.
+  private let sumsLeaves: Bool
   private let audit: LogProbAudit
   private let importanceCap: Float?
 
@@ -33,20 +38,27 @@ final class BatchUpdate {
   ///   - audit: decides whose log-probs are relied on.
   ///   - importanceCap: cap of the truncated importance weights where the learner's own log-probs are the old ones; nil: no
   ///     correction.
+  ///   - sumsLeaves: sums the micro-batches' gradients along the fixed tree (DESIGN 2, gradient leases), so that the update's
+  ///     bits do not depend on who computed which; false: one after the other in one buffer, which needs no further memory.
+  ///   - gradientType: what the gradients of the sum are rounded to.
+  ///   - help: workers that compute leaves of the first mini-batch, whose weights they have; nil: the learner is alone.
   init(
     objective: ObjectiveOptions, options: UpdateOptions, tokenBudget: Int, reference: PreparedModel?,
     audit: LogProbAudit, importanceCap: Float?, activationMemoryBudget: Int = automaticActivationMemoryBudget,
-    team: ThreadTeam
+    sumsLeaves: Bool = true, gradientType: GradientType = .float32, help: StepGradient.Help? = nil, team: ThreadTeam
   ) {
     self.objective = objective
     self.options = options
     self.tokenBudget = tokenBudget
-    self.reference = reference
     self.audit = audit
     self.importanceCap = importanceCap
+    self.sumsLeaves = sumsLeaves
     self.team = team
-    gradient = PolicyGradient(team: team)
-    gradient.activationMemoryBudget = activationMemoryBudget
+    let passes = PolicyGradient(team: team)
+    passes.activationMemoryBudget = activationMemoryBudget
+    gradient = StepGradient(
+      passes: passes, objective: objective, reference: reference, type: gradientType, help: help,
+      team: team)
   }
 
   /// Runs the step's optimiser updates; `model` becomes the new policy.
@@ -98,6 +110,7 @@ final class BatchUpdate {
     // A worker caught just now has more to be computed.
     try scoreBeforeUpdate([], model)
 
+    gradient.helped = GradientExchange.Totals()
     var norms = 0.0
     for (number, batch) in batches.enumerated() {
       let weighted = batch.map { item in
@@ -112,15 +125,16 @@ final class BatchUpdate {
           trajectory: samples[item.index].trajectory, advantage: item.advantage, weight: item.weight,
           oldLogProbs: old, importanceCap: old == nil || source == .learner ? importanceCap : nil)
       }
-      state.zeroGradient(team: team)
-      let sink = state.gradientSink(backend: model.backend, team: team)
-      for indices in microBatches(weighted.map(\.trajectory), tokenBudget: tokenBudget) {
-        let (statistics, logProbs) = try gradient.accumulate(
-          indices.map { weighted[$0] }, model: model, reference: reference, options: objective,
-          gradient: sink)
-        outcome.statistics.merge(statistics)
+      let passes = microBatches(weighted.map(\.trajectory), tokenBudget: tokenBudget)
+      let leaves = sumsLeaves ? passes.map { [$0] } : [passes]
+      let results = try gradient.run(
+        leaves.map { leaf in GradientLeaf(leaf.map { pass in pass.map { weighted[$0] } }) }, state: state, model: model,
+        version: number == 0 ? version : nil, excluded: audit.caught)
+      outcome.gradientWait += gradient.waitSeconds
+      for (leaf, result) in zip(leaves, results) {
+        outcome.statistics.merge(result.statistics)
         if number > 0 { continue }
-        for (offset, scores) in zip(indices, logProbs) where free.contains(batch[offset].index) {
+        for (offset, scores) in zip(leaf.joined(), result.logProbs) where free.contains(batch[offset].index) {
           compare(batch[offset].index, scores)
         }
       }
@@ -132,6 +146,7 @@ final class BatchUpdate {
         newWeights, backend: model.backend, trainable: true, positions: model.rotary.positions, team: team,
         sharing: model, keepsHead: state.keepsHead)
     }
+    outcome.gradients = gradient.helped
     outcome.gradientNorm = batches.isEmpty ? 0 : norms / Double(batches.count)
     let recomputed = samples.count { audit.source(of: $0, version: version) == .learner }
     outcome.audit.recomputed = Double(recomputed) / Double(max(1, samples.count))

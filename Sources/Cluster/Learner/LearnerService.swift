@@ -25,10 +25,13 @@ public final class LearnerService {
     public var resume: Bool
     /// Permit sockets that other machines can reach without keys.
     public var allowInsecure: Bool
+    /// Folder of keys that `softgrpo keygen --cluster` made; goes before the configuration's.
+    public var keys: String?
 
-    public init(resume: Bool = false, allowInsecure: Bool = false) {
+    public init(resume: Bool = false, allowInsecure: Bool = false, keys: String? = nil) {
       self.resume = resume
       self.allowInsecure = allowInsecure
+      self.keys = keys
     }
   }
 
@@ -40,6 +43,7 @@ public final class LearnerService {
   let console: Console
   let team: ThreadTeam
   private let options: Options
+  private let security: SocketSecurity
   private var run: RunState
   private var prompts: PromptSource
   private var model: PreparedModel
@@ -75,12 +79,8 @@ public final class LearnerService {
       throw ClusterError("\(directory.path): holds no run to resume; leave --resume away to start one")
     }
     // What would only fail hours into a run is checked here.
-    for endpoint in [configuration.learner.controlEndpoint, configuration.learner.broadcastEndpoint]
-    where try !Endpoint(endpoint).isLocal && !options.allowInsecure {
-      throw ClusterError(
-        "\(endpoint): other machines can reach it, and nothing on it is encrypted or authenticated; give --insecure if that "
-          + "is meant, or use a loopback address")
-    }
+    security = try configuration.learnerSecurity(
+      keys: options.keys, allowInsecure: options.allowInsecure, logger: logger)
     subject = try TrainingSubject(configuration)
     for prompt in prompts.filePrompts { _ = try subject.promptTokens(prompt) }
     if subject.warmsUpWhole && !configuration.sft.enabled { subject.adapt(subject.state.roundedWeights(team: team)) }
@@ -155,9 +155,11 @@ public final class LearnerService {
     frontOptions.controlEndpoint = configuration.learner.controlEndpoint
     frontOptions.announcementEndpoint = configuration.learner.broadcastEndpoint
     frontOptions.allowInsecure = options.allowInsecure
+    frontOptions.security = security
     frontOptions.maxStaleness = configuration.learner.maxStaleness
     frontOptions.heartbeatInterval = .seconds(configuration.worker.heartbeatSeconds)
     frontOptions.livenessTimeout = .seconds(configuration.worker.heartbeatSeconds * 4)
+    frontOptions.learnerThreads = team.threadCount
     frontOptions.leaseDuration = .seconds(configuration.worker.leaseTimeoutSeconds)
     let frontEnd = try LearnerFrontEnd(frontOptions, logger: logger)
     defer {
@@ -185,7 +187,10 @@ public final class LearnerService {
       objective: try configuration.objectiveOptions(), options: try configuration.updateOptions(),
       tokenBudget: configuration.learner.microBatchTokens, reference: reference, audit: audit,
       importanceCap: configuration.learner.importanceCap.map(Float.init),
-      activationMemoryBudget: configuration.activationMemoryBudget, team: team)
+      activationMemoryBudget: configuration.activationMemoryBudget,
+      sumsLeaves: configuration.learner.gradientLeases != .off,
+      gradientType: GradientType(rawValue: configuration.learner.gradientDtype.rawValue)!,
+      help: configuration.gradientHelp(frontEnd.gradients, audit: audit, logger: logger), team: team)
     var progress = ProgressReporter(label: "train", total: configuration.run.totalSteps, unit: "step", console: console)
     var lastCheckpoint = run.step
     while run.step < configuration.run.totalSteps && !stop.isRequested {

@@ -35,6 +35,31 @@ extension RunConfiguration {
     learner.activationMemoryBudget > 0 ? learner.activationMemoryBudget << 20 : automaticActivationMemoryBudget
   }
 
+  /// Who helps with gradients; nil: the learner is alone.
+  func gradientHelp(_ fleet: any GradientFleet, audit: LogProbAudit, logger: Logger) -> StepGradient.Help? {
+    if learner.gradientLeases == .off { return nil }
+    guard learner.klCoefficient == 0 else {
+      logger.notice(
+        "no gradient is leased: learner.kl_coefficient needs the reference model, which workers do not hold")
+      return nil
+    }
+    switch learner.gradientLeases {
+    case .off: return nil
+    case .any:
+      logger.notice(
+        "learner.gradient_leases: any: workers of other arithmetic compute gradients too; the update's bits depend on who was there"
+      )
+      return StepGradient.Help(fleet: fleet, fingerprint: nil, logger: logger)
+    case .auto:
+      guard audit.equalityHolds else {
+        logger.notice(
+          "no gradient is leased: equal bits are not promised here; learner.gradient_leases: any does without")
+        return nil
+      }
+      return StepGradient.Help(fleet: fleet, fingerprint: audit.fingerprint, logger: logger)
+    }
+  }
+
   /// The optimiser of the reinforcement phase. Its schedule counts optimiser steps.
   func updateOptions() throws -> UpdateOptions {
     let updatesPerStep = max(1, trajectoriesPerStep / miniBatchSize)

@@ -47,6 +47,12 @@ struct StepMetrics {
       MetricName.timeGenerate: collected - start, MetricName.timeUpdate: updated - collected,
       MetricName.timeBroadcast: published - updated, MetricName.timeStep: published - start,
     ]
+    let gradients = outcome.gradients
+    metrics[MetricName.gradientLeases] = Double(gradients.accepted)
+    metrics[MetricName.gradientLeasedShare] =
+      Double(gradients.acceptedLeaves) / Double(max(1, gradients.acceptedLeaves + gradients.localLeaves))
+    metrics[MetricName.gradientWireBytes] = Double(gradients.wireBytes)
+    metrics[MetricName.timeGradientWait] = outcome.gradientWait
     let audit = outcome.audit
     metrics[MetricName.audited] = Double(audit.audited)
     metrics[MetricName.auditFailures] = Double(audit.failures)

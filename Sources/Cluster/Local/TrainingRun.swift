@@ -24,6 +24,9 @@ public final class TrainingRun {
     // Any free port: several runs may share the machine.
     configuration.learner.controlEndpoint = "tcp://127.0.0.1:0"
     configuration.learner.broadcastEndpoint = "tcp://127.0.0.1:0"
+    // Loopback, where no keys are needed; the workers started here are given none.
+    configuration.learner.serverKey = nil
+    configuration.learner.authorizedWorkers = nil
     guard configuration.worker.count > 0 else {
       throw ClusterError("worker.count: `softgrpo train` needs at least one worker; `softgrpo learner` starts none")
     }
@@ -60,7 +63,9 @@ public final class TrainingRun {
         executable: executable,
         arguments: [
           "worker", "--connect", frontEnd.controlEndpoint, "--threads", "\(threads)", "--batch-size",
-          "\(configuration.worker.batchSize)", "--dtype", configuration.rolloutDataType.rawValue, "--log-level",
+          "\(configuration.worker.batchSize)", "--dtype", configuration.rolloutDataType.rawValue,
+          // They share the learner's processors.
+          "--no-gradients", "--log-level",
           configuration.run.logLevel == .info ? "warning" : configuration.run.logLevel.rawValue,
         ], logger: logger)
       workers = started

@@ -5,6 +5,7 @@ import ModelFiles
 import Rollouts
 import SoftThinking
 import Transformer
+import Transport
 import WeightSync
 import Wire
 
@@ -21,16 +22,33 @@ public struct WorkerServiceOptions: Sendable {
   public var batchSize: Int
   /// Arithmetic of the matrix products; nil: the learner's.
   public var dtype: RolloutDataType?
+  /// Computes gradients too, when the learner asks for it.
+  public var computesGradients: Bool
+  /// Keys of the link; nil: none.
+  public var security: LoadedSecurity?
 
   public init(
     endpoint: String, name: String? = nil, threads: Int = ProcessorFeatures.current.availableProcessors,
-    batchSize: Int = 64, dtype: RolloutDataType? = nil
+    batchSize: Int = 64, dtype: RolloutDataType? = nil, computesGradients: Bool = true,
+    security: LoadedSecurity? = nil
   ) {
     self.endpoint = endpoint
     self.name = name ?? "\(ProcessInfo.processInfo.hostName)-\(ProcessInfo.processInfo.processIdentifier)"
     self.threads = threads
     self.batchSize = batchSize
     self.dtype = dtype
+    self.security = security
+    self.computesGradients = computesGradients
+  }
+
+  /// How the link introduces a worker that computes with `fingerprint`.
+  func link(fingerprint: String) -> WorkerLinkOptions {
+    var link = WorkerLinkOptions(
+      endpoint: endpoint, workerName: name, threads: threads, fingerprint: fingerprint, capacity: batchSize)
+    // Nothing can be trained in int8.
+    link.computesGradients = computesGradients && dtype != .int8
+    link.security = security?.security ?? .none
+    return link
   }
 }
 
@@ -58,6 +76,11 @@ public final class WorkerService {
   private var queue: [Lease] = []
   private var running: [UInt64: Running] = [:]
   private var isDraining = false
+  private let gradients: GradientWorker
+  /// What gradients are computed with, when it is not the engine's model.
+  private var gradientModel: GradientWorker.Model?
+  /// Whether a gradient was ever asked for: the engine's models are then prepared for it, and serve both.
+  private var hasComputedGradients = false
 
   private struct Running {
     var lease: Lease
@@ -72,10 +95,8 @@ public final class WorkerService {
     self.logger = logger
     team = ThreadTeam(threadCount: options.threads)
     let backend = try Cluster.workerBackend(options.dtype, learner: preferredComputeType.rawValue, logger: logger)
-    link = try WorkerLink(
-      WorkerLinkOptions(
-        endpoint: options.endpoint, workerName: options.name, threads: options.threads,
-        fingerprint: hardwareFingerprint(backend), capacity: options.batchSize), logger: logger)
+    link = try WorkerLink(options.link(fingerprint: hardwareFingerprint(backend)), logger: logger)
+    gradients = GradientWorker(team: team)
     announced = hardwareFingerprint(backend)
   }
 
@@ -91,14 +112,16 @@ public final class WorkerService {
         isDraining = true
         link.drain()
       }
-      let isIdle = engine?.isIdle ?? true
+      let isIdle = (engine?.isIdle ?? true) && !gradients.hasWork
       while let event = try link.nextEvent(within: isIdle && queue.isEmpty ? .milliseconds(200) : .zero) {
         if try !handle(event) {
           _ = link.close(reason: "the run is over")
           return
         }
-        if !queue.isEmpty { break }
+        if !queue.isEmpty || gradients.hasWork { break }
       }
+      // The learner's step waits for gradients, so they come first; between two leaves there is a step of sampling.
+      try computeGradients()
       try admit()
       if let engine, !engine.isIdle {
         do { try deliver(engine.step()) } catch let error as SamplingError {
@@ -113,7 +136,7 @@ public final class WorkerService {
             activeSlots: engine.activeSlots)
           (lastReport, sampledAtReport) = (now, sampled)
         }
-      } else if isDraining && queue.isEmpty {
+      } else if isDraining && queue.isEmpty && !gradients.hasWork {
         let delivered = link.close(reason: "drained", within: .seconds(10))
         logger.info("drained\(delivered ? "" : "; some results were not acknowledged and will be sampled again")")
         return
@@ -131,6 +154,8 @@ public final class WorkerService {
       engineVersion = -1
       newest = nil
       base = nil
+      gradients.removeAll()
+      gradientModel = nil
       configuration = try ModelConfiguration(welcome.model)
       backend = try Cluster.workerBackend(options.dtype, learner: welcome.dtype, logger: logger)
       logger.info("joined run \(welcome.runID): \(welcome.model.architecture), \(welcome.model.layerCount) layers")
@@ -138,7 +163,9 @@ public final class WorkerService {
     case .base(let snapshot): base = snapshot
     case .weights(let snapshot): newest = snapshot
     case .lease(let lease): queue.append(lease)
+    case .gradient(let task): gradients.add(task)
     case .cancelled(let leaseIDs):
+      gradients.cancel(leaseIDs)
       queue.removeAll { leaseIDs.contains($0.id) }
       for id in leaseIDs where running.removeValue(forKey: id) != nil { engine?.cancel(id) }
     case .disconnected(let reason): logger.warning("lost the learner: \(reason)")
@@ -158,10 +185,7 @@ public final class WorkerService {
     if fingerprint == announced { return }
     logger.debug("joining anew as \(fingerprint)")
     link.close(reason: "joins anew in the learner's number format")
-    link = try WorkerLink(
-      WorkerLinkOptions(
-        endpoint: options.endpoint, workerName: options.name, threads: options.threads, fingerprint: fingerprint,
-        capacity: options.batchSize), logger: logger)
+    link = try WorkerLink(options.link(fingerprint: fingerprint), logger: logger)
     announced = fingerprint
     if isDraining { link.drain() }
   }
@@ -196,7 +220,7 @@ public final class WorkerService {
     // Whole key/value pages, so that slightly longer leases do not make a new pool.
     let room = min(configuration.contextLength, (needed + 255) / 256 * 256)
     let model = PreparedModel(
-      weights, backend: backend, trainable: false, positions: room, team: team, sharing: engine?.model,
+      weights, backend: backend, trainable: hasComputedGradients, positions: room, team: team, sharing: engine?.model,
       keepsHead: snapshot.description.adapter != nil && headOwner === base)
     headOwner = snapshot.description.adapter == nil ? nil : base
     if let engine, room <= positions {
@@ -207,7 +231,43 @@ public final class WorkerService {
       positions = room
     }
     engineVersion = snapshot.version
+    gradientModel = nil
     logger.debug("sampling with version \(snapshot.version)")
+  }
+
+  /// Computes a leaf of the gradient that was asked for first.
+  private func computeGradients() throws {
+    guard let next = gradients.next else { return }
+    hasComputedGradients = true
+    let outcome: GradientWorker.Outcome?
+    if let model = try trainableModel(version: next.version, positions: next.longestSequence) {
+      outcome = gradients.step(model)
+    } else {
+      outcome = gradients.decline("version \(next.version) is not here any longer")
+    }
+    if let outcome {
+      if case .declined(let id, let reason, _) = outcome {
+        logger.warning("gradient lease \(id) is not computed here: \(reason)")
+      }
+      try link.send(outcome)
+    }
+  }
+
+  private func trainableModel(version: Int, positions needed: Int) throws -> GradientWorker.Model? {
+    if let made = gradientModel, made.version == version, made.model.rotary.positions >= needed { return made }
+    guard let newest, newest.version == version, let configuration, let backend else { return nil }
+    let layout = ParameterLayout(configuration)
+    let adapters = newest.description.adapter == nil ? nil : try AdapterWeights(newest, model: layout)
+    if let engine, engineVersion == version, engine.model.isTrainable, engine.model.rotary.positions >= needed {
+      gradientModel = GradientWorker.Model(version: version, model: engine.model, adapters: adapters)
+    } else {
+      gradientModel = GradientWorker.Model(
+        version: version,
+        model: PreparedModel(
+          try weights(of: newest, layout: layout), backend: backend, trainable: true,
+          positions: max(needed, positions), team: team, sharing: engine?.model), adapters: adapters)
+    }
+    return gradientModel
   }
 
   /// The weights that a version stands for; of adapters the bits that the learner computes with, or an error.

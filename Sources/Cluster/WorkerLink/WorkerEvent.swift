@@ -12,7 +12,9 @@ public enum WorkerEvent: Sendable {
   case weights(WeightSnapshot)
   /// Work. The newest `weights` are within `policyVersions`.
   case lease(Lease)
-  /// Stop working on these leases; their results are not wanted any longer.
+  /// A gradient to compute, under the newest `weights`.
+  case gradient(GradientTask)
+  /// Stop working on these leases, of samples or of gradients; their results are not wanted any longer.
   case cancelled(leaseIDs: [UInt64])
   /// The learner is out of reach; the link keeps trying. Go on with what there is: finished results are kept.
   case disconnected(reason: String)

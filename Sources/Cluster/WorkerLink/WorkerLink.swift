@@ -28,6 +28,7 @@ final class SharedWorkerLink: Sendable {
   let waker: Waker
   let events = Mailbox<WorkerEvent>()
   let results = Mailbox<TrajectoryResult>()
+  let gradients = Mailbox<GradientWorker.Outcome>()
   /// Nobody ever puts anything here: for waiting.
   let never = Mailbox<Void>()
 
@@ -95,6 +96,20 @@ public final class WorkerLink: Sendable {
     _ = try Envelope(.trajectoryResult(result)).encoded()
     shared.state.withLock { $0.sentCount += 1 }
     shared.results.put(result)
+    shared.waker.wake()
+  }
+
+  /// Hands over a gradient, or a lease that is not to be computed here. A gradient is kept until the learner has it or does
+  /// not need it any longer.
+  /// - Throws: `WireError` when it cannot be sent.
+  func send(_ outcome: GradientWorker.Outcome) throws {
+    switch outcome {
+    case .computed(let gradient): _ = try Envelope(.gradientReady(gradient.ready)).encoded()
+    case .declined(let id, let reason, let isNotFinite):
+      _ = try Envelope(.gradientDeclined(leaseID: id, reason: reason, isNotFinite: isNotFinite)).encoded()
+    }
+    shared.state.withLock { $0.sentCount += 1 }
+    shared.gradients.put(outcome)
     shared.waker.wake()
   }
 

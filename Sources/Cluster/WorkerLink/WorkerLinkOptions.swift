@@ -1,7 +1,11 @@
+import Transport
+
 /// How a worker reaches its learner.
 public struct WorkerLinkOptions: Sendable {
   /// The learner's control endpoint. The announcement endpoint follows from its welcome.
   public var endpoint: String
+  /// `client`: CURVE, with this worker's key and the learner's.
+  public var security = SocketSecurity.none
   /// A name people recognise.
   public var workerName: String
   public var threads: Int
@@ -9,6 +13,8 @@ public struct WorkerLinkOptions: Sendable {
   public var fingerprint: String
   /// Samples the worker holds at once, those it has finished excluded.
   public var capacity: Int
+  /// Takes gradient leases.
+  public var computesGradients = false
   /// Weight chunks asked for and not arrived (of 256 KiB each), at most: fewer on a slow link.
   public var chunkWindow = 16
   /// Larger versions are refused before memory is taken.

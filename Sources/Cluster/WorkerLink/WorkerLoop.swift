@@ -23,6 +23,8 @@ final class WorkerLoop {
   let incarnation = UInt64.random(in: 1...UInt64.max)
   private var waitingSince = MonotonicClock.now()
   private var dealer: Socket
+  private var outbox = Outbox()
+  private var lastRefusal: (reason: String, at: Duration)?
   private var subscriber: Socket
   private var subscribedTo: String?
   var session: Session?
@@ -33,13 +35,15 @@ final class WorkerLoop {
   private var lastNotice: Duration
   private var hasLoggedWaiting = false
   var work = HeldWork()
+  var gradients = HeldGradients()
   var weights: WeightPull
   private let applier: WeightApplier
   private var deliveredVersion: Digest?
   private var deliveredBase: Digest?
   private var unspentCredits = 0
-  private var isDraining = false
+  private(set) var isDraining = false
   private var hasEnded = false
+  private var isAborted = false
 
   init(_ options: WorkerLinkOptions, shared: SharedWorkerLink, logger: Logger) throws {
     self.options = options
@@ -49,27 +53,32 @@ final class WorkerLoop {
     applier = WeightApplier(threads: options.threads, waker: shared.waker)
     endpoint = try Endpoint(options.endpoint)
     context = try TransportContext()
-    dealer = try Self.openDealer(context, endpoint, limits)
-    subscriber = try Self.openSubscriber(context)
+    dealer = try Self.openDealer(context, endpoint, limits, options.security)
+    subscriber = try Self.openSubscriber(context, options.security)
     backoff = Backoff(first: options.firstRetry, ceiling: options.longestRetry)
     connectionOpened = MonotonicClock.now()
     lastNotice = connectionOpened
   }
 
   private static func openDealer(
-    _ context: TransportContext, _ endpoint: Endpoint, _ limits: WireLimits
+    _ context: TransportContext, _ endpoint: Endpoint, _ limits: WireLimits, _ security: SocketSecurity
   ) throws -> Socket {
     var options = Socket.Options()
     options.maximumFrameByteCount = Int64(limits.manifestByteCount)
+    // Short: what does not fit waits in the outbox, where a heartbeat can overtake results.
+    options.sendHighWaterMark = 16
     options.linger = .milliseconds(500)
+    options.security = security
+    options.isMonitored = true
     let socket = try Socket(.dealer, context: context, options: options)
     try socket.connect(endpoint)
     return socket
   }
 
-  private static func openSubscriber(_ context: TransportContext) throws -> Socket {
+  private static func openSubscriber(_ context: TransportContext, _ security: SocketSecurity) throws -> Socket {
     var options = Socket.Options()
     options.maximumFrameByteCount = 1 << 20
+    options.security = security
     let socket = try Socket(.subscriber, context: context, options: options)
     try socket.subscribe("version")
     return socket
@@ -78,6 +87,7 @@ final class WorkerLoop {
   func run() {
     do {
       while !hasEnded { try turn() }
+      if !isAborted { try finishSending() }
     } catch {
       logger.critical("the worker's I/O thread ends: \(error)")
       shared.state.withLock { $0.failure = "\(error)" }
@@ -87,7 +97,9 @@ final class WorkerLoop {
 
   private func turn() throws {
     let patience = (session?.liveness.interval ?? options.firstRetry) / 2
-    try poll(dealer, subscriber, waker: shared.waker, timeout: patience)
+    try poll(dealer, subscriber, waker: shared.waker, timeout: patience, wantsToSend: !outbox.isEmpty)
+    while let event = dealer.nextEvent() { try handle(event) }
+    try flush()
     for _ in 0..<256 {
       guard !hasEnded, let frames = try dealer.receive() else { break }
       do {
@@ -133,14 +145,61 @@ final class WorkerLoop {
     nextHello = now + backoff.pause(spread: Double.random(in: 0..<1))
     let hello = Hello(
       workerName: options.workerName, incarnation: incarnation, hostname: hostName(), processID: Int(getpid()),
-      threads: options.threads, fingerprint: options.fingerprint)
+      threads: options.threads, fingerprint: options.fingerprint, computesGradients: options.computesGradients)
     // Refused when nobody is there; the next knock comes anyway.
     try dealer.send(Envelope(.hello(hello)).encoded())
   }
 
   private func openConnection() throws {
-    dealer = try Self.openDealer(context, endpoint, limits)
+    dealer = try Self.openDealer(context, endpoint, limits, options.security)
+    outbox = Outbox()
     connectionOpened = MonotonicClock.now()
+  }
+
+  /// What happens below the messages: a connection that ends, and keys that do not fit, of which CURVE itself says nothing.
+  private func handle(_ event: ConnectionEvent) throws {
+    switch event {
+    case .connected, .accepted, .ready: break
+    case .disconnected:
+      if session != nil { try reconnect("the connection was closed") }
+    case .keyRefused:
+      complain(
+        "the learner at \(endpoint) refuses this worker's key \(ownKey); add the line \"\(ownKey) \(options.workerName)\" to "
+          + "its authorized workers (learner.authorized_workers): it is let in within seconds. Or give this worker a --key "
+          + "that is there")
+    case .keyQuarantined:
+      complain(
+        "the learner at \(endpoint) refuses this worker's key \(ownKey): its holder broke the protocol before. See the "
+          + "learner's log; start the learner again (--resume), or give this worker a new key")
+    case .mechanismMismatch:
+      complain(
+        options.security.isNone
+          ? "the learner at \(endpoint) asks for keys and this worker has none: give --keys, or --key and --server-key"
+          : "the learner at \(endpoint) works without keys and this worker has some: start the learner with --keys, or this "
+            + "worker with --insecure and without keys")
+    case .handshakeEnded:
+      guard session == nil else { break }
+      complain(
+        options.security.isNone
+          ? "the learner at \(endpoint) ended the handshake: perhaps it asks for keys and this worker has none: give --keys"
+          : "the learner at \(endpoint) ended the handshake: --server-key is probably not that learner's key (its log has it), "
+            + "or it works without keys, or something else listens there")
+    case .wrongServerKey, .handshakeBroken:
+      complain("the handshake with \(endpoint) broke: something else than a softgrpo learner may listen there")
+    }
+  }
+
+  private var ownKey: String {
+    if case .client(let keys, _) = options.security { keys.publicKey.text } else { "(none)" }
+  }
+
+  /// Logs why there is no session: once, then as often as a waiting worker says that it waits.
+  private func complain(_ reason: String) {
+    let now = MonotonicClock.now()
+    if let last = lastRefusal, last.reason == reason, now - last.at < options.waitingNotice { return }
+    lastRefusal = (reason, now)
+    lastNotice = now
+    logger.error("\(reason)")
   }
 
   /// Gives the connection up and starts anew. Work and results are kept: the learner may be back with the same run.
@@ -185,12 +244,14 @@ final class WorkerLoop {
         interval: .milliseconds(welcome.heartbeatIntervalMilliseconds),
         timeout: .milliseconds(welcome.livenessTimeoutMilliseconds), now: now))
     backoff.reset()
+    lastRefusal = nil
     logger.info("joined run \(welcome.runID) at \(endpoint)")
     shared.state.withLock { $0.isConnected = true }
     if learnerIncarnation != welcome.learnerIncarnation {
       learnerIncarnation = welcome.learnerIncarnation
-      settle(work.unacknowledged.count)
+      settle(work.unacknowledged.count + gradients.computed.count)
       work.removeAll()
+      gradients.removeAll()
       deliveredVersion = nil
       deliveredBase = nil
       weights.learnerChanged(current: welcome.currentVersion)
@@ -200,6 +261,7 @@ final class WorkerLoop {
     try send(weights.resume(now: now))
     if let current = welcome.currentVersion { try announced(current, isAuthoritative: true) }
     for result in work.unacknowledged.values { try send([.trajectoryResult(result)]) }
+    try send(gradients.resume())
     if isDraining {
       try send([.drain(reason: "draining")])
     } else {
@@ -211,7 +273,7 @@ final class WorkerLoop {
 
   private func subscribe(to announced: String) throws {
     guard announced != subscribedTo, let announced = try? Endpoint(announced) else { return }
-    if subscribedTo != nil { subscriber = try Self.openSubscriber(context) }
+    if subscribedTo != nil { subscriber = try Self.openSubscriber(context, options.security) }
     // A missed announcement repairs itself with the next heartbeat, so a useless endpoint is no reason to stop.
     do {
       try subscriber.connect(endpoint.sibling(announced: announced))
@@ -230,7 +292,7 @@ final class WorkerLoop {
       for lease in leases where !isDraining && !work.add(lease) {
         logger.warning("lease \(lease.id) was granted twice")
       }
-      deliverLeases()
+      try deliverLeases()
     case .cancel(let leaseIDs, let reason):
       let (delivered, sampleCount) = work.cancel(leaseIDs)
       if sampleCount > 0 { logger.notice("\(sampleCount) samples were taken back: \(reason)") }
@@ -264,6 +326,8 @@ final class WorkerLoop {
       try send([.goodbye(reason: "shut down")])
       shared.events.put(.shutdown(reason: reason))
       hasEnded = true
+    case .gradientGrant, .gradientTrajectory, .pullGradient, .gradientDone:
+      try handleGradient(message)
     default:
       throw WireError("\(message.name) is not a learner's to send")
     }
@@ -293,7 +357,7 @@ final class WorkerLoop {
   /// After every step of the pull: sends what it asks for, hands on what is complete.
   private func pulling(_ requests: [Message]) throws {
     if let job = weights.takeJob() { try applier.start(job) }
-    deliverWeights()
+    try deliverWeights()
     try send(requests)
   }
 
@@ -304,7 +368,7 @@ final class WorkerLoop {
     }
   }
 
-  private func deliverWeights() {
+  private func deliverWeights() throws {
     guard let snapshot = weights.usable, snapshot.description.identity != deliveredVersion else { return }
     deliveredVersion = snapshot.description.identity
     let deltas = weights.deltasInHand
@@ -317,12 +381,15 @@ final class WorkerLoop {
       shared.events.put(.base(base))
     }
     shared.events.put(.weights(snapshot))
-    deliverLeases()
+    try deliverLeases()
+    // The learner lends gradients of a version to those that hold it.
+    try sendHeartbeat()
   }
 
-  private func deliverLeases() {
+  private func deliverLeases() throws {
     guard let version = weights.usable?.version, deliveredVersion != nil else { return }
     for lease in work.deliverable(with: version) { shared.events.put(.lease(lease)) }
+    try deliverGradients(version)
   }
 
   // MARK: Engine
@@ -337,6 +404,7 @@ final class WorkerLoop {
       if !isDraining { unspentCredits += 1 }
       try send([.trajectoryResult(result)])
     }
+    try obeyEngineOnGradients()
     try spendCredits()
     let (wantsDrain, ending) = shared.state.withLock { ($0.wantsDrain, $0.ending) }
     if wantsDrain, !isDraining {
@@ -349,11 +417,13 @@ final class WorkerLoop {
     case .goodbye(let reason):
       try send([.goodbye(reason: reason)])
       hasEnded = true
-    case .abort: hasEnded = true
+    case .abort:
+      isAborted = true
+      hasEnded = true
     }
   }
 
-  private func settle(_ count: Int) { shared.state.withLock { $0.settledCount += count } }
+  func settle(_ count: Int) { shared.state.withLock { $0.settledCount += count } }
 
   private func spendCredits() throws {
     guard unspentCredits > 0, session != nil, !isDraining else { return }
@@ -368,18 +438,30 @@ final class WorkerLoop {
       .heartbeat(
         Heartbeat(
           leaseIDs: work.leaseIDs, tokensPerSecond: speed, activeSlots: slots,
-          heldVersion: weights.usable?.version ?? -1))
+          heldVersion: weights.usable?.version ?? -1, gradientLeaseIDs: gradients.leaseIDs))
     ])
   }
 
-  private func send(_ messages: [Message]) throws {
-    for message in messages {
-      guard let id = session?.id else { return }
-      if try dealer.send(Envelope(session: id, message).encoded()) == .sent {
-        session?.liveness.sent(now: MonotonicClock.now())
-      } else {
-        return try reconnect("the connection is broken")
-      }
+  /// Queues messages and sends what the connection takes; a lost one is noticed by its events, a silent one by its liveness.
+  func send(_ messages: [Message]) throws {
+    guard session != nil, !messages.isEmpty else { return }
+    for message in messages { outbox.put(message) }
+    session!.liveness.sent(now: MonotonicClock.now())
+    try flush()
+  }
+
+  private func flush() throws {
+    guard let id = session?.id, !outbox.isEmpty else { return }
+    _ = try outbox.flush(session: id) { try dealer.send($0) }
+  }
+
+  /// What is queued at the end, a goodbye among it, gets a moment to leave.
+  private func finishSending() throws {
+    let deadline = MonotonicClock.now() + .milliseconds(500)
+    while session != nil, !outbox.isEmpty, MonotonicClock.now() < deadline {
+      try poll(dealer, waker: shared.waker, timeout: .milliseconds(20), wantsToSend: true)
+      while let event = dealer.nextEvent() { if event == .disconnected { return } }
+      try flush()
     }
   }
 }

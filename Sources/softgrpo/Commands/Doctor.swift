@@ -6,6 +6,7 @@ import Foundation
 import Kernels
 import Observability
 import Transformer
+import Transport
 
 struct Doctor: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -23,6 +24,8 @@ struct Doctor: ParsableCommand {
     show("instructions", Self.instructions(processor))
     show("threads", Self.threads(processor))
     show("memory", Machine.memory)
+    let files = FileDescriptorLimit.raise()
+    show("open files", "\(files): a learner takes 2 a worker" + (files < 4096 ? "; raise ulimit -n for many" : ""))
     // Before any kernel: one of them would end the process with an illegal instruction.
     try checkFloor(processor)
 

@@ -15,6 +15,10 @@ struct Learner: ParsableCommand {
   @Flag(help: "Continue the run when its directory holds one, start it otherwise (for containers that restart).")
   var resumeIfStarted = false
 
+  @Option(
+    help: "Folder of keys that `softgrpo keygen --cluster` made. Default: learner.server_key and authorized_workers.")
+  var keys: String?
+
   @Flag(help: "Permit sockets that other machines can reach, without encryption or authentication.")
   var insecure = false
 
@@ -23,7 +27,7 @@ struct Learner: ParsableCommand {
     let output = RunConsole("learner", level: configuration.run.logLevel)
     let isStarted = RunDirectory(path: configuration.runDirectory).exists
     let service = try LearnerService(
-      configuration, .init(resume: resume || (resumeIfStarted && isStarted), allowInsecure: insecure),
+      configuration, .init(resume: resume || (resumeIfStarted && isStarted), allowInsecure: insecure, keys: keys),
       stop: StopSignal(), logger: output.logger, console: output.console)
     try service.prepareDirectory()
     try service.warmUp()

@@ -14,7 +14,7 @@ struct Worker: ParsableCommand {
   @Option(help: "The learner's control endpoint, as in tcp://learner:5555.")
   var connect: String
 
-  @Option(help: "A name for logs; default: host and process.")
+  @Option(help: "A name for logs; default: the name of its key, or host and process.")
   var name: String?
 
   @Option(help: "Threads; default: what affinity and the cgroup allow.")
@@ -26,8 +26,24 @@ struct Worker: ParsableCommand {
   @Option(help: "Sequences decoded at once.")
   var batchSize = 64
 
+  @Flag(
+    inversion: .prefixedNo,
+    help: "Compute gradients too, when the learner asks for them; it takes memory for weights ready to be trained.")
+  var gradients = true
+
   @Option(help: "Least severity that is logged: trace, debug, info, notice, warning, error, critical.")
   var logLevel = "info"
+
+  @Option(
+    help:
+      "Folder of keys that `softgrpo keygen --cluster` made: NAME.key, or the first that no other worker here holds.")
+  var keys: String?
+
+  @Option(help: "This worker's secret key file. With --server-key, in place of --keys.")
+  var key: String?
+
+  @Option(help: "The learner's public key, or its file.")
+  var serverKey: String?
 
   @Flag(help: "Join over a network without encryption or authentication.")
   var insecure = false
@@ -43,11 +59,16 @@ struct Worker: ParsableCommand {
   func run() throws {
     let label = name.map { "worker \($0)" } ?? "worker"
     let output = RunConsole(label, level: RunConfiguration.Run.LogLevel(rawValue: logLevel) ?? .info)
+    let security = try workerSecurity(
+      connecting: connect, name: name, keys: keys, key: key, serverKey: serverKey, allowInsecure: insecure,
+      logger: output.logger)
     if insecure { output.logger.warning("INSECURE: the link to \(connect) is neither encrypted nor authenticated") }
     let service = try WorkerService(
       WorkerServiceOptions(
-        endpoint: connect, name: name, threads: threads ?? ProcessorFeatures.current.availableProcessors,
-        batchSize: batchSize, dtype: RolloutDataType(rawValue: dtype.rawValue)),
+        endpoint: connect, name: name ?? security.flatMap { $0.name.isEmpty ? nil : $0.name },
+        threads: threads ?? ProcessorFeatures.current.availableProcessors,
+        batchSize: batchSize, dtype: RolloutDataType(rawValue: dtype.rawValue), computesGradients: gradients,
+        security: security),
       stop: StopSignal(), logger: output.logger)
     try service.run()
   }

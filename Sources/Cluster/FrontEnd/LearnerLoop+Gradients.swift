@@ -1,0 +1,48 @@
+import Coordination
+import Transport
+import Wire
+
+// Gradient leases, as far as the I/O thread is concerned.
+extension LearnerLoop {
+  func handleGradient(_ message: Message, from worker: WorkerID) throws {
+    let now = MonotonicClock.now()
+    switch message {
+    case .pullGradientWork(let pull):
+      try shared.gradients.state.withLock { try $0.serve(pull, to: worker) }
+    case .gradientReady(let ready):
+      try shared.gradients.state.withLock { try $0.ready(ready, from: worker, now: now) }
+    case .gradientDeclined(let leaseID, let reason, let isNotFinite):
+      logger.warning("worker \(name(of: worker)) gives gradient lease \(leaseID) back: \(reason)")
+      shared.gradients.state.withLock { $0.declined(leaseID, isNotFinite: isNotFinite, by: worker) }
+      shared.gradients.signal.put(())
+    case .gradientChunk(let chunk):
+      if try shared.gradients.state.withLock({ try $0.receive(chunk, from: worker, now: now) }) {
+        shared.gradients.signal.put(())
+      }
+    default: break
+    }
+  }
+
+  func renewGradients(_ ids: [UInt64], by worker: WorkerID, _ now: Duration) throws {
+    for id in shared.gradients.state.withLock({ $0.renew(ids, by: worker, now: now) }) {
+      try send(.gradientDone(leaseID: id, accepted: false), to: worker)
+    }
+  }
+
+  /// Grants what is worthwhile and sends what the exchange has to say.
+  func sendGradientMessages(_ now: Duration) throws {
+    guard shared.gradients.state.withLock({ $0.isActive || !$0.outgoing.isEmpty }) else { return }
+    let workers = shared.state.withLock { state in
+      state.shutdownReason == nil
+        ? Dictionary(uniqueKeysWithValues: state.registry.all.map { ($0.id, $0.isDraining ? -1 : $0.heldVersion) })
+        : [:]
+    }
+    let outgoing = shared.gradients.state.withLock { exchange in
+      exchange.startTransfers(now: now)
+      exchange.grant(now: now) { worker, version in workers[worker] == version }
+      defer { exchange.outgoing.removeAll() }
+      return exchange.outgoing
+    }
+    for (worker, message) in outgoing { try send(message, to: worker) }
+  }
+}

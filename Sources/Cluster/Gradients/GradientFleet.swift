@@ -1,0 +1,65 @@
+import Coordination
+import Logging
+import Synchronization
+import Training
+import Transport
+
+/// What a learner's step needs of whoever helps with its gradient.
+protocol GradientFleet: AnyObject, Sendable {
+  /// Offers a step's leaves.
+  func begin(_ offer: GradientOffer)
+  /// The next leaf for the learner itself; nil when all are taken.
+  func takeLocal() -> Int?
+  func finishLocal(_ leaf: Int, seconds: Double)
+  func takeArrived() -> ArrivedGradient?
+  /// What arrived was not usable: its leaves are the learner's.
+  func reject(_ arrived: ArrivedGradient)
+  /// Gives the learner leaves that are out, if it would be sooner done with them.
+  func takeOver()
+  /// Waits until something arrives, at most so long.
+  func wait(within duration: Duration)
+  func end()
+  /// Since the beginning.
+  var totals: GradientExchange.Totals { get }
+}
+
+/// The front end's fleet: what the trainer's thread and the I/O thread share.
+final class SharedGradientExchange: GradientFleet {
+  let state: Mutex<GradientExchange>
+  /// One element for every gradient that arrived, and when a worker was lost.
+  let signal = Mailbox<Void>()
+  private let waker: Waker
+
+  init(_ exchange: GradientExchange, waker: Waker) {
+    state = Mutex(exchange)
+    self.waker = waker
+  }
+
+  func begin(_ offer: GradientOffer) {
+    state.withLock { $0.begin(offer) }
+    waker.wake()
+  }
+  func takeLocal() -> Int? { state.withLock { $0.takeLocal() } }
+  func finishLocal(_ leaf: Int, seconds: Double) {
+    state.withLock { $0.finishLocal(leaf, seconds: seconds) }
+    // The learner's speed is known now, and with it what is worth lending.
+    waker.wake()
+  }
+  func takeArrived() -> ArrivedGradient? {
+    let arrived = state.withLock { $0.takeArrived() }
+    // There is room for another transfer.
+    if arrived != nil { waker.wake() }
+    return arrived
+  }
+  func reject(_ arrived: ArrivedGradient) { state.withLock { $0.reject(arrived) } }
+  func takeOver() {
+    state.withLock { $0.takeOver(now: MonotonicClock.now()) }
+    waker.wake()
+  }
+  func wait(within duration: Duration) { _ = signal.take(within: duration) }
+  func end() {
+    state.withLock { _ = $0.end() }
+    waker.wake()
+  }
+  var totals: GradientExchange.Totals { state.withLock { $0.totals } }
+}

@@ -1,0 +1,109 @@
+import PolicyOptimization
+import SoftThinking
+import Training
+import Wire
+
+/// The leaves of one optimiser step, as they are offered to workers.
+struct GradientOffer: Sendable {
+  /// The published version whose weights are differentiated.
+  var version: Int
+  var leaves: [GradientLeaf]
+  var objective: GradientObjective
+  var type: GradientType
+  /// Numbers of a gradient.
+  var elementCount: Int
+  /// The only fingerprint that may compute: equal fingerprints promise equal bits; nil: any, and no promise.
+  var fingerprint: String?
+  /// Workers whose bits were found to be others.
+  var excludedWorkers: Set<String> = []
+
+  var tree: GradientTree { GradientTree(leafCount: leaves.count) }
+  var byteCount: Int { elementCount * type.byteCount }
+
+  /// The node of an aligned run of leaves.
+  func node(of run: Range<Int>) -> GradientTree.Node {
+    var node = tree.leaf(run.lowerBound)
+    while tree.leaves(below: node) != run, let parent = tree.parent(of: node) { node = parent }
+    return node
+  }
+
+  func grant(id: UInt64, leaves run: Range<Int>, deadline: Duration) -> GradientGrant {
+    let node = node(of: run)
+    return GradientGrant(
+      id: id, policyVersion: version, level: node.level, index: node.index, leafCount: leaves.count,
+      passSizes: leaves[run].map { $0.microBatches.map(\.count) }, objective: objective, gradientType: type.rawValue,
+      elementCount: elementCount,
+      longestSequence: trajectories(run).reduce(1) {
+        max($0, $1.trajectory.prompt.count + $1.trajectory.completionCount)
+      }, deadlineMilliseconds: deadline.milliseconds)
+  }
+
+  /// The trajectories of a run of leaves, in order.
+  func trajectories(_ run: Range<Int>) -> [WeightedTrajectory] {
+    leaves[run].flatMap { $0.microBatches.flatMap { $0 } }
+  }
+}
+
+extension GradientObjective {
+  /// Nil when something else than clipping decides the gradient: the KL term needs the reference model.
+  init?(_ options: ObjectiveOptions) {
+    guard options.klCoefficient == 0 else { return nil }
+    self.init(clipLow: options.clip.clipLow, clipHigh: options.clip.clipHigh, dualClip: options.clip.dualClip)
+  }
+
+  var options: ObjectiveOptions {
+    ObjectiveOptions(
+      clip: ClippedObjective(clipLow: clipLow, clipHigh: clipHigh, dualClip: dualClip), klCoefficient: 0)
+  }
+}
+
+extension GradientTrajectory {
+  init(_ item: WeightedTrajectory, leaseID: UInt64, index: Int) {
+    self.init(
+      leaseID: leaseID, index: index, prompt: item.trajectory.prompt, policy: item.trajectory.policy,
+      segments: item.trajectory.segments, advantage: item.advantage, weight: item.weight,
+      oldLogProbs: item.oldLogProbs, importanceCap: item.importanceCap)
+  }
+
+  /// What a gradient needs of it; its names are of no account here.
+  var weighted: WeightedTrajectory {
+    WeightedTrajectory(
+      trajectory: Trajectory(
+        promptID: "lease \(leaseID)", groupID: 0, sampleIndex: index, policy: policy, policyVersion: 0, prompt: prompt,
+        segments: segments, finishReason: .stop),
+      advantage: advantage, weight: weight, oldLogProbs: oldLogProbs, importanceCap: importanceCap)
+  }
+}
+
+extension GradientStatistics {
+  init(_ statistics: ObjectiveStatistics) {
+    self.init()
+    tokenCount = statistics.tokenCount
+    clippedCount = statistics.clippedCount
+    dualClippedCount = statistics.dualClippedCount
+    logRatioSum = statistics.logRatioSum
+    ratioSum = statistics.ratioSum
+    ratioMaximum = statistics.ratioMaximum
+    policyLoss = statistics.policyLoss
+    klLoss = statistics.klLoss
+    importanceCount = statistics.importanceCount
+    importanceSum = statistics.importanceSum
+    importanceClippedCount = statistics.importanceClippedCount
+  }
+
+  var statistics: ObjectiveStatistics {
+    var statistics = ObjectiveStatistics()
+    statistics.tokenCount = tokenCount
+    statistics.clippedCount = clippedCount
+    statistics.dualClippedCount = dualClippedCount
+    statistics.logRatioSum = logRatioSum
+    statistics.ratioSum = ratioSum
+    statistics.ratioMaximum = ratioMaximum
+    statistics.policyLoss = policyLoss
+    statistics.klLoss = klLoss
+    statistics.importanceCount = importanceCount
+    statistics.importanceSum = importanceSum
+    statistics.importanceClippedCount = importanceClippedCount
+    return statistics
+  }
+}

@@ -1,0 +1,173 @@
+import Foundation
+import Kernels
+import PolicyOptimization
+import SoftThinking
+import Training
+import Transformer
+import WeightSync
+import Wire
+
+/// Computes gradient leases with the learner's own code, a leaf at a time so that sampling may go on in between.
+final class GradientWorker {
+  /// What a lease needs to be computed.
+  struct Model {
+    var version: Int
+    var model: PreparedModel
+    /// The factors of an adapter version; nil: every weight is differentiated.
+    var adapters: AdapterWeights?
+  }
+
+  enum Outcome {
+    case computed(ComputedGradient)
+    case declined(leaseID: UInt64, reason: String, isNotFinite: Bool)
+  }
+
+  private struct Work {
+    var task: GradientTask
+    var leaves: [GradientLeaf]
+    var target: GradientBuffer
+    var sum: GradientSum
+    var results: [LeafResult] = []
+    var seconds = 0.0
+  }
+
+  private let team: ThreadTeam
+  private let passes: PolicyGradient
+  private let pool = GradientPool()
+  private var tasks: [GradientTask] = []
+  private var current: Work?
+  private var adapterSink: (sink: AdapterGradient, adapters: AdapterWeights)?
+
+  init(team: ThreadTeam) {
+    self.team = team
+    passes = PolicyGradient(team: team)
+  }
+
+  var hasWork: Bool { current != nil || !tasks.isEmpty }
+  /// The version and the longest sequence of what is to be computed next.
+  var next: (version: Int, longestSequence: Int)? {
+    (current?.task ?? tasks.first).map { ($0.grant.policyVersion, $0.grant.longestSequence) }
+  }
+
+  func add(_ task: GradientTask) { tasks.append(task) }
+
+  func cancel(_ ids: [UInt64]) {
+    tasks.removeAll { ids.contains($0.grant.id) }
+    if let id = current?.task.grant.id, ids.contains(id) { current = nil }
+  }
+
+  func removeAll() {
+    tasks = []
+    current = nil
+    adapterSink = nil
+  }
+
+  /// The lease that is next cannot be computed here.
+  func decline(_ reason: String, isNotFinite: Bool = false) -> Outcome? {
+    guard let id = (current?.task ?? tasks.first)?.grant.id else { return nil }
+    cancel([id])
+    return .declined(leaseID: id, reason: reason, isNotFinite: isNotFinite)
+  }
+
+  /// Computes the next leaf.
+  ///
+  /// - Returns: the lease that is finished by it, or that is not to be computed here.
+  func step(_ model: Model) -> Outcome? {
+    do {
+      if current == nil { try begin(model) }
+      guard let work = current else { return nil }
+      let start = monotonicSeconds()
+      let index = work.results.count
+      let buffer = work.sum.takeBuffer()
+      let result = try passes.compute(
+        work.leaves[index], model: model.model, reference: nil, options: work.task.grant.objective.options,
+        type: work.sum.type, sink: sink(model, buffer), into: buffer)
+      try work.sum.insert(buffer, at: work.sum.tree.leaf(index))
+      current!.results.append(result)
+      current!.seconds += monotonicSeconds() - start
+      guard current!.results.count == work.leaves.count else { return nil }
+      return try finish(current!)
+    } catch let error as TrainingError {
+      return decline(error.message, isNotFinite: true)
+    } catch let error as OptimizationError {
+      return decline("\(error)", isNotFinite: true)
+    } catch {
+      return decline("\(error)")
+    }
+  }
+
+  private func begin(_ model: Model) throws {
+    guard !tasks.isEmpty else { return }
+    let task = tasks[0]
+    let grant = task.grant
+    let configuration = model.model.configuration
+    let count = model.adapters?.layout.count ?? model.model.layout.count
+    guard grant.elementCount == count, let type = GradientType(rawValue: grant.gradientType) else {
+      throw ClusterError("the lease is of \(grant.elementCount) numbers, this model's gradient has \(count)")
+    }
+    var at = 0
+    let leaves = try grant.passSizes.map { sizes in
+      GradientLeaf(
+        try sizes.map { size in
+          defer { at += size }
+          return try task.trajectories[at..<at + size].map { item in
+            let weighted = item.weighted
+            try weighted.trajectory.validate(
+              vocabularySize: configuration.vocabularySize, contextLength: configuration.contextLength)
+            return weighted
+          }
+        })
+    }
+    // A subtree has the shape of a tree of its leaves: its first leaf's number is a multiple of its size.
+    let tree = GradientTree(leafCount: leaves.count)
+    let needed = (tree.nodesHeldInOrder + 1) * count * 4
+    if let available = availableMemory, available < needed + needed / 4 {
+      throw ClusterError(
+        "computing it takes \(needed >> 20) MiB beside the activations, and \(available >> 20) MiB are free")
+    }
+    tasks.removeFirst()
+    let target = GradientBuffer(count: count)
+    current = Work(
+      task: task, leaves: leaves, target: target,
+      sum: GradientSum(
+        tree: tree, into: UnsafeMutableBufferPointer(start: target.values, count: count), type: type, pool: pool,
+        team: team))
+  }
+
+  private func sink(_ model: Model, _ buffer: GradientBuffer) -> WeightGradientSink {
+    guard let adapters = model.adapters else { return .full(buffer.values) }
+    if let adapterSink {
+      if adapterSink.adapters !== adapters { adapterSink.sink.prepare(adapters, team: team) }
+      self.adapterSink = (adapterSink.sink, adapters)
+      adapterSink.sink.gradient = buffer.values
+      return .adapters(adapterSink.sink)
+    }
+    let made = AdapterGradient(adapters, gradient: buffer.values, backend: model.model.backend, team: team)
+    adapterSink = (made, adapters)
+    return .adapters(made)
+  }
+
+  private func finish(_ work: Work) throws -> Outcome {
+    let start = monotonicSeconds()
+    work.sum.finish()
+    guard work.target.isFinite(team: team) else { throw TrainingError("the gradient is not finite") }
+    let payload = GradientPayload(work.target, type: work.sum.type, team: team)
+    let leaves = VersionHash.leaves(of: UnsafeRawBufferPointer(payload.bytes), team: team)
+    current = nil
+    return .computed(
+      ComputedGradient(
+        ready: GradientReady(
+          leaseID: work.task.grant.id, statistics: work.results.map { GradientStatistics($0.statistics) },
+          logProbs: work.results.flatMap { $0.logProbs.flatMap { $0 } }, root: VersionHash.root(ofLeaves: leaves).bytes,
+          elapsedMicroseconds: Int((work.seconds + monotonicSeconds() - start) * 1e6)), payload: payload))
+  }
+}
+
+/// Bytes that the system says may be taken; nil where it does not say.
+private var availableMemory: Int? {
+  guard let text = try? String(contentsOfFile: "/proc/meminfo", encoding: .utf8),
+    let line = text.split(separator: "\n").first(where: { $0.hasPrefix("MemAvailable:") }),
+    let kibibytes = line.split(separator: " ").dropFirst().first.flatMap({ Int($0) })
+  else { return nil }
+  return kibibytes << 10
+}

@@ -1,0 +1,91 @@
+/// How fast the learner and its workers compute gradients, and how fast a worker's gradient comes over its link: measured,
+/// the newest measurement counting half.
+public struct GradientRates: Sendable {
+  struct Worker: Sendable {
+    var rowsPerSecond: Double?
+    var bytesPerSecond: Double?
+  }
+
+  /// What a link is taken for until a gradient came over it: gigabit Ethernet.
+  public static let assumedBytesPerSecond = 1e8
+
+  /// nil until the learner has computed a leaf: nothing is leased before.
+  public private(set) var learnerRowsPerSecond: Double?
+  private var workers: [UInt64: Worker] = [:]
+
+  public init() {}
+
+  private static func blend(_ old: Double?, _ new: Double) -> Double { old.map { ($0 + new) / 2 } ?? new }
+
+  public mutating func learnerComputed(rows: Int, seconds: Double) {
+    guard rows > 0, seconds > 0 else { return }
+    learnerRowsPerSecond = Self.blend(learnerRowsPerSecond, Double(rows) / seconds)
+  }
+
+  /// - Parameter worker: a name for the worker's process that outlives its sessions.
+  public mutating func workerComputed(_ worker: UInt64, rows: Int, seconds: Double) {
+    guard rows > 0, seconds > 0 else { return }
+    workers[worker, default: Worker()].rowsPerSecond = Self.blend(
+      workers[worker]?.rowsPerSecond, Double(rows) / seconds)
+  }
+
+  public mutating func transferred(_ worker: UInt64, bytes: Int, seconds: Double) {
+    guard bytes > 0, seconds > 0 else { return }
+    workers[worker, default: Worker()].bytesPerSecond = Self.blend(
+      workers[worker]?.bytesPerSecond, Double(bytes) / seconds)
+  }
+
+  /// A lease that was lost or came much too late: the worker is taken to be half as fast, until it is measured again.
+  public mutating func disappointed(_ worker: UInt64) {
+    if let rate = workers[worker]?.rowsPerSecond { workers[worker]!.rowsPerSecond = rate / 2 }
+  }
+
+  /// Rows a second of a worker; one that was not measured yet is taken for as fast as the learner, thread by thread.
+  public func rowsPerSecond(of worker: UInt64, threads: Int, learnerThreads: Int) -> Double? {
+    if let rate = workers[worker]?.rowsPerSecond { return rate }
+    return learnerRowsPerSecond.map { $0 * Double(max(1, threads)) / Double(max(1, learnerThreads)) }
+  }
+
+  public func bytesPerSecond(of worker: UInt64) -> Double {
+    workers[worker]?.bytesPerSecond ?? Self.assumedBytesPerSecond
+  }
+}
+
+/// Who should compute how much of what is left of a gradient, so that everybody is done at the same time.
+///
+/// With R rows left, r the learner's rows a second, r_w those of worker w, and d_w the seconds of w that are not computing (what
+/// it is busy with still, and the transfer of its gradient), everybody is done after
+///
+///     T = (R + sum r_w d_w) / (r + sum r_w),    worker w's share being r_w (T - d_w)
+///
+/// over the workers with d_w < T; the others would come too late.
+public struct GradientShares: Sendable, Equatable {
+  public struct Worker: Sendable, Equatable {
+    public var rowsPerSecond: Double
+    /// d_w.
+    public var delaySeconds: Double
+
+    public init(rowsPerSecond: Double, delaySeconds: Double) {
+      self.rowsPerSecond = rowsPerSecond
+      self.delaySeconds = delaySeconds
+    }
+  }
+
+  /// T.
+  public let seconds: Double
+  /// Rows for each worker given, 0 for one that would come too late.
+  public let rows: [Double]
+
+  public init(rowsLeft: Double, learnerRowsPerSecond: Double, workers: [Worker]) {
+    // Workers join from the promptest on, for as long as they shorten the whole.
+    var (work, rate) = (rowsLeft, max(learnerRowsPerSecond, 1e-9))
+    for worker in workers.sorted(by: { $0.delaySeconds < $1.delaySeconds }) where worker.rowsPerSecond > 0 {
+      if worker.delaySeconds >= work / rate { break }
+      work += worker.rowsPerSecond * worker.delaySeconds
+      rate += worker.rowsPerSecond
+    }
+    let seconds = work / rate
+    self.seconds = seconds
+    rows = workers.map { max(0, $0.rowsPerSecond * (seconds - $0.delaySeconds)) }
+  }
+}

@@ -1,0 +1,88 @@
+import ArgumentParser
+import Cluster
+import Foundation
+import Logging
+import Observability
+
+struct BenchTransport: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "transport",
+    abstract: "What the learner's front end takes from synthetic workers over real sockets, and what it costs.",
+    discussion: """
+      Each number of workers runs twice: as fast as it goes, and at --rate trajectories a second and worker. Processor time \
+      is that of the learner's I/O thread, and of libzmq's thread beside it. The workers share this machine's cores.
+      """)
+
+  @Option(help: "Numbers of workers, one after another.")
+  var workers = CommaSeparated<Int>([1, 10, 100, 1000])
+  @Option(help: "none, curve or both.")
+  var security = CommaSeparated<String>(["none", "curve"])
+  @Option(help: "Seconds of each measurement.")
+  var seconds = 2.0
+  @Option(help: "Soft steps of a trajectory.")
+  var steps = 200
+  @Option(help: "Trajectories a second of one worker under the realistic load.")
+  var rate = 1.0
+  @Option(help: "Samples that a worker holds at once when it answers as fast as it can.")
+  var credits = 4
+  @Option(help: "Threads of the synthetic workers.")
+  var threads = 1
+  @Flag(help: "Print JSON instead of a table.")
+  var json = false
+
+  func run() throws {
+    try requireAll(workers.elements, "--workers", atMost: 100_000)
+    try requirePositive(steps, "--steps", atMost: 100_000)
+    try requirePositive(credits, "--credits", atMost: 1000)
+    try requirePositive(threads, "--threads", atMost: 64)
+    guard seconds > 0, seconds <= 3600, rate > 0, rate <= 10_000 else {
+      throw ValidationError("--seconds, --rate: must be above 0")
+    }
+    var settings = TransportBenchmark.Settings()
+    settings.workers = workers.elements
+    settings.security = security.elements
+    settings.seconds = seconds
+    settings.steps = steps
+    settings.rate = rate
+    settings.credits = credits
+    settings.threads = threads
+    let output = RunConsole("bench", level: .error)
+    let report = try TransportBenchmark(settings, logger: output.logger).run { Console.standardError.setStatus($0) }
+    Console.standardError.setStatus("")
+    if json {
+      let encoder = JSONEncoder()
+      encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+      encoder.keyEncodingStrategy = .convertToSnakeCase
+      print(String(decoding: try encoder.encode(report), as: UTF8.self))
+    } else {
+      try printTable(report)
+    }
+  }
+
+  private func printTable(_ report: TransportBenchmark.Report) throws {
+    let loopback = report.settings.security.map {
+      "\(formatFixed(report.loopbackMegabytesPerSecond[$0] ?? 0, 0)) MB/s (\($0))"
+    }
+    print("trajectory  \(report.trajectoryBytes) bytes: \(report.settings.steps) soft steps of \(report.settings.topK)")
+    print("limits      loopback \(loopback.joined(separator: ", ")); \(report.fileDescriptorLimit) open files\n")
+    var table = Table(
+      columns: [.init("security", .left), .init("workers")]
+        + [
+          "join s", "traj/s", "MB/s", "of loopback", "I/O us/traj", "zmq us/traj", "I/O core", "zmq core",
+          "announce ms",
+          "slowest", "lost",
+        ].map { .init($0) })
+    for row in report.results {
+      try table.append([
+        row.security, "\(row.workers)", formatFixed(row.joinSeconds, 2), formatFixed(row.trajectoriesPerSecond, 0),
+        formatFixed(row.megabytesPerSecond, 1), formatFixed(row.fractionOfLoopback, 2),
+        formatFixed(row.microsecondsPerTrajectory, 1), formatFixed(row.libraryMicrosecondsPerTrajectory, 1),
+        formatFixed(row.realisticCoreShare, 4), formatFixed(row.realisticLibraryCoreShare, 4),
+        formatFixed(row.announcementMedianMilliseconds, 1), formatFixed(row.announcementSlowestMilliseconds, 1),
+        "\(row.lostTrajectories + row.lostSessions + row.repeatedResults)",
+      ])
+    }
+    print(table.rendered())
+    print("\nI/O core, zmq core and announcements at \(formatFixed(report.settings.rate, 2)) trajectories/s a worker")
+  }
+}

@@ -1,0 +1,349 @@
+import Foundation
+import Kernels
+import Logging
+import ModelFiles
+import PolicyOptimization
+import SoftThinking
+import Synchronization
+import TestSupport
+import Testing
+import Training
+import Transformer
+import Transport
+import WeightSync
+import Wire
+
+@testable import Cluster
+
+/// An update whose gradient is computed by whoever is there has the same bits: over a real front end and real links.
+@Suite(.serialized, .enabled(if: preferredComputeType == .bfloat16, "the processor has no bf16 products"))
+struct GradientLeaseTests {
+  private static let configuration = ModelConfiguration(
+    architecture: .llama, hiddenSize: 64, layerCount: 2, headCount: 4, keyValueHeadCount: 2, headDimension: 16,
+    intermediateSize: 96, vocabularySize: 90, contextLength: 128)
+  private static let fingerprint = "the learner's fingerprint"
+  private let team = ThreadTeam(threadCount: 1)
+
+  /// Trajectories of discrete tokens and soft steps, with rewards of all kinds.
+  private func samples(_ count: Int) -> [CollectedTrajectory] {
+    let c = Self.configuration
+    return (0..<count).map { index in
+      let group = index / 4
+      var soft = SoftSegment()
+      for step in 0..<3 {
+        let first = Int32((index * 7 + step * 11) % 80)
+        soft.tokenIDs.append([first, first + 1, first + 2])
+        soft.values.append([-0.5, -1.25, -2.5])
+        soft.logProbs.append(-1.5)
+      }
+      let tokens = TinyModel.tokens(9 + index % 5, c, seed: UInt64(index))
+      let trajectory = Trajectory(
+        promptID: "\(group)", groupID: group, sampleIndex: index % 4,
+        policy: ThinkingPolicy(kind: .gumbel, topK: 3, density: .exact), policyVersion: 7,
+        prompt: TinyModel.tokens(6 + group % 3, c, seed: UInt64(900 + group)),
+        segments: [
+          .soft(soft), .forced([5, 6]),
+          .discrete(DiscreteSegment(tokenIDs: tokens, logProbs: tokens.map { _ in -2.25 })),
+        ], finishReason: .stop, reward: Float((index * 5) % 3))
+      return CollectedTrajectory(
+        trajectory: trajectory, workerName: "sampler", fingerprint: "elsewhere", elapsedMicroseconds: 1)
+    }
+  }
+
+  private struct Result: Equatable {
+    var weights: Digest
+    var statistics: ObjectiveStatistics
+    var norm: Double
+  }
+
+  private struct Settings {
+    var type = GradientType.float32
+    var rank = 0
+    var promise: String? = fingerprint
+    /// Milliseconds that the learner loses before each leaf, so that workers are worth it.
+    var delay = 30
+    var version = 7
+    var exampleCount = 48
+  }
+
+  private func state(_ settings: Settings) -> any TrainableState {
+    let weights = TinyModel.weights(Self.configuration, seed: 4)
+    if settings.rank > 0 {
+      return AdapterState(base: weights, options: AdapterOptions(rank: settings.rank, alpha: 8), seed: 3)
+    }
+    return LearnerState(layout: weights.layout, values: (0..<weights.count).map { Float(weights.elements[$0]) })
+  }
+
+  private func frontOptions() -> LearnerFrontEndOptions {
+    var options = frontEndOptions()
+    options.model = ModelDescription(Self.configuration)
+    options.livenessTimeout = .seconds(10)
+    options.learnerThreads = 1
+    return options
+  }
+
+  /// One update with whoever is connected to `frontEnd`.
+  private func update(
+    _ settings: Settings, state: any TrainableState, frontEnd: LearnerFrontEnd?, logger: Logger = quiet,
+    midway: @escaping () -> Void = {}
+  ) throws -> Result {
+    var model = PreparedModel(
+      state.roundedWeights(team: team), backend: try matrixBackend(for: .bfloat16), trainable: true, positions: 64,
+      team: team)
+    let update = BatchUpdate(
+      objective: ObjectiveOptions(klCoefficient: 0), options: UpdateOptions(optimizer: AdamW(learningRate: 0.05)),
+      tokenBudget: 40, reference: nil,
+      audit: LogProbAudit(fingerprint: Self.fingerprint, equalityHolds: true, fraction: 0, logger: quiet),
+      importanceCap: 2, gradientType: settings.type,
+      help: frontEnd.map {
+        StepGradient.Help(fleet: $0.gradients, fingerprint: settings.promise, logger: logger)
+      }, team: team)
+    let never = Mailbox<Void>()
+    var leaf = 0
+    update.gradient.beforeLeaf = {
+      leaf += 1
+      if leaf == 3 { midway() }
+      if frontEnd != nil { _ = never.take(within: .milliseconds(settings.delay)) }
+    }
+    let outcome = try update.run(
+      samples(settings.exampleCount), state: state, model: &model, version: settings.version, miniBatch: 48)
+    return Result(
+      weights: VersionHash.leaf(UnsafeRawBufferPointer(model.weights.elements)), statistics: outcome.statistics,
+      norm: outcome.gradientNorm)
+  }
+
+  private func publish(_ state: any TrainableState, version: Int, on frontEnd: LearnerFrontEnd) throws {
+    let weights = state.roundedWeights(team: team)
+    if let adapters = state as? AdapterState {
+      let base = adapters.base.baseSnapshot(team: team)
+      try frontEnd.publish(
+        WeightSnapshot(
+          version: version, parent: .zero, adapters: adapters.adapters, base: base, mergedRoot: weights.root(team: team)
+        ), base: base)
+    } else {
+      try frontEnd.publish(
+        WeightSnapshot(version: version, parent: .zero, byteCount: weights.count * 2) { bytes in
+          bytes.copyMemory(from: UnsafeRawBufferPointer(weights.elements))
+        })
+    }
+  }
+
+  /// An update with helpers, which are there before it begins.
+  private func helped(
+    _ settings: Settings, _ kinds: [GradientHelper.Behaviour], logger: Logger = quiet,
+    midway: @escaping ([GradientHelper]) -> Void = { _ in }
+  ) throws -> (result: Result, totals: GradientExchange.Totals, helpers: [GradientHelper]) {
+    let frontEnd = try LearnerFrontEnd(frontOptions(), logger: quiet)
+    defer { frontEnd.shutdown(reason: "end", within: .seconds(5)) }
+    let state = state(settings)
+    try publish(state, version: 7, on: frontEnd)
+    let helpers = try kinds.enumerated().map { index, behaviour in
+      var options = workerOptions(frontEnd.controlEndpoint, name: "helper-\(index)")
+      options.computesGradients = true
+      options.fingerprint = Self.fingerprint
+      return try GradientHelper(options, behaviour, configuration: Self.configuration)
+    }
+    try #require(eventually { frontEnd.statistics().workers.filter { $0.heldVersion == 7 }.count == kinds.count })
+    let result = try update(settings, state: state, frontEnd: frontEnd, logger: logger) { midway(helpers) }
+    return (result, frontEnd.gradients.totals, helpers)
+  }
+
+  @Test(arguments: [(GradientType.float32, 0), (.bfloat16, 0), (.float32, 4)])
+  func sameBitsWhoeverComputes(_ type: GradientType, _ rank: Int) throws {
+    let settings = Settings(type: type, rank: rank)
+    let alone = try update(settings, state: state(settings), frontEnd: nil)
+    #expect(alone.norm > 0 && alone.statistics.tokenCount > 400)
+    for count in [0, 1, 2, 4] {
+      let (result, totals, helpers) = try helped(settings, (0..<count).map { _ in .helpful })
+      #expect(result == alone, "\(count) workers")
+      if count > 0 {
+        #expect(totals.acceptedLeaves > 0 && totals.wireBytes > 0, "\(count) workers: \(totals)")
+        #expect(helpers.reduce(0) { $0 + $1.computed } >= totals.accepted)
+      } else {
+        #expect(totals.granted == 0)
+      }
+    }
+  }
+
+  @Test func aWorkerIsKilledInTheMiddle() throws {
+    let settings = Settings()
+    let alone = try update(settings, state: state(settings), frontEnd: nil)
+    let lines = LogLines()
+    let (result, totals, helpers) = try helped(
+      settings, [.holding, .helpful], logger: Logger(label: "test") { _ in CapturingLogHandler(lines: lines) }
+    ) { helpers in
+      // It has a lease, and dies with it.
+      #expect(eventually { helpers[0].received > 0 })
+      helpers[0].kill()
+    }
+    #expect(result == alone)
+    #expect(helpers[0].received > 0 && helpers[0].computed == 0 && totals.revoked > 0)
+  }
+
+  /// A worker that never answers costs time, not the step.
+  @Test func aWorkerThatHoldsOnIsTakenOver() throws {
+    let settings = Settings()
+    let alone = try update(settings, state: state(settings), frontEnd: nil)
+    let (result, totals, helpers) = try helped(settings, [.holding])
+    #expect(result == alone && helpers[0].received > 0 && totals.revoked > 0 && totals.accepted == 0)
+    #expect(eventually { helpers[0].cancelled > 0 }, "it is told")
+  }
+
+  @Test(arguments: [GradientHelper.Behaviour.corrupting, .notFinite, .declining])
+  func whatIsNotUsableIsComputedAgain(_ behaviour: GradientHelper.Behaviour) throws {
+    let settings = Settings()
+    let alone = try update(settings, state: state(settings), frontEnd: nil)
+    let lines = LogLines()
+    let (result, totals, helpers) = try helped(
+      settings, [behaviour], logger: Logger(label: "test") { _ in CapturingLogHandler(lines: lines) })
+    #expect(result == alone && helpers[0].received > 0 && totals.accepted == 0 && totals.revoked > 0)
+    switch behaviour {
+    case .corrupting: #expect(lines.all.contains { $0.contains("hash") && $0.contains("helper-0") })
+    case .notFinite: #expect(lines.all.contains { $0.contains("not finite") })
+    default: #expect(helpers[0].received == 1, "one that cannot is not asked again")
+    }
+  }
+
+  @Test func onlyWorkersOfTheLearnersClassAreAsked() throws {
+    var settings = Settings(promise: "another fingerprint", delay: 5)
+    let (result, totals, _) = try helped(settings, [.helpful])
+    #expect(totals.granted == 0)
+    // `any` takes them all.
+    settings.promise = nil
+    settings.delay = 30
+    let open = try helped(settings, [.helpful])
+    #expect(open.totals.accepted > 0 && open.result == result, "here the bits are the same all the same")
+  }
+
+  /// The learner's weights are not the published ones: nobody else has them.
+  @Test func aVersionThatNobodyHoldsIsNotLent() throws {
+    let (_, totals, _) = try helped(Settings(delay: 5, version: 8), [.helpful])
+    #expect(totals.granted == 0)
+  }
+
+  /// The service itself: engine, link and gradients together.
+  @Test func theWorkerServiceComputesGradients() throws {
+    let settings = Settings(promise: nil)
+    let alone = try update(settings, state: state(settings), frontEnd: nil)
+    let frontEnd = try LearnerFrontEnd(frontOptions(), logger: quiet)
+    let state = state(settings)
+    try publish(state, version: 7, on: frontEnd)
+    let service = ServiceBox(
+      try WorkerService(
+        WorkerServiceOptions(endpoint: frontEnd.controlEndpoint, name: "service", threads: 1, batchSize: 4),
+        stop: StopSignal(), logger: quiet))
+    let thread = try IOThread(name: "worker-service") { service.run() }
+    try #require(eventually { frontEnd.statistics().workers.first?.heldVersion == 7 })
+    let result = try update(settings, state: state, frontEnd: frontEnd)
+    #expect(result == alone && frontEnd.gradients.totals.accepted > 0, "\(frontEnd.gradients.totals)")
+    #expect(frontEnd.shutdown(reason: "end", within: .seconds(10)))
+    thread.join()
+    #expect(service.error == nil)
+  }
+}
+
+private final class ServiceBox: @unchecked Sendable {
+  // Unchecked: the service runs on one thread.
+  private let service: WorkerService
+  private let failure = Mutex<String?>(nil)
+  init(_ service: WorkerService) { self.service = service }
+  var error: String? { failure.withLock { $0 } }
+  func run() { do { try service.run() } catch { failure.withLock { $0 = "\(error)" } } }
+}
+
+/// A worker that computes gradients, or pretends to.
+final class GradientHelper: Sendable {
+  enum Behaviour: Sendable {
+    case helpful
+    /// Takes leases and never finishes them.
+    case holding
+    /// Announces another hash than that of its bytes.
+    case corrupting
+    case notFinite
+    case declining
+  }
+
+  private struct State {
+    var received = 0
+    var computed = 0
+    var cancelled = 0
+  }
+
+  let link: WorkerLink
+  private let behaviour: Behaviour
+  private let configuration: ModelConfiguration
+  private let state = Mutex(State())
+  private let thread = Mutex<IOThread?>(nil)
+
+  var received: Int { state.withLock { $0.received } }
+  var computed: Int { state.withLock { $0.computed } }
+  var cancelled: Int { state.withLock { $0.cancelled } }
+
+  init(_ options: WorkerLinkOptions, _ behaviour: Behaviour, configuration: ModelConfiguration) throws {
+    self.behaviour = behaviour
+    self.configuration = configuration
+    link = try WorkerLink(options, logger: quiet)
+    let helper = self
+    let thread = try IOThread(name: "gradient-helper") { helper.run() }
+    self.thread.withLock { $0 = thread }
+  }
+
+  private func run() {
+    let team = ThreadTeam(threadCount: 2)
+    let layout = ParameterLayout(configuration)
+    let worker = GradientWorker(team: team)
+    var base: WeightSnapshot?
+    var model: GradientWorker.Model?
+    while let event = try? link.nextEvent(within: .seconds(60)) {
+      switch event {
+      case .base(let snapshot): base = snapshot
+      case .weights(let snapshot):
+        guard let backend = try? matrixBackend(for: .bfloat16) else { return }
+        let weights = ModelWeights(layout: layout)
+        var adapters: AdapterWeights?
+        if let base, snapshot.description.adapter != nil {
+          adapters = try? AdapterWeights(snapshot, model: layout)
+          let merged = base.withWeights { adapters!.merged(into: $0, team: team) }
+          _ = weights.elements.update(fromContentsOf: merged.elements)
+        } else {
+          snapshot.withWeights { _ = weights.elements.update(fromContentsOf: $0) }
+        }
+        model = GradientWorker.Model(
+          version: snapshot.version,
+          model: PreparedModel(weights, backend: backend, trainable: true, positions: 64, team: team),
+          adapters: adapters)
+      case .gradient(let task):
+        state.withLock { $0.received += 1 }
+        if behaviour == .holding { continue }
+        worker.add(task)
+        if behaviour == .declining {
+          if let outcome = worker.decline("no memory") { try? link.send(outcome) }
+          continue
+        }
+        while worker.hasWork, let model {
+          guard let outcome = worker.step(model) else { continue }
+          try? link.send(spoilt(outcome))
+          state.withLock { $0.computed += 1 }
+        }
+      case .cancelled: state.withLock { $0.cancelled += 1 }
+      default: break
+      }
+    }
+  }
+
+  private func spoilt(_ outcome: GradientWorker.Outcome) -> GradientWorker.Outcome {
+    guard case .computed(var gradient) = outcome else { return outcome }
+    switch behaviour {
+    case .corrupting: gradient.ready.root[5] ^= 1
+    case .notFinite:
+      gradient.payload.bytes.storeBytes(of: Float.nan, toByteOffset: 400, as: Float.self)
+      gradient.ready.root =
+        VersionHash.root(ofLeaves: VersionHash.leaves(of: UnsafeRawBufferPointer(gradient.payload.bytes))).bytes
+    default: break
+    }
+    return .computed(gradient)
+  }
+
+  /// As a killed process: no goodbye.
+  func kill() { link.abort() }
+}

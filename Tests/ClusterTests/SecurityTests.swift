@@ -1,0 +1,234 @@
+import Foundation
+import Logging
+import RunConfiguration
+import SoftThinking
+import Synchronization
+import Testing
+import Transport
+import Wire
+
+@testable import Cluster
+
+/// Keeps what is logged.
+struct RecordingLogHandler: LogHandler {
+  let lines: Mailbox<String>
+  var metadata: Logger.Metadata = [:]
+  var logLevel = Logger.Level.debug
+
+  subscript(metadataKey key: String) -> Logger.MetadataValue? {
+    get { metadata[key] }
+    set { metadata[key] = newValue }
+  }
+
+  func log(event: LogEvent) { lines.put("\(event.message)") }
+}
+
+@Suite(.serialized) struct SecurityTests {
+  private let folder = NSTemporaryDirectory() + "softgrpo-\(UUID().uuidString)"
+  private let directory: KeyDirectory
+
+  init() throws {
+    directory = KeyDirectory(folder)
+    _ = try directory.extend(workers: ["one", "two"])
+  }
+
+  private func secureOptions() throws -> LearnerFrontEndOptions {
+    var options = frontEndOptions()
+    options.security = try directory.serverSecurity().security
+    return options
+  }
+
+  private func secureWorker(_ endpoint: String, _ name: String) throws -> WorkerLinkOptions {
+    var options = workerOptions(endpoint, name: name)
+    options.security = try directory.clientSecurity(name: name).security
+    return options
+  }
+
+  private func logger(_ lines: Mailbox<String>) -> Logger {
+    Logger(label: "recorded") { _ in RecordingLogHandler(lines: lines) }
+  }
+
+  @Test func aRunUnderCurve() throws {
+    let frontEnd = try LearnerFrontEnd(secureOptions(), logger: quiet)
+    defer { frontEnd.shutdown(reason: "end", within: .seconds(5)) }
+    let zero = try weights(0)
+    try frontEnd.publish(zero)
+    let workers = try ["one", "two"].map { try FakeWorker(secureWorker(frontEnd.controlEndpoint, $0)) }
+    try frontEnd.submit(promptGroups(0..<8))
+    #expect(try frontEnd.collect(groupCount: 8, within: .seconds(30)).count == 8)
+    try frontEnd.publish(weights(1, after: zero))
+    try frontEnd.submit(promptGroups(8..<16))
+    #expect(try frontEnd.collect(groupCount: 8, within: .seconds(30)).count == 8)
+    #expect(frontEnd.statistics().refusedKeys == 0)
+    _ = workers
+  }
+
+  @Test func aStrangerIsToldAndLetInOnceItIsListed() throws {
+    let frontEnd = try LearnerFrontEnd(secureOptions(), logger: quiet)
+    defer { frontEnd.shutdown(reason: "end", within: .seconds(5)) }
+    try frontEnd.publish(weights(0))
+    // A key of another cluster, with this learner's public key.
+    let other = KeyDirectory(folder + "/other")
+    _ = try other.extend(workers: ["stranger"])
+    guard case .client(let keys, _) = try other.clientSecurity(name: "stranger").security,
+      case .client(_, let serverKey) = try directory.clientSecurity(name: "one").security
+    else {
+      Issue.record("no keys")
+      return
+    }
+    var options = workerOptions(frontEnd.controlEndpoint, name: "stranger")
+    options.security = .client(keys: keys, serverKey: serverKey)
+    options.handshakeTimeout = .milliseconds(100)
+    let lines = Mailbox<String>()
+    let worker = try FakeWorker(options, logger: logger(lines))
+    var heard = ""
+    #expect(
+      eventually {
+        heard += lines.takeAll().joined(separator: "\n")
+        return heard.contains("refuses this worker's key \(keys.publicKey)")
+      })
+    #expect(heard.contains("\(keys.publicKey) stranger"))
+    #expect(frontEnd.statistics().refusedKeys >= 1 && frontEnd.statistics().workers.isEmpty)
+    // What the message asks for helps, without a restart.
+    let path = folder + "/learner/authorized_workers"
+    try (String(contentsOfFile: path, encoding: .utf8) + "\(keys.publicKey) stranger\n").write(
+      toFile: path, atomically: true, encoding: .utf8)
+    #expect(eventually { frontEnd.statistics().workers.map(\.name) == ["stranger"] })
+    _ = worker
+  }
+
+  @Test func aWrongServerKeyAndMissingKeysAreExplained() throws {
+    let learnerLines = Mailbox<String>()
+    let frontEnd = try LearnerFrontEnd(secureOptions(), logger: logger(learnerLines))
+    defer { frontEnd.shutdown(reason: "end", within: .seconds(5)) }
+    guard case .client(let keys, _) = try directory.clientSecurity(name: "one").security else { return }
+    for (security, expected) in [
+      (SocketSecurity.client(keys: keys, serverKey: try KeyPair.generate().publicKey), "--server-key is probably not"),
+      (SocketSecurity.none, "asks for keys and this worker has none"),
+    ] {
+      var options = workerOptions(frontEnd.controlEndpoint)
+      options.security = security
+      let lines = Mailbox<String>()
+      let worker = try FakeWorker(options, logger: logger(lines))
+      var heard = ""
+      #expect(
+        eventually {
+          heard += lines.takeAll().joined(separator: "\n")
+          return heard.contains(expected)
+        }, "\(expected)")
+      worker.kill()
+    }
+    #expect(learnerLines.takeAll().contains { $0.contains("failed in its handshake") })
+    let plain = try LearnerFrontEnd(frontEndOptions(), logger: quiet)
+    defer { plain.shutdown(reason: "end", within: .seconds(5)) }
+    let lines = Mailbox<String>()
+    let worker = try FakeWorker(secureWorker(plain.controlEndpoint, "one"), logger: logger(lines))
+    var heard = ""
+    #expect(
+      eventually {
+        heard += lines.takeAll().joined(separator: "\n")
+        return heard.contains("works without keys and this worker has some")
+      })
+    worker.kill()
+  }
+
+  /// Breaking the protocol costs the key, and nobody else's.
+  @Test func aKeyWhoseHolderBrokeTheProtocolIsRefused() throws {
+    let lines = Mailbox<String>()
+    let frontEnd = try LearnerFrontEnd(secureOptions(), logger: logger(lines))
+    defer { frontEnd.shutdown(reason: "end", within: .seconds(5)) }
+    try frontEnd.publish(weights(0))
+    let security = try directory.clientSecurity(name: "one").security
+    do {
+      var options = Socket.Options()
+      options.security = security
+      let socket = try Socket(.dealer, context: TransportContext(), options: options)
+      try socket.connect(Endpoint(frontEnd.controlEndpoint))
+      #expect(try eventually { try socket.send([[1, 2, 3]]) == .sent })
+      #expect(eventually { frontEnd.statistics().quarantinedKeys == 1 })
+    }
+    #expect(frontEnd.statistics().malformedMessages == 1)
+    #expect(lines.takeAll().contains { $0.contains("is refused until this learner is started again") })
+
+    let workerLines = Mailbox<String>()
+    let cheat = try FakeWorker(secureWorker(frontEnd.controlEndpoint, "one"), logger: logger(workerLines))
+    let honest = try FakeWorker(secureWorker(frontEnd.controlEndpoint, "two"))
+    var heard = ""
+    #expect(
+      eventually {
+        heard += workerLines.takeAll().joined(separator: "\n")
+        return heard.contains("its holder broke the protocol before")
+      })
+    try frontEnd.submit(promptGroups(0..<2))
+    let groups = try frontEnd.collect(groupCount: 2, within: .seconds(30))
+    #expect(groups.flatMap(\.samples).allSatisfy { $0.workerName == "two" })
+    #expect(frontEnd.statistics().workers.map(\.name) == ["two"])
+    _ = (cheat, honest)
+  }
+
+  /// A program of another generation is out of date, not hostile.
+  @Test func anOutdatedProgramKeepsItsKey() throws {
+    let frontEnd = try LearnerFrontEnd(secureOptions(), logger: quiet)
+    defer { frontEnd.shutdown(reason: "end", within: .seconds(5)) }
+    var options = Socket.Options()
+    options.security = try directory.clientSecurity(name: "one").security
+    let socket = try Socket(.dealer, context: TransportContext(), options: options)
+    try socket.connect(Endpoint(frontEnd.controlEndpoint))
+    // Field 1 of the envelope: another generation.
+    #expect(try eventually { try socket.send([[8, 99]]) == .sent })
+    #expect(eventually { frontEnd.statistics().malformedMessages == 1 })
+    #expect(frontEnd.statistics().quarantinedKeys == 0)
+  }
+
+  @Test func aKeyTakenOffTheListLosesItsSession() throws {
+    let frontEnd = try LearnerFrontEnd(secureOptions(), logger: quiet)
+    defer { frontEnd.shutdown(reason: "end", within: .seconds(5)) }
+    try frontEnd.publish(weights(0))
+    let workers = try ["one", "two"].map { try FakeWorker(secureWorker(frontEnd.controlEndpoint, $0)) }
+    #expect(eventually { frontEnd.statistics().workers.count == 2 })
+    let path = folder + "/learner/authorized_workers"
+    let lines = try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n").filter {
+      !$0.hasSuffix(" two")
+    }
+    try lines.joined(separator: "\n").write(toFile: path, atomically: true, encoding: .utf8)
+    #expect(eventually { frontEnd.statistics().workers.map(\.name) == ["one"] })
+    #expect(eventually { frontEnd.statistics().refusedKeys >= 1 })
+    #expect(frontEnd.statistics().workers.map(\.name) == ["one"])
+    _ = workers
+  }
+
+  @Test func whatIsMissingOrContradictsIsRefusedAtTheDoor() throws {
+    var configuration = RunConfiguration()
+    #expect(try configuration.learnerSecurity(keys: nil, allowInsecure: false, logger: quiet).isNone)
+    configuration.learner.controlEndpoint = "tcp://0.0.0.0:5555"
+    let error = #expect(throws: TransportError.self) {
+      try configuration.learnerSecurity(keys: nil, allowInsecure: false, logger: quiet)
+    }
+    #expect(error?.message.contains("softgrpo keygen") == true)
+    #expect(try configuration.learnerSecurity(keys: nil, allowInsecure: true, logger: quiet).isNone)
+    #expect(try !configuration.learnerSecurity(keys: folder, allowInsecure: false, logger: quiet).isNone)
+    #expect(throws: ClusterError.self) {
+      try configuration.learnerSecurity(keys: folder, allowInsecure: true, logger: quiet)
+    }
+    configuration.learner.serverKey = folder + "/learner/server.key"
+    configuration.learner.authorizedWorkers = folder + "/learner/authorized_workers"
+    #expect(try !configuration.learnerSecurity(keys: nil, allowInsecure: false, logger: quiet).isNone)
+
+    func worker(
+      _ endpoint: String, keys: String? = nil, key: String? = nil, serverKey: String? = nil, insecure: Bool = false
+    ) throws -> LoadedSecurity? {
+      try workerSecurity(
+        connecting: endpoint, name: "one", keys: keys, key: key, serverKey: serverKey, allowInsecure: insecure,
+        logger: quiet)
+    }
+    #expect(try worker("tcp://127.0.0.1:1") == nil)
+    #expect(try worker("tcp://box:1", insecure: true) == nil)
+    #expect(try worker("tcp://box:1", keys: folder) != nil)
+    let key = folder + "/workers/one.key"
+    #expect(try worker("tcp://box:1", key: key, serverKey: folder + "/workers/server.pub") != nil)
+    #expect(throws: ClusterError.self) { try worker("tcp://box:1") }
+    #expect(throws: ClusterError.self) { try worker("tcp://box:1", key: key) }
+    #expect(throws: ClusterError.self) { try worker("tcp://box:1", keys: folder, key: key, serverKey: key) }
+    #expect(throws: ClusterError.self) { try worker("tcp://box:1", keys: folder, insecure: true) }
+  }
+}

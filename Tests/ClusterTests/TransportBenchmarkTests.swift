@@ -1,0 +1,39 @@
+import SoftThinking
+import Testing
+import Wire
+
+@testable import Cluster
+
+@Suite(.serialized) struct TransportBenchmarkTests {
+  /// Many workers at once, as fast as they can: every trajectory arrives, is accepted once, and no session ends.
+  @Test(arguments: ["none", "curve"])
+  func manyWorkersLoseNothing(security: String) throws {
+    var settings = TransportBenchmark.Settings()
+    settings.workers = [100]
+    settings.security = [security]
+    settings.seconds = 0.3
+    settings.steps = 50
+    settings.rate = 5
+    let report = try TransportBenchmark(settings, logger: quiet).run { _ in }
+    let result = try #require(report.results.first)
+    #expect(result.lostTrajectories == 0 && result.lostSessions == 0 && result.repeatedResults == 0)
+    #expect(result.trajectoriesPerSecond > 0 && result.microsecondsPerTrajectory > 0)
+    #expect(result.announcementSlowestMilliseconds > 0)
+  }
+
+  @Test func syntheticTrajectoriesAreWhatWorkersSend() throws {
+    let segments = TransportBenchmark.segments(steps: 200, topK: 5)
+    #expect(segments.map(\.count) == [200, 2, 10])
+    let result = TrajectoryResult(
+      leaseID: 1, groupOrdinal: 2, sampleIndex: 3, policyVersion: 4, segments: segments, finishReason: .stop)
+    let envelope = Envelope(session: 5, .trajectoryResult(result))
+    #expect(try Envelope(decoding: envelope.encoded()) == envelope)
+  }
+
+  @Test func moreWorkersThanSocketsAreRefused() throws {
+    var settings = TransportBenchmark.Settings()
+    settings.workers = [1 << 40]
+    let error = #expect(throws: ClusterError.self) { try TransportBenchmark(settings, logger: quiet) }
+    #expect(error?.message.contains("ulimit -n") == true)
+  }
+}
