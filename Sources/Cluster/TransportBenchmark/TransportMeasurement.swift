@@ -176,7 +176,3 @@ private final class SyntheticTrainer {
 
   func turn(until deadline: Duration) throws { while MonotonicClock.now() < deadline { try turn() } }
 }
-
-extension Duration {
-  fileprivate var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
-}
