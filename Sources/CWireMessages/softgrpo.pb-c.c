@@ -2952,7 +2952,7 @@ const ProtobufCMessageDescriptor softgrpo__grant__descriptor =
   (ProtobufCMessageInit) softgrpo__grant__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__lease__field_descriptors[11] =
+static const ProtobufCFieldDescriptor softgrpo__lease__field_descriptors[12] =
 {
   {
     "lease_id",
@@ -3086,8 +3086,21 @@ static const ProtobufCFieldDescriptor softgrpo__lease__field_descriptors[11] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "continues_across_versions",
+    12,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__Lease, continues_across_versions),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__lease__field_indices_by_name[] = {
+  11,   /* field[11] = continues_across_versions */
   10,   /* field[10] = deadline_milliseconds */
   1,   /* field[1] = group_ordinal */
   0,   /* field[0] = lease_id */
@@ -3103,7 +3116,7 @@ static const unsigned softgrpo__lease__field_indices_by_name[] = {
 static const ProtobufCIntRange softgrpo__lease__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 11 }
+  { 0, 12 }
 };
 const ProtobufCMessageDescriptor softgrpo__lease__descriptor =
 {
@@ -3113,7 +3126,7 @@ const ProtobufCMessageDescriptor softgrpo__lease__descriptor =
   "Softgrpo__Lease",
   "softgrpo",
   sizeof(Softgrpo__Lease),
-  11,
+  12,
   softgrpo__lease__field_descriptors,
   softgrpo__lease__field_indices_by_name,
   1,  softgrpo__lease__number_ranges,
@@ -3417,7 +3430,7 @@ const ProtobufCMessageDescriptor softgrpo__sampling_options__descriptor =
   (ProtobufCMessageInit) softgrpo__sampling_options__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__cancel__field_descriptors[2] =
+static const ProtobufCFieldDescriptor softgrpo__cancel__field_descriptors[3] =
 {
   {
     "lease_ids",
@@ -3443,15 +3456,28 @@ static const ProtobufCFieldDescriptor softgrpo__cancel__field_descriptors[2] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "sample_indices",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_UINT32,
+    offsetof(Softgrpo__Cancel, n_sample_indices),
+    offsetof(Softgrpo__Cancel, sample_indices),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__cancel__field_indices_by_name[] = {
   0,   /* field[0] = lease_ids */
   1,   /* field[1] = reason */
+  2,   /* field[2] = sample_indices */
 };
 static const ProtobufCIntRange softgrpo__cancel__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor softgrpo__cancel__descriptor =
 {
@@ -3461,7 +3487,7 @@ const ProtobufCMessageDescriptor softgrpo__cancel__descriptor =
   "Softgrpo__Cancel",
   "softgrpo",
   sizeof(Softgrpo__Cancel),
-  2,
+  3,
   softgrpo__cancel__field_descriptors,
   softgrpo__cancel__field_indices_by_name,
   1,  softgrpo__cancel__number_ranges,
@@ -3572,7 +3598,7 @@ const ProtobufCMessageDescriptor softgrpo__heartbeat__descriptor =
   (ProtobufCMessageInit) softgrpo__heartbeat__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__trajectory_result__field_descriptors[7] =
+static const ProtobufCFieldDescriptor softgrpo__trajectory_result__field_descriptors[9] =
 {
   {
     "lease_id",
@@ -3658,6 +3684,30 @@ static const ProtobufCFieldDescriptor softgrpo__trajectory_result__field_descrip
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "version_starts",
+    8,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_UINT32,
+    offsetof(Softgrpo__TrajectoryResult, n_version_starts),
+    offsetof(Softgrpo__TrajectoryResult, version_starts),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "versions",
+    9,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_INT64,
+    offsetof(Softgrpo__TrajectoryResult, n_versions),
+    offsetof(Softgrpo__TrajectoryResult, versions),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__trajectory_result__field_indices_by_name[] = {
   6,   /* field[6] = elapsed_microseconds */
@@ -3667,11 +3717,13 @@ static const unsigned softgrpo__trajectory_result__field_indices_by_name[] = {
   3,   /* field[3] = policy_version */
   2,   /* field[2] = sample_index */
   4,   /* field[4] = segments */
+  7,   /* field[7] = version_starts */
+  8,   /* field[8] = versions */
 };
 static const ProtobufCIntRange softgrpo__trajectory_result__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 7 }
+  { 0, 9 }
 };
 const ProtobufCMessageDescriptor softgrpo__trajectory_result__descriptor =
 {
@@ -3681,7 +3733,7 @@ const ProtobufCMessageDescriptor softgrpo__trajectory_result__descriptor =
   "Softgrpo__TrajectoryResult",
   "softgrpo",
   sizeof(Softgrpo__TrajectoryResult),
-  7,
+  9,
   softgrpo__trajectory_result__field_descriptors,
   softgrpo__trajectory_result__field_indices_by_name,
   1,  softgrpo__trajectory_result__number_ranges,

@@ -1,47 +1,6 @@
-/// A session's identity, unique within a learner process.
-public struct WorkerID: Sendable, Hashable, Comparable, CustomStringConvertible {
-  public let value: UInt64
-
-  public init(_ value: UInt64) { self.value = value }
-
-  public static func < (left: Self, right: Self) -> Bool { left.value < right.value }
-  public var description: String { String(value) }
-}
-
-/// One sample of one group: what is accounted for exactly once.
-public struct SampleKey: Sendable, Hashable {
-  public var groupOrdinal: Int
-  public var sampleIndex: Int
-
-  public init(groupOrdinal: Int, sampleIndex: Int) {
-    self.groupOrdinal = groupOrdinal
-    self.sampleIndex = sampleIndex
-  }
-}
-
-/// Samples of one group lent to one worker.
-public struct LeaseRecord: Sendable, Equatable {
-  public var id: UInt64
-  public var groupOrdinal: Int
-  /// Ascending; samples leave it as their results are accepted.
-  public var sampleIndices: [Int]
-  public var worker: WorkerID
-  public var policyVersions: ClosedRange<Int>
-  public var expires: Duration
-  /// No renewal reaches beyond this.
-  public var ends: Duration
-}
-
-/// What became of a result.
-public enum ResultVerdict: Sendable, Equatable {
-  case accepted
-  case duplicate
-  case stale
-  case unknown
-}
-
-/// Who works on what: a pure state machine over (group, sample), with the time passed in. Every sample is queued, leased or
-/// accepted; only a first result within the staleness bound is accepted, whichever lease it came from.
+/// Who works on what: a pure state machine over (group, sample), with the time passed in. Every sample is queued, leased (to
+/// one worker, or to two when it is hedged), accepted or set aside; only a first result within the staleness bound is
+/// accepted, whichever lease it came from.
 ///
 ///     var table = LeaseTable(staleness: StalenessPolicy(maximum: 0), leaseDuration: .seconds(30))
 ///     table.advance(to: 0)
@@ -59,43 +18,77 @@ public struct LeaseTable: Sendable {
     /// Samples that went back to the queue, for whatever reason.
     public var requeued = 0
     public var expiredLeases = 0
+    /// Samples that a second worker was lent, and those that it finished first.
+    public var hedged = 0
+    public var hedgesWon = 0
+    /// Samples of a lost session that its worker took up again.
+    public var reclaimed = 0
+    /// Samples given up because too many workers were lost with them.
+    public var setAside = 0
 
     public init() {}
   }
 
   enum SampleState: Sendable, Equatable {
     case queued
-    case leased(UInt64)
+    /// The ids of its leases, one or two.
+    case leased([UInt64])
     case accepted
+    case setAside
   }
 
-  public private(set) var counters = Counters()
+  /// What one worker has been lent.
+  struct Holdings: Sendable {
+    var leases: Set<UInt64> = []
+    var samples = 0
+    /// Those that were lost with a worker before.
+    var suspects = 0
+    /// By cohort, without hedges: those count with their first holder.
+    var samplesByDue: [Int: Int] = [:]
+  }
+
+  struct Group: Sendable {
+    var states: [SampleState]
+    /// Per sample, the workers that were lost with it.
+    var losses: [Int]
+    var dueVersion: Int
+  }
+
+  public internal(set) var counters = Counters()
   /// `nil` before the first version: nothing is granted then.
   public private(set) var currentVersion: Int?
   public let staleness: StalenessPolicy
-  private let leaseDuration: Duration
-  private let maximumLeaseDuration: Duration
-  private var nextLeaseID: UInt64
-  private var groups: [Int: [SampleState]] = [:]
+  let leaseDuration: Duration
+  let maximumLeaseDuration: Duration
+  let maximumLosses: Int
+  var nextLeaseID: UInt64
+  var groups: [Int: Group] = [:]
   /// Ascending ordinals of the groups that have queued samples: the oldest group is served first.
-  private var groupsWithQueue: [Int] = []
-  private var leases: [UInt64: LeaseRecord] = [:]
+  var groupsWithQueue: [Int] = []
+  var leases: [UInt64: LeaseRecord] = [:]
+  var holdings: [WorkerID: Holdings] = [:]
+  /// Leases of lost sessions whose workers may come back.
+  var lostLeases: [UInt64: LeaseRecord] = [:]
+  var cohortsByDue: [Int: LeaseCohort] = [:]
   private var retired = OrdinalSet()
-
-  public private(set) var queuedSampleCount = 0
-  public private(set) var leasedSampleCount = 0
+  /// At or before the earliest expiry.
+  private var nextLook: Duration?
+  private var superseded: [SupersededSample] = []
+  var newlySetAside: [SampleKey] = []
 
   /// - Parameters:
   ///   - leaseDuration: time until a lease expires unless renewed.
   ///   - maximumLeaseDuration: time after which renewals do not help: the bound on a worker that lives but does not work.
+  ///   - maximumLosses: workers that may be lost with a sample before it is set aside.
   ///   - firstLeaseID: leases of different learner processes must not share ids; never 0.
   public init(
     staleness: StalenessPolicy, leaseDuration: Duration, maximumLeaseDuration: Duration = .seconds(3600),
-    firstLeaseID: UInt64 = 1
+    maximumLosses: Int = .max, firstLeaseID: UInt64 = 1
   ) {
     self.staleness = staleness
     self.leaseDuration = leaseDuration
     self.maximumLeaseDuration = maximumLeaseDuration
+    self.maximumLosses = max(1, maximumLosses)
     nextLeaseID = max(1, firstLeaseID)
   }
 
@@ -104,39 +97,38 @@ public struct LeaseTable: Sendable {
 
   public func lease(_ id: UInt64) -> LeaseRecord? { leases[id] }
 
+  public var queuedSampleCount: Int { cohortsByDue.values.reduce(0) { $0 + $1.queuedSamples } }
+  /// Samples that are lent; a hedged one counts once.
+  public var leasedSampleCount: Int { cohortsByDue.values.reduce(0) { $0 + $1.leasedSamples } }
+
+  /// The cohorts with unfinished samples, the first one due first.
+  public var cohorts: [LeaseCohort] {
+    cohortsByDue.values.filter { $0.unfinishedSamples > 0 }.sorted { $0.dueVersion < $1.dueVersion }
+  }
+
+  /// Samples that a worker holds.
+  public func leasedCount(of worker: WorkerID) -> Int { holdings[worker]?.samples ?? 0 }
+
+  /// Samples of one cohort that a worker holds, hedges excepted.
+  public func leasedCount(of worker: WorkerID, dueVersion: Int) -> Int {
+    holdings[worker]?.samplesByDue[dueVersion] ?? 0
+  }
+
+  /// - Parameter dueVersion: the learner's version when it will train on the group; its samples then come from versions that
+  ///   will still be fresh enough. `nil`: they are judged by the version current when they arrive.
   /// - Throws: `CoordinationError` when the ordinal was used before or the group is empty.
-  public mutating func enqueue(groupOrdinal: Int, sampleCount: Int) throws {
+  public mutating func enqueue(groupOrdinal: Int, sampleCount: Int, dueVersion: Int? = nil) throws {
     guard sampleCount > 0 else { throw CoordinationError("group \(groupOrdinal) has no samples") }
     guard groupOrdinal >= 0 else { throw CoordinationError("group ordinal \(groupOrdinal) is negative") }
     guard groups[groupOrdinal] == nil, !retired.contains(groupOrdinal) else {
       throw CoordinationError("group ordinal \(groupOrdinal) was used before; ordinals are never reused in a run")
     }
-    groups[groupOrdinal] = Array(repeating: .queued, count: sampleCount)
-    queuedSampleCount += sampleCount
+    let due = dueVersion ?? .max
+    groups[groupOrdinal] = Group(
+      states: Array(repeating: .queued, count: sampleCount), losses: Array(repeating: 0, count: sampleCount),
+      dueVersion: due)
+    cohortsByDue[due, default: LeaseCohort(dueVersion: due)].queuedSamples += sampleCount
     insertIntoQueue(groupOrdinal)
-  }
-
-  /// Lends up to `limit` samples of the oldest waiting group; `nil` when there is nothing to do.
-  public mutating func grant(to worker: WorkerID, atMost limit: Int, now: Duration) -> LeaseRecord? {
-    guard limit > 0, let current = currentVersion, let ordinal = groupsWithQueue.first else { return nil }
-    let id = nextLeaseID
-    var taken: [Int] = []
-    for (index, state) in groups[ordinal]!.enumerated() where state == .queued && taken.count < limit {
-      groups[ordinal]![index] = .leased(id)
-      taken.append(index)
-    }
-    nextLeaseID &+= 1
-    queuedSampleCount -= taken.count
-    leasedSampleCount += taken.count
-    if !groups[ordinal]!.contains(.queued) { groupsWithQueue.removeFirst() }
-    counters.granted += taken.count
-    let lease = LeaseRecord(
-      id: id, groupOrdinal: ordinal, sampleIndices: taken, worker: worker,
-      policyVersions: staleness.leaseVersions(current: current),
-      expires: now + min(leaseDuration, maximumLeaseDuration),
-      ends: now + maximumLeaseDuration)
-    leases[id] = lease
-    return lease
   }
 
   /// A worker still works on these leases. Ids that are not its own are ignored.
@@ -147,28 +139,40 @@ public struct LeaseTable: Sendable {
     }
   }
 
-  /// Takes back the leases whose time is over. Their samples are queued again.
+  /// Takes back the leases whose time is over. Their samples are queued again, or set aside.
   public mutating func expire(now: Duration) -> [LeaseRecord] {
+    guard let look = nextLook, look <= now else { return [] }
     let expired = leases.values.filter { $0.expires <= now }.sorted { $0.id < $1.id }
     counters.expiredLeases += expired.count
-    for lease in expired { takeBack(lease) }
+    for lease in expired { takeBack(lease, isLoss: true) }
+    nextLook = leases.values.lazy.map(\.expires).min()
     return expired
   }
 
-  /// The next instant at which a lease expires.
-  public var nextExpiry: Duration? { leases.values.lazy.map(\.expires).min() }
-
-  /// A worker is gone: its samples are queued again at once.
+  /// A worker is gone: its samples are queued again at once, or set aside.
+  /// - Parameter isLoss: it did not say goodbye. Its samples may be why, and are counted; and it may come back and go on with
+  ///   its leases (`reclaim`).
   @discardableResult
-  public mutating func remove(worker: WorkerID) -> [LeaseRecord] {
-    let lost = leases.values.filter { $0.worker == worker }.sorted { $0.id < $1.id }
-    for lease in lost { takeBack(lease) }
+  public mutating func remove(worker: WorkerID, isLoss: Bool = true) -> [LeaseRecord] {
+    let lost = (holdings[worker]?.leases ?? []).compactMap { leases[$0] }.sorted { $0.id < $1.id }
+    for lease in lost {
+      takeBack(lease, isLoss: isLoss)
+      if isLoss { lostLeases[lease.id] = lease }
+    }
+    holdings[worker] = nil
     return lost
   }
 
   /// The same worker process came back under a new session and still holds its leases.
   public mutating func transfer(from old: WorkerID, to new: WorkerID) {
-    for (id, lease) in leases where lease.worker == old { leases[id]!.worker = new }
+    guard let moved = holdings.removeValue(forKey: old) else { return }
+    for id in moved.leases { leases[id]?.worker = new }
+    guard var held = holdings[new] else { return holdings[new] = moved }
+    held.leases.formUnion(moved.leases)
+    held.samples += moved.samples
+    held.suspects += moved.suspects
+    held.samplesByDue.merge(moved.samplesByDue, uniquingKeysWith: +)
+    holdings[new] = held
   }
 
   /// Judges a result. `accepted` is said once per sample, whatever arrives.
@@ -187,83 +191,175 @@ public struct LeaseTable: Sendable {
   @discardableResult
   public mutating func advance(to version: Int) -> [LeaseRecord] {
     currentVersion = version
-    let void = outstanding.filter { $0.policyVersions.upperBound < staleness.oldest(current: version) }
-    for lease in void { takeBack(lease) }
+    let oldest = staleness.oldest(current: version)
+    let void = leases.values.filter { $0.policyVersions.upperBound < oldest }.sorted { $0.id < $1.id }
+    for lease in void { takeBack(lease, isLoss: false) }
+    lostLeases = lostLeases.filter { $0.value.policyVersions.upperBound >= oldest }
     return void
   }
 
   /// An accepted sample turned out to be of no use (stale before it was trained on): it is queued again.
   public mutating func reopen(_ key: SampleKey) {
     guard state(of: key) == .accepted else { return }
-    requeue(key)
+    counters.requeued += 1
+    set(key, .queued)
   }
 
   /// The trainer has the whole group: what still arrives for it is a duplicate. Also takes back what is not finished.
   public mutating func retire(groupOrdinal: Int) {
-    guard let states = groups[groupOrdinal] else { return }
-    for (index, state) in states.enumerated() {
-      leave(SampleKey(groupOrdinal: groupOrdinal, sampleIndex: index), state)
+    guard let group = groups[groupOrdinal] else { return }
+    for index in group.states.indices {
+      release(SampleKey(groupOrdinal: groupOrdinal, sampleIndex: index), wonBy: nil)
     }
     groups[groupOrdinal] = nil
+    if cohortsByDue[group.dueVersion]?.unfinishedSamples == 0 { cohortsByDue[group.dueVersion] = nil }
+    if !lostLeases.isEmpty { lostLeases = lostLeases.filter { $0.value.groupOrdinal != groupOrdinal } }
     retired.insert(groupOrdinal)
   }
 
-  /// Whether all samples of a group were accepted.
+  /// Whether all samples of a group were accepted or set aside.
   public func isComplete(groupOrdinal: Int) -> Bool {
-    retired.contains(groupOrdinal) || groups[groupOrdinal]?.allSatisfy { $0 == .accepted } == true
+    retired.contains(groupOrdinal)
+      || groups[groupOrdinal]?.states.allSatisfy { $0 == .accepted || $0 == .setAside } == true
+  }
+
+  /// Samples that somebody else finished since the last call: their holders should be told.
+  public mutating func takeSuperseded() -> [SupersededSample] {
+    defer { superseded = [] }
+    return superseded
+  }
+
+  /// Samples that were given up since the last call.
+  public mutating func takeSetAside() -> [SampleKey] {
+    defer { newlySetAside = [] }
+    return newlySetAside
   }
 }
 
+// MARK: The steps of a sample
+
 extension LeaseTable {
-  private func state(of key: SampleKey) -> SampleState? {
-    guard let states = groups[key.groupOrdinal], states.indices.contains(key.sampleIndex) else { return nil }
+  func state(of key: SampleKey) -> SampleState? {
+    guard let states = groups[key.groupOrdinal]?.states, states.indices.contains(key.sampleIndex) else { return nil }
     return states[key.sampleIndex]
+  }
+
+  /// The only place where a sample's state changes: the counts and the queue follow it.
+  mutating func set(_ key: SampleKey, _ new: SampleState) {
+    let group = groups[key.groupOrdinal]!
+    let old = group.states[key.sampleIndex]
+    groups[key.groupOrdinal]!.states[key.sampleIndex] = new
+    let due = group.dueVersion
+    switch old {
+    case .queued: cohortsByDue[due, default: LeaseCohort(dueVersion: due)].queuedSamples -= 1
+    case .leased: cohortsByDue[due, default: LeaseCohort(dueVersion: due)].leasedSamples -= 1
+    case .accepted, .setAside: break
+    }
+    switch new {
+    case .queued:
+      cohortsByDue[due, default: LeaseCohort(dueVersion: due)].queuedSamples += 1
+      insertIntoQueue(key.groupOrdinal)
+    case .leased: cohortsByDue[due, default: LeaseCohort(dueVersion: due)].leasedSamples += 1
+    case .accepted, .setAside: break
+    }
+    if old == .queued, new != .queued, !groups[key.groupOrdinal]!.states.contains(.queued) {
+      removeFromQueue(key.groupOrdinal)
+    }
+  }
+
+  /// Registers a new lease of samples whose states the caller sets.
+  mutating func makeLease(
+    _ indices: [Int], of ordinal: Int, to worker: WorkerID, versions: ClosedRange<Int>, losses: Int, isHedge: Bool,
+    now: Duration
+  ) -> LeaseRecord {
+    let lease = LeaseRecord(
+      id: nextLeaseID, groupOrdinal: ordinal, sampleIndices: indices, worker: worker, policyVersions: versions,
+      granted: now, expires: now + min(leaseDuration, maximumLeaseDuration), ends: now + maximumLeaseDuration,
+      losses: losses, isHedge: isHedge)
+    nextLeaseID &+= 1
+    register(lease)
+    return lease
+  }
+
+  mutating func register(_ lease: LeaseRecord) {
+    leases[lease.id] = lease
+    holdings[lease.worker, default: Holdings()].leases.insert(lease.id)
+    count(lease, lease.sampleIndices.count)
+    nextLook = min(nextLook ?? lease.expires, lease.expires)
+  }
+
+  private mutating func count(_ lease: LeaseRecord, _ change: Int) {
+    holdings[lease.worker]?.samples += change
+    if lease.losses > 0 { holdings[lease.worker]?.suspects += change }
+    if !lease.isHedge, let due = groups[lease.groupOrdinal]?.dueVersion {
+      let before = holdings[lease.worker]?.samplesByDue[due] ?? 0
+      holdings[lease.worker]?.samplesByDue[due] = before + change == 0 ? nil : before + change
+    }
   }
 
   private mutating func judge(_ key: SampleKey, leaseID: UInt64, policyVersion: Int) -> ResultVerdict {
     if retired.contains(key.groupOrdinal) { return .duplicate }
     guard let state = state(of: key), let current = currentVersion else { return .unknown }
     if state == .accepted { return .duplicate }
-    guard staleness.accepts(version: policyVersion, current: current) else {
-      if state == .leased(leaseID) {
-        leave(key, state)
-        requeue(key)
+    let due = groups[key.groupOrdinal]!.dueVersion
+    guard policyVersion <= current, policyVersion >= staleness.oldest(current: current, due: due) else {
+      if case .leased(let holders) = state, holders.contains(leaseID) {
+        removeHolder(leaseID, of: key)
       }
       return .stale
     }
-    leave(key, state)
-    groups[key.groupOrdinal]![key.sampleIndex] = .accepted
+    if leases[leaseID]?.isHedge == true { counters.hedgesWon += 1 }
+    release(key, wonBy: leaseID)
     return .accepted
   }
 
-  /// Removes a sample from the queue or from its lease; the caller sets its next state.
-  private mutating func leave(_ key: SampleKey, _ state: SampleState) {
-    switch state {
-    case .accepted: break
-    case .queued:
-      queuedSampleCount -= 1
-      groups[key.groupOrdinal]![key.sampleIndex] = .accepted
-      if !groups[key.groupOrdinal]!.contains(.queued) { removeFromQueue(key.groupOrdinal) }
-    case .leased(let id):
-      leasedSampleCount -= 1
-      groups[key.groupOrdinal]![key.sampleIndex] = .accepted
-      leases[id]?.sampleIndices.removeAll { $0 == key.sampleIndex }
-      if leases[id]?.sampleIndices.isEmpty == true { leases[id] = nil }
+  /// The sample is settled: its leases lose it, and the holders who did not finish it are to be told.
+  private mutating func release(_ key: SampleKey, wonBy winner: UInt64?) {
+    if case .leased(let holders)? = state(of: key) {
+      for id in holders {
+        let worker = leases[id]?.worker
+        let ends = shrink(id, by: key.sampleIndex)
+        if let winner, let worker, id != winner {
+          superseded.append(
+            SupersededSample(worker: worker, leaseID: id, sampleIndex: key.sampleIndex, endsLease: ends))
+        }
+      }
     }
+    set(key, .accepted)
   }
 
-  private mutating func requeue(_ key: SampleKey) {
-    groups[key.groupOrdinal]![key.sampleIndex] = .queued
-    queuedSampleCount += 1
+  /// - Returns: whether the lease is over.
+  @discardableResult
+  private mutating func shrink(_ id: UInt64, by sampleIndex: Int) -> Bool {
+    guard let lease = leases[id] else { return true }
+    count(lease, -1)
+    leases[id]!.sampleIndices.removeAll { $0 == sampleIndex }
+    guard leases[id]!.sampleIndices.isEmpty else { return false }
+    leases[id] = nil
+    holdings[lease.worker]?.leases.remove(id)
+    return true
+  }
+
+  /// One holder gives a sample up; without another one it is queued again, or set aside after too many losses.
+  private mutating func removeHolder(_ id: UInt64, of key: SampleKey, isLoss: Bool = false) {
+    guard case .leased(let holders)? = state(of: key) else { return }
+    shrink(id, by: key.sampleIndex)
+    if isLoss { groups[key.groupOrdinal]!.losses[key.sampleIndex] += 1 }
+    let others = holders.filter { $0 != id }
+    if !others.isEmpty { return set(key, .leased(others)) }
+    if groups[key.groupOrdinal]!.losses[key.sampleIndex] >= maximumLosses {
+      counters.setAside += 1
+      newlySetAside.append(key)
+      return set(key, .setAside)
+    }
     counters.requeued += 1
-    insertIntoQueue(key.groupOrdinal)
+    set(key, .queued)
   }
 
-  private mutating func takeBack(_ lease: LeaseRecord) {
-    leases[lease.id] = nil
-    leasedSampleCount -= lease.sampleIndices.count
+  private mutating func takeBack(_ lease: LeaseRecord, isLoss: Bool) {
     for index in lease.sampleIndices {
-      requeue(SampleKey(groupOrdinal: lease.groupOrdinal, sampleIndex: index))
+      removeHolder(
+        lease.id, of: SampleKey(groupOrdinal: lease.groupOrdinal, sampleIndex: index), isLoss: isLoss)
     }
   }
 

@@ -15,9 +15,18 @@ public struct StalenessPolicy: Sendable, Equatable {
   /// The oldest version that may still be trained on.
   public func oldest(current: Int) -> Int { max(0, current - maximum) }
 
-  /// The versions that may sample a lease granted now: exactly the current one when on-policy; otherwise also any newer one,
-  /// because a fresher sample is always welcome.
-  public func leaseVersions(current: Int) -> ClosedRange<Int> {
-    maximum == 0 ? current...current : oldest(current: current)...Int.max
+  /// The oldest version whose samples will still be fresh enough for a group that is trained on at version `due` (`Int.max`:
+  /// whenever it arrives).
+  public func oldest(current: Int, due: Int) -> Int {
+    due == .max ? oldest(current: current) : max(oldest(current: current), oldest(current: due))
+  }
+
+  /// The versions that may sample a lease granted now: exactly the current one when on-policy; otherwise also any newer one
+  /// than the oldest allowed, because a fresher sample is always welcome.
+  ///
+  /// A sample is judged when it is trained on: what a group submitted ahead of its turn needs depends on the version at
+  /// which that turn comes, `due`.
+  public func leaseVersions(current: Int, due: Int = .max) -> ClosedRange<Int> {
+    maximum == 0 ? current...current : oldest(current: current, due: due)...Int.max
   }
 }

@@ -1,5 +1,5 @@
-/// The sessions a learner knows, their credits and signs of life. A pure state machine; instants are durations since any
-/// fixed origin.
+/// The sessions a learner knows, their credits, speeds and signs of life. A pure state machine; instants are durations since
+/// any fixed origin.
 public struct WorkerRegistry: Sendable {
   public struct Worker: Sendable, Equatable {
     public let id: WorkerID
@@ -14,8 +14,16 @@ public struct WorkerRegistry: Sendable {
     public internal(set) var isDraining = false
     /// The newest version the worker said it holds; -1 for none.
     public var heldVersion = -1
+    /// As last reported.
     public var tokensPerSecond = 0.0
     public var activeSlots = 0
+    /// Tokens per second when it is busy, smoothed; nil before the first report.
+    public internal(set) var speed: Double?
+    /// Time from the grant of a sample to its result, smoothed; nil before the first.
+    public internal(set) var sampleDuration: Duration?
+    /// When it last finished something, or began after a pause.
+    public internal(set) var lastProgress: Duration
+    var mostActiveSlots = 0
   }
 
   /// A session never has more than this many credits, whatever it asks for.
@@ -26,6 +34,9 @@ public struct WorkerRegistry: Sendable {
   private var workers: [WorkerID: Worker] = [:]
   /// Those that could take work now: with a queue that is never empty, few of many.
   private var ready: Set<WorkerID> = []
+  /// As `Worker.sampleDuration`, over all workers, past ones too.
+  public private(set) var sampleDuration: Duration?
+  private var lastLookForHedges: Duration?
 
   public init(heartbeatInterval: Duration, livenessTimeout: Duration) {
     interval = heartbeatInterval
@@ -41,7 +52,7 @@ public struct WorkerRegistry: Sendable {
   public mutating func join(_ id: WorkerID, name: String, incarnation: UInt64, fingerprint: String, now: Duration) {
     workers[id] = Worker(
       id: id, name: name, incarnation: incarnation, fingerprint: fingerprint,
-      liveness: Liveness(interval: interval, timeout: timeout, now: now))
+      liveness: Liveness(interval: interval, timeout: timeout, now: now), lastProgress: now)
   }
 
   /// The older session of the same worker process, if it has one.
@@ -63,10 +74,45 @@ public struct WorkerRegistry: Sendable {
 
   public mutating func sent(to id: WorkerID, now: Duration) { workers[id]?.liveness.sent(now: now) }
 
+  /// A speed measured on few of a worker's slots says little about what it can do: it may raise the estimate only.
   public mutating func report(_ id: WorkerID, heldVersion: Int, tokensPerSecond: Double, activeSlots: Int) {
-    workers[id]?.heldVersion = heldVersion
-    workers[id]?.tokensPerSecond = tokensPerSecond
-    workers[id]?.activeSlots = activeSlots
+    guard var worker = workers[id] else { return }
+    worker.heldVersion = heldVersion
+    worker.tokensPerSecond = tokensPerSecond
+    worker.activeSlots = activeSlots
+    if tokensPerSecond > 0 {
+      worker.mostActiveSlots = max(worker.mostActiveSlots, activeSlots)
+      let before = worker.speed ?? tokensPerSecond
+      let isBusy = 2 * activeSlots >= worker.mostActiveSlots
+      worker.speed = isBusy ? 0.5 * (before + tokensPerSecond) : max(before, tokensPerSecond)
+    }
+    workers[id] = worker
+  }
+
+  /// A worker has been lent something after it held nothing.
+  public mutating func started(_ id: WorkerID, now: Duration) { workers[id]?.lastProgress = now }
+
+  /// A worker finished a sample that it was lent `elapsed` ago.
+  public mutating func finished(_ id: WorkerID, after elapsed: Duration, now: Duration) {
+    func smoothed(_ before: Duration?) -> Duration { before.map { ($0 * 7 + elapsed) / 8 } ?? elapsed }
+    sampleDuration = smoothed(sampleDuration)
+    guard workers[id] != nil else { return }
+    workers[id]!.sampleDuration = smoothed(workers[id]!.sampleDuration)
+    workers[id]!.lastProgress = now
+  }
+
+  /// Whether a worker that holds work has finished nothing for so long that it is not counted on: three times what a sample
+  /// takes, and a heartbeat interval at least. Never before the first sample of all was finished.
+  public func isStuck(_ id: WorkerID, now: Duration) -> Bool {
+    guard let worker = workers[id], let usual = sampleDuration else { return false }
+    return now - worker.lastProgress > max(interval, max(usual, worker.sampleDuration ?? usual) * 3)
+  }
+
+  /// True at most ten times per heartbeat interval: looking through all leases is not worth more.
+  mutating func isTimeToHedge(now: Duration) -> Bool {
+    if let last = lastLookForHedges, now - last < interval / 10, now >= last { return false }
+    lastLookForHedges = now
+    return true
   }
 
   /// A worker has shown that it holds a version.
@@ -99,11 +145,6 @@ public struct WorkerRegistry: Sendable {
   /// Sessions that are owed a heartbeat.
   public func dueForHeartbeat(now: Duration) -> [WorkerID] {
     workers.values.lazy.filter { $0.liveness.owesBeat(now: now) }.map(\.id).sorted()
-  }
-
-  /// The worker that should get the next lease: the one with the most credits, so that work spreads; `nil` when none has any.
-  public var nextForWork: WorkerID? {
-    ready.max { (workers[$0]!.credits, $1.value) < (workers[$1]!.credits, $0.value) }
   }
 
   /// Workers that could take work now.

@@ -103,6 +103,20 @@ public final class SamplingEngine {
     active.removeAll { $0.request.id == requestID }
   }
 
+  /// Forgets some of a request's samples, finished ones excepted.
+  public func cancel(_ requestID: UInt64, samples: [Int]) {
+    for prompt in waiting where prompt.request.id == requestID {
+      prompt.remaining.removeAll { samples.contains($0) }
+      if prompt.remaining.isEmpty { pool.release(prompt.pages) }
+    }
+    waiting.removeAll { $0.remaining.isEmpty }
+    func isCancelled(_ state: SampleState) -> Bool {
+      state.request.id == requestID && samples.contains(state.sampleIndex)
+    }
+    for state in active where isCancelled(state) { pool.release(state.pages) }
+    active.removeAll(where: isCancelled)
+  }
+
   /// Takes up new weights of the same shape.
   ///
   /// - Throws: `SamplingError` while samples of the old ones are in flight.

@@ -20,6 +20,8 @@ extension RunConfiguration {
     public var batchSize = 64
     /// A lease that nobody renews for this long goes back to the queue.
     public var leaseTimeoutSeconds = 60.0
+    /// Workers that may be lost with a sample before it is set aside.
+    public var maxLossesPerSample = 8
     /// Seconds between a worker's signs of life.
     public var heartbeatSeconds = 5.0
 
@@ -35,6 +37,7 @@ extension RunConfiguration.Worker: ConfigurationSection {
       .choice("dtype", \.dtype),
       .integer("batch_size", \.batchSize, 1...65_536),
       .number("lease_timeout_seconds", \.leaseTimeoutSeconds, .above(0, upTo: 86_400)),
+      .integer("max_losses_per_sample", \.maxLossesPerSample, 1...1_000_000),
       .number("heartbeat_seconds", \.heartbeatSeconds, .above(0, upTo: 3600)),
     ]
   }

@@ -81,6 +81,18 @@ public enum FinishReason: String, Sendable, Codable, CaseIterable {
   case length
 }
 
+/// Consecutive steps of a trajectory that one version of the weights drew (partial rollouts).
+public struct VersionSpan: Sendable, Equatable {
+  /// First position after the prompt; the span ends where the next one starts.
+  public var start: Int
+  public var version: Int
+
+  public init(start: Int, version: Int) {
+    self.start = start
+    self.version = version
+  }
+}
+
 /// A prompt and everything that was fed after it, with what is needed to score it again.
 public struct Trajectory: Sendable, Equatable {
   public var promptID: String
@@ -88,8 +100,11 @@ public struct Trajectory: Sendable, Equatable {
   public var groupID: Int
   public var sampleIndex: Int
   public var policy: ThinkingPolicy
-  /// Version of the weights that sampled it; negative for a foreign policy.
+  /// Version of the weights that sampled it, the oldest of them where there were several; negative for a foreign policy.
   public var policyVersion: Int
+  /// Who drew what, where the sample went on under newer versions: two spans at least, the first from position 0 by
+  /// `policyVersion`, starts and versions ascending. Empty: one version drew everything.
+  public var versionSpans: [VersionSpan] = []
   public var prompt: [Int32]
   public var segments: [Segment]
   public var finishReason: FinishReason
@@ -97,7 +112,7 @@ public struct Trajectory: Sendable, Equatable {
 
   public init(
     promptID: String, groupID: Int, sampleIndex: Int, policy: ThinkingPolicy, policyVersion: Int, prompt: [Int32],
-    segments: [Segment], finishReason: FinishReason, reward: Float? = nil
+    segments: [Segment], finishReason: FinishReason, reward: Float? = nil, versionSpans: [VersionSpan] = []
   ) {
     self.promptID = promptID
     self.groupID = groupID
@@ -108,6 +123,7 @@ public struct Trajectory: Sendable, Equatable {
     self.segments = segments
     self.finishReason = finishReason
     self.reward = reward
+    self.versionSpans = versionSpans
   }
 
   /// Positions after the prompt.

@@ -2,7 +2,7 @@ extension Trajectory {
   /// Decodes one line of a trajectory file (DESIGN 5).
   ///
   /// Required keys: `group_id`, `policy`, `prompt`, `segments`. Absent `prompt_id` is "", `sample_index` 0,
-  /// `policy_version` -1 (a foreign policy), `finish_reason` "stop"; absent policy keys take `ThinkingPolicy`'s defaults;
+  /// `policy_version` -1 (a foreign policy), `policy_versions` none, `finish_reason` "stop"; absent policy keys take `ThinkingPolicy`'s defaults;
   /// unknown keys are ignored. The shapes are checked here, ids against a vocabulary in `validate`.
   ///
   /// - Throws: `SoftThinkingError` naming the key's path and the remedy.
@@ -16,11 +16,17 @@ extension Trajectory {
       segments.append(try decodeSegment(JSONFields(value, "segments[\(i)]"), policy))
     }
     let reason: FinishReason? = try fields.name("finish_reason")
+    let policyVersion = try fields.integer("policy_version") ?? -1
+    let spans = try fields["policy_versions"].map { try decodeSpans($0, "policy_versions") } ?? []
+    let count = segments.reduce(0) { $0 + $1.count }
+    if let problem = versionSpansProblem(spans, policyVersion: policyVersion, completionCount: count) {
+      throw SoftThinkingError("policy_versions: \(problem)")
+    }
     self.init(
       promptID: try decodePromptID(fields), groupID: try jsonInteger(fields.required("group_id"), "group_id"),
       sampleIndex: try fields.integer("sample_index") ?? 0, policy: policy,
-      policyVersion: try fields.integer("policy_version") ?? -1, prompt: prompt, segments: segments,
-      finishReason: reason ?? .stop, reward: try fields.float("reward"))
+      policyVersion: policyVersion, prompt: prompt, segments: segments, finishReason: reason ?? .stop,
+      reward: try fields.float("reward"), versionSpans: spans)
   }
 }
 
@@ -47,6 +53,17 @@ extension ThinkingPolicy {
 private func decodePromptID(_ fields: JSONFields) throws -> String {
   if let value = fields["prompt_id"], case .number = value { return String(try jsonInteger(value, "prompt_id")) }
   return try fields.string("prompt_id") ?? ""
+}
+
+/// Pairs of a position after the prompt and the version that drew the steps from there on.
+private func decodeSpans(_ value: JSONValue, _ path: String) throws -> [VersionSpan] {
+  try jsonArray(value, path).enumerated().map { index, pair in
+    let numbers = try jsonArray(pair, "\(path)[\(index)]").map { try jsonInteger($0, "\(path)[\(index)]") }
+    guard numbers.count == 2 else {
+      throw SoftThinkingError("\(path)[\(index)] has \(numbers.count) numbers; give [first position, version]")
+    }
+    return VersionSpan(start: numbers[0], version: numbers[1])
+  }
 }
 
 private func decodeTokenIDs(_ value: JSONValue, _ path: String) throws -> [Int32] {

@@ -9,7 +9,12 @@ extension Trajectory {
     line.string(promptID)
     line.text += ", \"group_id\": \(groupID), \"sample_index\": \(sampleIndex), \"policy\": "
     try line.policy(policy)
-    line.text += ", \"policy_version\": \(policyVersion), \"prompt\": "
+    line.text += ", \"policy_version\": \(policyVersion)"
+    if !versionSpans.isEmpty {
+      let pairs = versionSpans.map { "[\($0.start), \($0.version)]" }.joined(separator: ", ")
+      line.text += ", \"policy_versions\": [\(pairs)]"
+    }
+    line.text += ", \"prompt\": "
     line.integers(prompt[...])
     line.text += ", \"segments\": ["
     for (i, segment) in segments.enumerated() {

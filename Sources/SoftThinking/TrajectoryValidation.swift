@@ -17,6 +17,22 @@ func softRowProblem(ids: ArraySlice<Int32>, values: ArraySlice<Float>, policy: T
   return nil
 }
 
+/// What is wrong with the spans of a sample whose oldest version is `policyVersion`, or `nil`.
+public func versionSpansProblem(_ spans: [VersionSpan], policyVersion: Int, completionCount: Int) -> String? {
+  guard let first = spans.first else { return nil }
+  if spans.count < 2 { return "one span; a sample by a single version has none" }
+  if first.start != 0 || first.version != policyVersion {
+    return "the first span is not of policy_version \(policyVersion) from position 0 on"
+  }
+  if zip(spans, spans.dropFirst()).contains(where: { $0.start >= $1.start || $0.version >= $1.version }) {
+    return "starts and versions must ascend"
+  }
+  if spans[spans.count - 1].start >= completionCount {
+    return "a span starts at \(spans[spans.count - 1].start), past the completion's \(completionCount) positions"
+  }
+  return nil
+}
+
 extension Trajectory {
   /// Checks a trajectory, from a file or the wire, against a model: every id below `vocabularySize`, prompt and completion
   /// within `contextLength` positions; and against itself: policy ranges, row shapes, counts of log-probs, finite numbers.
@@ -36,6 +52,11 @@ extension Trajectory {
       case .discrete(let discrete): try check(discrete, path, vocabularySize)
       case .soft(let soft): try check(soft, path, vocabularySize)
       }
+    }
+    if let problem = versionSpansProblem(
+      versionSpans, policyVersion: policyVersion, completionCount: completionCount)
+    {
+      throw SoftThinkingError("policy_versions: \(problem)")
     }
     guard prompt.count + completionCount <= contextLength else {
       throw SoftThinkingError(

@@ -73,8 +73,11 @@ private func decodeBody(of envelope: Softgrpo__Envelope, bulk: ArraySlice<[UInt8
       })
   case SOFTGRPO__ENVELOPE__BODY_CANCEL:
     let body = envelope.cancel.pointee
+    let leaseIDs = array(body.lease_ids, body.n_lease_ids)
+    let sampleIndices = array(body.sample_indices, body.n_sample_indices).map { Int($0) }
+    try validateCancel(leaseIDs: leaseIDs, sampleIndices: sampleIndices)
     message = .cancel(
-      leaseIDs: array(body.lease_ids, body.n_lease_ids), reason: try string(body.reason, "Cancel.reason"))
+      leaseIDs: leaseIDs, sampleIndices: sampleIndices, reason: try string(body.reason, "Cancel.reason"))
   case SOFTGRPO__ENVELOPE__BODY_HEARTBEAT:
     message = .heartbeat(try decode(envelope.heartbeat.pointee))
   case SOFTGRPO__ENVELOPE__BODY_RESULT_ACKNOWLEDGEMENT:
@@ -272,7 +275,8 @@ private func decode(_ body: Softgrpo__Lease) throws -> Lease {
     sampleIndices: array(body.sample_indices, body.n_sample_indices).map { Int($0) }, policy: try decode(policy),
     options: try decode(options), noiseSeed: body.noise_seed,
     policyVersions: Int(body.minimum_policy_version)...Int(body.maximum_policy_version),
-    deadlineMilliseconds: Int(body.deadline_milliseconds))
+    deadlineMilliseconds: Int(body.deadline_milliseconds),
+    continuesAcrossVersions: body.continues_across_versions != 0)
   try lease.validate()
   return lease
 }

@@ -43,11 +43,14 @@ private func encodeBody(
   case .grant(let leases):
     select(SOFTGRPO__ENVELOPE__BODY_GRANT)
     envelope.pointee.grant = try encode(leases, &arena)
-  case .cancel(let leaseIDs, let reason):
+  case .cancel(let leaseIDs, let sampleIndices, let reason):
+    try validateCancel(leaseIDs: leaseIDs, sampleIndices: sampleIndices)
     select(SOFTGRPO__ENVELOPE__BODY_CANCEL)
     let body = arena.message(softgrpo__cancel__init)
     body.pointee.n_lease_ids = leaseIDs.count
     body.pointee.lease_ids = arena.array(leaseIDs)
+    body.pointee.n_sample_indices = sampleIndices.count
+    body.pointee.sample_indices = arena.array(sampleIndices.map { UInt32($0) })
     body.pointee.reason = try encode(reason: reason, &arena)
     envelope.pointee.cancel = body
   case .heartbeat(let heartbeat):
@@ -305,6 +308,7 @@ private func encode(_ lease: Lease, _ arena: inout MessageArena) -> UnsafeMutabl
   body.pointee.prompt_token_ids = arena.array(lease.prompt)
   body.pointee.n_sample_indices = lease.sampleIndices.count
   body.pointee.sample_indices = arena.array(lease.sampleIndices.map { UInt32($0) })
+  body.pointee.continues_across_versions = lease.continuesAcrossVersions ? 1 : 0
 
   body.pointee.policy = encode(lease.policy, &arena)
 

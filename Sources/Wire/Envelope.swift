@@ -23,7 +23,8 @@ public enum Message: Sendable, Equatable {
   case refused(reason: String)
   case requestWork(credits: Int)
   case grant([Lease])
-  case cancel(leaseIDs: [UInt64], reason: String)
+  /// - `sampleIndices`: not empty: only these samples, ascending, of the one lease that is named.
+  case cancel(leaseIDs: [UInt64], sampleIndices: [Int] = [], reason: String)
   case heartbeat(Heartbeat)
   case trajectoryResult(TrajectoryResult)
   case resultAcknowledgement(ResultAcknowledgement)

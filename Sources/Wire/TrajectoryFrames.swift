@@ -11,7 +11,13 @@ func encode(
   try require(
     (0...Int(Int32.max)).contains(result.sampleIndex), "TrajectoryResult.sample_index is out of range")
   try require(result.elapsedMicroseconds >= 0, "TrajectoryResult.elapsed_microseconds is negative")
+  try require(result.segments.count <= WireLimits.segmentCount, "TrajectoryResult has too many segments")
+  try validate(result.versionSpans, of: result)
   let body = arena.message(softgrpo__trajectory_result__init)
+  body.pointee.n_version_starts = result.versionSpans.count
+  body.pointee.version_starts = arena.array(result.versionSpans.map { UInt32($0.start) })
+  body.pointee.n_versions = result.versionSpans.count
+  body.pointee.versions = arena.array(result.versionSpans.map { Int64($0.version) })
   body.pointee.lease_id = result.leaseID
   body.pointee.group_ordinal = UInt64(result.groupOrdinal)
   body.pointee.sample_index = UInt32(result.sampleIndex)
@@ -92,11 +98,25 @@ func decode(_ body: Softgrpo__TrajectoryResult, bulk: ArraySlice<[UInt8]>, limit
   guard let finishReason = FinishReason(rawValue: reason) else {
     throw WireError("TrajectoryResult.finish_reason \"\(reason)\" is not known")
   }
-  return TrajectoryResult(
+  let starts = array(body.version_starts, body.n_version_starts)
+  let versions = array(body.versions, body.n_versions)
+  try require(
+    starts.count == versions.count,
+    "TrajectoryResult has \(starts.count) version starts for \(versions.count) versions")
+  let result = TrajectoryResult(
     leaseID: body.lease_id, groupOrdinal: try integer(body.group_ordinal, "TrajectoryResult.group_ordinal"),
     sampleIndex: Int(body.sample_index), policyVersion: Int(body.policy_version), segments: segments,
     finishReason: finishReason,
-    elapsedMicroseconds: try integer(body.elapsed_microseconds, "TrajectoryResult.elapsed_microseconds"))
+    elapsedMicroseconds: try integer(body.elapsed_microseconds, "TrajectoryResult.elapsed_microseconds"),
+    versionSpans: zip(starts, versions).map { VersionSpan(start: Int($0), version: Int($1)) })
+  try validate(result.versionSpans, of: result)
+  return result
+}
+
+private func validate(_ spans: [VersionSpan], of result: TrajectoryResult) throws {
+  let count = result.segments.reduce(0) { $0 + $1.count }
+  let problem = versionSpansProblem(spans, policyVersion: result.policyVersion, completionCount: count)
+  try require(problem == nil, "TrajectoryResult.versions: \(problem ?? "")")
 }
 
 /// The segments that descriptions and their three bulk frames make.

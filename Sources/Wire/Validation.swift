@@ -100,6 +100,15 @@ extension SamplingOptions {
   }
 }
 
+func validateCancel(leaseIDs: [UInt64], sampleIndices: [Int]) throws {
+  if sampleIndices.isEmpty { return }
+  try require(leaseIDs.count == 1, "Cancel names samples of \(leaseIDs.count) leases")
+  try require(
+    sampleIndices.count <= WireLimits.sampleCount && sampleIndices.allSatisfy(naturalCount.contains)
+      && zip(sampleIndices, sampleIndices.dropFirst()).allSatisfy { $0 < $1 },
+    "Cancel.sample_indices must ascend, at most \(WireLimits.sampleCount) of them")
+}
+
 extension Lease {
   func validate() throws {
     try require(id != 0, "Lease.lease_id is 0")

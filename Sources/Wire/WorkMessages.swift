@@ -50,10 +50,13 @@ public struct Lease: Sendable, Equatable {
   /// Versions that may sample it.
   public var policyVersions: ClosedRange<Int>
   public var deadlineMilliseconds: Int
+  /// A sample under way goes on under a new version as soon as the worker holds it.
+  public var continuesAcrossVersions: Bool
 
   public init(
     id: UInt64, groupOrdinal: Int, promptID: String, prompt: [Int32], sampleIndices: [Int], policy: ThinkingPolicy,
-    options: SamplingOptions, noiseSeed: UInt64, policyVersions: ClosedRange<Int>, deadlineMilliseconds: Int
+    options: SamplingOptions, noiseSeed: UInt64, policyVersions: ClosedRange<Int>, deadlineMilliseconds: Int,
+    continuesAcrossVersions: Bool = false
   ) {
     self.id = id
     self.groupOrdinal = groupOrdinal
@@ -65,6 +68,7 @@ public struct Lease: Sendable, Equatable {
     self.noiseSeed = noiseSeed
     self.policyVersions = policyVersions
     self.deadlineMilliseconds = deadlineMilliseconds
+    self.continuesAcrossVersions = continuesAcrossVersions
   }
 }
 
@@ -73,14 +77,17 @@ public struct TrajectoryResult: Sendable, Equatable {
   public var leaseID: UInt64
   public var groupOrdinal: Int
   public var sampleIndex: Int
+  /// The oldest version that drew a step.
   public var policyVersion: Int
+  /// As in `Trajectory`: empty when one version drew everything.
+  public var versionSpans: [VersionSpan]
   public var segments: [Segment]
   public var finishReason: FinishReason
   public var elapsedMicroseconds: Int
 
   public init(
     leaseID: UInt64, groupOrdinal: Int, sampleIndex: Int, policyVersion: Int, segments: [Segment],
-    finishReason: FinishReason, elapsedMicroseconds: Int = 0
+    finishReason: FinishReason, elapsedMicroseconds: Int = 0, versionSpans: [VersionSpan] = []
   ) {
     self.leaseID = leaseID
     self.groupOrdinal = groupOrdinal
@@ -89,6 +96,7 @@ public struct TrajectoryResult: Sendable, Equatable {
     self.segments = segments
     self.finishReason = finishReason
     self.elapsedMicroseconds = elapsedMicroseconds
+    self.versionSpans = versionSpans
   }
 }
 

@@ -16,6 +16,7 @@ final class FakeWorker: Sendable {
     var weightEvents: [String] = []
     var leases: [Lease] = []
     var cancelled: [UInt64] = []
+    var cancelledSamples: [UInt64: [Int]] = [:]
     var disconnected = 0
     var shutdownReason: String?
     var isOver = false
@@ -51,6 +52,7 @@ final class FakeWorker: Sendable {
         guard let snapshot, !holding else { continue }
         for sample in lease.sampleIndices { try? link.send(Self.result(lease, sample, snapshot)) }
       case .cancelled(let leaseIDs): log.withLock { $0.cancelled += leaseIDs }
+      case .cancelledSamples(let id, let samples): log.withLock { $0.cancelledSamples[id, default: []] += samples }
       case .disconnected: log.withLock { $0.disconnected += 1 }
       case .drain, .gradient: break
       case .shutdown(let reason):

@@ -65,7 +65,9 @@ import Wire
     let survivors = try (0..<2).map { try FakeWorker(workerOptions(frontEnd.controlEndpoint, name: "survivor-\($0)")) }
     expectWhole(try frontEnd.collect(groupCount: 4, within: .seconds(30)), 0..<4, version: 0)
     let statistics = frontEnd.statistics()
-    #expect(statistics.acceptedSamples == 16 && statistics.requeuedSamples == 6 && statistics.lostSessions == 1)
+    // Whichever is noticed first: that its connection is gone, or that it finishes nothing.
+    #expect(statistics.acceptedSamples == 16 && statistics.requeuedSamples + statistics.hedgedSamples >= 6)
+    #expect(eventually { frontEnd.statistics().lostSessions == 1 })
     _ = survivors
   }
 

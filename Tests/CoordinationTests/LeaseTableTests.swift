@@ -8,35 +8,6 @@ private let bob = WorkerID(2)
 
 private func key(_ group: Int, _ sample: Int) -> SampleKey { SampleKey(groupOrdinal: group, sampleIndex: sample) }
 
-/// A table behind a reference, because expectations cannot call mutating methods.
-private final class LeaseDesk {
-  var table: LeaseTable
-
-  init(_ table: LeaseTable) { self.table = table }
-
-  func grant(to worker: WorkerID, atMost limit: Int, now: Duration) -> LeaseRecord? {
-    table.grant(to: worker, atMost: limit, now: now)
-  }
-  func complete(_ key: SampleKey, leaseID: UInt64, policyVersion: Int) -> ResultVerdict {
-    table.complete(key, leaseID: leaseID, policyVersion: policyVersion)
-  }
-  func enqueue(groupOrdinal: Int, sampleCount: Int) throws {
-    try table.enqueue(groupOrdinal: groupOrdinal, sampleCount: sampleCount)
-  }
-  func expire(now: Duration) -> [LeaseRecord] { table.expire(now: now) }
-  func renew(_ ids: [UInt64], by worker: WorkerID, now: Duration) { table.renew(ids, by: worker, now: now) }
-  @discardableResult func remove(worker: WorkerID) -> [LeaseRecord] { table.remove(worker: worker) }
-  @discardableResult func advance(to version: Int) -> [LeaseRecord] { table.advance(to: version) }
-  func transfer(from old: WorkerID, to new: WorkerID) { table.transfer(from: old, to: new) }
-  func reopen(_ key: SampleKey) { table.reopen(key) }
-  func retire(groupOrdinal: Int) { table.retire(groupOrdinal: groupOrdinal) }
-  func lease(_ id: UInt64) -> LeaseRecord? { table.lease(id) }
-  func isComplete(groupOrdinal: Int) -> Bool { table.isComplete(groupOrdinal: groupOrdinal) }
-  var outstanding: [LeaseRecord] { table.outstanding }
-  var queuedSampleCount: Int { table.queuedSampleCount }
-  var leasedSampleCount: Int { table.leasedSampleCount }
-}
-
 @Suite struct LeaseTableTests {
   private func desk(maxStaleness: Int = 0) -> LeaseDesk {
     var table = LeaseTable(

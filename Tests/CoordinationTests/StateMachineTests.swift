@@ -31,22 +31,53 @@ import Testing
     #expect(registry.count == 1 && registry.session(ofIncarnation: 8) == nil)
   }
 
-  @Test func workGoesToTheFreestWorkerThatIsNotDraining() {
+  @Test func creditsAreBoundedAndDrainingWorkersAreNotReady() {
     var registry = WorkerRegistry(heartbeatInterval: .seconds(1), livenessTimeout: .seconds(3))
     for id in 1...3 {
       registry.join(WorkerID(UInt64(id)), name: "", incarnation: UInt64(id), fingerprint: "", now: .zero)
     }
-    #expect(registry.nextForWork == nil)
+    #expect(registry.readyCount == 0)
     registry.addCredits(2, to: WorkerID(1))
     registry.addCredits(5, to: WorkerID(2))
     registry.addCredits(9, to: WorkerID(3))
     registry.drain(WorkerID(3))
-    #expect(registry.nextForWork == WorkerID(2) && registry.readyCount == 2)
-    registry.useCredits(4, of: WorkerID(2))
-    #expect(registry.nextForWork == WorkerID(1))
+    #expect(registry.readyCount == 2)
+    registry.useCredits(5, of: WorkerID(2))
+    #expect(registry.readyCount == 1)
     registry.addCredits(.max, to: WorkerID(1))
     registry.addCredits(.max, to: WorkerID(1))
     #expect(registry[WorkerID(1)]?.credits == WorkerRegistry.maximumCredits)
+  }
+
+  @Test func speedsAreThoseOfABusyWorker() {
+    var registry = WorkerRegistry(heartbeatInterval: .seconds(1), livenessTimeout: .seconds(3))
+    let id = WorkerID(1)
+    registry.join(id, name: "", incarnation: 1, fingerprint: "", now: .zero)
+    func speed() -> Double? { registry[id]?.speed }
+    registry.report(id, heldVersion: 0, tokensPerSecond: 0, activeSlots: 0)
+    #expect(speed() == nil)
+    registry.report(id, heldVersion: 0, tokensPerSecond: 100, activeSlots: 8)
+    // The tail of a step: few slots, few tokens.
+    registry.report(id, heldVersion: 0, tokensPerSecond: 10, activeSlots: 1)
+    #expect(speed() == 100)
+    registry.report(id, heldVersion: 0, tokensPerSecond: 50, activeSlots: 7)
+    #expect(speed() == 75)
+    registry.report(id, heldVersion: 0, tokensPerSecond: 200, activeSlots: 1)
+    #expect(speed() == 200)
+  }
+
+  @Test func aWorkerWithoutResultsIsStuck() {
+    var registry = WorkerRegistry(heartbeatInterval: .seconds(1), livenessTimeout: .seconds(30))
+    for id in 1...2 {
+      registry.join(WorkerID(UInt64(id)), name: "", incarnation: UInt64(id), fingerprint: "", now: .zero)
+    }
+    #expect(!registry.isStuck(WorkerID(1), now: .seconds(1000)))
+    registry.finished(WorkerID(1), after: .seconds(2), now: .seconds(10))
+    registry.started(WorkerID(2), now: .seconds(10))
+    #expect(!registry.isStuck(WorkerID(2), now: .seconds(16)))
+    #expect(registry.isStuck(WorkerID(2), now: .seconds(17)))
+    registry.finished(WorkerID(2), after: .seconds(7), now: .seconds(17))
+    #expect(!registry.isStuck(WorkerID(2), now: .seconds(30)))
   }
 
   @Test func backoffGrowsToItsCeiling() {

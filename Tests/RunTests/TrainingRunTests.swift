@@ -110,7 +110,7 @@ import Testing
     #expect(trainedSteps() == 2)
     #expect(
       train.errors.split(separator: "\n").contains {
-        $0.contains("local-0 joined") && $0.contains("int8") && $0.contains("VNNI")
+        $0.contains(" joined: ") && $0.contains("int8") && $0.contains("VNNI")
       }, "\(train.errors)")
     // Such workers' log-probs are nobody's old ones: the learner's are, and the difference is corrected for.
     for record in try metrics() {

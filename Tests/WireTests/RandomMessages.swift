@@ -22,7 +22,10 @@ struct RandomMessages {
     case 2: .refused(reason: text())
     case 3: .requestWork(credits: Int.random(in: 1...65_536, using: &random))
     case 4: .grant((0..<small()).map { _ in lease() })
-    case 5: .cancel(leaseIDs: (0..<small()).map { _ in random.next() }, reason: text())
+    case 5:
+      Bool.random(using: &random)
+        ? .cancel(leaseIDs: (0..<small()).map { _ in random.next() }, reason: text())
+        : .cancel(leaseIDs: [random.next()], sampleIndices: [0, 1 + small(), 100 + small()], reason: text())
     case 6:
       .heartbeat(
         Heartbeat(
@@ -101,14 +104,20 @@ struct RandomMessages {
         maxAnswerTokens: natural(), stopTokenIDs: tokens(), answerTemperature: float(), answerTopK: small(),
         answerTopP: 0.5), noiseSeed: random.next(),
       policyVersions: 0...(Bool.random(using: &random) ? small() : Int.max),
-      deadlineMilliseconds: 1 + small())
+      deadlineMilliseconds: 1 + small(), continuesAcrossVersions: Bool.random(using: &random))
   }
 
   mutating func result() -> TrajectoryResult {
     let segments = (0..<small()).map { _ in segment() }
+    let version = natural()
+    let count = segments.reduce(0) { $0 + $1.count }
+    let spans =
+      count > 1 && Bool.random(using: &random)
+      ? [VersionSpan(start: 0, version: version), VersionSpan(start: count - 1, version: version + 1 + small())] : []
     return TrajectoryResult(
-      leaseID: random.next(), groupOrdinal: natural(), sampleIndex: natural(), policyVersion: natural(),
-      segments: segments, finishReason: Bool.random(using: &random) ? .stop : .length, elapsedMicroseconds: natural())
+      leaseID: random.next(), groupOrdinal: natural(), sampleIndex: natural(), policyVersion: version,
+      segments: segments, finishReason: Bool.random(using: &random) ? .stop : .length, elapsedMicroseconds: natural(),
+      versionSpans: spans)
   }
 
   private mutating func segment() -> Segment {

@@ -360,10 +360,14 @@ struct  Softgrpo__Lease
    * Time to the lease's end unless renewed, counted from receipt.
    */
   uint32_t deadline_milliseconds;
+  /*
+   * A sample under way goes on under a new version as soon as the worker holds it (partial rollouts).
+   */
+  protobuf_c_boolean continues_across_versions;
 };
 #define SOFTGRPO__LEASE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__lease__descriptor) \
-    , 0, 0, (char *)protobuf_c_empty_string, 0,NULL, 0,NULL, NULL, NULL, 0, 0, 0, 0 }
+    , 0, 0, (char *)protobuf_c_empty_string, 0,NULL, 0,NULL, NULL, NULL, 0, 0, 0, 0, 0 }
 
 
 /*
@@ -422,7 +426,8 @@ struct  Softgrpo__SamplingOptions
 
 
 /*
- * The learner has no more use for these leases (expired, or stale after a new version). Their credits return.
+ * The learner has no more use for these leases (expired, stale after a new version, or done by another worker). Their credits
+ * return.
  */
 struct  Softgrpo__Cancel
 {
@@ -430,10 +435,15 @@ struct  Softgrpo__Cancel
   size_t n_lease_ids;
   uint64_t *lease_ids;
   char *reason;
+  /*
+   * Not empty: only these samples, strictly ascending, of the one lease that is named.
+   */
+  size_t n_sample_indices;
+  uint32_t *sample_indices;
 };
 #define SOFTGRPO__CANCEL__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__cancel__descriptor) \
-    , 0,NULL, (char *)protobuf_c_empty_string }
+    , 0,NULL, (char *)protobuf_c_empty_string, 0,NULL }
 
 
 /*
@@ -490,10 +500,18 @@ struct  Softgrpo__TrajectoryResult
    */
   char *finish_reason;
   uint64_t elapsed_microseconds;
+  /*
+   * Only of a sample that went on under newer versions: from which position after the prompt on each version drew the steps.
+   * As many of both, two at least; starts ascend from 0, versions from policy_version.
+   */
+  size_t n_version_starts;
+  uint32_t *version_starts;
+  size_t n_versions;
+  int64_t *versions;
 };
 #define SOFTGRPO__TRAJECTORY_RESULT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__trajectory_result__descriptor) \
-    , 0, 0, 0, 0, 0,NULL, (char *)protobuf_c_empty_string, 0 }
+    , 0, 0, 0, 0, 0,NULL, (char *)protobuf_c_empty_string, 0, 0,NULL, 0,NULL }
 
 
 struct  Softgrpo__SegmentDescription

@@ -14,6 +14,9 @@ struct FrontEndState: Sendable {
   var samples: [Int: [Int: CollectedTrajectory]] = [:]
   /// Complete groups in order of completion; some may become incomplete again when their samples go stale.
   var completed: [Int] = []
+  /// When the first sample of a group was granted, and when its last one came.
+  var firstGranted: [Int: Duration] = [:]
+  var completedAt: [Int: Duration] = [:]
   /// Handed out, then put back by a `collect` that ran out of time.
   var putBack: [CompletedGroup] = []
   /// Messages for the I/O thread to send.
@@ -49,7 +52,7 @@ struct FrontEndState: Sendable {
       sampleIndices: Array(0..<group.sampleCount), policy: group.policy, options: group.options,
       noiseSeed: group.noiseSeed, policyVersions: 0...Int.max, deadlineMilliseconds: 1)
     do { _ = try Envelope(.grant([probe])).encoded() } catch { throw complaint("\(error)") }
-    try table.enqueue(groupOrdinal: group.ordinal, sampleCount: group.sampleCount)
+    try table.enqueue(groupOrdinal: group.ordinal, sampleCount: group.sampleCount, dueVersion: group.dueVersion)
     groups[group.ordinal] = group
     samples[group.ordinal] = [:]
   }
@@ -64,35 +67,76 @@ struct FrontEndState: Sendable {
         (lease.worker, .cancel(leaseIDs: [lease.id], reason: "stale: version \(snapshot.version) is out")))
     }
     for (ordinal, collected) in samples {
-      for (index, sample) in collected
-      where !table.staleness.accepts(version: sample.trajectory.policyVersion, current: snapshot.version) {
+      let oldest = table.staleness.oldest(current: snapshot.version, due: groups[ordinal]?.dueVersion ?? .max)
+      for (index, sample) in collected where sample.trajectory.policyVersion < oldest {
         samples[ordinal]![index] = nil
         staleAfterArrival += 1
         table.reopen(SampleKey(groupOrdinal: ordinal, sampleIndex: index))
       }
     }
-    completed.removeAll { samples[$0]?.count != groups[$0]?.sampleCount }
+    completed.removeAll { !table.isComplete(groupOrdinal: $0) }
   }
 
   /// Judges a result and keeps it when it is the first.
   /// - Throws: `WireError` when it contradicts the work it claims to be.
-  mutating func accept(_ result: TrajectoryResult, from worker: WorkerID, model: ModelDescription) throws
-    -> ResultVerdict
-  {
+  mutating func accept(
+    _ result: TrajectoryResult, from worker: WorkerID, model: ModelDescription, now: Duration
+  ) throws -> ResultVerdict {
     if let group = groups[result.groupOrdinal] { try check(result, against: group, model) }
     let key = SampleKey(groupOrdinal: result.groupOrdinal, sampleIndex: result.sampleIndex)
-    let verdict = table.complete(key, leaseID: result.leaseID, policyVersion: result.policyVersion)
+    let granted = table.lease(result.leaseID)?.granted
+    // The oldest version decides, unless the newest is none of this run's.
+    let newest = result.versionSpans.last?.version ?? result.policyVersion
+    let verdict = table.complete(
+      key, leaseID: result.leaseID, policyVersion: newest > table.currentVersion ?? -1 ? newest : result.policyVersion)
+    if let granted { registry.finished(worker, after: now - granted, now: now) }
+    for sample in table.takeSuperseded() {
+      outgoing.append(
+        (
+          sample.worker,
+          .cancel(
+            leaseIDs: [sample.leaseID], sampleIndices: sample.endsLease ? [] : [sample.sampleIndex],
+            reason: "another worker was first")
+        ))
+    }
     guard verdict == .accepted, let group = groups[result.groupOrdinal] else { return verdict }
     let trajectory = Trajectory(
       promptID: group.promptID, groupID: group.ordinal, sampleIndex: result.sampleIndex, policy: group.policy,
       policyVersion: result.policyVersion, prompt: group.prompt, segments: result.segments,
-      finishReason: result.finishReason)
+      finishReason: result.finishReason, versionSpans: result.versionSpans)
     let sender = registry[worker]
     samples[group.ordinal]![result.sampleIndex] = CollectedTrajectory(
       trajectory: trajectory, workerName: sender?.name ?? "", fingerprint: sender?.fingerprint ?? "",
       elapsedMicroseconds: result.elapsedMicroseconds)
-    if samples[group.ordinal]!.count == group.sampleCount { completed.append(group.ordinal) }
+    noteCompletion(group.ordinal, now: now)
     return verdict
+  }
+
+  private mutating func noteCompletion(_ ordinal: Int, now: Duration) {
+    guard table.isComplete(groupOrdinal: ordinal), groups[ordinal] != nil, !completed.contains(ordinal) else { return }
+    completed.append(ordinal)
+    completedAt[ordinal] = now
+  }
+
+  /// A worker is back and still works on leases that its lost session held, or on some that were taken back.
+  /// - Returns: the leases that are not its any longer. Samples of the others that it should drop are in `outgoing`.
+  mutating func reclaim(_ leaseIDs: [UInt64], by worker: WorkerID, now: Duration) -> [UInt64] {
+    leaseIDs.filter { id in
+      if let lease = table.lease(id) { return lease.worker != worker }
+      guard let (kept, dropped) = table.reclaim(id, by: worker, now: now), !kept.isEmpty else { return true }
+      if !dropped.isEmpty {
+        outgoing.append(
+          (worker, .cancel(leaseIDs: [id], sampleIndices: dropped, reason: "another worker was first")))
+      }
+      return false
+    }
+  }
+
+  /// Samples that were given up since the last call; their groups may be complete without them.
+  mutating func takeSetAside(now: Duration) -> [SampleKey] {
+    let keys = table.takeSetAside()
+    for key in keys { noteCompletion(key.groupOrdinal, now: now) }
+    return keys
   }
 
   private func check(_ result: TrajectoryResult, against group: PromptGroup, _ model: ModelDescription) throws {
@@ -121,35 +165,38 @@ struct FrontEndState: Sendable {
     }
   }
 
-  /// Hands out the completed group with the smallest ordinal: whatever arrives for it later is a duplicate.
-  mutating func takeCompleted() -> CompletedGroup? {
-    if !putBack.isEmpty { return putBack.removeFirst() }
-    guard let ordinal = completed.min(), let collected = samples.removeValue(forKey: ordinal) else { return nil }
+  /// Hands out the completed group with the smallest ordinal, when that is below `bound`: whatever arrives for it later is a
+  /// duplicate.
+  mutating func takeCompleted(below bound: Int = .max) -> CompletedGroup? {
+    if let index = putBack.firstIndex(where: { $0.ordinal < bound }) { return putBack.remove(at: index) }
+    guard let ordinal = completed.min(), ordinal < bound, let collected = samples.removeValue(forKey: ordinal) else {
+      return nil
+    }
     completed.removeAll { $0 == ordinal }
     groups[ordinal] = nil
     table.retire(groupOrdinal: ordinal)
-    return CompletedGroup(ordinal: ordinal, samples: collected.sorted { $0.key < $1.key }.map(\.value))
+    return CompletedGroup(
+      ordinal: ordinal, samples: collected.sorted { $0.key < $1.key }.map(\.value),
+      firstGranted: firstGranted.removeValue(forKey: ordinal), completed: completedAt.removeValue(forKey: ordinal))
   }
 
-  /// Grants what credits allow, the freest worker first, in shares that leave something for every ready worker.
+  /// Grants what credits and the workers' speeds allow (`LeasePlanner`).
   mutating func grantWork(now: Duration, leaseDuration: Duration) {
-    let ready = registry.readyCount
-    guard ready > 0, table.queuedSampleCount > 0, shutdownReason == nil else { return }
-    let share = max(1, (table.queuedSampleCount + ready - 1) / ready)
+    guard shutdownReason == nil else { return }
     var grants: [WorkerID: (leases: [Lease], byteCount: Int)] = [:]
-    while let worker = registry.nextForWork, let credits = registry[worker]?.credits,
-      let record = table.grant(to: worker, atMost: min(credits, share), now: now)
-    {
+    for record in LeasePlanner.plan(&table, &registry, now: now) {
+      let worker = record.worker
       guard let group = groups[record.groupOrdinal] else {
         // Cannot happen: a group is queued exactly as long as it is known.
         table.retire(groupOrdinal: record.groupOrdinal)
         continue
       }
-      registry.useCredits(record.sampleIndices.count, of: worker)
+      if firstGranted[group.ordinal] == nil { firstGranted[group.ordinal] = now }
       let lease = Lease(
         id: record.id, groupOrdinal: group.ordinal, promptID: group.promptID, prompt: group.prompt,
         sampleIndices: record.sampleIndices, policy: group.policy, options: group.options, noiseSeed: group.noiseSeed,
-        policyVersions: record.policyVersions, deadlineMilliseconds: leaseDuration.milliseconds)
+        policyVersions: record.policyVersions, deadlineMilliseconds: leaseDuration.milliseconds,
+        continuesAcrossVersions: group.continuesAcrossVersions)
       // Many leases a message, so that a burst does not fill the worker's queue, but well below an envelope's limit.
       let byteCount = lease.largestByteCount
       if let waiting = grants[worker], waiting.byteCount + byteCount > 1 << 19 || waiting.leases.count == 64 {
@@ -163,15 +210,12 @@ struct FrontEndState: Sendable {
   }
 
   var statistics: ClusterStatistics {
-    let leased = Dictionary(grouping: table.outstanding, by: \.worker).mapValues {
-      $0.reduce(0) { $0 + $1.sampleIndices.count }
-    }
     var statistics = ClusterStatistics()
     statistics.workers = registry.all.map {
       ClusterStatistics.Worker(
-        name: $0.name, fingerprint: $0.fingerprint, credits: $0.credits, leasedSamples: leased[$0.id] ?? 0,
-        heldVersion: $0.heldVersion, tokensPerSecond: $0.tokensPerSecond, activeSlots: $0.activeSlots,
-        isDraining: $0.isDraining)
+        name: $0.name, fingerprint: $0.fingerprint, credits: $0.credits,
+        leasedSamples: table.leasedCount(of: $0.id), heldVersion: $0.heldVersion, tokensPerSecond: $0.tokensPerSecond,
+        speed: $0.speed ?? 0, activeSlots: $0.activeSlots, isDraining: $0.isDraining)
     }
     statistics.queuedSamples = table.queuedSampleCount
     statistics.leasedSamples = table.leasedSampleCount
@@ -182,6 +226,10 @@ struct FrontEndState: Sendable {
     statistics.unknownResults = table.counters.unknown
     statistics.requeuedSamples = table.counters.requeued
     statistics.expiredLeases = table.counters.expiredLeases
+    statistics.hedgedSamples = table.counters.hedged
+    statistics.hedgesWon = table.counters.hedgesWon
+    statistics.reclaimedSamples = table.counters.reclaimed
+    statistics.setAsideSamples = table.counters.setAside
     statistics.lostSessions = lostSessions
     statistics.malformedMessages = malformedMessages
     statistics.weightBytesSent = weightBytesSent

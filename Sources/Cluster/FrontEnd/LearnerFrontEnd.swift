@@ -109,7 +109,8 @@ public final class LearnerFrontEnd: Sendable {
       FrontEndState(
         table: LeaseTable(
           staleness: StalenessPolicy(maximum: options.maxStaleness), leaseDuration: options.leaseDuration,
-          maximumLeaseDuration: options.maximumLeaseDuration, firstLeaseID: learnerIncarnation & ~0xFFFF_FFFF | 1),
+          maximumLeaseDuration: options.maximumLeaseDuration, maximumLosses: options.maximumLosses,
+          firstLeaseID: learnerIncarnation & ~0xFFFF_FFFF | 1),
         registry: WorkerRegistry(
           heartbeatInterval: options.heartbeatInterval, livenessTimeout: options.livenessTimeout)),
       gradients: GradientExchange(
@@ -154,13 +155,14 @@ public final class LearnerFrontEnd: Sendable {
   public var currentVersion: WeightSnapshot? { shared.state.withLock { $0.versions.current } }
 
   /// Waits for the next complete group.
+  /// - Parameter bound: only groups with smaller ordinals; the others stay where they are.
   /// - Returns: `nil` when none was completed in time.
   /// - Throws: `ClusterError` when the front end has ended.
-  public func nextGroup(within duration: Duration) throws -> CompletedGroup? {
+  public func nextGroup(within duration: Duration, below bound: Int = .max) throws -> CompletedGroup? {
     let deadline = MonotonicClock.now() + duration
     while true {
       let group = try shared.state.withLock { state in
-        if let group = state.takeCompleted() { return Optional(group) }
+        if let group = state.takeCompleted(below: bound) { return Optional(group) }
         if state.isFinished { throw ClusterError(state.failure ?? "the learner's front end was shut down") }
         return nil
       }

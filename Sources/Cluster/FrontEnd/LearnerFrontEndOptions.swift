@@ -25,6 +25,8 @@ public struct LearnerFrontEndOptions: Sendable {
   public var leaseDuration: Duration = .seconds(30)
   /// Time after which a lease expires whatever the heartbeats say.
   public var maximumLeaseDuration: Duration = .seconds(3600)
+  /// Workers that may be lost with a sample before it is set aside.
+  public var maximumLosses = 8
   /// Bytes of one trajectory's bulk frames.
   public var trajectoryByteLimit = 16 << 20
 
@@ -48,6 +50,8 @@ public struct ClusterStatistics: Sendable, Equatable {
     /// -1: none yet.
     public var heldVersion: Int
     public var tokensPerSecond: Double
+    /// The same when it is busy, smoothed: what its share of the work follows.
+    public var speed: Double
     public var activeSlots: Int
     public var isDraining: Bool
   }
@@ -65,6 +69,13 @@ public struct ClusterStatistics: Sendable, Equatable {
   /// Samples taken back from workers or dropped as stale, and queued again.
   public var requeuedSamples = 0
   public var expiredLeases = 0
+  /// Samples that were lent to a second worker, and those that it finished first.
+  public var hedgedSamples = 0
+  public var hedgesWon = 0
+  /// Samples of a lost session that its worker went on with.
+  public var reclaimedSamples = 0
+  /// Samples given up because too many workers were lost with them.
+  public var setAsideSamples = 0
   /// Sessions that ended without a goodbye.
   public var lostSessions = 0
   /// Messages that broke the protocol; each cost its sender its session.

@@ -96,6 +96,17 @@ final class LearnerLoop {
     guard now >= nextTimeCheck else { return }
     nextTimeCheck = now + min(.milliseconds(100), options.heartbeatInterval / 10)
     try endRevokedSessions()
+    let (setAside, isComplete) = shared.state.withLock { state in
+      let before = state.completed.count
+      let setAside = state.takeSetAside(now: now)
+      return (setAside, state.completed.count > before)
+    }
+    for key in setAside {
+      logger.error(
+        "sample \(key.sampleIndex) of group \(key.groupOrdinal) is set aside: \(options.maximumLosses) workers were lost with it; the group is trained on without it. See those workers' logs; the prompt may be one that they cannot bear"
+      )
+    }
+    if isComplete { shared.signal.put(()) }
     let (lost, due, current) = shared.state.withLock { state in
       for lease in state.table.expire(now: now) {
         logger.warning("lease \(lease.id) of group \(lease.groupOrdinal) expired; its samples are queued again")
@@ -255,7 +266,7 @@ final class LearnerLoop {
           worker, heldVersion: heartbeat.heldVersion, tokensPerSecond: heartbeat.tokensPerSecond,
           activeSlots: heartbeat.activeSlots)
         state.table.renew(heartbeat.leaseIDs, by: worker, now: now)
-        return heartbeat.leaseIDs.filter { state.table.lease($0)?.worker != worker }
+        return state.reclaim(heartbeat.leaseIDs, by: worker, now: now)
       }
       if !void.isEmpty { try send(.cancel(leaseIDs: void, reason: "taken back"), to: worker) }
       try renewGradients(heartbeat.gradientLeaseIDs, by: worker, now)
@@ -285,7 +296,7 @@ final class LearnerLoop {
   private func take(_ result: TrajectoryResult, from worker: WorkerID) throws {
     let (verdict, isComplete) = try shared.state.withLock { state in
       let before = state.completed.count
-      let verdict = try state.accept(result, from: worker, model: options.model)
+      let verdict = try state.accept(result, from: worker, model: options.model, now: MonotonicClock.now())
       state.registry.holds(result.policyVersion, worker: worker)
       return (verdict, state.completed.count > before)
     }
@@ -348,7 +359,7 @@ final class LearnerLoop {
       let name = state.registry[worker]?.name ?? "\(worker)"
       state.registry.leave(worker)
       if isLoss { state.lostSessions += 1 }
-      return (name, state.table.remove(worker: worker))
+      return (name, state.table.remove(worker: worker, isLoss: isLoss))
     }
     if let route = routes.removeValue(forKey: worker), sessions[route] == worker { sessions[route] = nil }
     outboxes[worker] = nil

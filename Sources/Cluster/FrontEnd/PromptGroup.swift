@@ -12,10 +12,15 @@ public struct PromptGroup: Sendable, Equatable {
   public var policy: ThinkingPolicy
   public var options: SamplingOptions
   public var noiseSeed: UInt64
+  /// The learner's version when it will train on the group: samples come from versions that are fresh enough then. `nil`: they
+  /// are judged by the version current when they arrive.
+  public var dueVersion: Int?
+  /// Samples under way go on under new versions (partial rollouts).
+  public var continuesAcrossVersions = false
 
   public init(
     ordinal: Int, promptID: String, prompt: [Int32], sampleCount: Int, policy: ThinkingPolicy, options: SamplingOptions,
-    noiseSeed: UInt64
+    noiseSeed: UInt64, dueVersion: Int? = nil
   ) {
     self.ordinal = ordinal
     self.promptID = promptID
@@ -24,6 +29,7 @@ public struct PromptGroup: Sendable, Equatable {
     self.policy = policy
     self.options = options
     self.noiseSeed = noiseSeed
+    self.dueVersion = dueVersion
   }
 
   /// Positions that the longest possible completion takes: thinking, its forced end, the prefix and the answer.
@@ -42,8 +48,11 @@ public struct CollectedTrajectory: Sendable, Equatable {
   public var elapsedMicroseconds: Int
 }
 
-/// All trajectories of one group, by sample index.
+/// All trajectories of one group, by sample index. Samples that were set aside are missing.
 public struct CompletedGroup: Sendable, Equatable {
   public var ordinal: Int
   public var samples: [CollectedTrajectory]
+  /// When its first sample was granted and its last result came, on the monotonic clock.
+  public var firstGranted: Duration?
+  public var completed: Duration?
 }

@@ -45,7 +45,7 @@ public final class LearnerService {
   private let options: Options
   private let security: SocketSecurity
   private var run: RunState
-  private var prompts: PromptSource
+  private let prompts: PromptSource
   private var model: PreparedModel
   private var identity = Digest.zero
   /// Under LoRA: the frozen weights as workers pull them.
@@ -54,6 +54,8 @@ public final class LearnerService {
   private var weightsDensity: Double?
   /// Weight bytes sent until the last step's record.
   private var recordedWireBytes = 0
+  /// Stale results until the last step's record.
+  private var recordedStaleResults = 0
 
   /// Loads the model, or makes the tiny one, and warms it up when the configuration says so.
   ///
@@ -68,7 +70,7 @@ public final class LearnerService {
     self.console = console
     directory = RunDirectory(path: configuration.runDirectory)
     team = ThreadTeam(threadCount: configuration.learnerThreads)
-    prompts = try PromptSource(configuration)
+    var prompts = try PromptSource(configuration)
     let backend = try backend(for: configuration.model.dtype.rawValue, logger: logger)
     if !options.resume && directory.exists {
       throw ClusterError(
@@ -108,6 +110,7 @@ public final class LearnerService {
       run = RunState(
         runID: Self.newRunID(configuration), step: 0, optimizerStep: 0, nextGroupOrdinal: 0, task: prompts.state)
     }
+    self.prompts = prompts
     model = PreparedModel(
       subject.state.roundedWeights(team: team), backend: backend, trainable: true,
       positions: subject.positions, team: team)
@@ -161,6 +164,7 @@ public final class LearnerService {
     frontOptions.livenessTimeout = .seconds(configuration.worker.heartbeatSeconds * 4)
     frontOptions.learnerThreads = team.threadCount
     frontOptions.leaseDuration = .seconds(configuration.worker.leaseTimeoutSeconds)
+    frontOptions.maximumLosses = configuration.worker.maxLossesPerSample
     let frontEnd = try LearnerFrontEnd(frontOptions, logger: logger)
     defer {
       frontEnd.shutdown(
@@ -192,9 +196,12 @@ public final class LearnerService {
       gradientType: GradientType(rawValue: configuration.learner.gradientDtype.rawValue)!,
       help: configuration.gradientHelp(frontEnd.gradients, audit: audit, logger: logger), team: team)
     var progress = ProgressReporter(label: "train", total: configuration.run.totalSteps, unit: "step", console: console)
+    var queue = StepQueue(
+      prompts, step: run.step, nextOrdinal: run.nextGroupOrdinal, promptsPerStep: configuration.rollout.promptsPerStep,
+      lead: configuration.learner.maxStaleness, totalSteps: configuration.run.totalSteps)
     var lastCheckpoint = run.step
     while run.step < configuration.run.totalSteps && !stop.isRequested {
-      guard let record = try step(frontEnd, update, &progress) else { break }
+      guard let record = try step(frontEnd, update, &queue, &progress) else { break }
       try metrics.append(record)
       let interval = configuration.learner.checkpointInterval
       if interval > 0 && run.step % interval == 0 {
@@ -206,25 +213,21 @@ public final class LearnerService {
     if lastCheckpoint != run.step || directory.checkpointSteps().isEmpty { try checkpoint() }
   }
 
-  /// One batch of rollouts and its updates.
+  /// One batch of rollouts and its updates. Workers meanwhile sample for the steps that are submitted ahead.
   ///
-  /// - Returns: nil when a stop was requested while waiting; the step's prompts are then drawn again on resumption.
+  /// - Returns: nil when a stop was requested while waiting; prompts that were not trained on are drawn again on resumption.
   private func step(
-    _ frontEnd: LearnerFrontEnd, _ update: BatchUpdate, _ progress: inout ProgressReporter
+    _ frontEnd: LearnerFrontEnd, _ update: BatchUpdate, _ queue: inout StepQueue,
+    _ progress: inout ProgressReporter
   ) throws -> MetricsRecord? {
     let start = monotonicSeconds()
-    let savedPrompts = prompts
-    let batch = try prompts.next(configuration.rollout.promptsPerStep)
-    let first = run.nextGroupOrdinal
-    try frontEnd.submit(
-      try batch.enumerated().map { index, prompt in try subject.group(prompt, ordinal: first + index) })
-    guard let groups = try collect(frontEnd, count: batch.count, progress: &progress) else {
-      prompts = savedPrompts
+    for ahead in try queue.draw(at: run.step) { try submit(ahead, to: frontEnd) }
+    guard let current = queue.current, let groups = try collect(frontEnd, current.ordinals, progress: &progress) else {
       return nil
     }
-    run.nextGroupOrdinal += batch.count
     let collected = monotonicSeconds()
 
+    let (batch, first) = (current.prompts, current.firstOrdinal)
     var samples: [CollectedTrajectory] = []
     for group in groups {
       let prompt = batch[group.ordinal - first]
@@ -233,6 +236,11 @@ public final class LearnerService {
         samples.append(sample)
       }
     }
+    guard !samples.isEmpty else {
+      throw ClusterError(
+        "step \(run.step + 1): every sample was set aside after \(configuration.worker.maxLossesPerSample) workers were lost with "
+          + "it; see the workers' logs")
+    }
     let trajectories = samples.map(\.trajectory)
     let version = run.step
     let outcome = try update.run(
@@ -240,7 +248,9 @@ public final class LearnerService {
     let updated = monotonicSeconds()
     run.step += 1
     run.optimizerStep = subject.state.step
-    run.task = prompts.state
+    run.nextGroupOrdinal = current.ordinals.upperBound
+    run.task = current.after
+    queue.finish()
     // Before the broadcast: what is sent from then on belongs to the next step.
     let statistics = frontEnd.statistics()
     try publish(frontEnd)
@@ -251,24 +261,46 @@ public final class LearnerService {
     let record = StepMetrics(
       step: run.step, trajectories: trajectories, outcome: outcome, version: version, subject: subject,
       cluster: statistics, wireBytes: recordedWireBytes, weightsDensity: weightsDensity,
+      staleResults: recordedStaleResults, sampling: Self.samplingSeconds(groups),
       times: (start, collected, updated, published)
     ).record
     recordedWireBytes = statistics.weightBytesSent
+    recordedStaleResults = statistics.staleResults
     progress.update(
       completed: run.step, at: published,
       detail: StepMetrics.summary(record))
     return record
   }
 
-  /// Waits for the step's groups. There is no limit to the wait: workers may come later, and the log says who is missing.
+  private func submit(_ step: StepQueue.Step, to frontEnd: LearnerFrontEnd) throws {
+    try frontEnd.submit(
+      try step.prompts.enumerated().map { index, prompt in
+        var group = try subject.group(prompt, ordinal: step.firstOrdinal + index)
+        group.dueVersion = step.number
+        return group
+      })
+  }
+
+  /// From the first grant of a step's samples to its last result; nil when that is not known.
+  private static func samplingSeconds(_ groups: [CompletedGroup]) -> Double? {
+    guard let first = groups.compactMap(\.firstGranted).min(), let last = groups.compactMap(\.completed).max() else {
+      return nil
+    }
+    return (last - first) / .seconds(1)
+  }
+
+  /// Waits for a step's groups; those of later steps stay with the front end. There is no limit to the wait: workers may come
+  /// later, and the log says who is missing.
   private func collect(
-    _ frontEnd: LearnerFrontEnd, count: Int, progress: inout ProgressReporter
+    _ frontEnd: LearnerFrontEnd, _ ordinals: Range<Int>, progress: inout ProgressReporter
   ) throws -> [CompletedGroup]? {
     var groups: [CompletedGroup] = []
     var lastNotice = monotonicSeconds()
-    while groups.count < count {
+    while groups.count < ordinals.count {
       if stop.isRequested { return nil }
-      if let group = try frontEnd.nextGroup(within: .milliseconds(500)) { groups.append(group) }
+      if let group = try frontEnd.nextGroup(within: .milliseconds(500), below: ordinals.upperBound) {
+        groups.append(group)
+      }
       let now = monotonicSeconds()
       let statistics = frontEnd.statistics()
       if now - lastNotice > 15 && statistics.workers.isEmpty {
@@ -279,7 +311,7 @@ public final class LearnerService {
       }
       progress.update(
         completed: run.step, at: now,
-        detail: "sampling \(groups.count)/\(count) groups, \(statistics.workers.count) workers")
+        detail: "sampling \(groups.count)/\(ordinals.count) groups, \(statistics.workers.count) workers")
     }
     return groups.sorted { $0.ordinal < $1.ordinal }
   }

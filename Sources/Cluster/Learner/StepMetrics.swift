@@ -14,6 +14,10 @@ struct StepMetrics {
   var wireBytes: Int
   /// Share of the weights that the update changed.
   var weightsDensity: Double?
+  /// Stale results up to the record before.
+  var staleResults: Int
+  /// Seconds from the step's first grant to its last result.
+  var sampling: Double?
   /// Start, collected, updated, published.
   var times: (Double, Double, Double, Double)
 
@@ -40,11 +44,12 @@ struct StepMetrics {
       MetricName.policyKL: outcome.statistics.ppoKL, MetricName.referenceKLLoss: outcome.statistics.klLoss,
       MetricName.gradientNorm: outcome.gradientNorm, MetricName.learningRate: outcome.learningRate,
       MetricName.offPolicyMean: lags.reduce(0, +) / count, MetricName.offPolicyMaximum: lags.max() ?? 0,
-      MetricName.offPolicyDropped: Double(cluster.staleResults),
+      MetricName.offPolicyDropped: Double(cluster.staleResults - staleResults),
       MetricName.tokensPerSecond: lengths.reduce(0, +) / max(1e-9, published - start),
       MetricName.weightsWireBytes: Double(cluster.weightBytesSent - wireBytes),
       MetricName.workers: Double(cluster.workers.count),
-      MetricName.timeGenerate: collected - start, MetricName.timeUpdate: updated - collected,
+      MetricName.timeGenerate: sampling ?? collected - start, MetricName.timeWait: collected - start,
+      MetricName.timeUpdate: updated - collected,
       MetricName.timeBroadcast: published - updated, MetricName.timeStep: published - start,
     ]
     let gradients = outcome.gradients

@@ -85,7 +85,7 @@ public final class WorkerService {
   private struct Running {
     var lease: Lease
     var started: Double
-    var remaining: Int
+    var remaining: Set<Int>
   }
 
   /// - Throws: `TransportError` for an endpoint that cannot be one, `KernelError` for a dtype that this processor lacks.
@@ -106,6 +106,8 @@ public final class WorkerService {
   public func run() throws {
     var lastReport = monotonicSeconds()
     var sampledAtReport = 0
+    // Seconds of sampling alone: waiting for work says nothing about the speed.
+    var busy = 0.0
     while true {
       if stop.isRequested && !isDraining {
         logger.info("draining: finishing \(running.count + queue.count) leases, taking no new ones")
@@ -124,17 +126,19 @@ public final class WorkerService {
       try computeGradients()
       try admit()
       if let engine, !engine.isIdle {
+        let began = monotonicSeconds()
         do { try deliver(engine.step()) } catch let error as SamplingError {
           logger.error("sampling failed: \(error)")
           throw error
         }
         let now = monotonicSeconds()
+        busy += now - began
         if now - lastReport >= 1 {
           let sampled = engine.statistics.sampledTokens
           link.report(
-            tokensPerSecond: Double(max(0, sampled - sampledAtReport)) / (now - lastReport),
+            tokensPerSecond: Double(max(0, sampled - sampledAtReport)) / max(1e-9, busy),
             activeSlots: engine.activeSlots)
-          (lastReport, sampledAtReport) = (now, sampled)
+          (lastReport, sampledAtReport, busy) = (now, sampled, 0)
         }
       } else if isDraining && queue.isEmpty && !gradients.hasWork {
         let delivered = link.close(reason: "drained", within: .seconds(10))
@@ -168,6 +172,15 @@ public final class WorkerService {
       gradients.cancel(leaseIDs)
       queue.removeAll { leaseIDs.contains($0.id) }
       for id in leaseIDs where running.removeValue(forKey: id) != nil { engine?.cancel(id) }
+    case .cancelledSamples(let id, let samples):
+      if let index = queue.firstIndex(where: { $0.id == id }) {
+        queue[index].sampleIndices.removeAll { samples.contains($0) }
+        if queue[index].sampleIndices.isEmpty { queue.remove(at: index) }
+      } else if var entry = running[id] {
+        engine?.cancel(id, samples: samples)
+        entry.remaining.subtract(samples)
+        running[id] = entry.remaining.isEmpty ? nil : entry
+      }
     case .disconnected(let reason): logger.warning("lost the learner: \(reason)")
     case .drain(let reason):
       logger.info("asked to drain: \(reason)")
@@ -203,7 +216,7 @@ public final class WorkerService {
     for lease in queue {
       if lease.policyVersions.contains(engineVersion) && lease.longestSequence <= positions {
         try engine.submit(SamplingRequest(lease, policyVersion: engineVersion))
-        running[lease.id] = Running(lease: lease, started: monotonicSeconds(), remaining: lease.sampleIndices.count)
+        running[lease.id] = Running(lease: lease, started: monotonicSeconds(), remaining: Set(lease.sampleIndices))
       } else if newest.map({ lease.policyVersions.contains($0.version) }) ?? false {
         waiting.append(lease)
       } else {
@@ -305,9 +318,10 @@ public final class WorkerService {
           leaseID: entry.lease.id, groupOrdinal: entry.lease.groupOrdinal, sampleIndex: trajectory.sampleIndex,
           policyVersion: trajectory.policyVersion, segments: trajectory.segments,
           finishReason: trajectory.finishReason,
-          elapsedMicroseconds: Int((monotonicSeconds() - entry.started) * 1e6)))
-      entry.remaining -= 1
-      running[sample.requestID] = entry.remaining > 0 ? entry : nil
+          elapsedMicroseconds: Int((monotonicSeconds() - entry.started) * 1e6),
+          versionSpans: trajectory.versionSpans))
+      entry.remaining.remove(trajectory.sampleIndex)
+      running[sample.requestID] = entry.remaining.isEmpty ? nil : entry
     }
   }
 }

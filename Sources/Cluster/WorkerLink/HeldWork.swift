@@ -70,6 +70,19 @@ struct HeldWork: Sendable {
     return (delivered, sampleCount)
   }
 
+  /// - Returns: those of the samples that are not finished, and whether the engine has the lease.
+  mutating func cancel(_ id: UInt64, samples: [Int]) -> (unfinished: [Int], isDelivered: Bool) {
+    guard let lease = held[id] else { return ([], false) }
+    let unfinished = samples.filter { lease.remaining.contains($0) }
+    held[id]!.remaining.subtract(unfinished)
+    held[id]!.lease.sampleIndices.removeAll { unfinished.contains($0) }
+    if held[id]!.remaining.isEmpty {
+      held[id] = nil
+      waiting.removeAll { $0 == id }
+    }
+    return (unfinished, lease.isDelivered)
+  }
+
   /// Everything undelivered goes back: the worker takes nothing new.
   mutating func dropWaiting() {
     for id in waiting { held[id] = nil }

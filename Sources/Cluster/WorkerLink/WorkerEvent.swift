@@ -16,6 +16,8 @@ public enum WorkerEvent: Sendable {
   case gradient(GradientTask)
   /// Stop working on these leases, of samples or of gradients; their results are not wanted any longer.
   case cancelled(leaseIDs: [UInt64])
+  /// Stop working on these samples of a lease.
+  case cancelledSamples(leaseID: UInt64, sampleIndices: [Int])
   /// The learner is out of reach; the link keeps trying. Go on with what there is: finished results are kept.
   case disconnected(reason: String)
   /// Finish what was leased and end.

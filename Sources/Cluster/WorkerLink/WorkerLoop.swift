@@ -293,7 +293,16 @@ final class WorkerLoop {
         logger.warning("lease \(lease.id) was granted twice")
       }
       try deliverLeases()
-    case .cancel(let leaseIDs, let reason):
+    case .cancel(let leaseIDs, let sampleIndices, let reason) where !sampleIndices.isEmpty:
+      let id = leaseIDs[0]
+      let (unfinished, isDelivered) = work.cancel(id, samples: sampleIndices)
+      if !unfinished.isEmpty {
+        logger.debug("samples \(unfinished) of lease \(id) were taken back: \(reason)")
+        if isDelivered { shared.events.put(.cancelledSamples(leaseID: id, sampleIndices: unfinished)) }
+      }
+      unspentCredits += unfinished.count
+      try spendCredits()
+    case .cancel(let leaseIDs, _, let reason):
       let (delivered, sampleCount) = work.cancel(leaseIDs)
       if sampleCount > 0 { logger.notice("\(sampleCount) samples were taken back: \(reason)") }
       if !delivered.isEmpty { shared.events.put(.cancelled(leaseIDs: delivered)) }

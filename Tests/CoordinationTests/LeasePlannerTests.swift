@@ -1,0 +1,113 @@
+import Testing
+
+@testable import Coordination
+
+@Suite struct LeasePlannerTests {
+  private func table(_ groups: Int, samples: Int, dueVersion: Int? = nil) throws -> LeaseTable {
+    var table = LeaseTable(staleness: StalenessPolicy(maximum: 1), leaseDuration: .seconds(30))
+    table.advance(to: 0)
+    for ordinal in 0..<groups {
+      try table.enqueue(groupOrdinal: ordinal, sampleCount: samples, dueVersion: dueVersion)
+    }
+    return table
+  }
+
+  private func registry(_ speeds: [Double?], credits: Int = 64) -> WorkerRegistry {
+    var registry = WorkerRegistry(heartbeatInterval: .seconds(1), livenessTimeout: .seconds(60))
+    for (index, speed) in speeds.enumerated() {
+      let id = WorkerID(UInt64(index))
+      registry.join(id, name: "", incarnation: UInt64(index), fingerprint: "", now: .zero)
+      registry.addCredits(credits, to: id)
+      if let speed { registry.report(id, heldVersion: 0, tokensPerSecond: speed, activeSlots: 4) }
+    }
+    return registry
+  }
+
+  private func held(_ table: LeaseTable, _ count: Int) -> [Int] {
+    (0..<count).map { table.leasedCount(of: WorkerID(UInt64($0))) }
+  }
+
+  @Test func workersOfUnknownSpeedGetTheSame() throws {
+    var (table, registry) = (try table(5, samples: 4), registry([nil, nil, nil]))
+    _ = LeasePlanner.plan(&table, &registry, now: .zero)
+    #expect(held(table, 3).sorted() == [6, 7, 7] && table.queuedSampleCount == 0)
+  }
+
+  @Test func sharesFollowTheSpeeds() throws {
+    var (table, registry) = (try table(10, samples: 4), registry([100, 300, nil]))
+    _ = LeasePlanner.plan(&table, &registry, now: .zero)
+    // The third is expected to be as fast as the others' mean, 200.
+    #expect(held(table, 3) == [7, 20, 13])
+    #expect((0..<3).map { registry[WorkerID(UInt64($0))]!.credits } == [57, 44, 51])
+  }
+
+  @Test func creditsBoundAndTheRestWaitsForTheFast() throws {
+    var (table, registry) = (try table(10, samples: 4), registry([1000, 10], credits: 8))
+    _ = LeasePlanner.plan(&table, &registry, now: .zero)
+    #expect(held(table, 2) == [8, 0] && table.queuedSampleCount == 32)
+    // Once the fast one is stuck it counts with what it holds.
+    registry.finished(WorkerID(0), after: .seconds(1), now: .zero)
+    _ = LeasePlanner.plan(&table, &registry, now: .seconds(2))
+    #expect(held(table, 2) == [8, 0])
+    _ = LeasePlanner.plan(&table, &registry, now: .seconds(4))
+    #expect(held(table, 2) == [8, 8])
+  }
+
+  @Test func whoHasNothingToDoInThisStepWorksAhead() throws {
+    var (table, registry) = (try table(1, samples: 4, dueVersion: 0), registry([1000, 10], credits: 8))
+    try table.enqueue(groupOrdinal: 1, sampleCount: 400, dueVersion: 1)
+    let leases = LeasePlanner.plan(&table, &registry, now: .zero)
+    // The fast worker alone has the step that is due; of the large one after it both take what they can.
+    #expect(leases.filter { $0.groupOrdinal == 0 }.map(\.worker) == [WorkerID(0)])
+    #expect(table.leasedCount(of: WorkerID(0), dueVersion: 0) == 4)
+    #expect(table.leasedCount(of: WorkerID(0), dueVersion: 1) == 4)
+    #expect(table.leasedCount(of: WorkerID(1), dueVersion: 1) == 4)
+  }
+
+  @Test func drainingWorkersGetNothing() throws {
+    var (table, registry) = (try table(1, samples: 4), registry([100, 100]))
+    registry.drain(WorkerID(0))
+    _ = LeasePlanner.plan(&table, &registry, now: .zero)
+    #expect(held(table, 2) == [0, 4])
+  }
+
+  @Test func idleWorkersDoubleWhatIsOverdue() throws {
+    var (table, registry) = (try table(1, samples: 2), registry([100, nil]))
+    registry.drain(WorkerID(1))
+    let first = LeasePlanner.plan(&table, &registry, now: .zero)
+    registry.join(WorkerID(2), name: "", incarnation: 9, fingerprint: "", now: .zero)
+    registry.addCredits(4, to: WorkerID(2))
+    // Nobody knows yet how long a sample takes.
+    var none = LeasePlanner.plan(&table, &registry, now: .seconds(100))
+    #expect(none.isEmpty)
+    registry.finished(WorkerID(1), after: .seconds(4), now: .zero)
+    none = LeasePlanner.plan(&table, &registry, now: .seconds(7))
+    #expect(none.isEmpty)
+    let second = LeasePlanner.plan(&table, &registry, now: .seconds(8))
+    #expect(second.map(\.sampleIndices) == [[0, 1]] && second.allSatisfy { $0.isHedge && $0.worker == WorkerID(2) })
+    #expect(registry[WorkerID(2)]?.credits == 2 && first.map(\.worker) == [WorkerID(0)])
+    none = LeasePlanner.plan(&table, &registry, now: .seconds(20))
+    #expect(none.isEmpty)
+  }
+
+  @Test func stuckWorkersSamplesComeBeforeWorkAhead() throws {
+    var (table, registry) = (try table(1, samples: 2, dueVersion: 0), registry([100], credits: 2))
+    try table.enqueue(groupOrdinal: 1, sampleCount: 100, dueVersion: 1)
+    _ = LeasePlanner.plan(&table, &registry, now: .zero)
+    registry.finished(WorkerID(0), after: .seconds(1), now: .zero)
+    registry.join(WorkerID(1), name: "", incarnation: 9, fingerprint: "", now: .zero)
+    registry.addCredits(3, to: WorkerID(1))
+    let leases = LeasePlanner.plan(&table, &registry, now: .seconds(4))
+    #expect(leases.map(\.groupOrdinal) == [0, 1] && leases.map(\.isHedge) == [true, false])
+  }
+
+  @Test func wholeSharesAddUp() {
+    let shares = LeasePlanner.shares(
+      of: 10, speeds: [1, 1, 1, 97], held: [0, 0, 0, 0], isStuck: [false, false, false, false], order: [3, 0, 1, 2])
+    #expect(shares.reduce(0, +) == 10 && shares[3] == 10)
+    let many = LeasePlanner.shares(
+      of: 100, speeds: Array(repeating: 1, count: 64), held: Array(repeating: 0, count: 64),
+      isStuck: Array(repeating: false, count: 64), order: Array(0..<64))
+    #expect(many.reduce(0, +) == 100 && many.allSatisfy { (1...2).contains($0) })
+  }
+}
