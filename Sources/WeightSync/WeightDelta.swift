@@ -155,7 +155,8 @@ struct DeltaHeader {
     }
     let counts = try (cursor.integer(UInt64.self), cursor.integer(UInt64.self))
     let sizes = try (Int(cursor.integer(UInt32.self)), Int(cursor.integer(UInt32.self)))
-    guard counts.0 > 0, counts.0 < 1 << 48, counts.1 <= counts.0, sizes.0 > 0, sizes.0 <= 1 << 26,
+    guard counts.0 > 0, counts.0 < 1 << 48, counts.1 <= counts.0, sizes.0 > 0,
+      sizes.0 <= DeltaFormat.sectionWeightCount,
       sizes.0 % DeltaFormat.leafWeightCount == 0
     else { throw WeightSyncError("a delta has impossible sizes") }
     (weightCount, changedCount, sectionSize) = (Int(counts.0), Int(counts.1), sizes.0)
