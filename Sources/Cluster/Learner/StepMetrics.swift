@@ -12,6 +12,8 @@ struct StepMetrics {
   var cluster: ClusterStatistics
   /// Weight bytes sent up to the record before.
   var wireBytes: Int
+  /// Share of the weights that the update changed.
+  var weightsDensity: Double?
   /// The cluster at the record before: what is counted since then belongs to this step.
   var before: ClusterStatistics?
   /// Seconds from the step's first grant to its last result.
@@ -74,6 +76,7 @@ struct StepMetrics {
     if isPartial {
       metrics[MetricName.offPolicyPartial] = Double(trajectories.count { !$0.versionSpans.isEmpty }) / count
     }
+    metrics[MetricName.weightsDensity] = weightsDensity
     return MetricsRecord(step: step, time: Date().timeIntervalSince1970, metrics: metrics)
   }
 
@@ -81,6 +84,7 @@ struct StepMetrics {
   static func summary(_ record: MetricsRecord) -> String {
     func value(_ name: String, _ digits: Int) -> String { formatFixed(record.metrics[name] ?? 0, digits) }
     return "reward \(value(MetricName.rewardMean, 3)), thinking \(value(MetricName.thinkingLengthMean, 1)), "
-      + "grad \(value(MetricName.gradientNorm, 2)), \(value(MetricName.tokensPerSecond, 0)) tok/s"
+      + "grad \(value(MetricName.gradientNorm, 2)), \(value(MetricName.tokensPerSecond, 0)) tok/s, "
+      + "weights \(formatBytes(Int(record.metrics[MetricName.weightsWireBytes] ?? 0)))"
   }
 }
