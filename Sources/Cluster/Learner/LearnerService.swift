@@ -54,6 +54,8 @@ public final class LearnerService {
   private var recordedWireBytes = 0
   /// Stale results until the last step's record.
   private var recordedStaleResults = 0
+  /// The cluster's account at the last step's record.
+  private var recordedStatistics = ClusterStatistics()
 
   /// Loads the model, or makes the tiny one, and warms it up when the configuration says so.
   ///
@@ -240,6 +242,10 @@ public final class LearnerService {
           + "it; see the workers' logs")
     }
     let trajectories = samples.map(\.trajectory)
+    for group in groups {
+      logger.debug(
+        "step \(run.step + 1) trains group \(group.ordinal): samples \(group.samples.map(\.trajectory.sampleIndex))")
+    }
     let version = run.step
     let outcome = try update.run(
       samples, state: subject.state, model: &model, version: version, miniBatch: configuration.miniBatchSize)
@@ -259,10 +265,11 @@ public final class LearnerService {
     let record = StepMetrics(
       step: run.step, trajectories: trajectories, outcome: outcome, version: version, subject: subject,
       cluster: statistics, wireBytes: recordedWireBytes, staleResults: recordedStaleResults,
-      sampling: Self.samplingSeconds(groups), times: (start, collected, updated, published)
+      before: recordedStatistics, sampling: Self.samplingSeconds(groups), times: (start, collected, updated, published)
     ).record
     recordedWireBytes = statistics.weightBytesSent
     recordedStaleResults = statistics.staleResults
+    recordedStatistics = statistics
     progress.update(
       completed: run.step, at: published,
       detail: StepMetrics.summary(record))

@@ -14,6 +14,8 @@ struct StepMetrics {
   var wireBytes: Int
   /// Stale results up to the record before.
   var staleResults: Int
+  /// The whole account up to the record before.
+  var before = ClusterStatistics()
   /// Seconds from the step's first grant to its last result.
   var sampling: Double?
   /// Start, collected, updated, published.
@@ -50,6 +52,12 @@ struct StepMetrics {
       MetricName.timeUpdate: updated - collected,
       MetricName.timeBroadcast: published - updated, MetricName.timeStep: published - start,
     ]
+    metrics[MetricName.rolloutAccepted] = Double(cluster.acceptedSamples - before.acceptedSamples)
+    metrics[MetricName.rolloutTrained] = Double(trajectories.count)
+    metrics[MetricName.rolloutDuplicates] = Double(cluster.duplicateResults - before.duplicateResults)
+    metrics[MetricName.rolloutRequeued] = Double(cluster.requeuedSamples - before.requeuedSamples)
+    metrics[MetricName.rolloutSetAside] = Double(cluster.setAsideSamples - before.setAsideSamples)
+    metrics[MetricName.lostSessions] = Double(cluster.lostSessions - before.lostSessions)
     let gradients = outcome.gradients
     metrics[MetricName.gradientLeases] = Double(gradients.accepted)
     metrics[MetricName.gradientLeasedShare] =
