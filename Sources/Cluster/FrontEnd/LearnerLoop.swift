@@ -306,6 +306,10 @@ final class LearnerLoop {
         "dropped a stale sample of group \(result.groupOrdinal) from version \(result.policyVersion); it is sampled again"
       )
     }
+    // What a run's bookkeeping can be checked against (scripts/test-network).
+    logger.debug(
+      "result of group \(result.groupOrdinal), sample \(result.sampleIndex), lease \(result.leaseID), from \(name(of: worker)): \(verdict)"
+    )
     let wireVerdict: ResultAcknowledgement.Verdict =
       switch verdict {
       case .accepted: .accepted

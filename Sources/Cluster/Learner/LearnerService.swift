@@ -55,7 +55,7 @@ public final class LearnerService {
   /// Weight bytes sent until the last step's record.
   private var recordedWireBytes = 0
   /// The cluster at the last step's record.
-  private var recordedStatistics: ClusterStatistics?
+  private var recordedStatistics = ClusterStatistics()
 
   /// Loads the model, or makes the tiny one, and warms it up when the configuration says so.
   ///
@@ -242,6 +242,10 @@ public final class LearnerService {
           + "it; see the workers' logs")
     }
     let trajectories = samples.map(\.trajectory)
+    for group in groups {
+      logger.debug(
+        "step \(run.step + 1) trains group \(group.ordinal): samples \(group.samples.map(\.trajectory.sampleIndex))")
+    }
     let version = run.step
     let outcome = try update.run(
       samples, state: subject.state, model: &model, version: version, miniBatch: configuration.miniBatchSize)
