@@ -58,6 +58,7 @@ import Testing
     #expect(records.map { $0["step"] as? Int } == [1, 2])
     for record in records {
       #expect((record["perf/workers"] as? Double).map { (1...2).contains($0) } == true)
+      #expect((record["perf/weights_density"] as? Double).map { (0...1).contains($0) } == true)
       #expect((record["reward/mean"] as? Double).map { (0...1).contains($0) } == true)
       // Its own workers on its own processor: nothing to correct, on bf16 not even a bit.
       #expect(record["training/audit_failures"] as? Double == 0)

@@ -297,9 +297,7 @@ public final class WorkerService {
     }
     guard let description = snapshot.description.adapter else {
       try check(snapshot)
-      let weights = ModelWeights(layout: layout)
-      snapshot.withWeights { _ = weights.elements.update(fromContentsOf: $0) }
-      return weights
+      return snapshot.withWeights { ModelWeights(layout: layout, borrowing: $0.baseAddress!, from: snapshot) }
     }
     guard let base, base.description == description.base else {
       throw ClusterError("version \(snapshot.version) holds adapters, but their base has not come")

@@ -31,12 +31,14 @@ final class WorkerLoop {
   private var learnerIncarnation: UInt64?
   private var backoff: Backoff
   private var nextHello: Duration = .zero
+  private var isHelloUnheard = false
   private var connectionOpened: Duration
   private var lastNotice: Duration
   private var hasLoggedWaiting = false
   var work = HeldWork()
   var gradients = HeldGradients()
-  var weights = WeightPull()
+  var weights: WeightPull
+  private let applier: WeightApplier
   private var deliveredVersion: Digest?
   private var deliveredBase: Digest?
   private var unspentCredits = 0
@@ -48,6 +50,8 @@ final class WorkerLoop {
     self.options = options
     self.shared = shared
     self.logger = logger
+    weights = WeightPull(window: options.chunkWindow)
+    applier = WeightApplier(threads: options.threads, waker: shared.waker)
     endpoint = try Endpoint(options.endpoint)
     context = try TransportContext()
     dealer = try Self.openDealer(context, endpoint, limits, options.security)
@@ -108,6 +112,7 @@ final class WorkerLoop {
       }
     }
     while let frames = try subscriber.receive() { try handleAnnouncement(frames) }
+    do { try takeApplied() } catch let error as WeightSyncError { try reconnect("\(error)") }
     try obeyEngine()
     if !hasEnded { try keepTime() }
   }
@@ -122,7 +127,7 @@ final class WorkerLoop {
     }
     if weights.isStalled(now: now, patience: session.liveness.timeout) {
       logger.warning("no weights for \(session.liveness.timeout); asking again")
-      try send(weights.resume(now: now, window: options.chunkWindow))
+      try send(weights.resume(now: now))
     }
     if session.liveness.owesBeat(now: now) { try sendHeartbeat() }
   }
@@ -143,7 +148,7 @@ final class WorkerLoop {
       workerName: options.workerName, incarnation: incarnation, hostname: hostName(), processID: Int(getpid()),
       threads: options.threads, fingerprint: options.fingerprint, computesGradients: options.computesGradients)
     // Refused when nobody is there; the next knock comes anyway.
-    try dealer.send(Envelope(.hello(hello)).encoded())
+    isHelloUnheard = try dealer.send(Envelope(.hello(hello)).encoded()) != .sent
   }
 
   private func openConnection() throws {
@@ -155,7 +160,10 @@ final class WorkerLoop {
   /// What happens below the messages: a connection that ends, and keys that do not fit, of which CURVE itself says nothing.
   private func handle(_ event: ConnectionEvent) throws {
     switch event {
-    case .connected, .accepted, .ready: break
+    case .connected, .accepted: break
+    case .ready:
+      // Somebody is there now. (After a lost session the pause is meant: many workers lose it at once.)
+      if session == nil, isHelloUnheard { nextHello = MonotonicClock.now() }
     case .disconnected:
       if session != nil { try reconnect("the connection was closed") }
     case .keyRefused:
@@ -210,6 +218,7 @@ final class WorkerLoop {
       logger.warning("\(reason)")
     }
     session = nil
+    isHelloUnheard = false
     shared.state.withLock { $0.isConnected = false }
     nextHello = now + backoff.pause(spread: Double.random(in: 0..<1))
     try openConnection()
@@ -250,10 +259,11 @@ final class WorkerLoop {
       gradients.removeAll()
       deliveredVersion = nil
       deliveredBase = nil
+      weights.learnerChanged(current: welcome.currentVersion)
       shared.events.put(.joined(welcome))
     }
     try subscribe(to: welcome.announcementEndpoint)
-    try send(weights.resume(now: now, window: options.chunkWindow))
+    try send(weights.resume(now: now))
     if let current = welcome.currentVersion { try announced(current, isAuthoritative: true) }
     for result in work.unacknowledged.values { try send([.trajectoryResult(result)]) }
     try send(gradients.resume())
@@ -314,13 +324,14 @@ final class WorkerLoop {
       }
     case .versionAnnouncement(let announcement):
       try announced(announcement, isAuthoritative: true)
+    case .weightPlan(let plan):
+      try pulling(weights.receive(plan, now: now))
     case .manifest(let manifest):
-      try send(weights.receive(manifest, now: now, window: options.chunkWindow, logger: logger))
+      try pulling(weights.receive(manifest, now: now, logger: logger))
     case .weightsChunk(let chunk):
-      try send(weights.receive(chunk, now: now, window: options.chunkWindow, logger: logger))
-      try deliverWeights()
-    case .weightsUnavailable(let version):
-      weights.unavailable(version)
+      try pulling(weights.receive(chunk, now: now, logger: logger))
+    case .weightsUnavailable(let version, let isDelta):
+      try pulling(weights.unavailable(version: version, isDelta: isDelta, now: now, logger: logger))
     case .drain(let reason):
       logger.info("the learner asks to drain: \(reason)")
       shared.events.put(.drain(reason: reason))
@@ -352,16 +363,33 @@ final class WorkerLoop {
   }
 
   private func announced(_ announcement: VersionAnnouncement, isAuthoritative: Bool) throws {
-    try send(
+    try pulling(
       weights.announced(
         announcement, isAuthoritative: isAuthoritative, limit: options.weightByteLimit, now: MonotonicClock.now()))
+  }
+
+  /// After every step of the pull: sends what it asks for, hands on what is complete.
+  private func pulling(_ requests: [Message]) throws {
+    if let job = weights.takeJob() { try applier.start(job) }
     try deliverWeights()
+    try send(requests)
+  }
+
+  private func takeApplied() throws {
+    for outcome in applier.takeOutcomes() {
+      try pulling(
+        weights.applied(outcome.number, outcome.result, now: MonotonicClock.now(), logger: logger))
+    }
   }
 
   private func deliverWeights() throws {
-    guard let snapshot = weights.inHand, snapshot.description.identity != deliveredVersion else { return }
+    guard let snapshot = weights.usable, snapshot.description.identity != deliveredVersion else { return }
     deliveredVersion = snapshot.description.identity
-    logger.info("holding version \(snapshot.version) (\(snapshot.description.identity), \(snapshot.byteCount) bytes)")
+    let deltas = weights.deltasInHand
+    let origin =
+      deltas.isEmpty
+      ? "\(snapshot.byteCount) bytes" : "\(deltas.reduce(0) { $0 + $1.bytes.count }) bytes of \(deltas.count) deltas"
+    logger.info("holding version \(snapshot.version) (\(snapshot.description.identity), \(origin))")
     if snapshot.description.adapter != nil, let base = weights.base, base.description.identity != deliveredBase {
       deliveredBase = base.description.identity
       shared.events.put(.base(base))
@@ -373,7 +401,7 @@ final class WorkerLoop {
   }
 
   private func deliverLeases() throws {
-    guard let version = weights.inHand?.version, deliveredVersion != nil else { return }
+    guard let version = weights.usable?.version, deliveredVersion != nil else { return }
     for lease in work.deliverable(with: version) { shared.events.put(.lease(lease)) }
     try deliverGradients(version)
   }
@@ -424,7 +452,7 @@ final class WorkerLoop {
       .heartbeat(
         Heartbeat(
           leaseIDs: work.leaseIDs, tokensPerSecond: speed, activeSlots: slots,
-          heldVersion: weights.inHand?.version ?? -1, gradientLeaseIDs: gradients.leaseIDs))
+          heldVersion: weights.usable?.version ?? -1, gradientLeaseIDs: gradients.leaseIDs))
     ])
   }
 
