@@ -15,7 +15,9 @@ def run(path):
     sampling = [row["step_seconds"] - row["update"] for row in (small, large)]
     tokens = [row["batch"] * row["length"] for row in (small, large)]
     rate = (tokens[1] - tokens[0]) / (sampling[1] - sampling[0])
-    fixed = sampling[1] - tokens[1] / rate
+    # Below zero is noise: then all of the larger run's time counts as tokens.
+    fixed = max(0.0, sampling[1] - tokens[1] / rate)
+    rate = tokens[1] / (sampling[1] - fixed)
     print(f"inputs: {rate:.0f} tokens a second and worker, {fixed:.3f} s from a version to sampling, "
           f"{1e6 * large['update'] / tokens[1]:.1f} us of update a token\n")
     print("| workers | batch | max_staleness | measured step, s | simulated | difference |\n|---|---|---|---|---|---|")
