@@ -5216,7 +5216,7 @@ const ProtobufCMessageDescriptor softgrpo__pull_gradient_work__descriptor =
   (ProtobufCMessageInit) softgrpo__pull_gradient_work__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__gradient_trajectory__field_descriptors[10] =
+static const ProtobufCFieldDescriptor softgrpo__gradient_trajectory__field_descriptors[11] =
 {
   {
     "lease_id",
@@ -5338,6 +5338,18 @@ static const ProtobufCFieldDescriptor softgrpo__gradient_trajectory__field_descr
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "is_older",
+    11,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientTrajectory, is_older),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__gradient_trajectory__field_indices_by_name[] = {
   5,   /* field[5] = advantage */
@@ -5345,6 +5357,7 @@ static const unsigned softgrpo__gradient_trajectory__field_indices_by_name[] = {
   7,   /* field[7] = has_old_log_probs */
   9,   /* field[9] = importance_cap */
   1,   /* field[1] = index */
+  10,   /* field[10] = is_older */
   0,   /* field[0] = lease_id */
   3,   /* field[3] = policy */
   2,   /* field[2] = prompt_token_ids */
@@ -5354,7 +5367,7 @@ static const unsigned softgrpo__gradient_trajectory__field_indices_by_name[] = {
 static const ProtobufCIntRange softgrpo__gradient_trajectory__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 10 }
+  { 0, 11 }
 };
 const ProtobufCMessageDescriptor softgrpo__gradient_trajectory__descriptor =
 {
@@ -5364,7 +5377,7 @@ const ProtobufCMessageDescriptor softgrpo__gradient_trajectory__descriptor =
   "Softgrpo__GradientTrajectory",
   "softgrpo",
   sizeof(Softgrpo__GradientTrajectory),
-  10,
+  11,
   softgrpo__gradient_trajectory__field_descriptors,
   softgrpo__gradient_trajectory__field_indices_by_name,
   1,  softgrpo__gradient_trajectory__number_ranges,
@@ -5448,7 +5461,7 @@ const ProtobufCMessageDescriptor softgrpo__gradient_ready__descriptor =
   (ProtobufCMessageInit) softgrpo__gradient_ready__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__gradient_statistics__field_descriptors[11] =
+static const ProtobufCFieldDescriptor softgrpo__gradient_statistics__field_descriptors[14] =
 {
   {
     "token_count",
@@ -5582,8 +5595,47 @@ static const ProtobufCFieldDescriptor softgrpo__gradient_statistics__field_descr
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "behaviour_count",
+    12,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientStatistics, behaviour_count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "behaviour_sum",
+    13,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientStatistics, behaviour_sum),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "behaviour_clipped_count",
+    14,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientStatistics, behaviour_clipped_count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__gradient_statistics__field_indices_by_name[] = {
+  13,   /* field[13] = behaviour_clipped_count */
+  11,   /* field[11] = behaviour_count */
+  12,   /* field[12] = behaviour_sum */
   1,   /* field[1] = clipped_count */
   2,   /* field[2] = dual_clipped_count */
   10,   /* field[10] = importance_clipped_count */
@@ -5599,7 +5651,7 @@ static const unsigned softgrpo__gradient_statistics__field_indices_by_name[] = {
 static const ProtobufCIntRange softgrpo__gradient_statistics__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 11 }
+  { 0, 14 }
 };
 const ProtobufCMessageDescriptor softgrpo__gradient_statistics__descriptor =
 {
@@ -5609,7 +5661,7 @@ const ProtobufCMessageDescriptor softgrpo__gradient_statistics__descriptor =
   "Softgrpo__GradientStatistics",
   "softgrpo",
   sizeof(Softgrpo__GradientStatistics),
-  11,
+  14,
   softgrpo__gradient_statistics__field_descriptors,
   softgrpo__gradient_statistics__field_indices_by_name,
   1,  softgrpo__gradient_statistics__number_ranges,

@@ -133,6 +133,36 @@ import Testing
     #expect(state.contains("\"nextGroupOrdinal\" : 16"), "four prompts a step, none used twice: \(state)")
   }
 
+  /// Steps submitted ahead, sequences that go on under new weights, decoupled clipping: nothing is dropped, nothing older than
+  /// the bound is trained on, and a resumed run goes on with the same prompts.
+  @Test(arguments: [false, true])
+  func stepsAheadOverlapTheUpdates(isPartial: Bool) throws {
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let ahead = [
+      "learner.max_staleness=1", "learner.decoupled_clipping=true", "rollout.partial_rollouts=\(isPartial)",
+      "eval.prompts=0", "learner.learning_rate=1e-4",
+    ]
+    let first = try RunningProgram(["train"] + settings(steps: 5, ahead), directory: folder)
+    #expect(first.wait(seconds: 120) == 0, "\(first.errors)")
+    let second = try RunningProgram(["train", "--resume"] + settings(steps: 8, ahead), directory: folder)
+    #expect(second.wait(seconds: 120) == 0, "\(second.errors)")
+    let records = try metrics()
+    #expect(records.map { $0["step"] as? Int } == Array(1...8))
+    for record in records {
+      #expect(record["off_policy/dropped"] as? Double == 0)
+      #expect((record["off_policy/max"] as? Double).map { $0 <= 1 } == true)
+      #expect((record["off_policy/partial"] != nil) == isPartial)
+      // Older samples are not compared, and what is compared is equal where equality holds.
+      if first.errors.contains("self-test passed"), let difference = record["training/rollout_probs_diff_max"] {
+        #expect(difference as? Double == 0)
+      }
+    }
+    #expect(records.contains { $0["off_policy/max"] as? Double == 1 })
+    let state = try String(
+      contentsOfFile: run + "/checkpoints/step-000008.state/master/run-state.json", encoding: .utf8)
+    #expect(state.contains("\"nextGroupOrdinal\" : 32"), "only what was trained is behind a checkpoint: \(state)")
+  }
+
   /// Adapters in place of all weights: only they travel, the rollouts are the learner's to the bit, and a resumed run ends
   /// with the adapters of one that never stopped.
   @Test func loRATrainsAdaptersAndResumesBitwise() throws {

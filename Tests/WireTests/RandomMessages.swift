@@ -166,7 +166,7 @@ struct RandomMessages {
       leaseID: random.next() | 1, index: natural(), prompt: [1] + tokens(), policy: lease().policy,
       segments: (0..<small()).map { _ in segment() }, advantage: float() - 2, weight: Double(float()) / 3,
       oldLogProbs: Bool.random(using: &random) ? (0..<small()).map { _ in -float() } : nil,
-      importanceCap: Bool.random(using: &random) ? 1 + float() : nil)
+      importanceCap: Bool.random(using: &random) ? 1 + float() : nil, isOlder: Bool.random(using: &random))
   }
 
   mutating func gradientReady() -> GradientReady {
@@ -176,6 +176,7 @@ struct RandomMessages {
         var part = GradientStatistics()
         (part.tokenCount, part.clippedCount, part.dualClippedCount) = (natural(), small(), small())
         (part.logRatioSum, part.ratioSum, part.ratioMaximum) = (Double(float()) - 2, Double(float()), float())
+        (part.behaviourCount, part.behaviourSum, part.behaviourClippedCount) = (small(), Double(float()), small())
         (part.policyLoss, part.klLoss, part.importanceSum) = (-Double(float()), Double(float()), Double(float()))
         (part.importanceCount, part.importanceClippedCount) = (natural(), small())
         return part

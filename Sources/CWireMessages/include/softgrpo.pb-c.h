@@ -940,10 +940,14 @@ struct  Softgrpo__GradientTrajectory
   protobuf_c_boolean has_old_log_probs;
   protobuf_c_boolean has_importance_cap;
   float importance_cap;
+  /*
+   * The importance weights correct for the age of the policy that sampled, not for another arithmetic.
+   */
+  protobuf_c_boolean is_older;
 };
 #define SOFTGRPO__GRADIENT_TRAJECTORY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__gradient_trajectory__descriptor) \
-    , 0, 0, 0,NULL, NULL, 0,NULL, 0, 0, 0, 0, 0 }
+    , 0, 0, 0,NULL, NULL, 0,NULL, 0, 0, 0, 0, 0, 0 }
 
 
 /*
@@ -987,10 +991,13 @@ struct  Softgrpo__GradientStatistics
   uint64_t importance_count;
   double importance_sum;
   uint64_t importance_clipped_count;
+  uint64_t behaviour_count;
+  double behaviour_sum;
+  uint64_t behaviour_clipped_count;
 };
 #define SOFTGRPO__GRADIENT_STATISTICS__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__gradient_statistics__descriptor) \
-    , 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    , 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 
 /*

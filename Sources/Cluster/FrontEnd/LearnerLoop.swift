@@ -29,6 +29,7 @@ final class LearnerLoop {
   /// The list of keys that the sessions were last compared with.
   private var listGeneration = 0
   private var nextTimeCheck: Duration = .zero
+  private var nextFlush: Duration = .zero
   private var failedHandshakes = 0
   private var handshakesLogged: Duration?
   private var nextSession: UInt64 = UInt64.random(in: 1...(1 << 48))
@@ -70,7 +71,7 @@ final class LearnerLoop {
   private func turn() throws -> Bool {
     // A full queue has no event of its own: what waits is offered again soon.
     let timeout: Duration =
-      !gone.isEmpty ? .zero : waiting.isEmpty ? options.heartbeatInterval / 2 : .milliseconds(10)
+      !gone.isEmpty ? .zero : waiting.isEmpty ? options.heartbeatInterval / 2 : .milliseconds(5)
     if let authentication {
       try poll(control, authentication.socket, waker: shared.waker, timeout: timeout)
       try authentication.serve()
@@ -78,7 +79,7 @@ final class LearnerLoop {
     } else {
       try poll(control, waker: shared.waker, timeout: timeout)
     }
-    for worker in waiting { try flush(worker) }
+    try flushWaiting()
     // A bounded number, so that timers are looked at however much arrives.
     var isRead = false
     for _ in 0..<256 where !isRead {
@@ -382,6 +383,15 @@ final class LearnerLoop {
     // What waits counts as said: it goes before any heartbeat would.
     shared.state.withLock { $0.registry.sent(to: worker, now: MonotonicClock.now()) }
     try flush(worker)
+  }
+
+  /// Offers again what sockets did not take; not between any two messages, since a thousand workers may be waiting.
+  private func flushWaiting() throws {
+    guard !waiting.isEmpty else { return }
+    let now = MonotonicClock.now()
+    guard now >= nextFlush else { return }
+    nextFlush = now + .milliseconds(2)
+    for worker in waiting { try flush(worker) }
   }
 
   private func flush(_ worker: WorkerID) throws {

@@ -54,8 +54,8 @@ public final class LearnerService {
   private var weightsDensity: Double?
   /// Weight bytes sent until the last step's record.
   private var recordedWireBytes = 0
-  /// Stale results until the last step's record.
-  private var recordedStaleResults = 0
+  /// The cluster at the last step's record.
+  private var recordedStatistics: ClusterStatistics?
 
   /// Loads the model, or makes the tiny one, and warms it up when the configuration says so.
   ///
@@ -260,12 +260,12 @@ public final class LearnerService {
     }
     let record = StepMetrics(
       step: run.step, trajectories: trajectories, outcome: outcome, version: version, subject: subject,
-      cluster: statistics, wireBytes: recordedWireBytes, weightsDensity: weightsDensity,
-      staleResults: recordedStaleResults, sampling: Self.samplingSeconds(groups),
+      cluster: statistics, wireBytes: recordedWireBytes, weightsDensity: weightsDensity, before: recordedStatistics,
+      sampling: Self.samplingSeconds(groups), isPartial: configuration.rollout.partialRollouts,
       times: (start, collected, updated, published)
     ).record
     recordedWireBytes = statistics.weightBytesSent
-    recordedStaleResults = statistics.staleResults
+    recordedStatistics = statistics
     progress.update(
       completed: run.step, at: published,
       detail: StepMetrics.summary(record))
@@ -277,6 +277,7 @@ public final class LearnerService {
       try step.prompts.enumerated().map { index, prompt in
         var group = try subject.group(prompt, ordinal: step.firstOrdinal + index)
         group.dueVersion = step.number
+        group.continuesAcrossVersions = configuration.rollout.partialRollouts
         return group
       })
   }

@@ -14,10 +14,12 @@ struct StepMetrics {
   var wireBytes: Int
   /// Share of the weights that the update changed.
   var weightsDensity: Double?
-  /// Stale results up to the record before.
-  var staleResults: Int
+  /// The cluster at the record before: what is counted since then belongs to this step.
+  var before: ClusterStatistics?
   /// Seconds from the step's first grant to its last result.
   var sampling: Double?
+  /// Whether trajectories may have several versions.
+  var isPartial = false
   /// Start, collected, updated, published.
   var times: (Double, Double, Double, Double)
 
@@ -44,7 +46,10 @@ struct StepMetrics {
       MetricName.policyKL: outcome.statistics.ppoKL, MetricName.referenceKLLoss: outcome.statistics.klLoss,
       MetricName.gradientNorm: outcome.gradientNorm, MetricName.learningRate: outcome.learningRate,
       MetricName.offPolicyMean: lags.reduce(0, +) / count, MetricName.offPolicyMaximum: lags.max() ?? 0,
-      MetricName.offPolicyDropped: Double(cluster.staleResults - staleResults),
+      MetricName.offPolicyDropped: Double(cluster.staleResults - (before?.staleResults ?? 0)),
+      MetricName.hedged: Double(cluster.hedgedSamples - (before?.hedgedSamples ?? 0)),
+      MetricName.hedgesWon: Double(cluster.hedgesWon - (before?.hedgesWon ?? 0)),
+      MetricName.setAside: Double(cluster.setAsideSamples - (before?.setAsideSamples ?? 0)),
       MetricName.tokensPerSecond: lengths.reduce(0, +) / max(1e-9, published - start),
       MetricName.weightsWireBytes: Double(cluster.weightBytesSent - wireBytes),
       MetricName.workers: Double(cluster.workers.count),
@@ -67,6 +72,11 @@ struct StepMetrics {
     metrics[MetricName.importanceWeightMean] = outcome.statistics.importanceMean
     metrics[MetricName.importanceWeightClipped] = outcome.statistics.importanceClipFraction
     metrics[MetricName.weightsDensity] = weightsDensity
+    metrics[MetricName.behaviourWeightMean] = outcome.statistics.behaviourMean
+    metrics[MetricName.behaviourWeightClipped] = outcome.statistics.behaviourClipFraction
+    if isPartial {
+      metrics[MetricName.offPolicyPartial] = Double(trajectories.count { !$0.versionSpans.isEmpty }) / count
+    }
     return MetricsRecord(step: step, time: Date().timeIntervalSince1970, metrics: metrics)
   }
 

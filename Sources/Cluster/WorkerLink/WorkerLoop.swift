@@ -31,6 +31,7 @@ final class WorkerLoop {
   private var learnerIncarnation: UInt64?
   private var backoff: Backoff
   private var nextHello: Duration = .zero
+  private var isHelloUnheard = false
   private var connectionOpened: Duration
   private var lastNotice: Duration
   private var hasLoggedWaiting = false
@@ -147,7 +148,7 @@ final class WorkerLoop {
       workerName: options.workerName, incarnation: incarnation, hostname: hostName(), processID: Int(getpid()),
       threads: options.threads, fingerprint: options.fingerprint, computesGradients: options.computesGradients)
     // Refused when nobody is there; the next knock comes anyway.
-    try dealer.send(Envelope(.hello(hello)).encoded())
+    isHelloUnheard = try dealer.send(Envelope(.hello(hello)).encoded()) != .sent
   }
 
   private func openConnection() throws {
@@ -159,7 +160,10 @@ final class WorkerLoop {
   /// What happens below the messages: a connection that ends, and keys that do not fit, of which CURVE itself says nothing.
   private func handle(_ event: ConnectionEvent) throws {
     switch event {
-    case .connected, .accepted, .ready: break
+    case .connected, .accepted: break
+    case .ready:
+      // Somebody is there now. (After a lost session the pause is meant: many workers lose it at once.)
+      if session == nil, isHelloUnheard { nextHello = MonotonicClock.now() }
     case .disconnected:
       if session != nil { try reconnect("the connection was closed") }
     case .keyRefused:
@@ -214,6 +218,7 @@ final class WorkerLoop {
       logger.warning("\(reason)")
     }
     session = nil
+    isHelloUnheard = false
     shared.state.withLock { $0.isConnected = false }
     nextHello = now + backoff.pause(spread: Double.random(in: 0..<1))
     try openConnection()
