@@ -27,6 +27,7 @@ public enum Message: Sendable, Equatable {
   case cancel(leaseIDs: [UInt64], sampleIndices: [Int] = [], reason: String)
   case heartbeat(Heartbeat)
   case trajectoryResult(TrajectoryResult)
+  case returnWork(ReturnedWork)
   case resultAcknowledgement(ResultAcknowledgement)
   case versionAnnouncement(VersionAnnouncement)
   case pullManifest(version: Int)
@@ -58,6 +59,7 @@ public enum Message: Sendable, Equatable {
     case .cancel: "Cancel"
     case .heartbeat: "Heartbeat"
     case .trajectoryResult: "TrajectoryResult"
+    case .returnWork: "ReturnWork"
     case .resultAcknowledgement: "ResultAcknowledgement"
     case .versionAnnouncement: "VersionAnnouncement"
     case .pullManifest: "PullManifest"

@@ -9,7 +9,7 @@ struct RandomMessages {
 
   init(seed: UInt64) { random = SplitMix64(seed: seed) }
 
-  static let kindCount = 27
+  static let kindCount = 28
 
   mutating func message(kind: Int) -> Message {
     switch kind {
@@ -61,6 +61,10 @@ struct RandomMessages {
     case 25:
       .gradientChunk(
         GradientChunk(leaseID: random.next() | 1, index: natural(), bytes: bytes(1 + small() * 100)))
+    case 26:
+      .returnWork(
+        ReturnedWork(
+          leaseID: random.next() | 1, sampleIndices: [small(), 100 + small()], isLoss: Bool.random(using: &random)))
     default: .gradientDone(leaseID: random.next(), accepted: Bool.random(using: &random))
     }
   }
@@ -79,7 +83,8 @@ struct RandomMessages {
         tiedEmbeddings: Bool.random(using: &random), attentionBias: Bool.random(using: &random),
         queryKeyNorm: Bool.random(using: &random)), dtype: "bfloat16", heartbeatIntervalMilliseconds: 50,
       livenessTimeoutMilliseconds: 50 + small(), announcementEndpoint: "tcp://127.0.0.1:5556",
-      currentVersion: Bool.random(using: &random) ? announcement() : nil)
+      currentVersion: Bool.random(using: &random) ? announcement() : nil,
+      relayPath: (0..<small() % 8).map { _ in random.next() })
   }
 
   mutating func lease() -> Lease {
@@ -111,7 +116,8 @@ struct RandomMessages {
     return TrajectoryResult(
       leaseID: random.next(), groupOrdinal: natural(), sampleIndex: natural(), policyVersion: version,
       segments: segments, finishReason: Bool.random(using: &random) ? .stop : .length, elapsedMicroseconds: natural(),
-      versionSpans: spans)
+      versionSpans: spans,
+      origin: Bool.random(using: &random) ? SampleOrigin(workerName: text(), fingerprint: text()) : nil)
   }
 
   private mutating func segment() -> Segment {
