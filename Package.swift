@@ -42,6 +42,7 @@ var targets: [Target] = [
   .systemLibrary(name: "CZeroMQ"),
   .systemLibrary(name: "CProtobufC"),
   .systemLibrary(name: "CLibCrypto"),
+  .systemLibrary(name: "CZstd"),
   .target(name: "CVectorKernels"),
   .target(name: "CWireMessages", dependencies: ["CProtobufC"]),
 ]
@@ -63,13 +64,17 @@ targets += [
   room("Tasks", ["SoftThinking"]),
   room("Rollouts", ["Kernels", "Transformer", "SoftThinking", logging], hot: true),
   room("Training", ["Kernels", "ModelFiles", "Transformer", "SoftThinking", "PolicyOptimization", logging], hot: true),
-  room(
-    "Benchmarking",
-    ["Kernels", "ModelFiles", "Transformer", "SoftThinking", "PolicyOptimization", "Rollouts", "Training"], hot: true),
   room("Wire", ["CWireMessages", "CProtobufC", "SoftThinking"]),
   room("Coordination", []),
   room("Transport", ["CZeroMQ", logging]),
-  room("WeightSync", ["CLibCrypto", "Kernels"], hot: true),
+  room("WeightSync", ["CLibCrypto", "CZstd", "CVectorKernels", "Kernels"], hot: true),
+  room(
+    "Benchmarking",
+    [
+      "Kernels", "ModelFiles", "Transformer", "SoftThinking", "PolicyOptimization", "Rollouts", "Training",
+      "WeightSync",
+    ],
+    hot: true),
   room("Observability", [logging]),
   room("RunConfiguration", [yams, "SoftThinking", "PolicyOptimization", "Tasks"]),
   room(
@@ -83,7 +88,8 @@ targets += [
     name: "softgrpo",
     dependencies: [
       "Cluster", "Kernels", "ModelFiles", "Tokenization", "Transformer", "SoftThinking", "PolicyOptimization", "Tasks",
-      "Rollouts", "Training", "Benchmarking", "Transport", "Observability", "RunConfiguration", "CZeroMQ", "CLibCrypto",
+      "Rollouts", "Training", "Benchmarking", "WeightSync", "Transport", "Observability", "RunConfiguration", "CZeroMQ",
+      "CLibCrypto",
       argumentParser, logging,
     ],
     swiftSettings: strict),

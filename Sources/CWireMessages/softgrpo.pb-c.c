@@ -862,6 +862,141 @@ void   softgrpo__version_announcement__free_unpacked
   assert(message->base.descriptor == &softgrpo__version_announcement__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   softgrpo__delta_description__init
+                     (Softgrpo__DeltaDescription         *message)
+{
+  static const Softgrpo__DeltaDescription init_value = SOFTGRPO__DELTA_DESCRIPTION__INIT;
+  *message = init_value;
+}
+size_t softgrpo__delta_description__get_packed_size
+                     (const Softgrpo__DeltaDescription *message)
+{
+  assert(message->base.descriptor == &softgrpo__delta_description__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t softgrpo__delta_description__pack
+                     (const Softgrpo__DeltaDescription *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &softgrpo__delta_description__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t softgrpo__delta_description__pack_to_buffer
+                     (const Softgrpo__DeltaDescription *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &softgrpo__delta_description__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Softgrpo__DeltaDescription *
+       softgrpo__delta_description__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Softgrpo__DeltaDescription *)
+     protobuf_c_message_unpack (&softgrpo__delta_description__descriptor,
+                                allocator, len, data);
+}
+void   softgrpo__delta_description__free_unpacked
+                     (Softgrpo__DeltaDescription *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &softgrpo__delta_description__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   softgrpo__pull_plan__init
+                     (Softgrpo__PullPlan         *message)
+{
+  static const Softgrpo__PullPlan init_value = SOFTGRPO__PULL_PLAN__INIT;
+  *message = init_value;
+}
+size_t softgrpo__pull_plan__get_packed_size
+                     (const Softgrpo__PullPlan *message)
+{
+  assert(message->base.descriptor == &softgrpo__pull_plan__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t softgrpo__pull_plan__pack
+                     (const Softgrpo__PullPlan *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &softgrpo__pull_plan__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t softgrpo__pull_plan__pack_to_buffer
+                     (const Softgrpo__PullPlan *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &softgrpo__pull_plan__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Softgrpo__PullPlan *
+       softgrpo__pull_plan__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Softgrpo__PullPlan *)
+     protobuf_c_message_unpack (&softgrpo__pull_plan__descriptor,
+                                allocator, len, data);
+}
+void   softgrpo__pull_plan__free_unpacked
+                     (Softgrpo__PullPlan *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &softgrpo__pull_plan__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   softgrpo__weight_plan__init
+                     (Softgrpo__WeightPlan         *message)
+{
+  static const Softgrpo__WeightPlan init_value = SOFTGRPO__WEIGHT_PLAN__INIT;
+  *message = init_value;
+}
+size_t softgrpo__weight_plan__get_packed_size
+                     (const Softgrpo__WeightPlan *message)
+{
+  assert(message->base.descriptor == &softgrpo__weight_plan__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t softgrpo__weight_plan__pack
+                     (const Softgrpo__WeightPlan *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &softgrpo__weight_plan__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t softgrpo__weight_plan__pack_to_buffer
+                     (const Softgrpo__WeightPlan *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &softgrpo__weight_plan__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Softgrpo__WeightPlan *
+       softgrpo__weight_plan__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Softgrpo__WeightPlan *)
+     protobuf_c_message_unpack (&softgrpo__weight_plan__descriptor,
+                                allocator, len, data);
+}
+void   softgrpo__weight_plan__free_unpacked
+                     (Softgrpo__WeightPlan *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &softgrpo__weight_plan__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   softgrpo__adapter_description__init
                      (Softgrpo__AdapterDescription         *message)
 {
@@ -1807,7 +1942,7 @@ void   softgrpo__gradient_done__free_unpacked
   assert(message->base.descriptor == &softgrpo__gradient_done__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor softgrpo__envelope__field_descriptors[30] =
+static const ProtobufCFieldDescriptor softgrpo__envelope__field_descriptors[32] =
 {
   {
     "protocol",
@@ -2062,6 +2197,30 @@ static const ProtobufCFieldDescriptor softgrpo__envelope__field_descriptors[30] 
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
+    "pull_plan",
+    29,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Softgrpo__Envelope, body_case),
+    offsetof(Softgrpo__Envelope, pull_plan),
+    &softgrpo__pull_plan__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "weight_plan",
+    30,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Softgrpo__Envelope, body_case),
+    offsetof(Softgrpo__Envelope, weight_plan),
+    &softgrpo__weight_plan__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
     "return_work",
     31,
     PROTOBUF_C_LABEL_NONE,
@@ -2174,41 +2333,42 @@ static const unsigned softgrpo__envelope__field_indices_by_name[] = {
   7,   /* field[7] = cancel */
   17,   /* field[17] = drain */
   18,   /* field[18] = goodbye */
-  28,   /* field[28] = gradient_chunk */
-  26,   /* field[26] = gradient_declined */
-  29,   /* field[29] = gradient_done */
-  22,   /* field[22] = gradient_grant */
-  25,   /* field[25] = gradient_ready */
-  24,   /* field[24] = gradient_trajectory */
+  30,   /* field[30] = gradient_chunk */
+  28,   /* field[28] = gradient_declined */
+  31,   /* field[31] = gradient_done */
+  24,   /* field[24] = gradient_grant */
+  27,   /* field[27] = gradient_ready */
+  26,   /* field[26] = gradient_trajectory */
   6,   /* field[6] = grant */
   8,   /* field[8] = heartbeat */
   2,   /* field[2] = hello */
   13,   /* field[13] = manifest */
   0,   /* field[0] = protocol */
   20,   /* field[20] = protocol_error */
-  27,   /* field[27] = pull_gradient */
-  23,   /* field[23] = pull_gradient_work */
+  29,   /* field[29] = pull_gradient */
+  25,   /* field[25] = pull_gradient_work */
   12,   /* field[12] = pull_manifest */
+  21,   /* field[21] = pull_plan */
   14,   /* field[14] = pull_weights */
   4,   /* field[4] = refused */
   5,   /* field[5] = request_work */
   10,   /* field[10] = result_acknowledgement */
-  21,   /* field[21] = return_work */
+  23,   /* field[23] = return_work */
   1,   /* field[1] = session */
   19,   /* field[19] = shutdown */
   9,   /* field[9] = trajectory_result */
   11,   /* field[11] = version_announcement */
+  22,   /* field[22] = weight_plan */
   15,   /* field[15] = weights_chunk */
   16,   /* field[16] = weights_unavailable */
   3,   /* field[3] = welcome */
 };
-static const ProtobufCIntRange softgrpo__envelope__number_ranges[4 + 1] =
+static const ProtobufCIntRange softgrpo__envelope__number_ranges[3 + 1] =
 {
   { 1, 0 },
   { 10, 2 },
-  { 31, 21 },
-  { 40, 22 },
-  { 0, 30 }
+  { 40, 24 },
+  { 0, 32 }
 };
 const ProtobufCMessageDescriptor softgrpo__envelope__descriptor =
 {
@@ -2218,10 +2378,10 @@ const ProtobufCMessageDescriptor softgrpo__envelope__descriptor =
   "Softgrpo__Envelope",
   "softgrpo",
   sizeof(Softgrpo__Envelope),
-  30,
+  32,
   softgrpo__envelope__field_descriptors,
   softgrpo__envelope__field_indices_by_name,
-  4,  softgrpo__envelope__number_ranges,
+  3,  softgrpo__envelope__number_ranges,
   (ProtobufCMessageInit) softgrpo__envelope__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -4070,7 +4230,7 @@ const ProtobufCMessageDescriptor softgrpo__result_acknowledgement__descriptor =
   (ProtobufCMessageInit) softgrpo__result_acknowledgement__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__version_announcement__field_descriptors[7] =
+static const ProtobufCFieldDescriptor softgrpo__version_announcement__field_descriptors[9] =
 {
   {
     "version",
@@ -4156,11 +4316,37 @@ static const ProtobufCFieldDescriptor softgrpo__version_announcement__field_desc
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "delta_root",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__VersionAnnouncement, delta_root),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "delta_byte_count",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__VersionAnnouncement, delta_byte_count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__version_announcement__field_indices_by_name[] = {
   6,   /* field[6] = adapter */
   4,   /* field[4] = byte_count */
   5,   /* field[5] = chunk_byte_count */
+  8,   /* field[8] = delta_byte_count */
+  7,   /* field[7] = delta_root */
   3,   /* field[3] = identity */
   1,   /* field[1] = parent_identity */
   2,   /* field[2] = root */
@@ -4169,7 +4355,7 @@ static const unsigned softgrpo__version_announcement__field_indices_by_name[] = 
 static const ProtobufCIntRange softgrpo__version_announcement__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 7 }
+  { 0, 9 }
 };
 const ProtobufCMessageDescriptor softgrpo__version_announcement__descriptor =
 {
@@ -4179,11 +4365,203 @@ const ProtobufCMessageDescriptor softgrpo__version_announcement__descriptor =
   "Softgrpo__VersionAnnouncement",
   "softgrpo",
   sizeof(Softgrpo__VersionAnnouncement),
-  7,
+  9,
   softgrpo__version_announcement__field_descriptors,
   softgrpo__version_announcement__field_indices_by_name,
   1,  softgrpo__version_announcement__number_ranges,
   (ProtobufCMessageInit) softgrpo__version_announcement__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor softgrpo__delta_description__field_descriptors[5] =
+{
+  {
+    "parent_identity",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__DeltaDescription, parent_identity),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "version",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__DeltaDescription, version),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "identity",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__DeltaDescription, identity),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "root",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__DeltaDescription, root),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "byte_count",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__DeltaDescription, byte_count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned softgrpo__delta_description__field_indices_by_name[] = {
+  4,   /* field[4] = byte_count */
+  2,   /* field[2] = identity */
+  0,   /* field[0] = parent_identity */
+  3,   /* field[3] = root */
+  1,   /* field[1] = version */
+};
+static const ProtobufCIntRange softgrpo__delta_description__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 5 }
+};
+const ProtobufCMessageDescriptor softgrpo__delta_description__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "softgrpo.DeltaDescription",
+  "DeltaDescription",
+  "Softgrpo__DeltaDescription",
+  "softgrpo",
+  sizeof(Softgrpo__DeltaDescription),
+  5,
+  softgrpo__delta_description__field_descriptors,
+  softgrpo__delta_description__field_indices_by_name,
+  1,  softgrpo__delta_description__number_ranges,
+  (ProtobufCMessageInit) softgrpo__delta_description__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor softgrpo__pull_plan__field_descriptors[1] =
+{
+  {
+    "held_identity",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__PullPlan, held_identity),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned softgrpo__pull_plan__field_indices_by_name[] = {
+  0,   /* field[0] = held_identity */
+};
+static const ProtobufCIntRange softgrpo__pull_plan__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor softgrpo__pull_plan__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "softgrpo.PullPlan",
+  "PullPlan",
+  "Softgrpo__PullPlan",
+  "softgrpo",
+  sizeof(Softgrpo__PullPlan),
+  1,
+  softgrpo__pull_plan__field_descriptors,
+  softgrpo__pull_plan__field_indices_by_name,
+  1,  softgrpo__pull_plan__number_ranges,
+  (ProtobufCMessageInit) softgrpo__pull_plan__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor softgrpo__weight_plan__field_descriptors[3] =
+{
+  {
+    "target",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__WeightPlan, target),
+    &softgrpo__version_announcement__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "start",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__WeightPlan, start),
+    &softgrpo__version_announcement__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "deltas",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Softgrpo__WeightPlan, n_deltas),
+    offsetof(Softgrpo__WeightPlan, deltas),
+    &softgrpo__delta_description__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned softgrpo__weight_plan__field_indices_by_name[] = {
+  2,   /* field[2] = deltas */
+  1,   /* field[1] = start */
+  0,   /* field[0] = target */
+};
+static const ProtobufCIntRange softgrpo__weight_plan__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor softgrpo__weight_plan__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "softgrpo.WeightPlan",
+  "WeightPlan",
+  "Softgrpo__WeightPlan",
+  "softgrpo",
+  sizeof(Softgrpo__WeightPlan),
+  3,
+  softgrpo__weight_plan__field_descriptors,
+  softgrpo__weight_plan__field_indices_by_name,
+  1,  softgrpo__weight_plan__number_ranges,
+  (ProtobufCMessageInit) softgrpo__weight_plan__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor softgrpo__adapter_description__field_descriptors[6] =
@@ -4289,7 +4667,7 @@ const ProtobufCMessageDescriptor softgrpo__adapter_description__descriptor =
   (ProtobufCMessageInit) softgrpo__adapter_description__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__pull_manifest__field_descriptors[1] =
+static const ProtobufCFieldDescriptor softgrpo__pull_manifest__field_descriptors[2] =
 {
   {
     "version",
@@ -4303,14 +4681,27 @@ static const ProtobufCFieldDescriptor softgrpo__pull_manifest__field_descriptors
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "delta",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__PullManifest, delta),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__pull_manifest__field_indices_by_name[] = {
+  1,   /* field[1] = delta */
   0,   /* field[0] = version */
 };
 static const ProtobufCIntRange softgrpo__pull_manifest__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 1 }
+  { 0, 2 }
 };
 const ProtobufCMessageDescriptor softgrpo__pull_manifest__descriptor =
 {
@@ -4320,14 +4711,14 @@ const ProtobufCMessageDescriptor softgrpo__pull_manifest__descriptor =
   "Softgrpo__PullManifest",
   "softgrpo",
   sizeof(Softgrpo__PullManifest),
-  1,
+  2,
   softgrpo__pull_manifest__field_descriptors,
   softgrpo__pull_manifest__field_indices_by_name,
   1,  softgrpo__pull_manifest__number_ranges,
   (ProtobufCMessageInit) softgrpo__pull_manifest__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__manifest__field_descriptors[1] =
+static const ProtobufCFieldDescriptor softgrpo__manifest__field_descriptors[2] =
 {
   {
     "version",
@@ -4341,14 +4732,27 @@ static const ProtobufCFieldDescriptor softgrpo__manifest__field_descriptors[1] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "delta",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__Manifest, delta),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__manifest__field_indices_by_name[] = {
+  1,   /* field[1] = delta */
   0,   /* field[0] = version */
 };
 static const ProtobufCIntRange softgrpo__manifest__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 1 }
+  { 0, 2 }
 };
 const ProtobufCMessageDescriptor softgrpo__manifest__descriptor =
 {
@@ -4358,14 +4762,14 @@ const ProtobufCMessageDescriptor softgrpo__manifest__descriptor =
   "Softgrpo__Manifest",
   "softgrpo",
   sizeof(Softgrpo__Manifest),
-  1,
+  2,
   softgrpo__manifest__field_descriptors,
   softgrpo__manifest__field_indices_by_name,
   1,  softgrpo__manifest__number_ranges,
   (ProtobufCMessageInit) softgrpo__manifest__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__pull_weights__field_descriptors[3] =
+static const ProtobufCFieldDescriptor softgrpo__pull_weights__field_descriptors[4] =
 {
   {
     "version",
@@ -4403,16 +4807,29 @@ static const ProtobufCFieldDescriptor softgrpo__pull_weights__field_descriptors[
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "delta",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__PullWeights, delta),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__pull_weights__field_indices_by_name[] = {
   2,   /* field[2] = count */
+  3,   /* field[3] = delta */
   1,   /* field[1] = first_chunk */
   0,   /* field[0] = version */
 };
 static const ProtobufCIntRange softgrpo__pull_weights__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor softgrpo__pull_weights__descriptor =
 {
@@ -4422,14 +4839,14 @@ const ProtobufCMessageDescriptor softgrpo__pull_weights__descriptor =
   "Softgrpo__PullWeights",
   "softgrpo",
   sizeof(Softgrpo__PullWeights),
-  3,
+  4,
   softgrpo__pull_weights__field_descriptors,
   softgrpo__pull_weights__field_indices_by_name,
   1,  softgrpo__pull_weights__number_ranges,
   (ProtobufCMessageInit) softgrpo__pull_weights__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__weights_chunk__field_descriptors[2] =
+static const ProtobufCFieldDescriptor softgrpo__weights_chunk__field_descriptors[3] =
 {
   {
     "version",
@@ -4455,15 +4872,28 @@ static const ProtobufCFieldDescriptor softgrpo__weights_chunk__field_descriptors
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "delta",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__WeightsChunk, delta),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__weights_chunk__field_indices_by_name[] = {
+  2,   /* field[2] = delta */
   1,   /* field[1] = index */
   0,   /* field[0] = version */
 };
 static const ProtobufCIntRange softgrpo__weights_chunk__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor softgrpo__weights_chunk__descriptor =
 {
@@ -4473,14 +4903,14 @@ const ProtobufCMessageDescriptor softgrpo__weights_chunk__descriptor =
   "Softgrpo__WeightsChunk",
   "softgrpo",
   sizeof(Softgrpo__WeightsChunk),
-  2,
+  3,
   softgrpo__weights_chunk__field_descriptors,
   softgrpo__weights_chunk__field_indices_by_name,
   1,  softgrpo__weights_chunk__number_ranges,
   (ProtobufCMessageInit) softgrpo__weights_chunk__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__weights_unavailable__field_descriptors[1] =
+static const ProtobufCFieldDescriptor softgrpo__weights_unavailable__field_descriptors[2] =
 {
   {
     "version",
@@ -4494,14 +4924,27 @@ static const ProtobufCFieldDescriptor softgrpo__weights_unavailable__field_descr
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "delta",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__WeightsUnavailable, delta),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__weights_unavailable__field_indices_by_name[] = {
+  1,   /* field[1] = delta */
   0,   /* field[0] = version */
 };
 static const ProtobufCIntRange softgrpo__weights_unavailable__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 1 }
+  { 0, 2 }
 };
 const ProtobufCMessageDescriptor softgrpo__weights_unavailable__descriptor =
 {
@@ -4511,7 +4954,7 @@ const ProtobufCMessageDescriptor softgrpo__weights_unavailable__descriptor =
   "Softgrpo__WeightsUnavailable",
   "softgrpo",
   sizeof(Softgrpo__WeightsUnavailable),
-  1,
+  2,
   softgrpo__weights_unavailable__field_descriptors,
   softgrpo__weights_unavailable__field_indices_by_name,
   1,  softgrpo__weights_unavailable__number_ranges,
@@ -5017,7 +5460,7 @@ const ProtobufCMessageDescriptor softgrpo__pull_gradient_work__descriptor =
   (ProtobufCMessageInit) softgrpo__pull_gradient_work__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__gradient_trajectory__field_descriptors[10] =
+static const ProtobufCFieldDescriptor softgrpo__gradient_trajectory__field_descriptors[11] =
 {
   {
     "lease_id",
@@ -5139,6 +5582,18 @@ static const ProtobufCFieldDescriptor softgrpo__gradient_trajectory__field_descr
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "is_older",
+    11,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientTrajectory, is_older),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__gradient_trajectory__field_indices_by_name[] = {
   5,   /* field[5] = advantage */
@@ -5146,6 +5601,7 @@ static const unsigned softgrpo__gradient_trajectory__field_indices_by_name[] = {
   7,   /* field[7] = has_old_log_probs */
   9,   /* field[9] = importance_cap */
   1,   /* field[1] = index */
+  10,   /* field[10] = is_older */
   0,   /* field[0] = lease_id */
   3,   /* field[3] = policy */
   2,   /* field[2] = prompt_token_ids */
@@ -5155,7 +5611,7 @@ static const unsigned softgrpo__gradient_trajectory__field_indices_by_name[] = {
 static const ProtobufCIntRange softgrpo__gradient_trajectory__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 10 }
+  { 0, 11 }
 };
 const ProtobufCMessageDescriptor softgrpo__gradient_trajectory__descriptor =
 {
@@ -5165,7 +5621,7 @@ const ProtobufCMessageDescriptor softgrpo__gradient_trajectory__descriptor =
   "Softgrpo__GradientTrajectory",
   "softgrpo",
   sizeof(Softgrpo__GradientTrajectory),
-  10,
+  11,
   softgrpo__gradient_trajectory__field_descriptors,
   softgrpo__gradient_trajectory__field_indices_by_name,
   1,  softgrpo__gradient_trajectory__number_ranges,
@@ -5249,7 +5705,7 @@ const ProtobufCMessageDescriptor softgrpo__gradient_ready__descriptor =
   (ProtobufCMessageInit) softgrpo__gradient_ready__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__gradient_statistics__field_descriptors[11] =
+static const ProtobufCFieldDescriptor softgrpo__gradient_statistics__field_descriptors[14] =
 {
   {
     "token_count",
@@ -5383,8 +5839,47 @@ static const ProtobufCFieldDescriptor softgrpo__gradient_statistics__field_descr
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "behaviour_count",
+    12,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientStatistics, behaviour_count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "behaviour_sum",
+    13,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientStatistics, behaviour_sum),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "behaviour_clipped_count",
+    14,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientStatistics, behaviour_clipped_count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__gradient_statistics__field_indices_by_name[] = {
+  13,   /* field[13] = behaviour_clipped_count */
+  11,   /* field[11] = behaviour_count */
+  12,   /* field[12] = behaviour_sum */
   1,   /* field[1] = clipped_count */
   2,   /* field[2] = dual_clipped_count */
   10,   /* field[10] = importance_clipped_count */
@@ -5400,7 +5895,7 @@ static const unsigned softgrpo__gradient_statistics__field_indices_by_name[] = {
 static const ProtobufCIntRange softgrpo__gradient_statistics__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 11 }
+  { 0, 14 }
 };
 const ProtobufCMessageDescriptor softgrpo__gradient_statistics__descriptor =
 {
@@ -5410,7 +5905,7 @@ const ProtobufCMessageDescriptor softgrpo__gradient_statistics__descriptor =
   "Softgrpo__GradientStatistics",
   "softgrpo",
   sizeof(Softgrpo__GradientStatistics),
-  11,
+  14,
   softgrpo__gradient_statistics__field_descriptors,
   softgrpo__gradient_statistics__field_indices_by_name,
   1,  softgrpo__gradient_statistics__number_ranges,

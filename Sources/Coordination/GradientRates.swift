@@ -35,10 +35,15 @@ public struct GradientRates: Sendable {
       workers[worker]?.bytesPerSecond, Double(bytes) / seconds)
   }
 
-  /// A lease that was lost or came much too late: the worker is taken to be half as fast, until it is measured again.
-  public mutating func disappointed(_ worker: UInt64) {
-    if let rate = workers[worker]?.rowsPerSecond { workers[worker]!.rowsPerSecond = rate / 2 }
+  /// A lease of so many rows was out for so long and did not come: a worker cannot be faster than that.
+  public mutating func disappointed(_ worker: UInt64, rows: Int, seconds: Double) {
+    guard rows > 0, seconds > 0 else { return }
+    let bound = Double(rows) / seconds
+    if let rate = workers[worker]?.rowsPerSecond, rate > bound { workers[worker]!.rowsPerSecond = bound }
   }
+
+  /// Whether a worker's speed is known.
+  public func isMeasured(_ worker: UInt64) -> Bool { workers[worker]?.rowsPerSecond != nil }
 
   /// Rows a second of a worker; one that was not measured yet is taken for as fast as the learner, thread by thread.
   public func rowsPerSecond(of worker: UInt64, threads: Int, learnerThreads: Int) -> Double? {

@@ -19,54 +19,47 @@ public enum LeasePlanner {
     // Asked after every message: mostly there is nothing to think about.
     guard table.queuedSampleCount > 0 || mayHedge else { return [] }
     let cohorts = table.cohorts
-    guard !cohorts.isEmpty else { return [] }
+    guard let last = cohorts.last else { return [] }
+    var fleet = registry.fleet(holding: { table.leasedCount(of: $0) }, now: now)
+    let stuck = Set(fleet.lazy.filter(\.isStuck).map(\.id))
     var made: [LeaseRecord] = []
-    // One that holds nothing and asks for nothing is not counted on: a share kept for it would never be fetched.
-    let fleet = registry.all.filter { !$0.isDraining && ($0.credits > 0 || table.leasedCount(of: $0.id) > 0) }
-    let stuck = Set(fleet.filter { table.leasedCount(of: $0.id) > 0 && registry.isStuck($0.id, now: now) }.map(\.id))
-    // The fastest first, so that a rounded share falls to them; then who is freest.
-    let speeds = Self.speeds(fleet)
-    let order = fleet.indices.sorted {
-      (speeds[$0], fleet[$0].credits, fleet[$1].id) > (speeds[$1], fleet[$1].credits, fleet[$0].id)
-    }
-    func lend(_ lease: LeaseRecord) {
+    func lend(_ lease: LeaseRecord, to index: Int) {
       if table.leasedCount(of: lease.worker) == lease.sampleIndices.count { registry.started(lease.worker, now: now) }
       registry.useCredits(lease.sampleIndices.count, of: lease.worker)
+      fleet[index].credits -= lease.sampleIndices.count
       made.append(lease)
     }
     for cohort in cohorts {
       let due = cohort.dueVersion
       if cohort.queuedSamples > 0 {
         let held = fleet.map { table.leasedCount(of: $0.id, dueVersion: due) }
-        let shares = shares(
-          of: cohort.unfinishedSamples, speeds: speeds, held: held, isStuck: fleet.map { stuck.contains($0.id) },
-          order: order)
-        for index in order {
-          let worker = fleet[index].id
+        let shares = shares(of: cohort.unfinishedSamples, fleet: fleet, held: held)
+        for index in fleet.indices {
           var room = shares[index] - held[index]
-          while let credits = registry[worker]?.credits, min(room, credits) > 0,
-            let lease = table.grant(to: worker, atMost: min(room, credits), dueVersion: due, now: now)
+          while min(room, fleet[index].credits) > 0,
+            let lease = table.grant(
+              to: fleet[index].id, atMost: min(room, fleet[index].credits), dueVersion: due, now: now)
           {
-            lend(lease)
+            lend(lease, to: index)
             room -= lease.sampleIndices.count
           }
         }
       }
       // Whoever still has credits now is left without work of this cohort.
-      let isLast = due == cohorts.last?.dueVersion && table.queuedSampleCount == 0
+      let isLast = due == last.dueVersion && table.queuedSampleCount == 0
       guard mayHedge, isLast || !stuck.isEmpty else { continue }
-      let idle = order.map { fleet[$0] }.filter { !stuck.contains($0.id) && (registry[$0.id]?.credits ?? 0) > 0 }
+      let idle = fleet.indices.filter { !fleet[$0].isStuck && fleet[$0].credits > 0 }
       guard !idle.isEmpty else { continue }
-      let candidates = table.hedgeable(dueVersion: due) { lease in
-        stuck.contains(lease.worker) || isLast && idle.contains { isOverdue(lease, for: $0, registry, now: now) }
+      func isWorthwhile(_ lease: LeaseRecord, for index: Int) -> Bool {
+        stuck.contains(lease.worker) || isLast && isOverdue(lease, for: fleet[index], registry, now: now)
       }
+      let candidates = table.hedgeable(dueVersion: due) { lease in idle.contains { isWorthwhile(lease, for: $0) } }
       for lease in candidates {
-        for worker in idle {
-          guard let credits = registry[worker.id]?.credits, credits > 0,
-            stuck.contains(lease.worker) || isOverdue(lease, for: worker, registry, now: now),
-            let second = table.hedge(lease.id, to: worker.id, atMost: credits, now: now)
-          else { continue }
-          lend(second)
+        for index in idle where fleet[index].credits > 0 && isWorthwhile(lease, for: index) {
+          guard let second = table.hedge(lease.id, to: fleet[index].id, atMost: fleet[index].credits, now: now) else {
+            continue
+          }
+          lend(second, to: index)
           break
         }
       }
@@ -76,7 +69,7 @@ public enum LeasePlanner {
 
   /// Whether an idle worker would probably finish a lease's samples before their holder does.
   private static func isOverdue(
-    _ lease: LeaseRecord, for worker: WorkerRegistry.Worker, _ registry: WorkerRegistry, now: Duration
+    _ lease: LeaseRecord, for worker: FleetMember, _ registry: WorkerRegistry, now: Duration
   ) -> Bool {
     guard let usual = registry.sampleDuration else { return false }
     let age = now - lease.granted
@@ -85,29 +78,20 @@ public enum LeasePlanner {
     return theirs - age > ours + ours / 4
   }
 
-  /// Of workers that have not reported yet the others' mean is expected; of all, the same.
-  static func speeds(_ fleet: [WorkerRegistry.Worker]) -> [Double] {
-    let known = fleet.compactMap(\.speed)
-    let mean = known.isEmpty ? 1 : known.reduce(0, +) / Double(known.count)
-    return fleet.map { $0.speed ?? mean }
-  }
-
   /// How many of `total` samples each worker should hold: in proportion to the speeds, in whole samples that add up to the
-  /// total.
-  static func shares(of total: Int, speeds: [Double], held: [Int], isStuck: [Bool], order: [Int]) -> [Int] {
-    let counted = order.filter { !isStuck[$0] }
-    if counted.isEmpty {
-      // Nobody moves: then nobody is left out.
-      return shares(
-        of: total, speeds: speeds, held: held, isStuck: isStuck.map { _ in false }, order: order)
-    }
+  /// total. Those that are stuck keep what they hold.
+  static func shares(of total: Int, fleet: [FleetMember], held: [Int]) -> [Int] {
     var shares = held
-    let rest = max(0, total - order.filter { isStuck[$0] }.reduce(0) { $0 + held[$1] })
-    let sum = counted.reduce(0.0) { $0 + speeds[$1] }
+    var counted = fleet.indices.filter { !fleet[$0].isStuck }
+    // Nobody moves: then nobody is left out.
+    if counted.isEmpty { counted = Array(fleet.indices) }
+    let kept = counted.count == fleet.count ? 0 : fleet.indices.reduce(0) { $0 + (fleet[$1].isStuck ? held[$1] : 0) }
+    let rest = max(0, total - kept)
+    let sum = counted.reduce(0.0) { $0 + fleet[$1].speed }
     var cumulative = 0.0
     var given = 0
     for index in counted {
-      cumulative += speeds[index]
+      cumulative += fleet[index].speed
       let upTo = min(rest, Int((Double(rest) * cumulative / sum).rounded()))
       shares[index] = upTo - given
       given = upTo

@@ -1,3 +1,16 @@
+/// A worker as a plan sees it.
+struct FleetMember: Sendable, Equatable {
+  var id: WorkerID
+  var credits: Int
+  /// Samples that it was lent.
+  var held: Int
+  /// Tokens per second; the others' mean before it has reported any, and 1 before anyone has.
+  var speed: Double
+  /// It holds work and has finished nothing for long.
+  var isStuck: Bool
+  var sampleDuration: Duration?
+}
+
 /// The sessions a learner knows, their credits, speeds and signs of life. A pure state machine; instants are durations since
 /// any fixed origin.
 public struct WorkerRegistry: Sendable {
@@ -32,11 +45,11 @@ public struct WorkerRegistry: Sendable {
   private let interval: Duration
   private let timeout: Duration
   private var workers: [WorkerID: Worker] = [:]
-  /// Those that could take work now: with a queue that is never empty, few of many.
-  private var ready: Set<WorkerID> = []
   /// As `Worker.sampleDuration`, over all workers, past ones too.
   public private(set) var sampleDuration: Duration?
   private var lastLookForHedges: Duration?
+  /// Those that could take work now: with a queue that is never empty, few of many.
+  private var ready: Set<WorkerID> = []
 
   public init(heartbeatInterval: Duration, livenessTimeout: Duration) {
     interval = heartbeatInterval
@@ -145,6 +158,21 @@ public struct WorkerRegistry: Sendable {
   /// Sessions that are owed a heartbeat.
   public func dueForHeartbeat(now: Duration) -> [WorkerID] {
     workers.values.lazy.filter { $0.liveness.owesBeat(now: now) }.map(\.id).sorted()
+  }
+
+  /// What a plan depends on, the fastest worker first, then the one with the most credits; those that hold nothing and could
+  /// take nothing are left out, and those that drain.
+  func fleet(holding samples: (WorkerID) -> Int, now: Duration) -> [FleetMember] {
+    let known = workers.values.compactMap(\.speed).sorted()
+    let mean = known.isEmpty ? 1 : known.reduce(0, +) / Double(known.count)
+    return workers.values.compactMap { worker in
+      guard !worker.isDraining else { return nil }
+      let held = samples(worker.id)
+      guard held > 0 || worker.credits > 0 else { return nil }
+      return FleetMember(
+        id: worker.id, credits: worker.credits, held: held, speed: worker.speed ?? mean,
+        isStuck: held > 0 && isStuck(worker.id, now: now), sampleDuration: worker.sampleDuration)
+    }.sorted { ($0.speed, $0.credits, $1.id) > ($1.speed, $1.credits, $0.id) }
   }
 
   /// Workers that could take work now.

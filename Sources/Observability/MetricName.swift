@@ -28,6 +28,17 @@ public enum MetricName {
   public static let offPolicyMean = "off_policy/mean"
   public static let offPolicyMaximum = "off_policy/max"
   public static let offPolicyDropped = "off_policy/dropped"
+  public static let offPolicyPartial = "off_policy/partial"
+  public static let behaviourWeightMean = "off_policy/behaviour_weight_mean"
+  public static let behaviourWeightClipped = "off_policy/behaviour_weight_clipped"
+  public static let hedged = "rollout/hedged"
+  public static let hedgesWon = "rollout/hedges_won"
+  public static let rolloutAccepted = "rollout/accepted"
+  public static let rolloutTrained = "rollout/trained"
+  public static let rolloutDuplicates = "rollout/duplicates"
+  public static let rolloutRequeued = "rollout/requeued"
+  public static let rolloutSetAside = "rollout/set_aside"
+  public static let lostSessions = "rollout/lost_sessions"
   public static let tokensPerSecond = "perf/tokens_per_second"
   public static let weightsWireBytes = "perf/weights_wire_bytes"
   public static let weightsDensity = "perf/weights_density"
@@ -60,6 +71,8 @@ public enum MetricName {
     policyClipFractionLower, policyKL, referenceKLLoss, entropy, gradientNorm, learningRate,
     rolloutProbabilityDifferenceMaximum, rolloutProbabilityDifferenceMean, audited, auditFailures, recomputed,
     importanceWeightMean, importanceWeightClipped, epoch, offPolicyMean, offPolicyMaximum, offPolicyDropped,
+    offPolicyPartial, behaviourWeightMean, behaviourWeightClipped, hedged, hedgesWon,
+    rolloutAccepted, rolloutTrained, rolloutDuplicates, rolloutRequeued, rolloutSetAside, lostSessions,
     tokensPerSecond,
     weightsWireBytes, weightsDensity, gradientLeases, gradientLeasedShare, gradientWireBytes, workers, timeGradientWait,
     timeGenerate, timeWait, timeUpdate, timeBroadcast, timeCheckpoint,

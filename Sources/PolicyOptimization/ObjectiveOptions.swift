@@ -10,16 +10,20 @@ public struct ObjectiveOptions: Sendable, Equatable, Hashable, Codable {
   public var klEstimator: KLEstimator
   /// `loss_aggregation`
   public var lossAggregation: LossAggregation
+  /// `decoupled_clipping`, `behaviour_weight_cap`: for trajectories of older versions.
+  public var offPolicy: OffPolicyCorrection
 
   public init(
     advantage: AdvantageEstimator = .grpo, clip: ClippedObjective = ClippedObjective(), klCoefficient: Double = 0.001,
-    klEstimator: KLEstimator = .k3, lossAggregation: LossAggregation = .tokenMean
+    klEstimator: KLEstimator = .k3, lossAggregation: LossAggregation = .tokenMean,
+    offPolicy: OffPolicyCorrection = .behaviour
   ) {
     self.advantage = advantage
     self.clip = clip
     self.klCoefficient = klCoefficient
     self.klEstimator = klEstimator
     self.lossAggregation = lossAggregation
+    self.offPolicy = offPolicy
   }
 
   /// - Parameter section: prefix of the keys in messages.
@@ -30,6 +34,9 @@ public struct ObjectiveOptions: Sendable, Equatable, Hashable, Codable {
     try check("clip_high", Double(clip.clipHigh), "positive") { $0 > 0 }
     if let dualClip = clip.dualClip { try check("dual_clip", Double(dualClip), "above 1") { $0 > 1 } }
     try check("kl_coefficient", klCoefficient, "at least 0") { $0 >= 0 }
+    if case .decoupled(let cap) = offPolicy {
+      try check("behaviour_weight_cap", Double(cap), "at least 1") { $0 >= 1 }
+    }
   }
 }
 

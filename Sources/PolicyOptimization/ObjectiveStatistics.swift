@@ -17,6 +17,10 @@ public struct ObjectiveStatistics: Sendable, Equatable, Codable {
   public var importanceCount = 0
   public var importanceSum = 0.0
   public var importanceClippedCount = 0
+  /// The same for the weights that correct for the age of a trajectory's policy.
+  public var behaviourCount = 0
+  public var behaviourSum = 0.0
+  public var behaviourClippedCount = 0
 
   public init() {}
 
@@ -32,6 +36,13 @@ public struct ObjectiveStatistics: Sendable, Equatable, Codable {
   /// `training/importance_weight_clipped`: share of the weights at the cap.
   public var importanceClipFraction: Double? {
     importanceCount == 0 ? nil : Double(importanceClippedCount) / Double(importanceCount)
+  }
+
+  /// `off_policy/behaviour_weight_mean`; nil when no age was corrected for.
+  public var behaviourMean: Double? { behaviourCount == 0 ? nil : behaviourSum / Double(behaviourCount) }
+  /// `off_policy/behaviour_weight_clipped`: share of those weights at the cap.
+  public var behaviourClipFraction: Double? {
+    behaviourCount == 0 ? nil : Double(behaviourClippedCount) / Double(behaviourCount)
   }
 
   mutating func add(_ term: ClippedObjective.Term, logRatio: Float) {
@@ -52,6 +63,13 @@ public struct ObjectiveStatistics: Sendable, Equatable, Codable {
     importanceClippedCount += importanceWeights.count { $0 >= cap }
   }
 
+  /// Adds the weights that correct for the age of a trajectory's policy: they say nothing about anyone's arithmetic.
+  public mutating func add(behaviourWeights: [Float], cap: Float) {
+    behaviourCount += behaviourWeights.count
+    behaviourSum += behaviourWeights.reduce(0.0) { $0 + Double($1) }
+    behaviourClippedCount += behaviourWeights.count { $0 >= cap }
+  }
+
   /// Adds another part of the same batch. The order of merges decides the last bits: merge in lease order.
   public mutating func merge(_ other: ObjectiveStatistics) {
     tokenCount += other.tokenCount
@@ -65,6 +83,9 @@ public struct ObjectiveStatistics: Sendable, Equatable, Codable {
     importanceCount += other.importanceCount
     importanceSum += other.importanceSum
     importanceClippedCount += other.importanceClippedCount
+    behaviourCount += other.behaviourCount
+    behaviourSum += other.behaviourSum
+    behaviourClippedCount += other.behaviourClippedCount
   }
 
   private func mean(_ sum: Double) -> Double { tokenCount == 0 ? 0 : sum / Double(tokenCount) }

@@ -34,6 +34,8 @@ final class SampleState {
   private var thinkingSegment = DiscreteSegment()
   private var answerSegment = DiscreteSegment()
   private var segments: [Segment] = []
+  /// Versions that drew steps after the first one's.
+  private var laterSpans: [VersionSpan] = []
 
   init(_ request: SamplingRequest, sampleIndex: Int, pagesPerSequence: Int) {
     self.request = request
@@ -99,12 +101,20 @@ final class SampleState {
     if !forced.isEmpty { observer(.forced(forced)) }
   }
 
+  /// The next step is drawn by newer weights.
+  func continues(under version: Int) {
+    // A version without a step leaves no trace.
+    if laterSpans.last?.start == step { laterSpans.removeLast() }
+    laterSpans.append(VersionSpan(start: step, version: version))
+  }
+
   /// The finished sample.
   func trajectory() -> Trajectory {
     Trajectory(
       promptID: request.promptID, groupID: Int(request.groupOrdinal), sampleIndex: sampleIndex, policy: request.policy,
       policyVersion: request.policyVersion, prompt: request.prompt, segments: segments,
-      finishReason: finishReason ?? .length)
+      finishReason: finishReason ?? .length,
+      versionSpans: laterSpans.isEmpty ? [] : [VersionSpan(start: 0, version: request.policyVersion)] + laterSpans)
   }
 
   private func thinkSoft(

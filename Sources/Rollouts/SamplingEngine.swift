@@ -23,7 +23,7 @@ public final class SamplingEngine {
 
   /// A prompt whose pages wait for, or are used by, its samples.
   private final class Prompt {
-    let request: SamplingRequest
+    var request: SamplingRequest
     var remaining: ArraySlice<Int>
     var pages: [Int32] = []
     /// The last position's hidden state: every sample's first logits come from it.
@@ -119,13 +119,27 @@ public final class SamplingEngine {
 
   /// Takes up new weights of the same shape.
   ///
-  /// - Throws: `SamplingError` while samples of the old ones are in flight.
-  public func replaceModel(_ model: PreparedModel) throws {
-    guard isIdle else { throw SamplingError("weights cannot be replaced while \(active.count) samples are in flight") }
+  /// - Parameter version: their version, when samples may go on under it (partial rollouts): those in flight keep the keys and
+  ///   values that older weights computed, and record from which step on the new version drew; samples that have not begun
+  ///   begin anew with it. nil: nothing may be in flight.
+  /// - Throws: `SamplingError` while samples of the old ones are in flight and no version is given.
+  public func replaceModel(_ model: PreparedModel, continuingAs version: Int? = nil) throws {
+    guard isIdle || version != nil else {
+      throw SamplingError("weights cannot be replaced while \(active.count) samples are in flight")
+    }
     guard model.configuration == self.model.configuration, model.computeType == self.model.computeType,
       model.rotary.positions >= maximumPositions
     else { throw SamplingError("the new weights are of another shape; make a new engine") }
     self.model = model
+    guard let version else { return }
+    for state in active { state.continues(under: version) }
+    for prompt in waiting {
+      prompt.request.policyVersion = version
+      // Its keys and values are the old weights'; the samples that share them already keep them.
+      pool.release(prompt.pages)
+      prompt.pages = []
+      prompt.isComputed = false
+    }
   }
 
   /// One batched step: fills free slots, decodes every active sample once, returns the finished ones.

@@ -98,6 +98,11 @@ extension RunConfiguration {
     public var auditFraction = 0.05
     /// Cap of the importance weights that correct for other arithmetic at equal weights; null: no correction.
     public var importanceCap: Double? = 2.0
+    /// Clip the ratio of trajectories of older versions around the learner's policy at the start of the step, instead of the
+    /// one that sampled, and weight them by how much more probable it has made their steps.
+    public var decoupledClipping = false
+    /// Cap of those weights.
+    public var behaviourWeightCap = 5.0
     /// Steps between checkpoints; 0: only at the end.
     public var checkpointInterval = 50
     /// Newest checkpoints that are kept; 0: all.
@@ -141,6 +146,8 @@ extension RunConfiguration.Learner: ConfigurationSection {
       .flag("self_test", \.selfTest),
       .number("audit_fraction", \.auditFraction, .between(0, 1)),
       .optionalNumber("importance_cap", \.importanceCap, .atLeast(1)),
+      .flag("decoupled_clipping", \.decoupledClipping),
+      .number("behaviour_weight_cap", \.behaviourWeightCap, .atLeast(1)),
       .integer("checkpoint_interval", \.checkpointInterval, 0...1_000_000_000),
       .integer("keep_checkpoints", \.keepCheckpoints, 0...1_000_000),
       .integer("threads", \.threads, 0...1024),

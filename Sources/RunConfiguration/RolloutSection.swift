@@ -35,6 +35,9 @@ extension RunConfiguration {
     public var answerTopK = 0
     /// Nucleus threshold of the answer's tokens.
     public var answerTopP = 1.0
+    /// A sequence under way goes on under new weights as soon as its worker has them, instead of being finished on the old
+    /// ones.
+    public var partialRollouts = false
     /// Prompts of a step.
     public var promptsPerStep = 64
     /// Trajectories of a prompt: the group G over which advantages are relative.
@@ -71,6 +74,7 @@ extension RunConfiguration.Rollout: ConfigurationSection {
       .number("answer_temperature", \.answerTemperature, .above(0, upTo: 100)),
       .integer("answer_top_k", \.answerTopK, 0...1_048_576),
       .number("answer_top_p", \.answerTopP, .above(0, upTo: 1)),
+      .flag("partial_rollouts", \.partialRollouts),
       .integer("prompts_per_step", \.promptsPerStep, 1...65_536),
       .integer("group_size", \.groupSize, 1...4096),
     ]

@@ -76,6 +76,10 @@ extension RunConfiguration {
       rollout.maxThinkingTokens + rollout.maxAnswerTokens > 0,
       "rollout.max_thinking_tokens and rollout.max_answer_tokens: one must be above 0")
     rules.require(
+      !rollout.partialRollouts || learner.maxStaleness > 0,
+      "rollout.partial_rollouts: needs learner.max_staleness of at least 1; at 0 no sequence is under way when new weights come"
+    )
+    rules.require(
       rollout.groupSize > 1 || learner.advantage != .rloo,
       "rollout.group_size: must be at least 2 when learner.advantage is rloo, got 1")
   }

@@ -14,15 +14,19 @@ public struct WeightedTrajectory: Sendable {
   public var oldLogProbs: [Float]?
   /// Cap of the truncated importance weights, exp(old log-prob - recorded one), that multiply the steps' losses; nil: none.
   public var importanceCap: Float?
+  /// The weights correct for the age of the policy that sampled (decoupled clipping), not for another arithmetic.
+  public var isOlder: Bool
 
   public init(
-    trajectory: Trajectory, advantage: Float, weight: Double, oldLogProbs: [Float]?, importanceCap: Float? = nil
+    trajectory: Trajectory, advantage: Float, weight: Double, oldLogProbs: [Float]?, importanceCap: Float? = nil,
+    isOlder: Bool = false
   ) {
     self.trajectory = trajectory
     self.advantage = advantage
     self.weight = weight
     self.oldLogProbs = oldLogProbs
     self.importanceCap = importanceCap
+    self.isOlder = isOlder
   }
 
   /// The factors of the steps' losses; nil without a correction.
@@ -102,7 +106,13 @@ public final class PolicyGradient {
       var term = try options.clip.accumulate(
         logProbs: logProbs, oldLogProbs: old, advantage: item.advantage, weight: item.weight, corrections: corrections,
         gradient: &unused)
-      if let corrections, let cap = item.importanceCap { term.add(importanceWeights: corrections, cap: cap) }
+      if let corrections, let cap = item.importanceCap {
+        if item.isOlder {
+          term.add(behaviourWeights: corrections, cap: cap)
+        } else {
+          term.add(importanceWeights: corrections, cap: cap)
+        }
+      }
       if let referencePass {
         term.klLoss += referenceTerm(rows, pass, referencePass, weight: item.weight, options: options)
       }

@@ -22,7 +22,7 @@ public final class AdapterWeights: Sendable {
   public func merged(into base: UnsafeBufferPointer<BFloat16>, team: ThreadTeam) -> ModelWeights {
     precondition(base.count == layout.model.count, "these adapters belong to another model")
     let merged = ModelWeights(layout: layout.model, zeroed: false)
-    let (to, factors) = (merged.storage.base, storage.base)
+    let (to, factors) = (merged.base, storage.base)
     nonisolated(unsafe) let (source, target) = (base.baseAddress!, to)
     team.forEachRange(base.count, grain: 1 << 20) { range, _ in
       (target + range.lowerBound).update(from: source + range.lowerBound, count: range.count)

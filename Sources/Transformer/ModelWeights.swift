@@ -5,7 +5,15 @@ import ModelFiles
 /// A model's weights at rest: bf16, one allocation in `ParameterLayout` order. Immutable once shared.
 public final class ModelWeights: Sendable {
   public let layout: ParameterLayout
-  let storage: AlignedBuffer<BFloat16>
+  // Unsafe: written by whoever made the object, before it is shared.
+  nonisolated(unsafe) let base: UnsafeMutablePointer<BFloat16>
+  private let storage: Storage
+
+  private enum Storage: ~Copyable, Sendable {
+    case owned(AlignedBuffer<BFloat16>)
+    /// Keeps memory alive that is somebody else's.
+    case borrowed(any AnyObject & Sendable)
+  }
 
   public var configuration: ModelConfiguration { layout.configuration }
   public var count: Int { layout.count }
@@ -13,7 +21,17 @@ public final class ModelWeights: Sendable {
   /// - Parameter zeroed: false when every weight is written before it is read.
   public init(layout: ParameterLayout, zeroed: Bool = true) {
     self.layout = layout
-    storage = AlignedBuffer(count: layout.count, zeroed: zeroed)
+    let buffer = AlignedBuffer<BFloat16>(count: layout.count, zeroed: zeroed)
+    base = buffer.base
+    storage = .owned(buffer)
+  }
+
+  /// Weights in memory that `owner` keeps alive and nobody changes: `layout.count` of them, aligned to 64 bytes.
+  public init(layout: ParameterLayout, borrowing weights: UnsafePointer<BFloat16>, from owner: any AnyObject & Sendable)
+  {
+    self.layout = layout
+    base = UnsafeMutablePointer(mutating: weights)
+    storage = .borrowed(owner)
   }
 
   /// Loads every parameter, rounded to bf16 (nearest even).
@@ -23,15 +41,15 @@ public final class ModelWeights: Sendable {
     self.init(layout: ParameterLayout(source.configuration))
     for parameter in layout.parameters {
       try source.readTensorBFloat16(
-        name: parameter.name, into: UnsafeMutableBufferPointer(rebasing: storage.elements[parameter.range]))
+        name: parameter.name, into: UnsafeMutableBufferPointer(rebasing: elements[parameter.range]))
     }
   }
 
   /// The weights, for the code that fills them before they are shared and for the C boundary.
-  public var elements: UnsafeMutableBufferPointer<BFloat16> { storage.elements }
+  public var elements: UnsafeMutableBufferPointer<BFloat16> { UnsafeMutableBufferPointer(start: base, count: count) }
 
   public func span(of parameter: ParameterLayout.Parameter) -> UnsafeBufferPointer<BFloat16> {
-    UnsafeBufferPointer(rebasing: storage.elements[parameter.range])
+    UnsafeBufferPointer(rebasing: elements[parameter.range])
   }
 }
 

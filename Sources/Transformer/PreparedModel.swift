@@ -51,7 +51,7 @@ public final class PreparedModel: Sendable {
     }
     geometry = PageGeometry(
       keyValueHeads: configuration.keyValueHeadCount, headDimension: configuration.headDimension)
-    let base = UnsafePointer(weights.storage.base)
+    let base = UnsafePointer(weights.base)
     func matrix(_ offset: Int, _ outputs: Int, _ inputs: Int) -> any WeightMatrix {
       backend.prepare(base + offset, outputs: outputs, inputs: inputs, transposed: trainable, team: team)
     }
@@ -94,7 +94,7 @@ public final class PreparedModel: Sendable {
   func vector(_ offset: Int) -> UnsafePointer<Float> { UnsafePointer(vectors.base + vectorOffsets[offset]!) }
 
   /// Rows of the embedding matrix, vocabulary x hidden.
-  public var embeddings: UnsafePointer<BFloat16> { UnsafePointer(weights.storage.base + layout.embeddings) }
+  public var embeddings: UnsafePointer<BFloat16> { UnsafePointer(weights.base + layout.embeddings) }
   /// Rows of the output head, vocabulary x hidden.
-  public var headRows: UnsafePointer<BFloat16> { UnsafePointer(weights.storage.base + layout.head) }
+  public var headRows: UnsafePointer<BFloat16> { UnsafePointer(weights.base + layout.head) }
 }

@@ -47,19 +47,21 @@ public struct KeyDirectory: Sendable {
     }
     var changes = Changes(madeServer: makesServer, serverKey: server)
     let listPath = "\(learnerPath)/\(Self.allowListName)"
-    var listed = access(listPath, F_OK) == 0 ? try AllowList.read(listPath) : [:]
-    var lines = ""
+    let isNewList = access(listPath, F_OK) != 0
+    try append("", to: listPath)
+    var listed = try AllowList.read(listPath)
     for name in names {
       let keyPath = "\(workersPath)/\(name).key"
-      if access(keyPath, F_OK) != 0 {
+      let isNew = access(keyPath, F_OK) != 0
+      if isNew {
         try KeyFile.writeSecret(.generate(), name: name, to: keyPath)
         changes.madeWorkers.append(name)
       }
+      // A key that is here and not on the list was taken off it: it stays off.
+      guard isNew || isNewList else { continue }
       let key = try KeyFile.readSecret(keyPath).pair.publicKey
-      // A key that was taken off the list, and whose file is still here, comes back only when it is asked for by name.
-      if listed.updateValue(name, forKey: key) == nil { lines += "\(key) \(name)\n" }
+      if listed.updateValue(name, forKey: key) == nil { try append("\(key) \(name)\n", to: listPath) }
     }
-    try append(lines, to: listPath)
     changes.workerCount = listed.count
     return changes
   }

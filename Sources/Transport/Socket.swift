@@ -105,6 +105,12 @@ public struct Socket: ~Copyable {
     try set(ZMQ_RECONNECT_IVL, options.reconnectInterval.wholeMilliseconds, "RECONNECT_IVL")
     try set(ZMQ_RECONNECT_IVL_MAX, options.maximumReconnectInterval.wholeMilliseconds, "RECONNECT_IVL_MAX")
     try set(ZMQ_IPV6, Int32(1), "IPV6")
+    // A peer whose machine or network is gone closes nothing: without these its connection, and its descriptor, would stay
+    // for as long as this process lives. Two minutes are longer than any stall that a session survives.
+    try set(ZMQ_TCP_KEEPALIVE, Int32(1), "TCP_KEEPALIVE")
+    try set(ZMQ_TCP_KEEPALIVE_IDLE, Int32(60), "TCP_KEEPALIVE_IDLE")
+    try set(ZMQ_TCP_KEEPALIVE_INTVL, Int32(20), "TCP_KEEPALIVE_INTVL")
+    try set(ZMQ_TCP_KEEPALIVE_CNT, Int32(3), "TCP_KEEPALIVE_CNT")
     try options.security.apply(to: pointer)
     // A dealer without a connection refuses instead of hoarding messages for a session that will be another one.
     if kind == .dealer { try set(ZMQ_IMMEDIATE, Int32(1), "IMMEDIATE") }

@@ -41,13 +41,17 @@ public final class WeightSnapshot: @unchecked Sendable {
 
   /// Hashes a version in memory that is somebody else's, without a copy.
   /// - Parameters:
+  ///   - parent: identity of the version before; `.zero` for the first.
   ///   - bytes: at least one; unchanged while `owner` lives, which this object keeps.
   ///   - team: hashes the leaves.
-  public init(version: Int, borrowing bytes: UnsafeRawBufferPointer, from owner: AnyObject, team: ThreadTeam) {
+  public init(
+    version: Int, parent: Digest = .zero, borrowing bytes: UnsafeRawBufferPointer, from owner: AnyObject,
+    team: ThreadTeam
+  ) {
     buffer = WeightBuffer(borrowing: bytes, from: owner)
     leaves = VersionHash.leaves(of: bytes, team: team)
     description = VersionDescription(
-      version: version, parent: .zero, root: VersionHash.root(ofLeaves: leaves), byteCount: bytes.count)
+      version: version, parent: parent, root: VersionHash.root(ofLeaves: leaves), byteCount: bytes.count)
   }
 
   /// For the assembler, which has verified every leaf.
@@ -55,6 +59,14 @@ public final class WeightSnapshot: @unchecked Sendable {
     self.description = description
     self.leaves = leaves
     self.buffer = buffer
+  }
+
+  /// The same bytes as another version; nil when they are not that version's. A learner that resumed names what it had anew.
+  public func renamed(_ description: VersionDescription) -> WeightSnapshot? {
+    guard description.root == self.description.root, description.byteCount == byteCount, description.adapter == nil,
+      self.description.adapter == nil
+    else { return nil }
+    return WeightSnapshot(verified: description, leaves: leaves, buffer: buffer)
   }
 
   public var version: Int { description.version }

@@ -34,12 +34,15 @@ private func decodeBody(of envelope: Softgrpo__Envelope, bulk: ArraySlice<[UInt8
   case SOFTGRPO__ENVELOPE__BODY_MANIFEST:
     let leaves = try onlyFrame(of: bulk, atMost: limits.manifestByteCount, "Manifest")
     try require(leaves.count % 32 == 0 && !leaves.isEmpty, "Manifest is not a list of 32-byte hashes")
-    return .manifest(WeightManifest(version: Int(envelope.manifest.pointee.version), leaves: leaves))
+    return .manifest(
+      WeightManifest(
+        version: Int(envelope.manifest.pointee.version), leaves: leaves, isDelta: envelope.manifest.pointee.delta != 0))
   case SOFTGRPO__ENVELOPE__BODY_WEIGHTS_CHUNK:
     let bytes = try onlyFrame(of: bulk, atMost: limits.chunkByteCount, "WeightsChunk")
     let body = envelope.weights_chunk.pointee
     try require(body.index <= UInt32(Int32.max), "WeightsChunk.index is out of range")
-    return .weightsChunk(WeightsChunk(version: Int(body.version), index: Int(body.index), bytes: bytes))
+    return .weightsChunk(
+      WeightsChunk(version: Int(body.version), index: Int(body.index), bytes: bytes, isDelta: body.delta != 0))
   case SOFTGRPO__ENVELOPE__BODY_GRADIENT_TRAJECTORY:
     return .gradientTrajectory(try decode(envelope.gradient_trajectory.pointee, bulk: bulk, limits: limits))
   case SOFTGRPO__ENVELOPE__BODY_GRADIENT_READY:
@@ -89,14 +92,23 @@ private func decodeBody(of envelope: Softgrpo__Envelope, bulk: ArraySlice<[UInt8
   case SOFTGRPO__ENVELOPE__BODY_VERSION_ANNOUNCEMENT:
     message = .versionAnnouncement(try decode(envelope.version_announcement.pointee))
   case SOFTGRPO__ENVELOPE__BODY_PULL_MANIFEST:
-    message = .pullManifest(version: Int(envelope.pull_manifest.pointee.version))
+    let body = envelope.pull_manifest.pointee
+    message = .pullManifest(version: Int(body.version), isDelta: body.delta != 0)
+  case SOFTGRPO__ENVELOPE__BODY_PULL_PLAN:
+    let identity = bytes(envelope.pull_plan.pointee.held_identity)
+    try requireDigest(identity, "PullPlan.held_identity")
+    message = .pullPlan(heldIdentity: identity)
+  case SOFTGRPO__ENVELOPE__BODY_WEIGHT_PLAN:
+    message = .weightPlan(try decode(envelope.weight_plan.pointee))
   case SOFTGRPO__ENVELOPE__BODY_PULL_WEIGHTS:
     let body = envelope.pull_weights.pointee
-    let pull = PullWeights(version: Int(body.version), firstChunk: Int(body.first_chunk), count: Int(body.count))
+    let pull = PullWeights(
+      version: Int(body.version), firstChunk: Int(body.first_chunk), count: Int(body.count), isDelta: body.delta != 0)
     try pull.validate()
     message = .pullWeights(pull)
   case SOFTGRPO__ENVELOPE__BODY_WEIGHTS_UNAVAILABLE:
-    message = .weightsUnavailable(version: Int(envelope.weights_unavailable.pointee.version))
+    let body = envelope.weights_unavailable.pointee
+    message = .weightsUnavailable(version: Int(body.version), isDelta: body.delta != 0)
   case SOFTGRPO__ENVELOPE__BODY_DRAIN:
     message = .drain(reason: try string(envelope.drain.pointee.reason, "Drain.reason"))
   case SOFTGRPO__ENVELOPE__BODY_GOODBYE:
@@ -155,7 +167,7 @@ func integer(_ value: UInt64, _ field: String) throws -> Int {
   return integer
 }
 
-private func bytes(_ data: ProtobufCBinaryData) -> [UInt8] { array(data.data, data.len) }
+func bytes(_ data: ProtobufCBinaryData) -> [UInt8] { array(data.data, data.len) }
 
 private func decode(_ body: Softgrpo__Hello) throws -> Hello {
   let hello = Hello(
@@ -208,11 +220,12 @@ private func decode(_ body: Softgrpo__Heartbeat) throws -> Heartbeat {
   return heartbeat
 }
 
-private func decode(_ body: Softgrpo__VersionAnnouncement) throws -> VersionAnnouncement {
+func decode(_ body: Softgrpo__VersionAnnouncement) throws -> VersionAnnouncement {
   let announcement = VersionAnnouncement(
     version: Int(body.version), parentIdentity: bytes(body.parent_identity), root: bytes(body.root),
     identity: bytes(body.identity), byteCount: try integer(body.byte_count, "VersionAnnouncement.byte_count"),
-    chunkByteCount: Int(body.chunk_byte_count), adapter: try body.adapter.map { try decode($0.pointee) })
+    chunkByteCount: Int(body.chunk_byte_count), adapter: try body.adapter.map { try decode($0.pointee) },
+    delta: try decodeDelta(root: body.delta_root, byteCount: body.delta_byte_count))
   try announcement.validate()
   return announcement
 }

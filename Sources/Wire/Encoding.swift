@@ -79,14 +79,25 @@ private func encodeBody(
     try announcement.validate()
     select(SOFTGRPO__ENVELOPE__BODY_VERSION_ANNOUNCEMENT)
     envelope.pointee.version_announcement = encode(announcement, &arena)
-  case .pullManifest(let version):
+  case .pullPlan(let heldIdentity):
+    try requireDigest(heldIdentity, "PullPlan.held_identity")
+    select(SOFTGRPO__ENVELOPE__BODY_PULL_PLAN)
+    envelope.pointee.pull_plan = arena.message(softgrpo__pull_plan__init)
+    envelope.pointee.pull_plan.pointee.held_identity = arena.bytes(heldIdentity)
+  case .weightPlan(let plan):
+    try plan.validate()
+    select(SOFTGRPO__ENVELOPE__BODY_WEIGHT_PLAN)
+    envelope.pointee.weight_plan = encode(plan, &arena)
+  case .pullManifest(let version, let isDelta):
     select(SOFTGRPO__ENVELOPE__BODY_PULL_MANIFEST)
     envelope.pointee.pull_manifest = arena.message(softgrpo__pull_manifest__init)
     envelope.pointee.pull_manifest.pointee.version = Int64(version)
+    envelope.pointee.pull_manifest.pointee.delta = isDelta ? 1 : 0
   case .manifest(let manifest):
     select(SOFTGRPO__ENVELOPE__BODY_MANIFEST)
     envelope.pointee.manifest = arena.message(softgrpo__manifest__init)
     envelope.pointee.manifest.pointee.version = Int64(manifest.version)
+    envelope.pointee.manifest.pointee.delta = manifest.isDelta ? 1 : 0
     return [manifest.leaves]
   case .pullWeights(let pull):
     try pull.validate()
@@ -95,6 +106,7 @@ private func encodeBody(
     body.pointee.version = Int64(pull.version)
     body.pointee.first_chunk = UInt32(pull.firstChunk)
     body.pointee.count = UInt32(pull.count)
+    body.pointee.delta = pull.isDelta ? 1 : 0
     envelope.pointee.pull_weights = body
   case .weightsChunk(let chunk):
     try require((0...Int(Int32.max)).contains(chunk.index), "WeightsChunk.index is out of range")
@@ -102,11 +114,13 @@ private func encodeBody(
     envelope.pointee.weights_chunk = arena.message(softgrpo__weights_chunk__init)
     envelope.pointee.weights_chunk.pointee.version = Int64(chunk.version)
     envelope.pointee.weights_chunk.pointee.index = UInt32(chunk.index)
+    envelope.pointee.weights_chunk.pointee.delta = chunk.isDelta ? 1 : 0
     return [chunk.bytes]
-  case .weightsUnavailable(let version):
+  case .weightsUnavailable(let version, let isDelta):
     select(SOFTGRPO__ENVELOPE__BODY_WEIGHTS_UNAVAILABLE)
     envelope.pointee.weights_unavailable = arena.message(softgrpo__weights_unavailable__init)
     envelope.pointee.weights_unavailable.pointee.version = Int64(version)
+    envelope.pointee.weights_unavailable.pointee.delta = isDelta ? 1 : 0
   case .drain(let reason):
     select(SOFTGRPO__ENVELOPE__BODY_DRAIN)
     envelope.pointee.drain = arena.message(softgrpo__drain__init)
@@ -252,7 +266,7 @@ private func encode(_ heartbeat: Heartbeat, _ arena: inout MessageArena) -> Unsa
   return body
 }
 
-private func encode(
+func encode(
   _ announcement: VersionAnnouncement, _ arena: inout MessageArena
 ) -> UnsafeMutablePointer<Softgrpo__VersionAnnouncement> {
   let body = arena.message(softgrpo__version_announcement__init)
@@ -263,6 +277,10 @@ private func encode(
   body.pointee.byte_count = UInt64(announcement.byteCount)
   body.pointee.chunk_byte_count = UInt32(announcement.chunkByteCount)
   if let adapter = announcement.adapter { body.pointee.adapter = encode(adapter, &arena) }
+  if let delta = announcement.delta {
+    body.pointee.delta_root = arena.bytes(delta.root)
+    body.pointee.delta_byte_count = UInt64(delta.byteCount)
+  }
   return body
 }
 

@@ -30,11 +30,13 @@ public enum Message: Sendable, Equatable {
   case returnWork(ReturnedWork)
   case resultAcknowledgement(ResultAcknowledgement)
   case versionAnnouncement(VersionAnnouncement)
-  case pullManifest(version: Int)
+  case pullPlan(heldIdentity: [UInt8])
+  case weightPlan(WeightPlanDescription)
+  case pullManifest(version: Int, isDelta: Bool)
   case manifest(WeightManifest)
   case pullWeights(PullWeights)
   case weightsChunk(WeightsChunk)
-  case weightsUnavailable(version: Int)
+  case weightsUnavailable(version: Int, isDelta: Bool)
   case drain(reason: String)
   case goodbye(reason: String)
   case shutdown(reason: String)
@@ -62,6 +64,8 @@ public enum Message: Sendable, Equatable {
     case .returnWork: "ReturnWork"
     case .resultAcknowledgement: "ResultAcknowledgement"
     case .versionAnnouncement: "VersionAnnouncement"
+    case .pullPlan: "PullPlan"
+    case .weightPlan: "WeightPlan"
     case .pullManifest: "PullManifest"
     case .manifest: "Manifest"
     case .pullWeights: "PullWeights"

@@ -74,6 +74,7 @@ func encode(_ trajectory: GradientTrajectory, _ arena: inout MessageArena) throw
   body.pointee.has_old_log_probs = trajectory.oldLogProbs == nil ? 0 : 1
   body.pointee.has_importance_cap = trajectory.importanceCap == nil ? 0 : 1
   body.pointee.importance_cap = trajectory.importanceCap ?? 0
+  body.pointee.is_older = trajectory.isOlder ? 1 : 0
   return (body, bulk + [littleEndianBytes(trajectory.oldLogProbs ?? [])])
 }
 
@@ -97,7 +98,7 @@ func decode(_ body: Softgrpo__GradientTrajectory, bulk: ArraySlice<[UInt8]>, lim
     leaseID: body.lease_id, index: Int(body.index), prompt: array(body.prompt_token_ids, body.n_prompt_token_ids),
     policy: try decode(policy), segments: segments, advantage: body.advantage, weight: body.weight,
     oldLogProbs: body.has_old_log_probs != 0 ? old : nil,
-    importanceCap: body.has_importance_cap != 0 ? body.importance_cap : nil)
+    importanceCap: body.has_importance_cap != 0 ? body.importance_cap : nil, isOlder: body.is_older != 0)
   try trajectory.validate()
   return trajectory
 }
@@ -121,6 +122,9 @@ func encode(_ ready: GradientReady, _ arena: inout MessageArena) throws -> (
     message.pointee.importance_count = UInt64(part.importanceCount)
     message.pointee.importance_sum = part.importanceSum
     message.pointee.importance_clipped_count = UInt64(part.importanceClippedCount)
+    message.pointee.behaviour_count = UInt64(part.behaviourCount)
+    message.pointee.behaviour_sum = part.behaviourSum
+    message.pointee.behaviour_clipped_count = UInt64(part.behaviourClippedCount)
     return message
   }
   body.pointee.n_statistics = parts.count
@@ -153,6 +157,10 @@ func decode(_ body: Softgrpo__GradientReady, bulk: ArraySlice<[UInt8]>, limits: 
     part.importanceSum = message.importance_sum
     part.importanceClippedCount = try integer(
       message.importance_clipped_count, "GradientStatistics.importance_clipped_count")
+    part.behaviourCount = try integer(message.behaviour_count, "GradientStatistics.behaviour_count")
+    part.behaviourSum = message.behaviour_sum
+    part.behaviourClippedCount = try integer(
+      message.behaviour_clipped_count, "GradientStatistics.behaviour_clipped_count")
     return part
   }
   let ready = GradientReady(

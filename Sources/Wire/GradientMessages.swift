@@ -86,10 +86,12 @@ public struct GradientTrajectory: Sendable, Equatable {
   /// nil: the pass's own.
   public var oldLogProbs: [Float]?
   public var importanceCap: Float?
+  /// The importance weights correct for the age of the policy that sampled.
+  public var isOlder: Bool
 
   public init(
     leaseID: UInt64, index: Int, prompt: [Int32], policy: ThinkingPolicy, segments: [Segment], advantage: Float,
-    weight: Double, oldLogProbs: [Float]?, importanceCap: Float?
+    weight: Double, oldLogProbs: [Float]?, importanceCap: Float?, isOlder: Bool = false
   ) {
     self.leaseID = leaseID
     self.index = index
@@ -100,6 +102,7 @@ public struct GradientTrajectory: Sendable, Equatable {
     self.weight = weight
     self.oldLogProbs = oldLogProbs
     self.importanceCap = importanceCap
+    self.isOlder = isOlder
   }
 }
 
@@ -116,6 +119,9 @@ public struct GradientStatistics: Sendable, Equatable {
   public var importanceCount = 0
   public var importanceSum = 0.0
   public var importanceClippedCount = 0
+  public var behaviourCount = 0
+  public var behaviourSum = 0.0
+  public var behaviourClippedCount = 0
 
   public init() {}
 }
@@ -216,9 +222,12 @@ extension GradientTrajectory {
 
 extension GradientStatistics {
   func validate() throws {
-    let counts = [tokenCount, clippedCount, dualClippedCount, importanceCount, importanceClippedCount]
+    let counts = [
+      tokenCount, clippedCount, dualClippedCount, importanceCount, importanceClippedCount, behaviourCount,
+      behaviourClippedCount,
+    ]
     try require(counts.allSatisfy { (0...(1 << 48)).contains($0) }, "GradientStatistics has a count out of range")
-    let sums = [logRatioSum, ratioSum, policyLoss, klLoss, importanceSum, Double(ratioMaximum)]
+    let sums = [logRatioSum, ratioSum, policyLoss, klLoss, importanceSum, behaviourSum, Double(ratioMaximum)]
     try require(sums.allSatisfy(\.isFinite), "GradientStatistics has a sum that is not finite")
   }
 }

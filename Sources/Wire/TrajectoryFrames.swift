@@ -11,7 +11,6 @@ func encode(
   try require(
     (0...Int(Int32.max)).contains(result.sampleIndex), "TrajectoryResult.sample_index is out of range")
   try require(result.elapsedMicroseconds >= 0, "TrajectoryResult.elapsed_microseconds is negative")
-  try require(result.segments.count <= WireLimits.segmentCount, "TrajectoryResult has too many segments")
   try validate(result.versionSpans, of: result)
   let body = arena.message(softgrpo__trajectory_result__init)
   body.pointee.n_version_starts = result.versionSpans.count

@@ -161,6 +161,7 @@ extension VersionAnnouncement {
     try require(
       byteCount / chunkByteCount < Int(Int32.max), "VersionAnnouncement has more chunks than can be numbered")
     try adapter?.validate()
+    try delta?.validate("VersionAnnouncement.delta")
   }
 }
 

@@ -12,6 +12,20 @@ public struct VersionAnnouncement: Sendable, Equatable {
   public var chunkByteCount: Int
   /// What the bytes are merged into; nil: they are the whole model.
   public var adapter: Adapter?
+  /// The delta from the parent that is served; nil: none.
+  public var delta: Delta?
+
+  /// Names the delta's bytes.
+  public struct Delta: Sendable, Equatable {
+    /// Root of the Merkle tree over them; 32 bytes.
+    public var root: [UInt8]
+    public var byteCount: Int
+
+    public init(root: [UInt8], byteCount: Int) {
+      self.root = root
+      self.byteCount = byteCount
+    }
+  }
 
   /// How low-rank adapters become a model.
   public struct Adapter: Sendable, Equatable {
@@ -40,7 +54,7 @@ public struct VersionAnnouncement: Sendable, Equatable {
 
   public init(
     version: Int, parentIdentity: [UInt8], root: [UInt8], identity: [UInt8], byteCount: Int, chunkByteCount: Int,
-    adapter: Adapter? = nil
+    adapter: Adapter? = nil, delta: Delta? = nil
   ) {
     self.version = version
     self.parentIdentity = parentIdentity
@@ -49,6 +63,38 @@ public struct VersionAnnouncement: Sendable, Equatable {
     self.byteCount = byteCount
     self.chunkByteCount = chunkByteCount
     self.adapter = adapter
+    self.delta = delta
+  }
+}
+
+/// A step of the chain of versions: names the bytes that turn the parent's weights into the version's.
+public struct DeltaStep: Sendable, Equatable {
+  /// 32 bytes.
+  public var parentIdentity: [UInt8]
+  public var version: Int
+  /// Of the version; 32 bytes.
+  public var identity: [UInt8]
+  public var bytes: VersionAnnouncement.Delta
+
+  public init(parentIdentity: [UInt8], version: Int, identity: [UInt8], bytes: VersionAnnouncement.Delta) {
+    self.parentIdentity = parentIdentity
+    self.version = version
+    self.identity = identity
+    self.bytes = bytes
+  }
+}
+
+/// The answer to `pullPlan`: how to come to the current version.
+public struct WeightPlanDescription: Sendable, Equatable {
+  public var target: VersionAnnouncement
+  /// To be pulled whole first; nil: the deltas start at what is held.
+  public var start: VersionAnnouncement?
+  public var deltas: [DeltaStep]
+
+  public init(target: VersionAnnouncement, start: VersionAnnouncement?, deltas: [DeltaStep]) {
+    self.target = target
+    self.start = start
+    self.deltas = deltas
   }
 }
 
@@ -57,21 +103,26 @@ public struct PullWeights: Sendable, Equatable {
   public var version: Int
   public var firstChunk: Int
   public var count: Int
+  /// Of the delta that leads to the version.
+  public var isDelta: Bool
 
-  public init(version: Int, firstChunk: Int, count: Int) {
+  public init(version: Int, firstChunk: Int, count: Int, isDelta: Bool = false) {
     self.version = version
+    self.isDelta = isDelta
     self.firstChunk = firstChunk
     self.count = count
   }
 }
 
-/// The hashes of all leaves of a version's Merkle tree, 32 bytes each.
+/// The hashes of all leaves of a version's or a delta's Merkle tree, 32 bytes each.
 public struct WeightManifest: Sendable, Equatable {
   public var version: Int
   public var leaves: [UInt8]
+  public var isDelta: Bool
 
-  public init(version: Int, leaves: [UInt8]) {
+  public init(version: Int, leaves: [UInt8], isDelta: Bool = false) {
     self.version = version
+    self.isDelta = isDelta
     self.leaves = leaves
   }
 }
@@ -80,9 +131,11 @@ public struct WeightsChunk: Sendable, Equatable {
   public var version: Int
   public var index: Int
   public var bytes: [UInt8]
+  public var isDelta: Bool
 
-  public init(version: Int, index: Int, bytes: [UInt8]) {
+  public init(version: Int, index: Int, bytes: [UInt8], isDelta: Bool = false) {
     self.version = version
+    self.isDelta = isDelta
     self.index = index
     self.bytes = bytes
   }

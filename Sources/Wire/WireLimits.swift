@@ -26,6 +26,8 @@ public struct WireLimits: Sendable, Equatable {
   static let leafCount = 65_536
   static let sampleCount = 65_536
   static let identityByteCount = 32
+  /// Deltas of one plan.
+  static let planLength = 1024
   /// Adapted modules of a layer, and the largest rank.
   static let targetCount = 16
   static let adapterRank = 1024

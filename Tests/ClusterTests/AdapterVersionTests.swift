@@ -107,7 +107,7 @@ import Wire
     }
     let frontEnd = try LearnerFrontEnd(frontEndOptions(), logger: quiet)
     defer { frontEnd.shutdown(reason: "end", within: .seconds(5)) }
-    #expect(throws: ClusterError.self) { try frontEnd.publish(version(0, state, base: base)) }
+    #expect(throws: WeightSyncError.self) { try frontEnd.publish(version(0, state, base: base)) }
   }
 
   /// The base travels once to each worker, a late one included; from then on only adapters do.

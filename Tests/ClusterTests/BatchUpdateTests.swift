@@ -64,14 +64,15 @@ struct BatchUpdateTests {
 
   private func update(
     _ samples: [CollectedTrajectory], holds: Bool = true, fraction: Double = 0, cap: Float? = nil, version: Int = 7,
-    miniBatch: Int = groupSize, learningRate: Double = 0.05, rounds: Int = 1
+    miniBatch: Int = groupSize, learningRate: Double = 0.05, rounds: Int = 1,
+    offPolicy: OffPolicyCorrection = .behaviour
   ) throws -> Result {
     let lines = LogLines()
     let audit = LogProbAudit(
       fingerprint: "learner's own", equalityHolds: holds, fraction: fraction,
       logger: Logger(label: "test") { _ in CapturingLogHandler(lines: lines) })
     let update = BatchUpdate(
-      objective: ObjectiveOptions(klCoefficient: 0),
+      objective: ObjectiveOptions(klCoefficient: 0, offPolicy: offPolicy),
       options: UpdateOptions(optimizer: AdamW(learningRate: learningRate)), tokenBudget: 60, reference: nil,
       audit: audit,
       importanceCap: cap, team: team)
@@ -210,6 +211,69 @@ struct BatchUpdateTests {
       audit.steps == 0 && audit.audited == 0 && audit.recomputed == 0 && audit.maximum == nil && audit.mean == nil)
     #expect(result.outcome.statistics.importanceMean == nil && result.log.isEmpty)
     #expect(result.outcome.statistics.ratioMaximum > 1, "the shifted log-prob is the denominator")
+  }
+
+  /// Decoupled clipping of samples whose weights have not changed since is no change: the proximal policy's log-probs are
+  /// the recorded ones, the weights 1.
+  @Test func decoupledClippingOfAnUnchangedPolicyIsTheOnPolicyUpdate() throws {
+    let samples = try samples()
+    let expected = try update(samples)
+    let result = try update(samples, fraction: 1, cap: 2, version: 8, offPolicy: .decoupled(weightCap: 5))
+    #expect(result.weights == expected.weights)
+    let statistics = result.outcome.statistics
+    #expect(statistics.behaviourMean == 1 && statistics.behaviourClipFraction == 0)
+    #expect(statistics.behaviourCount == statistics.tokenCount && statistics.importanceMean == nil)
+    #expect(result.outcome.audit.steps == 0 && result.outcome.audit.maximum == nil)
+  }
+
+  /// Both forms see a shifted behaviour log-prob, each in its own way.
+  @Test func decoupledClippingWeighsWhatTheOtherFormClips() throws {
+    let shifted = tampered(tampered(try samples(), 2, by: -3), Self.groupSize + 2, by: -3)
+    let behaviour = try update(shifted, version: 8, miniBatch: 2 * Self.groupSize)
+    let decoupled = try update(
+      shifted, version: 8, miniBatch: 2 * Self.groupSize, offPolicy: .decoupled(weightCap: 5))
+    // exp(3) = 20: outside the clip range of the one, above the cap of the other's weights.
+    #expect(behaviour.outcome.statistics.ratioMaximum > 10 && behaviour.outcome.statistics.behaviourMean == nil)
+    #expect(decoupled.outcome.statistics.ratioMaximum == 1 && decoupled.outcome.statistics.clippedCount == 0)
+    let statistics = decoupled.outcome.statistics
+    #expect(statistics.behaviourClippedCount == 3 && statistics.behaviourMean! > 1)
+    #expect(behaviour.weights != decoupled.weights)
+  }
+
+  /// Staleness and mismatch are reported apart: the log-probs of older or several versions are never compared.
+  @Test(arguments: [OffPolicyCorrection.behaviour, .decoupled(weightCap: 5)])
+  func olderSamplesLeaveTheMismatchAlone(_ offPolicy: OffPolicyCorrection) throws {
+    var mixed = try samples()
+    for index in [2, 3, Self.groupSize + 2] {
+      mixed = tampered(mixed, index, by: 0.5)
+      mixed[index].trajectory.policyVersion = 6
+    }
+    mixed[3].trajectory.versionSpans = [VersionSpan(start: 0, version: 6), VersionSpan(start: 2, version: 7)]
+    for cap in [nil, 2] as [Float?] {
+      let result = try update(mixed, fraction: 1, cap: cap, offPolicy: offPolicy)
+      let audit = result.outcome.audit
+      #expect(audit.audited == 9 && audit.failures == 0 && audit.maximum == 0)
+      #expect(audit.classes.count == 1 && audit.classes["learner's own"]?.maximum == 0)
+      #expect(result.outcome.statistics.importanceMean == (cap == nil ? nil : 1))
+      #expect((result.outcome.statistics.behaviourMean == nil) == (offPolicy == .behaviour))
+      #expect(!result.log.contains { $0.hasPrefix("warning") })
+    }
+  }
+
+  @Test func theMismatchIsReportedByKindOfWorker() throws {
+    var mixed = try samples()
+    let other = try samples(.float32)
+    for index in mixed.indices where mixed[index].workerName == "odd" {
+      mixed[index] = other[index]
+      mixed[index].fingerprint = "another processor"
+    }
+    let result = try update(mixed, fraction: 1, cap: 2, rounds: 2)
+    let classes = result.outcome.audit.classes
+    #expect(classes.keys.sorted() == ["another processor", "learner's own"])
+    #expect(classes["another processor"]!.maximum > 0)
+    let notices = result.log.filter { $0.hasPrefix("notice") }
+    #expect(
+      notices.count == 1 && notices[0].contains("another processor") && notices[0].contains("unlike this learner"))
   }
 
   /// A step without gradient still audits at least one trajectory.

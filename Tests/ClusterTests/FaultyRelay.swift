@@ -6,6 +6,7 @@ import Wire
 final class FaultyRelay: Sendable {
   let endpoint: String
   private let corruptsOneChunk: Bool
+  private let corruptsDeltas: Bool
   private let state = Mutex((corrupted: 0, isStopped: false, isBlocked: false))
   private let waker: Waker
   private let thread = Mutex<IOThread?>(nil)
@@ -20,9 +21,12 @@ final class FaultyRelay: Sendable {
     }
   }
 
-  /// - Parameter corruptsOneChunk: flips one bit of the first weights chunk it sees.
-  init(_ upstream: String, corruptsOneChunk: Bool = false) throws {
+  /// - Parameters:
+  ///   - corruptsOneChunk: flips one bit of the first weights chunk it sees.
+  ///   - corruptsDeltas: flips one bit of every chunk of a delta.
+  init(_ upstream: String, corruptsOneChunk: Bool = false, corruptsDeltas: Bool = false) throws {
     self.corruptsOneChunk = corruptsOneChunk
+    self.corruptsDeltas = corruptsDeltas
     let context = try TransportContext()
     let router = try Socket(.router, context: context)
     endpoint = try router.bind(Endpoint("tcp://127.0.0.1:0")).description
@@ -56,6 +60,10 @@ final class FaultyRelay: Sendable {
         if isBlocked { continue }
         if corruptsOneChunk, corruptedCount == 0, case .weightsChunk = try Envelope(decoding: frames).message {
           frames[1][1000] ^= 4
+          state.withLock { $0.corrupted += 1 }
+        }
+        if corruptsDeltas, case .weightsChunk(let chunk) = try Envelope(decoding: frames).message, chunk.isDelta {
+          frames[1][chunk.bytes.count / 2] ^= 4
           state.withLock { $0.corrupted += 1 }
         }
         try sockets.router.send([route] + frames)

@@ -322,8 +322,9 @@ final class GradientHelper: Sendable {
         }
         while worker.hasWork, let model {
           guard let outcome = worker.step(model) else { continue }
-          try? link.send(spoilt(outcome))
+          // Counted first: the learner may have taken it before this thread goes on.
           state.withLock { $0.computed += 1 }
+          try? link.send(spoilt(outcome))
         }
       case .cancelled: state.withLock { $0.cancelled += 1 }
       default: break

@@ -1,3 +1,4 @@
+import Logging
 import SoftThinking
 import Testing
 import Transport
@@ -45,6 +46,80 @@ import Wire
     #expect(groups.first?.samples.count == 4)
     #expect(link.close(reason: "end", within: .seconds(10)))
     #expect(frontEnd.statistics().acceptedSamples == 4)
+  }
+
+  /// A worker that comes back with unfinished samples goes on with them.
+  @Test func workUnderWayOutlastsTheSession() throws {
+    var options = frontEndOptions()
+    options.livenessTimeout = .milliseconds(400)
+    let frontEnd = try LearnerFrontEnd(options, logger: quiet)
+    defer { frontEnd.shutdown(reason: "end", within: .seconds(5)) }
+    try frontEnd.publish(weights(0))
+    try frontEnd.submit(promptGroups(0..<1))
+    let relay = try FaultyRelay(frontEnd.controlEndpoint)
+    defer { relay.stop() }
+    let link = try WorkerLink(workerOptions(relay.endpoint), logger: quiet)
+    let found = try nextLease(link)
+    let (lease, snapshot) = try #require(found)
+    relay.isBlocked = true
+    #expect(eventually { frontEnd.statistics().lostSessions >= 1 && frontEnd.statistics().queuedSamples == 4 })
+    relay.isBlocked = false
+    #expect(eventually { frontEnd.statistics().reclaimedSamples == 4 })
+    #expect(frontEnd.statistics().queuedSamples == 0 && frontEnd.statistics().leasedSamples == 4)
+    for sample in lease.sampleIndices { try link.send(FakeWorker.result(lease, sample, snapshot)) }
+    let groups = try frontEnd.collect(groupCount: 1, within: .seconds(20))
+    #expect(groups.first?.samples.count == 4)
+    #expect(link.close(reason: "end", within: .seconds(10)))
+    #expect(frontEnd.statistics().acceptedSamples == 4 && frontEnd.statistics().duplicateResults == 0)
+  }
+
+  /// A worker that lives, renews its leases and finishes nothing: an idle one does its samples, and it is told so.
+  @Test func stuckWorkersAreHedged() throws {
+    let frontEnd = try LearnerFrontEnd(frontEndOptions(), logger: quiet)
+    defer { frontEnd.shutdown(reason: "end", within: .seconds(5)) }
+    try frontEnd.publish(weights(0))
+    try frontEnd.submit(promptGroups(0..<1))
+    let stuck = try FakeWorker(workerOptions(frontEnd.controlEndpoint, name: "stuck"), holding: true)
+    #expect(eventually { stuck.log.withLock { !$0.leases.isEmpty } })
+    try frontEnd.submit(promptGroups(1..<4))
+    let sound = try FakeWorker(workerOptions(frontEnd.controlEndpoint, name: "sound"))
+    let groups = try frontEnd.collect(groupCount: 4, within: .seconds(30))
+    #expect(groups.flatMap(\.samples).count == 16)
+    #expect(groups.flatMap(\.samples).allSatisfy { $0.workerName == "sound" })
+    let statistics = frontEnd.statistics()
+    #expect(statistics.hedgesWon == 4 && statistics.expiredLeases == 0 && statistics.lostSessions == 0)
+    // Told sample by sample, and at the end that the lease is over.
+    #expect(
+      eventually {
+        stuck.log.withLock { log in
+          log.leases.allSatisfy { log.cancelled.contains($0.id) }
+        }
+      })
+    _ = sound
+  }
+
+  /// Work that takes its workers down is given up after a bounded number of them.
+  @Test func aKillerIsSetAside() throws {
+    var options = frontEndOptions()
+    options.maximumLosses = 2
+    let lines = LogLines()
+    let frontEnd = try LearnerFrontEnd(
+      options, logger: Logger(label: "test") { _ in CapturingLogHandler(lines: lines) })
+    defer { frontEnd.shutdown(reason: "end", within: .seconds(5)) }
+    try frontEnd.publish(weights(0))
+    try frontEnd.submit(promptGroups(0..<2))
+    for turn in 1...2 {
+      let victim = try FakeWorker(workerOptions(frontEnd.controlEndpoint, name: "victim"), holding: true)
+      #expect(eventually { victim.log.withLock { !$0.leases.isEmpty } })
+      victim.kill()
+      #expect(eventually { frontEnd.statistics().lostSessions == turn })
+    }
+    let sound = try FakeWorker(workerOptions(frontEnd.controlEndpoint, name: "sound"))
+    let groups = try frontEnd.collect(groupCount: 2, within: .seconds(30))
+    #expect(groups.map(\.samples.count) == [0, 4])
+    #expect(frontEnd.statistics().setAsideSamples == 4)
+    #expect(lines.all.count { $0.hasPrefix("error") && $0.contains("group 0 is set aside: 2 workers") } == 4)
+    _ = sound
   }
 
   /// A worker that stops naming a lease in its heartbeats loses it, though it lives.

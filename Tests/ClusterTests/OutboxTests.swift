@@ -56,7 +56,7 @@ import Wire
     for index in 0..<4 {
       outbox.putBulk {
         made += 1
-        return index == 1 ? nil : .pullManifest(version: index)
+        return index == 1 ? nil : .pullManifest(version: index, isDelta: false)
       }
     }
     #expect(made == 0)
@@ -65,14 +65,14 @@ import Wire
     #expect(made == 3)
     pipe.room = 5
     #expect(try outbox.flush(session: 1, pipe.send) == .empty)
-    #expect(made == 4 && pipe.taken.map(\.message) == [0, 2, 3].map { .pullManifest(version: $0) })
+    #expect(made == 4 && pipe.taken.map(\.message) == [0, 2, 3].map { .pullManifest(version: $0, isDelta: false) })
   }
 
   @Test func aPeerThatIsGoneIsReportedAndOneThatNeverReadsIsOverfull() throws {
     var outbox = Outbox()
     outbox.put(.heartbeat(Heartbeat()))
     #expect(try outbox.flush(session: 1) { _ in .unreachable } == .unreachable)
-    for _ in 0..<Outbox.itemLimit { outbox.put(.pullManifest(version: 1)) }
+    for _ in 0..<Outbox.itemLimit { outbox.put(.pullManifest(version: 1, isDelta: false)) }
     #expect(outbox.isOverfull)
   }
 }

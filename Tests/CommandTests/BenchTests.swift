@@ -80,6 +80,38 @@ struct BenchTests {
     #expect(report["prepare_seconds"] is Double)
   }
 
+  @Test func weightsJSON() throws {
+    let report = try report([
+      "weights", "--learning-rate", "1e-3,1e-5", "--steps", "2", "--workers", "0,2", "--threads", "1", "--dtype",
+      "float32",
+    ])
+    try checkCommon(report, dtype: "float32")
+    let rows = try #require(report["rows"] as? [[String: Any]])
+    #expect(rows.map { $0["learning_rate"] as? Double } == [1e-3, 1e-3, 1e-5, 1e-5])
+    for row in rows {
+      let (density, whole) = (try #require(row["density"] as? Double), try #require(row["weight_bytes"] as? Int))
+      #expect(density > 0 && density < 1)
+      for key in ["hash", "encode"] { #expect((row[key] as? [String: Double])?["seconds"] ?? -1 > 0) }
+      guard let delta = row["delta_bytes"] as? Int else { continue }
+      #expect(delta <= whole / 4)
+      let bits = try #require(row["bits_per_change"] as? Double)
+      #expect(abs(bits * density * Double(whole / 2) / 8 / Double(delta) - 1) < 1e-6)
+      #expect((row["apply"] as? [String: Double])?["seconds"] ?? -1 > 0)
+    }
+    #expect(rows[3]["delta_bytes"] is Int)
+    let broadcasts = try #require(report["broadcasts"] as? [[String: Any]])
+    #expect(broadcasts.map { $0["workers"] as? Int } == [2, 2])
+    #expect(broadcasts[1]["wire_bytes"] as? Int == (rows[2]["delta_bytes"] as? Int).map { 2 * $0 })
+  }
+
+  /// A model and itself: nothing changes, so the delta is a header.
+  @Test func twoVersionsOfAModel() throws {
+    let report = try report(["weights", "--next", model, "--workers", "0"])
+    let rows = try #require(report["rows"] as? [[String: Any]])
+    #expect(rows.count == 1 && rows[0]["density"] as? Double == 0 && rows[0]["delta_bytes"] as? Int == 48)
+    try scratch.refuse(["bench", "weights", "--next", model], saying: ["--next", "--model"])
+  }
+
   @Test func tablesAreForReading() throws {
     let rollout = try scratch.succeed([
       "bench", "rollout", "--model", model, "--context", "4,9", "--batch", "2", "--steps", "2", "--pairs", "1",
@@ -94,6 +126,10 @@ struct BenchTests {
     for part in ["GEMM peak", "tokens/s", "optimizer", "soft/discrete", "projections_backward", "peak memory"] {
       #expect(update.output.contains(part), "\(part)")
     }
+    let weights = try scratch.succeed(["bench", "weights", "--model", model, "--steps", "1", "--workers", "1"])
+    for part in ["learning rate", "changed %", "delta", "encode + apply s", "median s", "peak memory"] {
+      #expect(weights.output.contains(part), "\(part)")
+    }
   }
 
   @Test(arguments: [
@@ -104,7 +140,8 @@ struct BenchTests {
     (["rollout", "--prompt-tokens", "100000"], "context of"), (["update", "--soft-steps", "3"], "--answer-tokens"),
     (["update", "--soft-steps", "0", "--answer-tokens", "0"], "both 0"), (["update", "--groups", "0"], "--groups"),
     (["update", "--prompt-tokens", "100000"], "context of"), (["update", "--threads", "0"], "--threads"),
-    (["update", "--dtype", "int8"], "int8 is for sampling"),
+    (["update", "--dtype", "int8"], "int8 is for sampling"), (["weights", "--learning-rate", "0"], "--learning-rate"),
+    (["weights", "--workers", "-1"], "--workers"), (["weights", "--steps", "0"], "--steps"),
   ])
   func badOptionsAreRefused(arguments: [String], part: String) throws {
     try scratch.refuse(["bench"] + arguments + ["--model", model], saying: [part])

@@ -102,12 +102,17 @@ import Testing
   }
 
   @Test func wholeSharesAddUp() {
-    let shares = LeasePlanner.shares(
-      of: 10, speeds: [1, 1, 1, 97], held: [0, 0, 0, 0], isStuck: [false, false, false, false], order: [3, 0, 1, 2])
-    #expect(shares.reduce(0, +) == 10 && shares[3] == 10)
+    func fleet(_ speeds: [Double], stuck: Set<Int> = []) -> [FleetMember] {
+      speeds.enumerated().map {
+        FleetMember(id: WorkerID(UInt64($0)), credits: 1, held: 0, speed: $1, isStuck: stuck.contains($0))
+      }
+    }
+    let shares = LeasePlanner.shares(of: 10, fleet: fleet([97, 1, 1, 1]), held: [0, 0, 0, 0])
+    #expect(shares.reduce(0, +) == 10 && shares[0] == 10)
     let many = LeasePlanner.shares(
-      of: 100, speeds: Array(repeating: 1, count: 64), held: Array(repeating: 0, count: 64),
-      isStuck: Array(repeating: false, count: 64), order: Array(0..<64))
+      of: 100, fleet: fleet(Array(repeating: 1, count: 64)), held: Array(repeating: 0, count: 64))
     #expect(many.reduce(0, +) == 100 && many.allSatisfy { (1...2).contains($0) })
+    #expect(LeasePlanner.shares(of: 10, fleet: fleet([9, 1, 1], stuck: [0]), held: [4, 0, 0]) == [4, 3, 3])
+    #expect(LeasePlanner.shares(of: 10, fleet: fleet([1, 1], stuck: [0, 1]), held: [4, 0]) == [5, 5])
   }
 }

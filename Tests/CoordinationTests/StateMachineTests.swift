@@ -80,17 +80,6 @@ import Testing
     #expect(!registry.isStuck(WorkerID(2), now: .seconds(30)))
   }
 
-  @Test func ledgerKeepsAFewVersionsAndOnlyMovesForward() throws {
-    var ledger = VersionLedger<String>(keeping: 1)
-    try ledger.publish(0, "zero")
-    try ledger.publish(2, "two")
-    let repeated = Result { try ledger.publish(2, "again") }
-    #expect(throws: CoordinationError.self) { try repeated.get() }
-    try ledger.publish(3, "three")
-    #expect(ledger.current?.content == "three")
-    #expect(ledger[2] == "two" && ledger[0] == nil)
-  }
-
   @Test func backoffGrowsToItsCeiling() {
     var backoff = Backoff(first: .seconds(1), ceiling: .seconds(4))
     let pauses = (0..<4).map { _ in backoff.pause(spread: 0.5) }

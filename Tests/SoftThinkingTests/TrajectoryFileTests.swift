@@ -35,6 +35,27 @@ struct TrajectoryFileTests {
     #expect(try TrajectoryFile.read(path: other) == trajectories)
   }
 
+  @Test func severalVersionsRoundTrip() throws {
+    var trajectory = try Trajectory(jsonLine: Self.good)
+    #expect(trajectory.versionSpans.isEmpty)
+    #expect(try !trajectory.jsonLine().contains("policy_versions"))
+    trajectory.versionSpans = [VersionSpan(start: 0, version: 3), VersionSpan(start: 4, version: 6)]
+    let line = try trajectory.jsonLine()
+    #expect(line.contains("\"policy_versions\": [[0, 3], [4, 6]]"))
+    #expect(try Trajectory(jsonLine: line) == trajectory)
+  }
+
+  @Test(arguments: [
+    "[[0, 3]]", "[[0, 4], [2, 5]]", "[[1, 3], [2, 5]]", "[[0, 3], [2, 3]]", "[[0, 3], [0, 4]]", "[[0, 3], [5, 4]]",
+    "[[0, 3], [2]]", "[[0, 3], 2]", "3",
+  ])
+  func impossibleVersionsAreRefused(_ spans: String) throws {
+    let line = Self.good.replacingOccurrences(
+      of: "\"policy_version\": 3", with: "\"policy_version\": 3, \"policy_versions\": \(spans)")
+    let error = #expect(throws: SoftThinkingError.self) { try Trajectory(jsonLine: line) }
+    #expect(error?.message.contains("policy_versions") == true)
+  }
+
   @Test func everyFieldArrives() throws {
     let t = try Trajectory(jsonLine: Self.good)
     #expect(t.promptID == "p" && t.groupID == 4 && t.sampleIndex == 1 && t.policyVersion == 3)

@@ -137,6 +137,14 @@ final class TemporaryFolder {
       #expect(serverKey == first.serverKey && allowed.judge(own.publicKey) == .allowed(name: "c"))
     }
     _ = try KeyDirectory("\(path)/learner").serverSecurity()
+    // Who was taken off the list stays off, though the key is still here.
+    let list = "\(path)/learner/authorized_workers"
+    let lines = try String(contentsOfFile: list, encoding: .utf8).split(separator: "\n").filter { !$0.hasSuffix(" b") }
+    try (lines.joined(separator: "\n") + "\n").write(toFile: list, atomically: true, encoding: .utf8)
+    #expect(try directory.extend(workers: ["a", "b", "c"]).workerCount == 2)
+    // A list that is gone is made of what there is.
+    try FileManager.default.removeItem(atPath: list)
+    #expect(try directory.extend(workers: ["a", "b", "c"]).workerCount == 3)
     for name in ["", "../x", "a/b", "server", ".hidden", "-o", "a b"] {
       #expect(throws: TransportError.self) { try directory.extend(workers: [name]) }
     }

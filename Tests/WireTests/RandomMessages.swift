@@ -9,7 +9,7 @@ struct RandomMessages {
 
   init(seed: UInt64) { random = SplitMix64(seed: seed) }
 
-  static let kindCount = 28
+  static let kindCount = 30
 
   mutating func message(kind: Int) -> Message {
     switch kind {
@@ -41,13 +41,17 @@ struct RandomMessages {
           leaseID: random.next(), sampleIndex: natural(),
           verdict: ResultAcknowledgement.Verdict.allCases.randomElement(using: &random)!))
     case 9: .versionAnnouncement(announcement())
-    case 10: .pullManifest(version: natural())
-    case 11: .manifest(WeightManifest(version: natural(), leaves: bytes(32 * Int.random(in: 1...4, using: &random))))
+    case 10: .pullManifest(version: natural(), isDelta: bool())
+    case 11:
+      .manifest(
+        WeightManifest(version: natural(), leaves: bytes(32 * Int.random(in: 1...4, using: &random)), isDelta: bool()))
     case 12:
       .pullWeights(
-        PullWeights(version: natural(), firstChunk: natural(), count: Int.random(in: 1...64, using: &random)))
-    case 13: .weightsChunk(WeightsChunk(version: natural(), index: natural(), bytes: bytes(small() * 100)))
-    case 14: .weightsUnavailable(version: natural())
+        PullWeights(
+          version: natural(), firstChunk: natural(), count: Int.random(in: 1...64, using: &random), isDelta: bool()))
+    case 13:
+      .weightsChunk(WeightsChunk(version: natural(), index: natural(), bytes: bytes(small() * 100), isDelta: bool()))
+    case 14: .weightsUnavailable(version: natural(), isDelta: bool())
     case 15: .drain(reason: text())
     case 16: .goodbye(reason: text())
     case 17: .shutdown(reason: text())
@@ -61,10 +65,12 @@ struct RandomMessages {
     case 25:
       .gradientChunk(
         GradientChunk(leaseID: random.next() | 1, index: natural(), bytes: bytes(1 + small() * 100)))
-    case 26:
+    case 28:
       .returnWork(
         ReturnedWork(
           leaseID: random.next() | 1, sampleIndices: [small(), 100 + small()], isLoss: Bool.random(using: &random)))
+    case 26: .pullPlan(heldIdentity: bytes(32))
+    case 27: .weightPlan(plan())
     default: .gradientDone(leaseID: random.next(), accepted: Bool.random(using: &random))
     }
   }
@@ -166,7 +172,7 @@ struct RandomMessages {
       leaseID: random.next() | 1, index: natural(), prompt: [1] + tokens(), policy: lease().policy,
       segments: (0..<small()).map { _ in segment() }, advantage: float() - 2, weight: Double(float()) / 3,
       oldLogProbs: Bool.random(using: &random) ? (0..<small()).map { _ in -float() } : nil,
-      importanceCap: Bool.random(using: &random) ? 1 + float() : nil)
+      importanceCap: Bool.random(using: &random) ? 1 + float() : nil, isOlder: Bool.random(using: &random))
   }
 
   mutating func gradientReady() -> GradientReady {
@@ -176,6 +182,7 @@ struct RandomMessages {
         var part = GradientStatistics()
         (part.tokenCount, part.clippedCount, part.dualClippedCount) = (natural(), small(), small())
         (part.logRatioSum, part.ratioSum, part.ratioMaximum) = (Double(float()) - 2, Double(float()), float())
+        (part.behaviourCount, part.behaviourSum, part.behaviourClippedCount) = (small(), Double(float()), small())
         (part.policyLoss, part.klLoss, part.importanceSum) = (-Double(float()), Double(float()), Double(float()))
         (part.importanceCount, part.importanceClippedCount) = (natural(), small())
         return part
@@ -189,8 +196,26 @@ struct RandomMessages {
       adapter: Bool.random(using: &random)
         ? VersionAnnouncement.Adapter(
           baseRoot: bytes(32), baseByteCount: 1 + natural(), rank: Int.random(in: 1...1024, using: &random),
-          scale: float(), targets: ["q_proj", "größer ∇"], mergedRoot: bytes(32)) : nil)
+          scale: float(), targets: ["q_proj", "größer ∇"], mergedRoot: bytes(32)) : nil,
+      delta: bool() ? VersionAnnouncement.Delta(root: bytes(32), byteCount: 1 + natural()) : nil)
   }
+
+  mutating func plan() -> WeightPlanDescription {
+    let (start, target) = (bool() ? announcement() : nil, announcement())
+    if start == nil && bool() { return WeightPlanDescription(target: target, start: nil, deltas: []) }
+    var identity = start?.identity ?? bytes(32)
+    let count = 1 + small()
+    let deltas = (0..<count).map { index in
+      let next = index == count - 1 ? target.identity : bytes(32)
+      defer { identity = next }
+      return DeltaStep(
+        parentIdentity: identity, version: natural(), identity: next,
+        bytes: VersionAnnouncement.Delta(root: bytes(32), byteCount: 1 + natural()))
+    }
+    return WeightPlanDescription(target: target, start: start, deltas: deltas)
+  }
+
+  mutating func bool() -> Bool { Bool.random(using: &random) }
 
   mutating func small() -> Int { Int.random(in: 0..<8, using: &random) }
   mutating func natural() -> Int { Int.random(in: 0..<Int(Int32.max) - 1, using: &random) }

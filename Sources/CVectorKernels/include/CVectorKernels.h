@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "DeltaKernels.h"
 #include "GradientKernels.h"
 
 #pragma clang assume_nonnull begin

@@ -34,6 +34,9 @@ typedef struct Softgrpo__SampleOrigin Softgrpo__SampleOrigin;
 typedef struct Softgrpo__ReturnWork Softgrpo__ReturnWork;
 typedef struct Softgrpo__ResultAcknowledgement Softgrpo__ResultAcknowledgement;
 typedef struct Softgrpo__VersionAnnouncement Softgrpo__VersionAnnouncement;
+typedef struct Softgrpo__DeltaDescription Softgrpo__DeltaDescription;
+typedef struct Softgrpo__PullPlan Softgrpo__PullPlan;
+typedef struct Softgrpo__WeightPlan Softgrpo__WeightPlan;
 typedef struct Softgrpo__AdapterDescription Softgrpo__AdapterDescription;
 typedef struct Softgrpo__PullManifest Softgrpo__PullManifest;
 typedef struct Softgrpo__Manifest Softgrpo__Manifest;
@@ -111,6 +114,8 @@ typedef enum {
   SOFTGRPO__ENVELOPE__BODY_SHUTDOWN = 27,
   SOFTGRPO__ENVELOPE__BODY_PROTOCOL_ERROR = 28,
   SOFTGRPO__ENVELOPE__BODY_RETURN_WORK = 31,
+  SOFTGRPO__ENVELOPE__BODY_PULL_PLAN = 29,
+  SOFTGRPO__ENVELOPE__BODY_WEIGHT_PLAN = 30,
   SOFTGRPO__ENVELOPE__BODY_GRADIENT_GRANT = 40,
   SOFTGRPO__ENVELOPE__BODY_PULL_GRADIENT_WORK = 41,
   SOFTGRPO__ENVELOPE__BODY_GRADIENT_TRAJECTORY = 42,
@@ -155,6 +160,8 @@ struct  Softgrpo__Envelope
     Softgrpo__Shutdown *shutdown;
     Softgrpo__ProtocolError *protocol_error;
     Softgrpo__ReturnWork *return_work;
+    Softgrpo__PullPlan *pull_plan;
+    Softgrpo__WeightPlan *weight_plan;
     Softgrpo__GradientGrant *gradient_grant;
     Softgrpo__PullGradientWork *pull_gradient_work;
     Softgrpo__GradientTrajectory *gradient_trajectory;
@@ -622,10 +629,78 @@ struct  Softgrpo__VersionAnnouncement
    * Absent: the bytes are the whole model. Present: they are low-rank adapters of a base.
    */
   Softgrpo__AdapterDescription *adapter;
+  /*
+   * Of the delta from the parent, when the learner serves one: root of the Merkle tree over its bytes, and their number.
+   * Empty and 0: pull the version itself.
+   */
+  ProtobufCBinaryData delta_root;
+  uint64_t delta_byte_count;
 };
 #define SOFTGRPO__VERSION_ANNOUNCEMENT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__version_announcement__descriptor) \
-    , 0, {0,NULL}, {0,NULL}, {0,NULL}, 0, 0, NULL }
+    , 0, {0,NULL}, {0,NULL}, {0,NULL}, 0, 0, NULL, {0,NULL}, 0 }
+
+
+/*
+ * A step of the chain of versions: bytes that turn the parent's weights into those of `version`. What the bytes mean:
+ * Sources/WeightSync/DeltaFormat.swift.
+ */
+struct  Softgrpo__DeltaDescription
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData parent_identity;
+  int64_t version;
+  /*
+   * Of the version that it leads to.
+   */
+  ProtobufCBinaryData identity;
+  /*
+   * Root of the Merkle tree over the delta's bytes, leaves of 1 MiB as a version's.
+   */
+  ProtobufCBinaryData root;
+  uint64_t byte_count;
+};
+#define SOFTGRPO__DELTA_DESCRIPTION__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&softgrpo__delta_description__descriptor) \
+    , {0,NULL}, 0, {0,NULL}, {0,NULL}, 0 }
+
+
+/*
+ * How do I come to the current version? Asked when the announced delta does not start at what is held.
+ */
+struct  Softgrpo__PullPlan
+{
+  ProtobufCMessage base;
+  /*
+   * 32 zero bytes: nothing is held.
+   */
+  ProtobufCBinaryData held_identity;
+};
+#define SOFTGRPO__PULL_PLAN__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&softgrpo__pull_plan__descriptor) \
+    , {0,NULL} }
+
+
+struct  Softgrpo__WeightPlan
+{
+  ProtobufCMessage base;
+  /*
+   * The current version.
+   */
+  Softgrpo__VersionAnnouncement *target;
+  /*
+   * To be pulled whole first. Absent: the deltas start at what is held.
+   */
+  Softgrpo__VersionAnnouncement *start;
+  /*
+   * To be applied in this order; the last one leads to the target. At most 1024.
+   */
+  size_t n_deltas;
+  Softgrpo__DeltaDescription **deltas;
+};
+#define SOFTGRPO__WEIGHT_PLAN__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&softgrpo__weight_plan__descriptor) \
+    , NULL, NULL, 0,NULL }
 
 
 /*
@@ -662,14 +737,21 @@ struct  Softgrpo__AdapterDescription
     , {0,NULL}, 0, 0, 0, 0,NULL, {0,NULL} }
 
 
+/*
+ * Not needed of what has one leaf: its hash is the root.
+ */
 struct  Softgrpo__PullManifest
 {
   ProtobufCMessage base;
   int64_t version;
+  /*
+   * Of the delta that leads to the version, here and below.
+   */
+  protobuf_c_boolean delta;
 };
 #define SOFTGRPO__PULL_MANIFEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__pull_manifest__descriptor) \
-    , 0 }
+    , 0, 0 }
 
 
 /*
@@ -679,10 +761,11 @@ struct  Softgrpo__Manifest
 {
   ProtobufCMessage base;
   int64_t version;
+  protobuf_c_boolean delta;
 };
 #define SOFTGRPO__MANIFEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__manifest__descriptor) \
-    , 0 }
+    , 0, 0 }
 
 
 /*
@@ -694,10 +777,11 @@ struct  Softgrpo__PullWeights
   int64_t version;
   uint32_t first_chunk;
   uint32_t count;
+  protobuf_c_boolean delta;
 };
 #define SOFTGRPO__PULL_WEIGHTS__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__pull_weights__descriptor) \
-    , 0, 0, 0 }
+    , 0, 0, 0, 0 }
 
 
 /*
@@ -708,23 +792,25 @@ struct  Softgrpo__WeightsChunk
   ProtobufCMessage base;
   int64_t version;
   uint32_t index;
+  protobuf_c_boolean delta;
 };
 #define SOFTGRPO__WEIGHTS_CHUNK__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__weights_chunk__descriptor) \
-    , 0, 0 }
+    , 0, 0, 0 }
 
 
 /*
- * The version asked for is no longer (or not yet) served; the current one follows with the next heartbeat.
+ * What was asked for is no longer (or not yet) served; ask for a plan.
  */
 struct  Softgrpo__WeightsUnavailable
 {
   ProtobufCMessage base;
   int64_t version;
+  protobuf_c_boolean delta;
 };
 #define SOFTGRPO__WEIGHTS_UNAVAILABLE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__weights_unavailable__descriptor) \
-    , 0 }
+    , 0, 0 }
 
 
 /*
@@ -904,10 +990,14 @@ struct  Softgrpo__GradientTrajectory
   protobuf_c_boolean has_old_log_probs;
   protobuf_c_boolean has_importance_cap;
   float importance_cap;
+  /*
+   * The importance weights correct for the age of the policy that sampled, not for another arithmetic.
+   */
+  protobuf_c_boolean is_older;
 };
 #define SOFTGRPO__GRADIENT_TRAJECTORY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__gradient_trajectory__descriptor) \
-    , 0, 0, 0,NULL, NULL, 0,NULL, 0, 0, 0, 0, 0 }
+    , 0, 0, 0,NULL, NULL, 0,NULL, 0, 0, 0, 0, 0, 0 }
 
 
 /*
@@ -951,10 +1041,13 @@ struct  Softgrpo__GradientStatistics
   uint64_t importance_count;
   double importance_sum;
   uint64_t importance_clipped_count;
+  uint64_t behaviour_count;
+  double behaviour_sum;
+  uint64_t behaviour_clipped_count;
 };
 #define SOFTGRPO__GRADIENT_STATISTICS__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__gradient_statistics__descriptor) \
-    , 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    , 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 
 /*
@@ -1378,6 +1471,63 @@ Softgrpo__VersionAnnouncement *
                       const uint8_t       *data);
 void   softgrpo__version_announcement__free_unpacked
                      (Softgrpo__VersionAnnouncement *message,
+                      ProtobufCAllocator *allocator);
+/* Softgrpo__DeltaDescription methods */
+void   softgrpo__delta_description__init
+                     (Softgrpo__DeltaDescription         *message);
+size_t softgrpo__delta_description__get_packed_size
+                     (const Softgrpo__DeltaDescription   *message);
+size_t softgrpo__delta_description__pack
+                     (const Softgrpo__DeltaDescription   *message,
+                      uint8_t             *out);
+size_t softgrpo__delta_description__pack_to_buffer
+                     (const Softgrpo__DeltaDescription   *message,
+                      ProtobufCBuffer     *buffer);
+Softgrpo__DeltaDescription *
+       softgrpo__delta_description__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   softgrpo__delta_description__free_unpacked
+                     (Softgrpo__DeltaDescription *message,
+                      ProtobufCAllocator *allocator);
+/* Softgrpo__PullPlan methods */
+void   softgrpo__pull_plan__init
+                     (Softgrpo__PullPlan         *message);
+size_t softgrpo__pull_plan__get_packed_size
+                     (const Softgrpo__PullPlan   *message);
+size_t softgrpo__pull_plan__pack
+                     (const Softgrpo__PullPlan   *message,
+                      uint8_t             *out);
+size_t softgrpo__pull_plan__pack_to_buffer
+                     (const Softgrpo__PullPlan   *message,
+                      ProtobufCBuffer     *buffer);
+Softgrpo__PullPlan *
+       softgrpo__pull_plan__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   softgrpo__pull_plan__free_unpacked
+                     (Softgrpo__PullPlan *message,
+                      ProtobufCAllocator *allocator);
+/* Softgrpo__WeightPlan methods */
+void   softgrpo__weight_plan__init
+                     (Softgrpo__WeightPlan         *message);
+size_t softgrpo__weight_plan__get_packed_size
+                     (const Softgrpo__WeightPlan   *message);
+size_t softgrpo__weight_plan__pack
+                     (const Softgrpo__WeightPlan   *message,
+                      uint8_t             *out);
+size_t softgrpo__weight_plan__pack_to_buffer
+                     (const Softgrpo__WeightPlan   *message,
+                      ProtobufCBuffer     *buffer);
+Softgrpo__WeightPlan *
+       softgrpo__weight_plan__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   softgrpo__weight_plan__free_unpacked
+                     (Softgrpo__WeightPlan *message,
                       ProtobufCAllocator *allocator);
 /* Softgrpo__AdapterDescription methods */
 void   softgrpo__adapter_description__init
@@ -1837,6 +1987,15 @@ typedef void (*Softgrpo__ResultAcknowledgement_Closure)
 typedef void (*Softgrpo__VersionAnnouncement_Closure)
                  (const Softgrpo__VersionAnnouncement *message,
                   void *closure_data);
+typedef void (*Softgrpo__DeltaDescription_Closure)
+                 (const Softgrpo__DeltaDescription *message,
+                  void *closure_data);
+typedef void (*Softgrpo__PullPlan_Closure)
+                 (const Softgrpo__PullPlan *message,
+                  void *closure_data);
+typedef void (*Softgrpo__WeightPlan_Closure)
+                 (const Softgrpo__WeightPlan *message,
+                  void *closure_data);
 typedef void (*Softgrpo__AdapterDescription_Closure)
                  (const Softgrpo__AdapterDescription *message,
                   void *closure_data);
@@ -1927,6 +2086,9 @@ extern const ProtobufCMessageDescriptor softgrpo__return_work__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__result_acknowledgement__descriptor;
 extern const ProtobufCEnumDescriptor    softgrpo__result_acknowledgement__verdict__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__version_announcement__descriptor;
+extern const ProtobufCMessageDescriptor softgrpo__delta_description__descriptor;
+extern const ProtobufCMessageDescriptor softgrpo__pull_plan__descriptor;
+extern const ProtobufCMessageDescriptor softgrpo__weight_plan__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__adapter_description__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__pull_manifest__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__manifest__descriptor;

@@ -26,6 +26,20 @@ struct AuditSummary: Sendable, Equatable {
   var steps = 0
   var differenceSum = 0.0
   var differenceMaximum = 0.0
+  /// The same by the fingerprint of the workers.
+  var classes: [String: Difference] = [:]
+
+  struct Difference: Sendable, Equatable {
+    var steps = 0
+    var sum = 0.0
+    var maximum = 0.0
+
+    mutating func add(_ difference: Double) {
+      steps += 1
+      sum += difference
+      maximum = max(maximum, difference)
+    }
+  }
 
   /// nil when nothing was compared.
   var maximum: Double? { steps > 0 ? differenceMaximum : nil }
@@ -44,6 +58,7 @@ final class LogProbAudit {
   /// Least share of a step's trajectories to compare.
   let fraction: Double
   private(set) var caught: Set<String> = []
+  private var reported: Set<String> = []
   private let logger: Logger
 
   init(fingerprint: String, equalityHolds: Bool, fraction: Double, logger: Logger) {
@@ -113,6 +128,19 @@ final class LogProbAudit {
     return z
   }
 
+  /// Says how workers with another processor or number format compare with this learner: when such a worker is first heard
+  /// of, then at debug level.
+  func report(_ summary: AuditSummary, step: Int) {
+    for (fingerprint, difference) in summary.classes.sorted(by: { $0.key < $1.key })
+    where fingerprint != self.fingerprint && difference.steps > 0 {
+      let isNew = reported.insert(fingerprint).inserted
+      logger.log(
+        level: isNew ? .notice : .debug,
+        "step \(step): workers unlike this learner (\(fingerprint)): their probabilities of \(difference.steps) steps differ by \(difference.sum / Double(difference.steps)) on average, \(difference.maximum) at most"
+      )
+    }
+  }
+
   /// Compares what a worker recorded with what the learner computed under the same weights. A worker that was taken at its
   /// word and differs in a bit is caught, and the log says so once.
   ///
@@ -128,6 +156,7 @@ final class LogProbAudit {
       summary.steps += 1
       summary.differenceSum += difference
       summary.differenceMaximum = max(summary.differenceMaximum, difference)
+      summary.classes[sample.fingerprint, default: AuditSummary.Difference()].add(difference)
     }
     guard relied else { return }
     summary.audited += 1

@@ -7,9 +7,7 @@ import Wire
 struct FrontEndState: Sendable {
   var table: LeaseTable
   var registry: WorkerRegistry
-  var versions: VersionLedger<WeightSnapshot>
-  /// What adapter versions are merged into.
-  var base: WeightSnapshot?
+  var versions = VersionStore()
   /// Submitted and not yet handed to the trainer.
   var groups: [Int: PromptGroup] = [:]
   /// Accepted samples of groups that are not handed out yet, by ordinal and sample index.
@@ -61,9 +59,11 @@ struct FrontEndState: Sendable {
     samples[group.ordinal] = [:]
   }
 
-  mutating func publish(_ snapshot: WeightSnapshot) throws {
-    try versions.publish(snapshot.version, snapshot)
-    announcement = snapshot.announcement
+  mutating func publish(
+    _ snapshot: WeightSnapshot, base: WeightSnapshot?, deltas: [WeightDelta], now: Duration
+  ) throws {
+    try versions.publish(snapshot, base: base, deltas: deltas, now: now)
+    announcement = versions.announcement
     for lease in table.advance(to: snapshot.version) {
       outgoing.append(
         (lease.worker, .cancel(leaseIDs: [lease.id], reason: "stale: version \(snapshot.version) is out")))
@@ -78,9 +78,6 @@ struct FrontEndState: Sendable {
     }
     completed.removeAll { !table.isComplete(groupOrdinal: $0) }
   }
-
-  /// The version that a worker pulls; `nil` when it is not served (any longer).
-  func snapshot(_ version: Int) -> WeightSnapshot? { base?.version == version ? base : versions[version] }
 
   /// Judges a result and keeps it when it is the first.
   /// - Throws: `WireError` when it contradicts the work it claims to be.
@@ -245,20 +242,6 @@ struct FrontEndState: Sendable {
     statistics.weightBytesSent = weightBytesSent
     statistics.currentVersion = versions.current?.version
     return statistics
-  }
-}
-
-extension WeightSnapshot {
-  /// What workers are told of this version.
-  var announcement: VersionAnnouncement {
-    VersionAnnouncement(
-      version: version, parentIdentity: description.parent.bytes, root: description.root.bytes,
-      identity: description.identity.bytes, byteCount: byteCount, chunkByteCount: Self.chunkByteCount,
-      adapter: description.adapter.map {
-        VersionAnnouncement.Adapter(
-          baseRoot: $0.baseRoot.bytes, baseByteCount: $0.baseByteCount, rank: $0.rank, scale: $0.scale,
-          targets: $0.targets, mergedRoot: $0.mergedRoot.bytes)
-      })
   }
 }
 

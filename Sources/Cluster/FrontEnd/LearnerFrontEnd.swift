@@ -112,9 +112,7 @@ public final class LearnerFrontEnd: Sendable {
           maximumLeaseDuration: options.maximumLeaseDuration, maximumLosses: options.maximumLosses,
           firstLeaseID: learnerIncarnation & ~0xFFFF_FFFF | 1),
         registry: WorkerRegistry(
-          heartbeatInterval: options.heartbeatInterval, livenessTimeout: options.livenessTimeout),
-        // Workers may still be pulling the version before the newest when it is replaced.
-        versions: VersionLedger(keeping: 1)),
+          heartbeatInterval: options.heartbeatInterval, livenessTimeout: options.livenessTimeout)),
       gradients: GradientExchange(
         options: GradientExchange.Options(
           leaseDuration: options.leaseDuration, patience: options.livenessTimeout,
@@ -144,19 +142,23 @@ public final class LearnerFrontEnd: Sendable {
   }
 
   /// Makes a version current and announces it. Samples that are too old now are dropped, counted and queued again.
-  /// - Parameter base: what the snapshot's adapters are merged into; it is served for as long as adapters are published.
-  /// - Throws: `CoordinationError` unless the version is newer than the current one, `ClusterError` when the base is not the one
-  ///   that the snapshot names.
-  public func publish(_ snapshot: WeightSnapshot, base: WeightSnapshot? = nil) throws {
-    guard snapshot.description.adapter?.base == base?.description else {
-      throw ClusterError("version \(snapshot.version) was published with another base than it names")
-    }
-    try shared.state.withLock {
-      try $0.publish(snapshot)
-      $0.base = base
-    }
+  /// - Parameters:
+  ///   - base: what the snapshot's adapters are merged into; it is served for as long as adapters are published.
+  ///   - delta: from the version before, for workers that hold it; nil: they pull the whole.
+  /// - Throws: `WeightSyncError` unless the version is newer than the current one, and base and delta are its own.
+  public func publish(_ snapshot: WeightSnapshot, base: WeightSnapshot? = nil, delta: WeightDelta? = nil) throws {
+    try publish(snapshot, base: base, deltas: delta.map { [$0] } ?? [])
+  }
+
+  /// - Parameter deltas: lead to the version one after the other: a relay's may have come by several.
+  func publish(_ snapshot: WeightSnapshot, base: WeightSnapshot?, deltas: [WeightDelta]) throws {
+    let now = MonotonicClock.now()
+    try shared.state.withLock { try $0.publish(snapshot, base: base, deltas: deltas, now: now) }
     shared.waker.wake()
   }
+
+  /// The version that was published last.
+  public var currentVersion: WeightSnapshot? { shared.state.withLock { $0.versions.current } }
 
   /// Waits for the next complete group.
   /// - Parameter bound: only groups with smaller ordinals; the others stay where they are.

@@ -29,6 +29,7 @@ final class LearnerLoop {
   /// The list of keys that the sessions were last compared with.
   private var listGeneration = 0
   private var nextTimeCheck: Duration = .zero
+  private var nextFlush: Duration = .zero
   private var failedHandshakes = 0
   private var handshakesLogged: Duration?
   private var nextSession: UInt64 = UInt64.random(in: 1...(1 << 48))
@@ -70,7 +71,7 @@ final class LearnerLoop {
   private func turn() throws -> Bool {
     // A full queue has no event of its own: what waits is offered again soon.
     let timeout: Duration =
-      !gone.isEmpty ? .zero : waiting.isEmpty ? options.heartbeatInterval / 2 : .milliseconds(10)
+      !gone.isEmpty ? .zero : waiting.isEmpty ? options.heartbeatInterval / 2 : .milliseconds(5)
     if let authentication {
       try poll(control, authentication.socket, waker: shared.waker, timeout: timeout)
       try authentication.serve()
@@ -78,7 +79,7 @@ final class LearnerLoop {
     } else {
       try poll(control, waker: shared.waker, timeout: timeout)
     }
-    for worker in waiting { try flush(worker) }
+    try flushWaiting()
     // A bounded number, so that timers are looked at however much arrives.
     var isRead = false
     for _ in 0..<256 where !isRead {
@@ -115,7 +116,7 @@ final class LearnerLoop {
       }
       return (
         state.registry.lost(now: now), state.registry.dueForHeartbeat(now: now),
-        state.versions.current?.content.announcement
+        state.versions.announcement
       )
     }
     for worker in lost { drop(worker, "silent for \(options.livenessTimeout)", isLoss: true) }
@@ -234,7 +235,7 @@ final class LearnerLoop {
       if let older { state.table.transfer(from: older, to: worker) }
       state.registry.join(
         worker, name: hello.workerName, incarnation: hello.incarnation, fingerprint: hello.fingerprint, now: now)
-      return (state.versions.current?.content.announcement, state.shutdownReason, older)
+      return (state.versions.announcement, state.shutdownReason, older)
     }
     shared.gradients.state.withLock { $0.join(worker, hello: hello, older: older) }
     if let older { drop(older, "came back", isLoss: false) }
@@ -274,11 +275,13 @@ final class LearnerLoop {
       try renewGradients(heartbeat.gradientLeaseIDs, by: worker, now)
     case .trajectoryResult(let result):
       try take(result, from: worker)
-    case .pullManifest(let version):
-      guard let snapshot = shared.state.withLock({ $0.snapshot(version) }) else {
-        return try send(.weightsUnavailable(version: version), to: worker)
+    case .pullPlan(let heldIdentity):
+      try servePlan(holding: heldIdentity, to: worker)
+    case .pullManifest(let version, let isDelta):
+      guard let weights = served(version, isDelta) else {
+        return try send(.weightsUnavailable(version: version, isDelta: isDelta), to: worker)
       }
-      try send(.manifest(WeightManifest(version: version, leaves: snapshot.manifest)), to: worker)
+      try send(.manifest(WeightManifest(version: version, leaves: weights.manifest, isDelta: isDelta)), to: worker)
     case .pullWeights(let pull):
       try serve(pull, to: worker)
     case .returnWork(let work):
@@ -311,6 +314,10 @@ final class LearnerLoop {
         "dropped a stale sample of group \(result.groupOrdinal) from version \(result.policyVersion); it is sampled again"
       )
     }
+    // What a run's bookkeeping can be checked against (scripts/test-network).
+    logger.debug(
+      "result of group \(result.groupOrdinal), sample \(result.sampleIndex), lease \(result.leaseID), from \(name(of: worker)): \(verdict)"
+    )
     let wireVerdict: ResultAcknowledgement.Verdict =
       switch verdict {
       case .accepted: .accepted
@@ -325,19 +332,31 @@ final class LearnerLoop {
     if isComplete { shared.signal.put(()) }
   }
 
+  private func served(_ version: Int, _ isDelta: Bool) -> (any ChunkedWeights)? {
+    let now = MonotonicClock.now()
+    return shared.state.withLock { $0.versions.served(version: version, isDelta: isDelta, now: now) }
+  }
+
+  /// Nothing to plan before the first publication: the worker asks again when it is told of a version.
+  private func servePlan(holding identity: [UInt8], to worker: WorkerID) throws {
+    let held = try? Digest(identity)
+    guard let plan = shared.state.withLock({ $0.versions.plan(holding: held) }) else { return }
+    try send(.weightPlan(WeightPlanDescription(plan)), to: worker)
+  }
+
   private func serve(_ pull: PullWeights, to worker: WorkerID) throws {
-    guard let snapshot = shared.state.withLock({ $0.snapshot(pull.version) }) else {
-      return try send(.weightsUnavailable(version: pull.version), to: worker)
+    guard let weights = served(pull.version, pull.isDelta) else {
+      return try send(.weightsUnavailable(version: pull.version, isDelta: pull.isDelta), to: worker)
     }
-    guard pull.firstChunk + pull.count <= snapshot.chunkCount else {
+    guard pull.firstChunk + pull.count <= weights.chunkCount else {
       throw WireError("PullWeights asks for chunks that version \(pull.version) does not have")
     }
     for index in pull.firstChunk..<pull.firstChunk + pull.count {
       // Read when it can go: what waits takes no memory.
       outboxes[worker]?.putBulk { [shared] in
-        guard let bytes = snapshot.chunk(index) else { return nil }
+        guard let bytes = weights.chunk(index) else { return nil }
         shared.state.withLock { $0.weightBytesSent += bytes.count }
-        return .weightsChunk(WeightsChunk(version: pull.version, index: index, bytes: bytes))
+        return .weightsChunk(WeightsChunk(version: pull.version, index: index, bytes: bytes, isDelta: pull.isDelta))
       }
     }
     try flush(worker)
@@ -376,6 +395,15 @@ final class LearnerLoop {
     // What waits counts as said: it goes before any heartbeat would.
     shared.state.withLock { $0.registry.sent(to: worker, now: MonotonicClock.now()) }
     try flush(worker)
+  }
+
+  /// Offers again what sockets did not take; not between any two messages, since a thousand workers may be waiting.
+  private func flushWaiting() throws {
+    guard !waiting.isEmpty else { return }
+    let now = MonotonicClock.now()
+    guard now >= nextFlush else { return }
+    nextFlush = now + .milliseconds(2)
+    for worker in waiting { try flush(worker) }
   }
 
   private func flush(_ worker: WorkerID) throws {

@@ -13,7 +13,7 @@ extension GradientExchange {
     let offer = round.offer
     var busy: [WorkerID: Double] = [:]
     for lease in round.leases.outstanding where !lease.isComputed {
-      busy[lease.worker] = max(0, (lease.expected - now).seconds)
+      busy[lease.worker] = max(0, (lease.expected - now).inSeconds)
     }
     let candidates = peers.filter { id, peer in
       !peer.hasDeclined && (offer.fingerprint == nil || offer.fingerprint == peer.fingerprint)
@@ -33,12 +33,16 @@ extension GradientExchange {
     }
     let shares = GradientShares(
       rowsLeft: Double(round.leases.pendingRows), learnerRowsPerSecond: learnerRate, workers: workers)
-    for (index, (id, _)) in candidates.enumerated() where busy[id] == nil && shares.rows[index] > 0 {
+    // A last leaf is better left to whoever comes free and is faster.
+    let fastest = workers.reduce(learnerRate) { max($0, $1.rowsPerSecond) }
+    for (index, (id, peer)) in candidates.enumerated() where busy[id] == nil && shares.rows[index] > 0 {
       let (worker, secondsLeft) = (workers[index], Double(self.round!.leases.pendingRows) / learnerRate)
       func seconds(_ rows: Int) -> Double { worker.delaySeconds + Double(rows) / max(worker.rowsPerSecond, 1e-9) }
       guard
         let record = self.round!.leases.grant(
-          to: id, atMost: shares.rows[index], now: now, isWorthwhile: { seconds($0) < secondsLeft },
+          // A speed that is only assumed is tried on one leaf.
+          to: id, atMost: rates.isMeasured(peer.incarnation) ? shares.rows[index] : 0, now: now,
+          isWorthwhile: { seconds($0) < min(secondsLeft, shares.seconds + Double($0) / fastest) },
           expectedSeconds: seconds)
       else { continue }
       outgoing.append(

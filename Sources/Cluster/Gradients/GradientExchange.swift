@@ -116,7 +116,7 @@ struct GradientExchange: Sendable {
       let record = round?.leases.takeOver(learnerRowsPerSecond: rate, now: now)
     else { return }
     forget(record, "the learner computes it itself")
-    if let peer = peers[record.worker], !record.isComputed { rates.disappointed(peer.incarnation) }
+    disappointed(record, now)
   }
 
   /// Ends the round; whatever is still out is void.
@@ -158,7 +158,7 @@ struct GradientExchange: Sendable {
   mutating func leave(_ worker: WorkerID) -> Int {
     let lost = round?.leases.remove(worker: worker) ?? []
     for record in lost { drop(record.id) }
-    if let peer = peers.removeValue(forKey: worker), !lost.isEmpty { rates.disappointed(peer.incarnation) }
+    peers[worker] = nil
     return lost.reduce(0) { $0 + $1.leaves.count }
   }
 
@@ -170,13 +170,18 @@ struct GradientExchange: Sendable {
   mutating func keepTime(now: Duration) {
     for record in round?.leases.expire(now: now) ?? [] {
       forget(record, "expired")
-      if let peer = peers[record.worker] { rates.disappointed(peer.incarnation) }
+      disappointed(record, now)
     }
     for id in round?.transfers.keys.sorted() ?? [] where round!.transfers[id]!.isStalled(now, options.patience) {
       round!.transfers[id]!.forgetRequests(now)
       request(id)
     }
     startTransfers(now: now)
+  }
+
+  private mutating func disappointed(_ record: GradientLeaseRecord, _ now: Duration) {
+    guard let peer = peers[record.worker], !record.isComputed else { return }
+    rates.disappointed(peer.incarnation, rows: record.rows, seconds: (now - record.granted).inSeconds)
   }
 
   func forgetMessage(_ id: UInt64) -> Message { .gradientDone(leaseID: id, accepted: false) }
@@ -196,7 +201,12 @@ struct GradientExchange: Sendable {
     totals.wireBytes += transfer.payload.byteCount
     guard let peer = peers[transfer.worker] else { return }
     rates.transferred(
-      peer.incarnation, bytes: transfer.payload.byteCount, seconds: (now - transfer.started).seconds)
+      peer.incarnation, bytes: transfer.payload.byteCount, seconds: (now - transfer.started).inSeconds)
+  }
+
+  /// What is known of a worker's link from elsewhere.
+  mutating func measuredLink(_ worker: WorkerID, bytes: Int, seconds: Double) {
+    if let peer = peers[worker] { rates.transferred(peer.incarnation, bytes: bytes, seconds: seconds) }
   }
 
   mutating func measuredComputation(_ worker: WorkerID, rows: Int, seconds: Double) {
@@ -205,7 +215,7 @@ struct GradientExchange: Sendable {
 }
 
 extension Duration {
-  var seconds: Double {
+  var inSeconds: Double {
     let (seconds, attoseconds) = components
     return Double(seconds) + Double(attoseconds) * 1e-18
   }

@@ -62,7 +62,7 @@ extension GradientTrajectory {
     self.init(
       leaseID: leaseID, index: index, prompt: item.trajectory.prompt, policy: item.trajectory.policy,
       segments: item.trajectory.segments, advantage: item.advantage, weight: item.weight,
-      oldLogProbs: item.oldLogProbs, importanceCap: item.importanceCap)
+      oldLogProbs: item.oldLogProbs, importanceCap: item.importanceCap, isOlder: item.isOlder)
   }
 
   /// What a gradient needs of it; its names are of no account here.
@@ -71,7 +71,7 @@ extension GradientTrajectory {
       trajectory: Trajectory(
         promptID: "lease \(leaseID)", groupID: 0, sampleIndex: index, policy: policy, policyVersion: 0, prompt: prompt,
         segments: segments, finishReason: .stop),
-      advantage: advantage, weight: weight, oldLogProbs: oldLogProbs, importanceCap: importanceCap)
+      advantage: advantage, weight: weight, oldLogProbs: oldLogProbs, importanceCap: importanceCap, isOlder: isOlder)
   }
 }
 
@@ -88,6 +88,9 @@ extension GradientStatistics {
     klLoss = statistics.klLoss
     importanceCount = statistics.importanceCount
     importanceSum = statistics.importanceSum
+    behaviourCount = statistics.behaviourCount
+    behaviourSum = statistics.behaviourSum
+    behaviourClippedCount = statistics.behaviourClippedCount
     importanceClippedCount = statistics.importanceClippedCount
   }
 
@@ -103,6 +106,9 @@ extension GradientStatistics {
     statistics.klLoss = klLoss
     statistics.importanceCount = importanceCount
     statistics.importanceSum = importanceSum
+    statistics.behaviourCount = behaviourCount
+    statistics.behaviourSum = behaviourSum
+    statistics.behaviourClippedCount = behaviourClippedCount
     statistics.importanceClippedCount = importanceClippedCount
     return statistics
   }

@@ -28,7 +28,7 @@ struct GradientTransfer: Sendable {
   /// Bytes a second so far; nil before the first.
   func bytesPerSecond(_ now: Duration) -> Double? {
     nextExpected == 0 || now <= started
-      ? nil : Double(nextExpected * GradientChunk.byteCount) / max((now - started).seconds, 1e-6)
+      ? nil : Double(nextExpected * GradientChunk.byteCount) / max((now - started).inSeconds, 1e-6)
   }
 
   var bytesLeft: Int { payload.byteCount - nextExpected * GradientChunk.byteCount }

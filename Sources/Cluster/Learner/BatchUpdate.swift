@@ -33,6 +33,10 @@ final class BatchUpdate {
   private let sumsLeaves: Bool
   private let audit: LogProbAudit
   private let importanceCap: Float?
+  /// Under decoupled clipping.
+  private var behaviourCap: Float? {
+    if case .decoupled(let cap) = objective.offPolicy { cap } else { nil }
+  }
 
   /// - Parameters:
   ///   - audit: decides whose log-probs are relied on.
@@ -70,7 +74,8 @@ final class BatchUpdate {
   /// those as old log-probs, whoever their worker is, and all of them are compared with what the worker recorded. Later
   /// mini-batches see other weights: there a worker that `audit` relies on spares a pass, and the others' trajectories are
   /// scored before the weights move. Where old and recorded log-probs differ, truncated importance weights correct the
-  /// loss; where they are equal the weights are 1. Older trajectories keep the worker's log-probs as denominators.
+  /// loss; where they are equal the weights are 1. Older trajectories keep the worker's log-probs as denominators, or under
+  /// decoupled clipping have those of the step's beginning and behaviour weights; they are never compared.
   ///
   /// - Parameters:
   ///   - samples: with rewards and the workers' log-probs, whole groups adjacent.
@@ -90,12 +95,19 @@ final class BatchUpdate {
     // Under the weights that sampled, while the learner still has them.
     var computed: [Int: [Float]] = [:]
     func compare(_ index: Int, _ scores: [Float]) {
+      // Other weights, not another arithmetic.
+      if samples[index].trajectory.policyVersion != version { return }
       audit.compare(
         samples[index], recorded: recorded[index], computed: scores, relied: relied[index], version: version,
         summary: &outcome.audit)
     }
     func scoreBeforeUpdate(_ more: [Int], _ model: PreparedModel) throws {
-      let needed = more + later.filter { audit.source(of: samples[$0], version: version) == .learner }
+      let needed =
+        more
+        + later.filter {
+          let source = audit.source(of: samples[$0], version: version)
+          return source == .learner || source == .behaviour && behaviourCap != nil
+        }
       var indices: [Int] = []
       for index in needed where computed[index] == nil && !indices.contains(index) { indices.append(index) }
       if indices.isEmpty { return }
@@ -117,13 +129,17 @@ final class BatchUpdate {
         let source = audit.source(of: samples[item.index], version: version)
         let old: [Float]? =
           switch source {
-          case .behaviour: recorded[item.index]
+          case .behaviour:
+            behaviourCap == nil ? recorded[item.index] : number == 0 ? nil : computed[item.index]
           case .worker: number == 0 ? nil : recorded[item.index]
           case .learner: number == 0 ? nil : computed[item.index]
           }
         return WeightedTrajectory(
           trajectory: samples[item.index].trajectory, advantage: item.advantage, weight: item.weight,
-          oldLogProbs: old, importanceCap: old == nil || source == .learner ? importanceCap : nil)
+          oldLogProbs: old,
+          importanceCap: source == .behaviour
+            ? behaviourCap : old == nil || source == .learner ? importanceCap : nil,
+          isOlder: source == .behaviour)
       }
       let passes = microBatches(weighted.map(\.trajectory), tokenBudget: tokenBudget)
       let leaves = sumsLeaves ? passes.map { [$0] } : [passes]
@@ -149,6 +165,7 @@ final class BatchUpdate {
     outcome.gradients = gradient.helped
     outcome.gradientNorm = batches.isEmpty ? 0 : norms / Double(batches.count)
     let recomputed = samples.count { audit.source(of: $0, version: version) == .learner }
+    audit.report(outcome.audit, step: version + 1)
     outcome.audit.recomputed = Double(recomputed) / Double(max(1, samples.count))
     return outcome
   }

@@ -50,10 +50,12 @@ public final class LearnerService {
   private var identity = Digest.zero
   /// Under LoRA: the frozen weights as workers pull them.
   private var base: WeightSnapshot?
+  /// Share of the weights that the last update changed; nil under LoRA.
+  private var weightsDensity: Double?
   /// Weight bytes sent until the last step's record.
   private var recordedWireBytes = 0
-  /// Stale results until the last step's record.
-  private var recordedStaleResults = 0
+  /// The cluster at the last step's record.
+  private var recordedStatistics = ClusterStatistics()
 
   /// Loads the model, or makes the tiny one, and warms it up when the configuration says so.
   ///
@@ -240,6 +242,10 @@ public final class LearnerService {
           + "it; see the workers' logs")
     }
     let trajectories = samples.map(\.trajectory)
+    for group in groups {
+      logger.debug(
+        "step \(run.step + 1) trains group \(group.ordinal): samples \(group.samples.map(\.trajectory.sampleIndex))")
+    }
     let version = run.step
     let outcome = try update.run(
       samples, state: subject.state, model: &model, version: version, miniBatch: configuration.miniBatchSize)
@@ -258,11 +264,12 @@ public final class LearnerService {
     }
     let record = StepMetrics(
       step: run.step, trajectories: trajectories, outcome: outcome, version: version, subject: subject,
-      cluster: statistics, wireBytes: recordedWireBytes, staleResults: recordedStaleResults,
-      sampling: Self.samplingSeconds(groups), times: (start, collected, updated, published)
+      cluster: statistics, wireBytes: recordedWireBytes, weightsDensity: weightsDensity, before: recordedStatistics,
+      sampling: Self.samplingSeconds(groups), isPartial: configuration.rollout.partialRollouts,
+      times: (start, collected, updated, published)
     ).record
     recordedWireBytes = statistics.weightBytesSent
-    recordedStaleResults = statistics.staleResults
+    recordedStatistics = statistics
     progress.update(
       completed: run.step, at: published,
       detail: StepMetrics.summary(record))
@@ -274,6 +281,7 @@ public final class LearnerService {
       try step.prompts.enumerated().map { index, prompt in
         var group = try subject.group(prompt, ordinal: step.firstOrdinal + index)
         group.dueVersion = step.number
+        group.continuesAcrossVersions = configuration.rollout.partialRollouts
         return group
       })
   }
@@ -325,11 +333,15 @@ public final class LearnerService {
       identity = snapshot.description.identity
       return try frontEnd.publish(snapshot, base: base)
     }
-    let snapshot = try WeightSnapshot(version: run.step, parent: identity, byteCount: weights.count * 2) { bytes in
-      bytes.copyMemory(from: UnsafeRawBufferPointer(weights.elements))
+    let snapshot = weights.withBytes {
+      WeightSnapshot(version: run.step, parent: identity, borrowing: $0, from: weights, team: team)
     }
     identity = snapshot.description.identity
-    try frontEnd.publish(snapshot)
+    let comparison = frontEnd.currentVersion.flatMap {
+      WeightDelta.encode(from: $0, to: snapshot, limit: WeightDelta.byteLimit(for: snapshot), team: team)
+    }
+    weightsDensity = comparison?.density
+    try frontEnd.publish(snapshot, delta: comparison?.delta)
   }
 
   private func checkpoint() throws {

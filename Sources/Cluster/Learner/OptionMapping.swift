@@ -25,7 +25,8 @@ extension RunConfiguration {
       clip: ClippedObjective(
         clipLow: Float(learner.clipLow), clipHigh: Float(learner.clipHigh), dualClip: learner.dualClip.map(Float.init)),
       klCoefficient: learner.klCoefficient, klEstimator: learner.klEstimator == .k3 ? .k3 : .exact,
-      lossAggregation: aggregation)
+      lossAggregation: aggregation,
+      offPolicy: learner.decoupledClipping ? .decoupled(weightCap: Float(learner.behaviourWeightCap)) : .behaviour)
     try options.validate()
     return options
   }

@@ -12,10 +12,14 @@ struct StepMetrics {
   var cluster: ClusterStatistics
   /// Weight bytes sent up to the record before.
   var wireBytes: Int
-  /// Stale results up to the record before.
-  var staleResults: Int
+  /// Share of the weights that the update changed.
+  var weightsDensity: Double?
+  /// The cluster at the record before: what is counted since then belongs to this step.
+  var before = ClusterStatistics()
   /// Seconds from the step's first grant to its last result.
   var sampling: Double?
+  /// Whether trajectories may have several versions.
+  var isPartial = false
   /// Start, collected, updated, published.
   var times: (Double, Double, Double, Double)
 
@@ -42,7 +46,9 @@ struct StepMetrics {
       MetricName.policyKL: outcome.statistics.ppoKL, MetricName.referenceKLLoss: outcome.statistics.klLoss,
       MetricName.gradientNorm: outcome.gradientNorm, MetricName.learningRate: outcome.learningRate,
       MetricName.offPolicyMean: lags.reduce(0, +) / count, MetricName.offPolicyMaximum: lags.max() ?? 0,
-      MetricName.offPolicyDropped: Double(cluster.staleResults - staleResults),
+      MetricName.offPolicyDropped: Double(cluster.staleResults - before.staleResults),
+      MetricName.hedged: Double(cluster.hedgedSamples - before.hedgedSamples),
+      MetricName.hedgesWon: Double(cluster.hedgesWon - before.hedgesWon),
       MetricName.tokensPerSecond: lengths.reduce(0, +) / max(1e-9, published - start),
       MetricName.weightsWireBytes: Double(cluster.weightBytesSent - wireBytes),
       MetricName.workers: Double(cluster.workers.count),
@@ -50,6 +56,12 @@ struct StepMetrics {
       MetricName.timeUpdate: updated - collected,
       MetricName.timeBroadcast: published - updated, MetricName.timeStep: published - start,
     ]
+    metrics[MetricName.rolloutAccepted] = Double(cluster.acceptedSamples - before.acceptedSamples)
+    metrics[MetricName.rolloutTrained] = Double(trajectories.count)
+    metrics[MetricName.rolloutDuplicates] = Double(cluster.duplicateResults - before.duplicateResults)
+    metrics[MetricName.rolloutRequeued] = Double(cluster.requeuedSamples - before.requeuedSamples)
+    metrics[MetricName.rolloutSetAside] = Double(cluster.setAsideSamples - before.setAsideSamples)
+    metrics[MetricName.lostSessions] = Double(cluster.lostSessions - before.lostSessions)
     let gradients = outcome.gradients
     metrics[MetricName.gradientLeases] = Double(gradients.accepted)
     metrics[MetricName.gradientLeasedShare] =
@@ -64,6 +76,12 @@ struct StepMetrics {
     metrics[MetricName.rolloutProbabilityDifferenceMean] = audit.mean
     metrics[MetricName.importanceWeightMean] = outcome.statistics.importanceMean
     metrics[MetricName.importanceWeightClipped] = outcome.statistics.importanceClipFraction
+    metrics[MetricName.behaviourWeightMean] = outcome.statistics.behaviourMean
+    metrics[MetricName.behaviourWeightClipped] = outcome.statistics.behaviourClipFraction
+    if isPartial {
+      metrics[MetricName.offPolicyPartial] = Double(trajectories.count { !$0.versionSpans.isEmpty }) / count
+    }
+    metrics[MetricName.weightsDensity] = weightsDensity
     return MetricsRecord(step: step, time: Date().timeIntervalSince1970, metrics: metrics)
   }
 
@@ -71,6 +89,7 @@ struct StepMetrics {
   static func summary(_ record: MetricsRecord) -> String {
     func value(_ name: String, _ digits: Int) -> String { formatFixed(record.metrics[name] ?? 0, digits) }
     return "reward \(value(MetricName.rewardMean, 3)), thinking \(value(MetricName.thinkingLengthMean, 1)), "
-      + "grad \(value(MetricName.gradientNorm, 2)), \(value(MetricName.tokensPerSecond, 0)) tok/s"
+      + "grad \(value(MetricName.gradientNorm, 2)), \(value(MetricName.tokensPerSecond, 0)) tok/s, "
+      + "weights \(formatBytes(Int(record.metrics[MetricName.weightsWireBytes] ?? 0)))"
   }
 }

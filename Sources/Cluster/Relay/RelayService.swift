@@ -222,7 +222,9 @@ public final class RelayService: Sendable {
   private func publish(_ run: inout Run) {
     guard let frontEnd, let snapshot = run.snapshot else { return }
     do {
-      try frontEnd.publish(snapshot, base: snapshot.description.adapter == nil ? nil : run.base)
+      try frontEnd.publish(
+        snapshot, base: snapshot.description.adapter == nil ? nil : run.base,
+        deltas: link.deltas(to: snapshot))
     } catch {
       // Versions went back without another learner: those below begin anew, too.
       logger.warning("\(error); the workers join anew")

@@ -55,7 +55,6 @@ final class SyntheticFleet: Sendable {
         sum.sent += counters.sent
         sum.sentBytes += counters.sentBytes
         sum.acknowledged += counters.acknowledged
-        sum.notAccepted += counters.notAccepted
         sum.lost += counters.lost
         sum.latencies += counters.latencies
       }

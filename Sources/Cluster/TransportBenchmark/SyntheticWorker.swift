@@ -9,7 +9,6 @@ struct FleetCounters: Sendable {
   var sent = 0
   var sentBytes = 0
   var acknowledged = 0
-  var notAccepted = 0
   /// Sessions that ended, for whatever reason.
   var lost = 0
   /// Seconds from a publication to its announcement's arrival, one per worker and version.
@@ -148,9 +147,7 @@ final class SyntheticWorker {
       outbox.put(.requestWork(credits: credits))
     case .grant(let leases):
       for lease in leases { pending += lease.sampleIndices.map { Pending(lease: lease, sample: $0) } }
-    case .resultAcknowledgement(let acknowledgement):
-      counters.acknowledged += 1
-      if acknowledgement.verdict != .accepted { counters.notAccepted += 1 }
+    case .resultAcknowledgement: counters.acknowledged += 1
     case .refused, .protocolError, .shutdown:
       if session != nil { counters.lost += 1 }
       session = nil

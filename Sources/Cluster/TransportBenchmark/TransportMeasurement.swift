@@ -119,7 +119,10 @@ extension TransportBenchmark {
     let statistics = frontEnd.statistics()
     result.latencies = last.latencies
     result.lostTrajectories = rate == nil ? last.sent - last.acknowledged : 0
-    result.repeatedResults = last.notAccepted + statistics.duplicateResults + statistics.requeuedSamples
+    // A sample lent twice on purpose, near the end, comes back twice.
+    result.repeatedResults =
+      max(0, statistics.duplicateResults - statistics.hedgedSamples) + statistics.staleResults
+      + statistics.unknownResults + statistics.requeuedSamples
     result.lostSessions = last.lost + statistics.lostSessions
     return result
   }

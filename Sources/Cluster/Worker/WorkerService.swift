@@ -206,12 +206,17 @@ public final class WorkerService {
     if isDraining { link.drain() }
   }
 
-  /// Starts queued leases; new weights are taken up once nothing of the version before is running.
+  /// Starts queued leases; new weights are taken up once nothing of the version before is running, or at once where samples
+  /// may go on under them.
   private func admit() throws {
+    let isStale = newest.map { $0.version != engineVersion } ?? false
+    let isIdle = engine?.isIdle ?? true
+    if isStale, !isIdle, let newest, running.values.allSatisfy({ $0.lease.continues(under: newest.version) }) {
+      try load(newest, positions: positions)
+    }
     guard !queue.isEmpty else { return }
     let longest = queue.map(\.longestSequence).max() ?? 0
-    let isStale = newest.map { $0.version != engineVersion } ?? false
-    if isStale || longest > positions, engine?.isIdle ?? true, let newest {
+    if isStale || longest > positions, isIdle, let newest {
       try load(newest, positions: max(longest, positions))
     }
     guard let engine else { return }
@@ -240,7 +245,7 @@ public final class WorkerService {
       keepsHead: snapshot.description.adapter != nil && headOwner === base)
     headOwner = snapshot.description.adapter == nil ? nil : base
     if let engine, room <= positions {
-      try engine.replaceModel(model)
+      try engine.replaceModel(model, continuingAs: engine.isIdle ? nil : snapshot.version)
     } else {
       engine = nil
       engine = try SamplingEngine(model: model, slots: options.batchSize, maximumPositions: room, team: team)
@@ -295,9 +300,7 @@ public final class WorkerService {
     }
     guard let description = snapshot.description.adapter else {
       try check(snapshot)
-      let weights = ModelWeights(layout: layout)
-      snapshot.withWeights { _ = weights.elements.update(fromContentsOf: $0) }
-      return weights
+      return snapshot.withWeights { ModelWeights(layout: layout, borrowing: $0.baseAddress!, from: snapshot) }
     }
     guard let base, base.description == description.base else {
       throw ClusterError("version \(snapshot.version) holds adapters, but their base has not come")
@@ -332,6 +335,9 @@ public final class WorkerService {
 }
 
 extension Lease {
+  /// Whether its samples may go on under these weights.
+  func continues(under version: Int) -> Bool { continuesAcrossVersions && policyVersions.contains(version) }
+
   /// Positions that the longest possible completion of the lease takes.
   var longestSequence: Int {
     prompt.count + options.maxThinkingTokens + 1 + options.answerPrefixTokenIDs.count + options.maxAnswerTokens

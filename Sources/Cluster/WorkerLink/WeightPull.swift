@@ -2,24 +2,66 @@ import Logging
 import WeightSync
 import Wire
 
-/// One worker's pulling of the version that was announced last: at most one at a time, always the newest. Of an adapter
-/// version the base comes first, unless it is in hand.
+/// One worker's way to the version that was announced last: one thing at a time is pulled, a base, a version or a delta. Deltas
+/// are applied by somebody else (`takeJob`), so that whoever calls stays free. What has begun is finished if the chain leads
+/// on from it, however many versions are announced meanwhile: a slow link arrives too.
 struct WeightPull {
-  private var assembler: SnapshotAssembler?
-  /// The adapter version whose base is being pulled.
-  private var pending: VersionDescription?
+  /// Deltas to be applied to a version in hand.
+  struct ApplyJob: Sendable {
+    var number: Int
+    var parent: WeightSnapshot
+    var deltas: [WeightDelta]
+    var target: VersionDescription
+  }
+
+  private enum Stage {
+    case idle
+    /// A plan was asked for.
+    case planning
+    case pulling(SnapshotAssembler)
+    case applying(ApplyJob, isTaken: Bool)
+  }
+
+  private struct Goal {
+    var description: VersionDescription
+    var delta: DeltaDescription?
+  }
+
+  private var stage = Stage.idle
+  /// The version announced last.
+  private var goal: Goal?
+  /// What is pulled after what is being pulled.
+  private var route: [SnapshotAssembler.Subject] = []
+  /// Deltas of the route that are there.
+  private var collected: [WeightDelta] = []
+  /// Where the route leads.
+  private var routeEnd: VersionDescription?
+  /// A delta has failed: the next version is pulled whole.
+  private var distrustsDeltas = false
   private var byteLimit = 1 << 40
+  private var window: ChunkWindow
   private var lastProgress: Duration = .zero
   private var failureCount = 0
-  private(set) var inHand: WeightSnapshot?
+  private var jobNumber = 0
+  private(set) var inHand: WeightSnapshot? {
+    didSet { isForeign = false }
+  }
+  /// What is in hand came from another learner process, and the one that answers now has not named it.
+  private var isForeign = false
+  /// The deltas that led to the version in hand from the one before it; empty when it came whole.
+  private(set) var deltasInHand: [WeightDelta] = []
   /// What the adapters in hand are merged into.
   private(set) var base: WeightSnapshot?
 
   private static let failureLimit = 8
 
-  init() {}
+  /// - Parameter window: chunks asked for and not arrived, at most.
+  init(window: Int = 16) { self.window = ChunkWindow(ceiling: window) }
 
-  private var target: VersionDescription? { pending ?? assembler?.description ?? inHand?.description }
+  /// What may be sampled with: versions of another learner process may bear the same numbers.
+  var usable: WeightSnapshot? { isForeign ? nil : inHand }
+
+  // MARK: Announcements
 
   /// A version was announced.
   /// - Parameter isAuthoritative: said within the session and not over PUB, where old messages may come late.
@@ -28,116 +70,271 @@ struct WeightPull {
   mutating func announced(
     _ announcement: VersionAnnouncement, isAuthoritative: Bool, limit: Int, now: Duration
   ) throws -> [Message] {
-    let description = try VersionDescription(
-      version: announcement.version, parent: Digest(announcement.parentIdentity), root: Digest(announcement.root),
-      byteCount: announcement.byteCount, adapter: announcement.adapter.map { try AdapterDescription($0) },
-      claimedIdentity: Digest(announcement.identity))
-    guard announcement.chunkByteCount == WeightSnapshot.chunkByteCount else {
-      throw WeightSyncError(
-        "version \(description.version) is served in chunks of \(announcement.chunkByteCount) bytes")
-    }
-    if let target {
-      if target.identity == description.identity { return [] }
-      if !isAuthoritative && description.version <= target.version { return [] }
-    }
-    if let inHand, inHand.description.identity == description.identity {
-      // Back to what we have: the learner resumed from it.
-      assembler = nil
-      pending = nil
-      return []
-    }
+    let description = try VersionDescription(announcement)
     byteLimit = limit
-    pending = nil
-    var first = description
-    if let adapter = description.adapter, adapter.base != base?.description {
-      pending = description
-      first = adapter.base
-      // Under way already, for the version before.
-      if assembler?.description == first { return [] }
+    if let known = goal?.description ?? inHand?.description {
+      if inHand?.description == description { isForeign = false }
+      if known.identity == description.identity { return [] }
+      if !isAuthoritative && description.version <= known.version { return [] }
     }
-    assembler = try SnapshotAssembler(first, byteCountLimit: limit)
-    lastProgress = now
-    failureCount = 0
-    return [.pullManifest(version: first.version)]
+    let previous = goal?.description
+    goal = Goal(description: description, delta: try DeltaDescription(announcement))
+    if isAuthoritative, let previous, description.version <= previous.version {
+      // Another chain: a learner that resumed.
+      abandon()
+    }
+    switch stage {
+    case .idle, .planning: break
+    case .applying: return []
+    case .pulling(let assembler):
+      if let adapter = description.adapter {
+        // The base under way already, for the version before.
+        if assembler.subject == .version(adapter.base) {
+          route = [.version(description)]
+          return []
+        }
+      } else if goal?.delta != nil, !isBase(assembler.subject) {
+        return []
+      }
+    }
+    abandon()
+    return try advance(now)
   }
 
-  mutating func receive(_ manifest: WeightManifest, now: Duration, window: Int, logger: Logger) throws -> [Message] {
-    guard assembler != nil, assembler!.description.version == manifest.version else { return [] }
-    do {
-      try assembler!.receive(manifest: manifest.leaves)
-    } catch {
-      try countFailure(error, logger)
-      return [.pullManifest(version: manifest.version)]
+  private func isBase(_ subject: SnapshotAssembler.Subject) -> Bool {
+    subject.version == AdapterDescription.baseVersion
+  }
+
+  /// Another learner process answers from now on: what was begun goes on only towards the version that it announces.
+  mutating func learnerChanged(current: VersionAnnouncement?) {
+    isForeign = inHand.map { $0.description.identity.bytes != current?.identity } ?? false
+    guard goal.map({ $0.description.identity.bytes != current?.identity }) ?? false else { return }
+    abandon()
+    goal = nil
+  }
+
+  private mutating func abandon() {
+    stage = .idle
+    route = []
+    collected = []
+    routeEnd = nil
+    failureCount = 0
+  }
+
+  /// With nothing under way: the next thing to do towards the goal.
+  private mutating func advance(_ now: Duration) throws -> [Message] {
+    abandon()
+    guard let goal else { return [] }
+    let description = goal.description
+    if inHand?.description == description {
+      isForeign = false
+      return []
     }
     lastProgress = now
-    return requests(window: window)
+    if let adapter = description.adapter {
+      route = adapter.base == base?.description ? [] : [.version(adapter.base)]
+      route.append(.version(description))
+      routeEnd = description
+      return try pullNext(now)
+    }
+    if let held = inHand?.renamed(description) {
+      inHand = held
+      deltasInHand = []
+      return []
+    }
+    if distrustsDeltas {
+      route = [.version(description)]
+      routeEnd = description
+      return try pullNext(now)
+    }
+    if let delta = goal.delta, delta.parent == inHand?.description.identity, delta.byteCount < description.byteCount {
+      route = [.delta(delta)]
+      routeEnd = description
+      return try pullNext(now)
+    }
+    stage = .planning
+    return [planRequest]
+  }
+
+  private var planRequest: Message { .pullPlan(heldIdentity: (inHand?.description.identity ?? .zero).bytes) }
+
+  /// The learner's answer to `pullPlan`.
+  mutating func receive(_ plan: WeightPlanDescription, now: Duration) throws -> [Message] {
+    guard case .planning = stage else { return [] }
+    let target = try VersionDescription(plan.target)
+    let deltas = try plan.deltas.map { try DeltaDescription($0) }
+    if target.version >= goal?.description.version ?? 0 {
+      goal = Goal(description: target, delta: try DeltaDescription(plan.target))
+    }
+    // Adapters have no plan: the announcement says it all.
+    if target.adapter != nil { return try advance(now) }
+    guard deltas.allSatisfy({ $0.byteCount < target.byteCount }),
+      (plan.start?.byteCount ?? target.byteCount) == target.byteCount
+    else { throw WeightSyncError("the plan for version \(target.version) has impossible sizes") }
+    route = deltas.map { .delta($0) }
+    if let start = plan.start {
+      route.insert(.version(try VersionDescription(start)), at: 0)
+    } else if deltas.first.map({ $0.parent != inHand?.description.identity }) ?? true {
+      throw WeightSyncError("the plan for version \(target.version) does not start at what is held")
+    }
+    routeEnd = target
+    return try pullNext(now)
+  }
+
+  // MARK: Pulling
+
+  /// The next piece of the route, or its end.
+  private mutating func pullNext(_ now: Duration) throws -> [Message] {
+    guard !route.isEmpty else {
+      guard !collected.isEmpty, let inHand, let routeEnd else { return try advance(now) }
+      jobNumber += 1
+      stage = .applying(
+        ApplyJob(number: jobNumber, parent: inHand, deltas: collected, target: routeEnd), isTaken: false)
+      return []
+    }
+    let assembler = try SnapshotAssembler(route.removeFirst(), byteCountLimit: byteLimit)
+    stage = .pulling(assembler)
+    failureCount = 0
+    lastProgress = now
+    window.forget()
+    return requests(assembler, now)
+  }
+
+  mutating func receive(_ manifest: WeightManifest, now: Duration, logger: Logger) throws -> [Message] {
+    guard let assembler = assembler(manifest.version, manifest.isDelta) else { return [] }
+    do {
+      try assembler.receive(manifest: manifest.leaves)
+    } catch {
+      return try retry(assembler, after: error, now, logger)
+    }
+    lastProgress = now
+    return requests(assembler, now)
   }
 
   /// - Returns: what to ask next; `inHand` has changed when the version is complete.
   /// - Throws: `WeightSyncError` after too many chunks that do not verify.
-  mutating func receive(_ chunk: WeightsChunk, now: Duration, window: Int, logger: Logger) throws -> [Message] {
-    guard assembler != nil, assembler!.description.version == chunk.version else { return [] }
+  mutating func receive(_ chunk: WeightsChunk, now: Duration, logger: Logger) throws -> [Message] {
+    guard let assembler = assembler(chunk.version, chunk.isDelta) else { return [] }
+    window.arrived(chunk.index, now: now)
     do {
-      try assembler!.receive(chunk: chunk.index, chunk.bytes)
+      try assembler.receive(chunk: chunk.index, chunk.bytes)
       lastProgress = now
     } catch {
-      try countFailure(error, logger)
+      return try retry(assembler, after: error, now, logger)
     }
-    if assembler!.isComplete, let finished = assembler {
-      assembler = nil
-      if let pending {
-        base = try finished.finish()
-        self.pending = nil
-        assembler = try SnapshotAssembler(pending, byteCountLimit: byteLimit)
-        return [.pullManifest(version: pending.version)]
-      }
-      let snapshot = try finished.finish()
-      if snapshot.description.adapter == nil { base = nil }
-      inHand = snapshot
-      return []
-    }
+    if assembler.isComplete { return try finish(assembler, now, logger) }
     // Ask in batches: a request for each chunk would double the number of messages.
-    guard assembler!.outstandingCount <= window * 3 / 4 else { return [] }
-    return requests(window: window)
+    guard assembler.outstandingCount <= window.size * 3 / 4 else { return [] }
+    return requests(assembler, now)
   }
 
-  private mutating func requests(window: Int) -> [Message] {
-    let version = assembler!.description.version
-    return assembler!.requests(window: window).map {
-      .pullWeights(PullWeights(version: version, firstChunk: $0.lowerBound, count: $0.count))
+  private mutating func finish(_ assembler: SnapshotAssembler, _ now: Duration, _ logger: Logger) throws -> [Message] {
+    switch assembler.subject {
+    case .delta:
+      do { collected.append(try assembler.finishDelta()) } catch { return try pullWhole(after: error, now, logger) }
+    case .version(let description):
+      let snapshot = try assembler.finish()
+      if isBase(assembler.subject) {
+        base = snapshot
+      } else {
+        if description.adapter == nil { base = nil }
+        inHand = snapshot
+        deltasInHand = []
+        distrustsDeltas = false
+      }
+    }
+    return try pullNext(now)
+  }
+
+  private func assembler(_ version: Int, _ isDelta: Bool) -> SnapshotAssembler? {
+    guard case .pulling(let assembler) = stage, assembler.subject.version == version,
+      assembler.subject.isDelta == isDelta
+    else { return nil }
+    return assembler
+  }
+
+  private mutating func requests(_ assembler: SnapshotAssembler, _ now: Duration) -> [Message] {
+    let (version, isDelta) = (assembler.subject.version, assembler.subject.isDelta)
+    if assembler.needsManifest { return [.pullManifest(version: version, isDelta: isDelta)] }
+    return assembler.requests(window: window.size).map {
+      window.asked($0, now: now)
+      return .pullWeights(PullWeights(version: version, firstChunk: $0.lowerBound, count: $0.count, isDelta: isDelta))
     }
   }
 
-  private mutating func countFailure(_ error: any Error, _ logger: Logger) throws {
+  private mutating func retry(
+    _ assembler: SnapshotAssembler, after error: any Error, _ now: Duration, _ logger: Logger
+  ) throws -> [Message] {
     failureCount += 1
+    if failureCount > Self.failureLimit {
+      if assembler.subject.isDelta { return try pullWhole(after: error, now, logger) }
+      throw error
+    }
     logger.warning("\(error); asking again")
-    if failureCount > Self.failureLimit { throw error }
+    return requests(assembler, now)
+  }
+
+  /// Gives deltas up until the next version has come whole.
+  private mutating func pullWhole(after error: any Error, _ now: Duration, _ logger: Logger) throws -> [Message] {
+    logger.warning("\(error); pulling the whole version")
+    distrustsDeltas = true
+    return try advance(now)
   }
 
   /// Asks again for what has not come: after a silence, or in a new session.
-  mutating func resume(now: Duration, window: Int) -> [Message] {
-    guard assembler != nil else { return [] }
+  mutating func resume(now: Duration) -> [Message] {
     lastProgress = now
-    assembler!.forgetRequests()
-    if assembler!.needsManifest { return [.pullManifest(version: assembler!.description.version)] }
-    return requests(window: window)
+    switch stage {
+    case .idle, .applying: return []
+    case .planning: return [planRequest]
+    case .pulling(let assembler):
+      assembler.forgetRequests()
+      window.forget()
+      return requests(assembler, now)
+    }
   }
 
-  func isStalled(now: Duration, patience: Duration) -> Bool { assembler != nil && now - lastProgress >= patience }
-
-  /// The learner does not serve this version (any longer).
-  mutating func unavailable(_ version: Int) {
-    guard assembler?.description.version == version else { return }
-    assembler = nil
-    pending = nil
+  func isStalled(now: Duration, patience: Duration) -> Bool {
+    switch stage {
+    case .idle, .applying: false
+    case .planning, .pulling: now - lastProgress >= patience
+    }
   }
-}
 
-extension AdapterDescription {
-  /// - Throws: `WeightSyncError` when a digest is not one.
-  init(_ adapter: VersionAnnouncement.Adapter) throws {
-    self.init(
-      baseRoot: try Digest(adapter.baseRoot), baseByteCount: adapter.baseByteCount, rank: adapter.rank,
-      scale: adapter.scale, targets: adapter.targets, mergedRoot: try Digest(adapter.mergedRoot))
+  /// The learner does not serve this (any longer).
+  mutating func unavailable(version: Int, isDelta: Bool, now: Duration, logger: Logger) throws -> [Message] {
+    guard assembler(version, isDelta) != nil else { return [] }
+    if isDelta {
+      return try pullWhole(after: WeightSyncError("the delta to version \(version) is not served"), now, logger)
+    }
+    // The next heartbeat names a version that is.
+    abandon()
+    goal = nil
+    return []
+  }
+
+  // MARK: Applying
+
+  /// Deltas that are complete and wait for somebody to apply them; each is handed out once.
+  mutating func takeJob() -> ApplyJob? {
+    guard case .applying(let job, isTaken: false) = stage else { return nil }
+    stage = .applying(job, isTaken: true)
+    return job
+  }
+
+  /// A job has ended.
+  mutating func applied(
+    _ number: Int, _ result: Result<WeightSnapshot, WeightSyncError>, now: Duration, logger: Logger
+  ) throws -> [Message] {
+    guard case .applying(let job, _) = stage, job.number == number else { return [] }
+    switch result {
+    case .success(let snapshot):
+      inHand = snapshot
+      deltasInHand = job.deltas
+      base = nil
+      return try advance(now)
+    case .failure(let error):
+      return try pullWhole(after: error, now, logger)
+    }
   }
 }

@@ -1,6 +1,7 @@
 import Logging
 import Synchronization
 import Transport
+import WeightSync
 import Wire
 
 /// What the engine's thread and the I/O thread share.
@@ -23,6 +24,8 @@ final class SharedWorkerLink: Sendable {
     var settledCount = 0
     /// Samples that the worker wants to hold at once.
     var capacity: Int
+    /// What the newest version came by.
+    var deltas: [WeightDelta] = []
     var failure: String?
   }
 
@@ -141,6 +144,12 @@ public final class WorkerLink: Sendable {
       return state.capacity != new
     }
     if hasChanged { shared.waker.wake() }
+  }
+
+  /// The deltas that a version came by; none when it came whole, or is not the newest any longer.
+  func deltas(to version: WeightSnapshot) -> [WeightDelta] {
+    let deltas = shared.state.withLock { $0.deltas }
+    return deltas.last?.description.identity == version.description.identity ? deltas : []
   }
 
   /// Gives samples back that are not going to be finished here.

@@ -30,7 +30,7 @@ public struct WorkerLinkOptions: Sendable {
   public var capacity: Int
   /// Takes gradient leases.
   public var computesGradients = false
-  /// Weight chunks asked for and not arrived (of 256 KiB each).
+  /// Weight chunks asked for and not arrived (of 256 KiB each), at most: fewer on a slow link.
   public var chunkWindow = 16
   /// Larger versions are refused before memory is taken.
   public var weightByteLimit = 1 << 40

@@ -33,12 +33,14 @@ final class WorkerLoop {
   private var learnerIncarnation: UInt64?
   private var backoff: Backoff
   private var nextHello: Duration = .zero
+  private var isHelloUnheard = false
   private var connectionOpened: Duration
   private var lastNotice: Duration
   private var hasLoggedWaiting = false
   var work = HeldWork()
   var gradients = HeldGradients()
-  var weights = WeightPull()
+  var weights: WeightPull
+  private let applier: WeightApplier
   private var deliveredVersion: Digest?
   private var deliveredBase: Digest?
   /// Credits with the learner and samples held: what may come without being asked for again.
@@ -57,6 +59,8 @@ final class WorkerLoop {
     {
       (try Endpoint($0.endpoint), $0.security)
     }
+    weights = WeightPull(window: options.chunkWindow)
+    applier = WeightApplier(threads: options.threads, waker: shared.waker)
     context = try TransportContext()
     dealer = try Self.openDealer(context, attachments[0].endpoint, limits, attachments[0].security)
     subscriber = try Self.openSubscriber(context, attachments[0].security)
@@ -119,6 +123,7 @@ final class WorkerLoop {
       }
     }
     while let frames = try subscriber.receive() { try handleAnnouncement(frames) }
+    do { try takeApplied() } catch let error as WeightSyncError { try reconnect("\(error)") }
     try obeyEngine()
     if !hasEnded { try keepTime() }
   }
@@ -133,7 +138,7 @@ final class WorkerLoop {
     }
     if weights.isStalled(now: now, patience: session.liveness.timeout) {
       logger.warning("no weights for \(session.liveness.timeout); asking again")
-      try send(weights.resume(now: now, window: options.chunkWindow))
+      try send(weights.resume(now: now))
     }
     if session.liveness.owesBeat(now: now) { try sendHeartbeat() }
   }
@@ -155,7 +160,7 @@ final class WorkerLoop {
       workerName: options.workerName, incarnation: incarnation, hostname: hostName(), processID: Int(getpid()),
       threads: options.threads, fingerprint: options.fingerprint, computesGradients: options.computesGradients)
     // Refused when nobody is there; the next knock comes anyway.
-    try dealer.send(Envelope(.hello(hello)).encoded())
+    isHelloUnheard = try dealer.send(Envelope(.hello(hello)).encoded()) != .sent
   }
 
   /// - Parameter elsewhere: at the next place there is.
@@ -172,7 +177,10 @@ final class WorkerLoop {
   /// What happens below the messages: a connection that ends, and keys that do not fit, of which CURVE itself says nothing.
   private func handle(_ event: ConnectionEvent) throws {
     switch event {
-    case .connected, .accepted, .ready: break
+    case .connected, .accepted: break
+    case .ready:
+      // Somebody is there now. (After a lost session the pause is meant: many workers lose it at once.)
+      if session == nil, isHelloUnheard { nextHello = MonotonicClock.now() }
     case .disconnected:
       if session != nil { try reconnect("the connection was closed", elsewhere: true) }
     case .keyRefused:
@@ -227,6 +235,7 @@ final class WorkerLoop {
       logger.warning("\(reason)")
     }
     session = nil
+    isHelloUnheard = false
     shared.state.withLock { $0.isConnected = false }
     nextHello = now + backoff.pause(spread: Double.random(in: 0..<1))
     try openConnection(elsewhere: elsewhere)
@@ -272,10 +281,11 @@ final class WorkerLoop {
       gradients.removeAll()
       deliveredVersion = nil
       deliveredBase = nil
+      weights.learnerChanged(current: welcome.currentVersion)
       shared.events.put(.joined(welcome))
     }
     try subscribe(to: welcome.announcementEndpoint)
-    try send(weights.resume(now: now, window: options.chunkWindow))
+    try send(weights.resume(now: now))
     if let current = welcome.currentVersion { try announced(current, isAuthoritative: true) }
     for result in work.unacknowledged.values { try send([.trajectoryResult(result)]) }
     try send(gradients.resume())
@@ -335,13 +345,14 @@ final class WorkerLoop {
       }
     case .versionAnnouncement(let announcement):
       try announced(announcement, isAuthoritative: true)
+    case .weightPlan(let plan):
+      try pulling(weights.receive(plan, now: now))
     case .manifest(let manifest):
-      try send(weights.receive(manifest, now: now, window: options.chunkWindow, logger: logger))
+      try pulling(weights.receive(manifest, now: now, logger: logger))
     case .weightsChunk(let chunk):
-      try send(weights.receive(chunk, now: now, window: options.chunkWindow, logger: logger))
-      try deliverWeights()
-    case .weightsUnavailable(let version):
-      weights.unavailable(version)
+      try pulling(weights.receive(chunk, now: now, logger: logger))
+    case .weightsUnavailable(let version, let isDelta):
+      try pulling(weights.unavailable(version: version, isDelta: isDelta, now: now, logger: logger))
     case .drain(let reason):
       logger.info("the learner asks to drain: \(reason)")
       shared.events.put(.drain(reason: reason))
@@ -373,20 +384,38 @@ final class WorkerLoop {
   }
 
   private func announced(_ announcement: VersionAnnouncement, isAuthoritative: Bool) throws {
-    try send(
+    try pulling(
       weights.announced(
         announcement, isAuthoritative: isAuthoritative, limit: options.weightByteLimit, now: MonotonicClock.now()))
+  }
+
+  /// After every step of the pull: sends what it asks for, hands on what is complete.
+  private func pulling(_ requests: [Message]) throws {
+    if let job = weights.takeJob() { try applier.start(job) }
     try deliverWeights()
+    try send(requests)
+  }
+
+  private func takeApplied() throws {
+    for outcome in applier.takeOutcomes() {
+      try pulling(
+        weights.applied(outcome.number, outcome.result, now: MonotonicClock.now(), logger: logger))
+    }
   }
 
   private func deliverWeights() throws {
-    guard let snapshot = weights.inHand, snapshot.description.identity != deliveredVersion else { return }
+    guard let snapshot = weights.usable, snapshot.description.identity != deliveredVersion else { return }
     deliveredVersion = snapshot.description.identity
-    logger.info("holding version \(snapshot.version) (\(snapshot.description.identity), \(snapshot.byteCount) bytes)")
+    let deltas = weights.deltasInHand
+    let origin =
+      deltas.isEmpty
+      ? "\(snapshot.byteCount) bytes" : "\(deltas.reduce(0) { $0 + $1.bytes.count }) bytes of \(deltas.count) deltas"
+    logger.info("holding version \(snapshot.version) (\(snapshot.description.identity), \(origin))")
     if snapshot.description.adapter != nil, let base = weights.base, base.description.identity != deliveredBase {
       deliveredBase = base.description.identity
       shared.events.put(.base(base))
     }
+    shared.state.withLock { $0.deltas = deltas }
     shared.events.put(.weights(snapshot))
     try deliverLeases()
     // The learner lends gradients of a version to those that hold it.
@@ -394,7 +423,7 @@ final class WorkerLoop {
   }
 
   private func deliverLeases() throws {
-    guard let version = weights.inHand?.version, deliveredVersion != nil else { return }
+    guard let version = weights.usable?.version, deliveredVersion != nil else { return }
     for lease in work.deliverable(with: version) { shared.events.put(.lease(lease)) }
     try deliverGradients(version)
   }
@@ -447,7 +476,7 @@ final class WorkerLoop {
       .heartbeat(
         Heartbeat(
           leaseIDs: work.leaseIDs, tokensPerSecond: speed, activeSlots: slots,
-          heldVersion: weights.inHand?.version ?? -1, gradientLeaseIDs: gradients.leaseIDs))
+          heldVersion: weights.usable?.version ?? -1, gradientLeaseIDs: gradients.leaseIDs))
     ])
   }
 

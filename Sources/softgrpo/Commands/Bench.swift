@@ -7,9 +7,10 @@ import Observability
 
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "How fast sampling and the update are here, and how far that is from the machine's limits.",
+    abstract:
+      "How fast sampling, the update and the weight chain are here, and how far that is from the machine's limits.",
     discussion: "docs/performance.md says what each figure means.",
-    subcommands: [BenchRollout.self, BenchUpdate.self, BenchTransport.self])
+    subcommands: [BenchRollout.self, BenchUpdate.self, BenchTransport.self, BenchWeights.self])
 }
 
 /// What every benchmark is told.

@@ -1,0 +1,127 @@
+/// Bytes that are served in chunks: a version, or a delta.
+public protocol ChunkedWeights: Sendable {
+  /// All leaf hashes in one array.
+  var manifest: [UInt8] { get }
+  var chunkCount: Int { get }
+  /// A copy of one chunk; `nil` when there is no such chunk.
+  func chunk(_ index: Int) -> [UInt8]?
+}
+
+extension WeightSnapshot: ChunkedWeights {}
+extension WeightDelta: ChunkedWeights {}
+
+/// How a peer comes to the current version: the version to start from, and the deltas to apply to it, in order.
+public struct WeightPlan: Sendable, Equatable {
+  public var target: VersionDescription
+  /// To be pulled whole first; nil: what the peer holds.
+  public var start: VersionDescription?
+  public var deltas: [DeltaDescription]
+
+  public init(target: VersionDescription, start: VersionDescription?, deltas: [DeltaDescription]) {
+    self.target = target
+    self.start = start
+    self.deltas = deltas
+  }
+}
+
+/// The versions that a peer can serve and the deltas between them: the learner's, or those that a relay received. Pure: whoever
+/// calls says what time it is.
+///
+///     var store = VersionStore()
+///     try store.publish(snapshot, delta: delta, now: now)
+///     store.plan(holding: identity)                          what does a peer that holds this need?
+///     store.served(version: 7, isDelta: true, now: now)      the bytes for it
+///
+/// The current version and the one before it are served whole. So is one older version for as long as it is being pulled and
+/// the chain leads on from it: a slow link gets to the end of what it began, and later comers are sent there too. Deltas are
+/// kept while together they are smaller than the version.
+public struct VersionStore: Sendable {
+  /// What adapter versions are merged into.
+  public private(set) var base: WeightSnapshot?
+  /// Ascending; the last is current.
+  private var snapshots: [(snapshot: WeightSnapshot, pulled: Duration?)] = []
+  /// Each one's parent is the version that the one before leads to; the last leads to the current version.
+  public private(set) var deltas: [WeightDelta] = []
+  /// Time without a request after which a pull counts as ended.
+  private let patience: Duration
+
+  private static let deltaLimit = 1024
+
+  public init(patience: Duration = .seconds(30)) { self.patience = patience }
+
+  public var current: WeightSnapshot? { snapshots.last?.snapshot }
+
+  /// The delta to the current version from its parent.
+  public var newestDelta: WeightDelta? { deltas.last }
+
+  /// Makes a version current.
+  ///
+  /// - Parameters:
+  ///   - base: what the snapshot's adapters are merged into.
+  ///   - deltas: lead to the version, the last from its parent: a learner has one, a relay those that it came by. Empty when
+  ///     there are none, or they are not worth sending.
+  /// - Throws: `WeightSyncError` unless the version is newer than the current one, and base and deltas are its own.
+  public mutating func publish(
+    _ snapshot: WeightSnapshot, base: WeightSnapshot? = nil, deltas new: [WeightDelta] = [], now: Duration
+  ) throws {
+    guard snapshot.version >= 0 else { throw WeightSyncError("version \(snapshot.version) is negative") }
+    if let current, snapshot.version <= current.version {
+      throw WeightSyncError("version \(snapshot.version) does not follow the current version \(current.version)")
+    }
+    guard snapshot.description.adapter?.base == base?.description else {
+      throw WeightSyncError("version \(snapshot.version) was published with another base than it names")
+    }
+    if let last = new.last?.description {
+      guard last.identity == snapshot.description.identity, last.parent == snapshot.description.parent,
+        zip(new, new.dropFirst()).allSatisfy({ $0.description.identity == $1.description.parent })
+      else { throw WeightSyncError("version \(snapshot.version) was published with another version's delta") }
+    }
+    if deltas.last?.description.identity != new.first?.description.parent { deltas = [] }
+    deltas += new
+    self.base = base
+    snapshots.append((snapshot, nil))
+    var byteCount = deltas.reduce(0) { $0 + $1.bytes.count }
+    while byteCount >= snapshot.byteCount || deltas.count > Self.deltaLimit {
+      byteCount -= deltas.removeFirst().bytes.count
+    }
+    let older = snapshots.dropLast(2)
+    let kept = older.filter { entry in
+      entry.pulled.map { now - $0 <= patience } ?? false && chain(from: entry.snapshot.description.identity) != nil
+    }.prefix(1)
+    snapshots = kept + snapshots.suffix(2)
+  }
+
+  /// Deltas from a version to the current one; nil when there is no such chain.
+  private func chain(from identity: Digest) -> ArraySlice<WeightDelta>? {
+    if current?.description.identity == identity { return [] }
+    return deltas.firstIndex { $0.description.parent == identity }.map { deltas[$0...] }
+  }
+
+  /// What a peer needs to come to the current version; nil when nothing was published.
+  ///
+  /// - Parameter identity: what it holds; nil for nothing.
+  public func plan(holding identity: Digest?) -> WeightPlan? {
+    guard let current else { return nil }
+    if let identity, let chain = chain(from: identity) {
+      return WeightPlan(target: current.description, start: nil, deltas: chain.map(\.description))
+    }
+    // A version that others are pulling is kept for them; one that nobody pulls would have to be kept for this peer.
+    for entry in snapshots.dropLast() where entry.pulled != nil {
+      guard let chain = chain(from: entry.snapshot.description.identity) else { continue }
+      if chain.reduce(0, { $0 + $1.bytes.count }) <= current.byteCount / 8 {
+        return WeightPlan(
+          target: current.description, start: entry.snapshot.description, deltas: chain.map(\.description))
+      }
+    }
+    return WeightPlan(target: current.description, start: current.description, deltas: [])
+  }
+
+  /// What a peer asks for; nil when it is not served (any longer).
+  public mutating func served(version: Int, isDelta: Bool, now: Duration) -> (any ChunkedWeights)? {
+    if isDelta { return deltas.last { $0.description.version == version } }
+    if base?.version == version { return base }
+    guard let index = snapshots.lastIndex(where: { $0.snapshot.version == version }) else { return nil }
+    snapshots[index].pulled = now
+    return snapshots[index].snapshot
+  }
+}

@@ -1,0 +1,280 @@
+import Coordination
+import Kernels
+import PolicyOptimization
+import SoftThinking
+import Testing
+import Training
+import Wire
+
+@testable import Cluster
+
+/// The exchange by itself, with simulated time, workers and links.
+@Suite struct GradientExchangeTests {
+  private static let elementCount = 100_000
+
+  private func leaves(_ count: Int) -> [GradientLeaf] {
+    (0..<count).map { index in
+      let tokens = [Int32](repeating: 1, count: 100)
+      return GradientLeaf([
+        [
+          WeightedTrajectory(
+            trajectory: Trajectory(
+              promptID: "\(index)", groupID: index, sampleIndex: 0, policy: ThinkingPolicy(kind: .discrete),
+              policyVersion: 0, prompt: [1], segments: [.discrete(DiscreteSegment(tokenIDs: tokens))],
+              finishReason: .stop), advantage: 1, weight: 1, oldLogProbs: nil)
+        ]
+      ])
+    }
+  }
+
+  private func offer(_ leafCount: Int, type: GradientType = .float32) -> GradientOffer {
+    GradientOffer(
+      version: 3, leaves: leaves(leafCount), objective: GradientObjective(clipLow: 0.2, clipHigh: 0.2, dualClip: nil),
+      type: type, elementCount: Self.elementCount, fingerprint: "same")
+  }
+
+  private func hello(_ index: Int, fingerprint: String = "same") -> Hello {
+    Hello(
+      workerName: "worker-\(index)", incarnation: UInt64(index + 1), hostname: "h", processID: 1, threads: 1,
+      fingerprint: fingerprint, computesGradients: true)
+  }
+
+  /// A learner and workers that compute `rowsPerSecond`, each behind a link of `bytesPerSecond`, in simulated time.
+  private struct Simulation {
+    var exchange = GradientExchange(
+      options: .init(leaseDuration: .seconds(3600), patience: .seconds(3600)), firstLeaseID: 9)
+    var now = 0.0
+    private var events: [(at: Double, action: Action)] = []
+    private var ready: [WorkerID: GradientReady] = [:]
+    private var learnerIsIdle = true
+    /// When each worker's link is free again.
+    private var links: [WorkerID: Double] = [:]
+    var leavesOf: [WorkerID: Int] = [:]
+
+    enum Action {
+      case local(Int, seconds: Double)
+      case computed(WorkerID, GradientReady)
+      case chunk(WorkerID, GradientChunk)
+    }
+
+    private var time: Duration { .seconds(now) }
+
+    /// - Returns: seconds until the sum is complete.
+    mutating func step(
+      _ offer: GradientOffer, learner: Double, workers: [WorkerID: Double], bytesPerSecond: Double,
+      dead: Set<WorkerID> = []
+    ) throws -> Double {
+      let start = now
+      var missing = Set(offer.leaves.indices)
+      exchange.begin(offer)
+      learnerIsIdle = true
+      events = []
+      while !missing.isEmpty {
+        while let arrived = exchange.takeArrived() { missing.subtract(arrived.leaves) }
+        if learnerIsIdle {
+          if let leaf = exchange.takeLocal() {
+            let seconds = Double(offer.leaves[leaf].rowCount) / learner
+            events.append((now + seconds, .local(leaf, seconds: seconds)))
+            learnerIsIdle = false
+          } else {
+            exchange.takeOver(now: time)
+            if let leaf = exchange.takeLocal() {
+              let seconds = Double(offer.leaves[leaf].rowCount) / learner
+              events.append((now + seconds, .local(leaf, seconds: seconds)))
+              learnerIsIdle = false
+            }
+          }
+        }
+        exchange.keepTime(now: time)
+        exchange.grant(now: time) { worker, version in workers[worker] != nil && version == 3 }
+        let outgoing = exchange.outgoing
+        exchange.outgoing = []
+        for (worker, message) in outgoing where !dead.contains(worker) {
+          switch message {
+          case .gradientGrant(let grant):
+            let run = grant.index << grant.level..<min(grant.leafCount, (grant.index + 1) << grant.level)
+            let rows = offer.leaves[run].reduce(0) { $0 + $1.rowCount }
+            let seconds = Double(rows) / workers[worker]!
+            leavesOf[worker, default: 0] += run.count
+            let part = GradientStatistics()
+            events.append(
+              (
+                now + seconds,
+                .computed(
+                  worker,
+                  GradientReady(
+                    leaseID: grant.id, statistics: run.map { _ in part },
+                    logProbs: [Float](repeating: -1, count: 100 * run.count), root: [UInt8](repeating: 0, count: 32),
+                    elapsedMicroseconds: Int(seconds * 1e6)))
+              ))
+          case .pullGradient(let pull):
+            for index in pull.first..<pull.first + pull.count {
+              let bytes = min(GradientChunk.byteCount, offer.byteCount - index * GradientChunk.byteCount)
+              let begin = max(now, links[worker] ?? 0)
+              links[worker] = begin + Double(bytes) / bytesPerSecond
+              events.append(
+                (
+                  links[worker]!,
+                  .chunk(
+                    worker,
+                    GradientChunk(leaseID: pull.leaseID, index: index, bytes: [UInt8](repeating: 0, count: bytes)))
+                ))
+            }
+          default: break
+          }
+        }
+        if missing.isEmpty { break }
+        // A learner without work looks again soon, as the real one does.
+        if let next = events.indices.min(by: { events[$0].at < events[$1].at }),
+          !learnerIsIdle || events[next].at < now + 0.02
+        {
+          let event = events.remove(at: next)
+          now = max(now, event.at)
+          switch event.action {
+          case .local(let leaf, let seconds):
+            exchange.finishLocal(leaf, seconds: seconds)
+            missing.remove(leaf)
+            learnerIsIdle = true
+          case .computed(let worker, let ready): try exchange.ready(ready, from: worker, now: time)
+          case .chunk(let worker, let chunk): _ = try exchange.receive(chunk, from: worker, now: time)
+          }
+        } else {
+          now += 0.02
+        }
+        try #require(now - start < 10_000)
+      }
+      exchange.end()
+      exchange.outgoing = []
+      return now - start
+    }
+  }
+
+  /// Nobody is measured in the first step; from the second on everybody is done at nearly the same time.
+  @Test(arguments: [1, 2, 4, 8, 16])
+  func workersShortenTheStep(_ count: Int) throws {
+    var simulation = Simulation()
+    var workers: [WorkerID: Double] = [:]
+    for index in 0..<count {
+      simulation.exchange.join(WorkerID(UInt64(index)), hello: hello(index), older: nil)
+      workers[WorkerID(UInt64(index))] = 100
+    }
+    let step = offer(128)
+    let alone = Double(step.leaves.reduce(0) { $0 + $1.rowCount }) / 100
+    for number in 0..<3 {
+      let seconds = try simulation.step(step, learner: 100, workers: workers, bytesPerSecond: 1e8)
+      if number > 0 { #expect(seconds < 1.15 * alone / Double(count + 1), "\(seconds) s, alone \(alone) s") }
+    }
+    #expect(simulation.leavesOf.count == count)
+  }
+
+  /// Different speeds: shares follow them.
+  @Test func sharesFollowTheSpeeds() throws {
+    var simulation = Simulation()
+    let workers: [WorkerID: Double] = [WorkerID(0): 400, WorkerID(1): 100, WorkerID(2): 25]
+    for index in 0..<3 { simulation.exchange.join(WorkerID(UInt64(index)), hello: hello(index), older: nil) }
+    let step = offer(128)
+    let alone = Double(step.leaves.reduce(0) { $0 + $1.rowCount }) / 100
+    for number in 0..<3 {
+      simulation.leavesOf = [:]
+      let seconds = try simulation.step(step, learner: 100, workers: workers, bytesPerSecond: 1e8)
+      if number > 0 { #expect(seconds < 1.15 * alone / 6.25, "\(seconds) s") }
+    }
+    let shares = simulation.leavesOf
+    #expect(
+      shares[WorkerID(0)]! > 2 * shares[WorkerID(1)]! && shares[WorkerID(1)]! > 2 * (shares[WorkerID(2)] ?? 0),
+      "\(shares)")
+  }
+
+  /// A gradient that takes longer on its way than the step takes alone is not asked for again once that is known.
+  @Test func aSlowLinkIsLeftAlone() throws {
+    var simulation = Simulation()
+    simulation.exchange.join(WorkerID(0), hello: hello(0), older: nil)
+    let step = offer(8)
+    let alone = Double(step.leaves.reduce(0) { $0 + $1.rowCount }) / 100
+    let first = try simulation.step(step, learner: 100, workers: [WorkerID(0): 100], bytesPerSecond: 1000)
+    // 400 s of transfer against 8 s: taken over, at the price of the grace.
+    #expect(first < 2.2 * alone, "\(first) s, alone \(alone) s")
+    var measured = simulation
+    measured.exchange.measuredLink(WorkerID(0), bytes: 400_000, seconds: 400)
+    measured.leavesOf = [:]
+    let second = try measured.step(step, learner: 100, workers: [WorkerID(0): 100], bytesPerSecond: 1000)
+    #expect(abs(second - alone) < 0.1 && measured.leavesOf.isEmpty)
+  }
+
+  /// A worker that takes leases and says nothing more costs no more than patience.
+  @Test func aSilentWorkerIsNotWaitedForLong() throws {
+    var simulation = Simulation()
+    for index in 0..<2 { simulation.exchange.join(WorkerID(UInt64(index)), hello: hello(index), older: nil) }
+    let step = offer(32)
+    let alone = Double(step.leaves.reduce(0) { $0 + $1.rowCount }) / 100
+    let workers: [WorkerID: Double] = [WorkerID(0): 100, WorkerID(1): 100]
+    for _ in 0..<3 {
+      let seconds = try simulation.step(
+        step, learner: 100, workers: workers, bytesPerSecond: 1e8, dead: [WorkerID(0)])
+      #expect(seconds < alone, "\(seconds) s, alone \(alone) s")
+    }
+  }
+
+  @Test func nothingIsLentBeforeTheLearnerIsMeasured() {
+    var exchange = GradientExchange(options: .init(), firstLeaseID: 1)
+    exchange.join(WorkerID(0), hello: hello(0), older: nil)
+    exchange.begin(offer(8))
+    exchange.grant(now: .zero) { _, _ in true }
+    #expect(exchange.outgoing.isEmpty)
+    let leaf = exchange.takeLocal()!
+    exchange.finishLocal(leaf, seconds: 1)
+    exchange.grant(now: .zero) { _, _ in true }
+    #expect(exchange.outgoing.count == 1)
+    // At most one lease that is not computed, and none for those that are not ready.
+    exchange.grant(now: .zero) { _, _ in true }
+    #expect(exchange.outgoing.count == 1)
+    exchange.join(WorkerID(1), hello: hello(1), older: nil)
+    exchange.grant(now: .zero) { worker, _ in worker == WorkerID(0) }
+    #expect(exchange.outgoing.count == 1)
+  }
+
+  @Test func whatDoesNotBelongIsAnError() throws {
+    var exchange = GradientExchange(options: .init(), firstLeaseID: 1)
+    let worker = WorkerID(0)
+    exchange.join(worker, hello: hello(0), older: nil)
+    exchange.begin(offer(4))
+    exchange.finishLocal(exchange.takeLocal()!, seconds: 1)
+    exchange.grant(now: .zero) { _, _ in true }
+    guard case .gradientGrant(let grant) = exchange.outgoing.last?.message else { throw TestFailure() }
+    exchange.outgoing = []
+    #expect(throws: WireError.self) {
+      try exchange.serve(GradientPull(leaseID: grant.id, first: 0, count: grant.trajectoryCount + 1), to: worker)
+    }
+    try exchange.serve(GradientPull(leaseID: grant.id, first: 0, count: grant.trajectoryCount), to: worker)
+    #expect(exchange.outgoing.count == grant.trajectoryCount)
+    exchange.outgoing = []
+    var ready = GradientReady(
+      leaseID: grant.id, statistics: grant.passSizes.map { _ in GradientStatistics() }, logProbs: [-1],
+      root: [UInt8](repeating: 0, count: 32), elapsedMicroseconds: 5)
+    #expect(throws: WireError.self) { try exchange.ready(ready, from: worker, now: .zero) }
+    ready.logProbs = [Float](repeating: -1, count: 100 * grant.passSizes.count)
+    try exchange.ready(ready, from: worker, now: .zero)
+    guard case .pullGradient(let pull) = exchange.outgoing.last?.message else { throw TestFailure() }
+    #expect(pull.first == 0 && pull.count == 2)
+    func chunk(_ index: Int, _ count: Int) throws -> Bool {
+      try exchange.receive(
+        GradientChunk(leaseID: grant.id, index: index, bytes: [UInt8](repeating: 0, count: count)), from: worker,
+        now: .seconds(1))
+    }
+    #expect(throws: WireError.self) { try chunk(1, 400_000 - 262_144) }
+    #expect(throws: WireError.self) { try chunk(0, 1000) }
+    #expect(try !chunk(0, 262_144))
+    #expect(try !chunk(0, 262_144), "asked for twice: ignored")
+    #expect(throws: WireError.self) { try chunk(1, 262_144) }
+    #expect(try chunk(1, 400_000 - 262_144))
+    #expect(exchange.takeArrived()?.leaves.count == grant.passSizes.count)
+    // Said again, it is not wanted.
+    exchange.outgoing = []
+    try exchange.ready(ready, from: worker, now: .zero)
+    #expect(exchange.outgoing.map(\.message) == [.gradientDone(leaseID: grant.id, accepted: false)])
+    // A chunk of nothing that is known is ignored: it was given up while it was on its way.
+    #expect(try !chunk(0, 262_144))
+  }
+
+  private struct TestFailure: Error {}
+}
