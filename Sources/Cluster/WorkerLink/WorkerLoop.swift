@@ -8,12 +8,6 @@ import Wire
 
 /// The worker's I/O thread: sessions, heartbeats, weights, results. Confined to its thread.
 final class WorkerLoop {
-  /// The session with a learner, from Welcome on.
-  struct Session {
-    var id: UInt64
-    var liveness: Liveness
-  }
-
   let options: WorkerLinkOptions
   let shared: SharedWorkerLink
   let logger: Logger
@@ -29,7 +23,7 @@ final class WorkerLoop {
   private var lastRefusal: (reason: String, at: Duration)?
   private var subscriber: Socket
   private var subscribedTo: String?
-  var session: Session?
+  var session: WorkerSession?
   private var learnerIncarnation: UInt64?
   private var backoff: Backoff
   private var nextHello: Duration = .zero
@@ -264,7 +258,7 @@ final class WorkerLoop {
       complain("\(endpoint) gets its work from this very relay: name another --connect")
       return try reconnect("a loop of relays", elsewhere: true)
     }
-    session = Session(
+    session = WorkerSession(
       id: id,
       liveness: Liveness(
         interval: .milliseconds(welcome.heartbeatIntervalMilliseconds),
@@ -502,10 +496,4 @@ final class WorkerLoop {
       try flush()
     }
   }
-}
-
-private func hostName() -> String {
-  var buffer = [CChar](repeating: 0, count: 256)
-  guard gethostname(&buffer, buffer.count - 1) == 0 else { return "" }
-  return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }
