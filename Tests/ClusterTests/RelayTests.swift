@@ -128,6 +128,22 @@ private final class RunningRelay: Sendable {
     #expect(relay.service.frontEnd?.statistics().weightBytesSent ?? 0 >= 5 * 3_000_000)
   }
 
+  @Test func deltasArePassedOn() throws {
+    let chain = try Chain(versions: 4, byteCount: 2_600_000)
+    let frontEnd = try LearnerFrontEnd(frontEndOptions(), logger: quiet)
+    defer { frontEnd.shutdown(reason: "end", within: .seconds(5)) }
+    let relay = try RunningRelay([frontEnd.controlEndpoint])
+    let endpoint = try relay.endpoint()
+    let workers = try (0..<3).map { try FakeWorker(workerOptions(endpoint, name: "worker-\($0)")) }
+    for index in 0..<4 {
+      try frontEnd.publish(chain.snapshots[index], delta: chain.deltas[index])
+      #expect(eventually { workers.allSatisfy { $0.log.withLock { $0.versions == Array(0...index) } } })
+    }
+    let deltas = chain.deltas[1..<4].reduce(0) { $0 + ($1?.bytes.count ?? 0) }
+    #expect(frontEnd.statistics().weightBytesSent == 2_600_000 + deltas)
+    #expect(relay.service.frontEnd?.statistics().weightBytesSent == 3 * (2_600_000 + deltas))
+  }
+
   @Test func workersOfADeadRelayGoToTheLearner() throws {
     let frontEnd = try LearnerFrontEnd(frontEndOptions(), logger: quiet)
     defer { frontEnd.shutdown(reason: "end", within: .seconds(5)) }
