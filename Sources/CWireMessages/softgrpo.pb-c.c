@@ -682,6 +682,96 @@ void   softgrpo__segment_description__free_unpacked
   assert(message->base.descriptor == &softgrpo__segment_description__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   softgrpo__sample_origin__init
+                     (Softgrpo__SampleOrigin         *message)
+{
+  static const Softgrpo__SampleOrigin init_value = SOFTGRPO__SAMPLE_ORIGIN__INIT;
+  *message = init_value;
+}
+size_t softgrpo__sample_origin__get_packed_size
+                     (const Softgrpo__SampleOrigin *message)
+{
+  assert(message->base.descriptor == &softgrpo__sample_origin__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t softgrpo__sample_origin__pack
+                     (const Softgrpo__SampleOrigin *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &softgrpo__sample_origin__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t softgrpo__sample_origin__pack_to_buffer
+                     (const Softgrpo__SampleOrigin *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &softgrpo__sample_origin__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Softgrpo__SampleOrigin *
+       softgrpo__sample_origin__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Softgrpo__SampleOrigin *)
+     protobuf_c_message_unpack (&softgrpo__sample_origin__descriptor,
+                                allocator, len, data);
+}
+void   softgrpo__sample_origin__free_unpacked
+                     (Softgrpo__SampleOrigin *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &softgrpo__sample_origin__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   softgrpo__return_work__init
+                     (Softgrpo__ReturnWork         *message)
+{
+  static const Softgrpo__ReturnWork init_value = SOFTGRPO__RETURN_WORK__INIT;
+  *message = init_value;
+}
+size_t softgrpo__return_work__get_packed_size
+                     (const Softgrpo__ReturnWork *message)
+{
+  assert(message->base.descriptor == &softgrpo__return_work__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t softgrpo__return_work__pack
+                     (const Softgrpo__ReturnWork *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &softgrpo__return_work__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t softgrpo__return_work__pack_to_buffer
+                     (const Softgrpo__ReturnWork *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &softgrpo__return_work__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Softgrpo__ReturnWork *
+       softgrpo__return_work__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Softgrpo__ReturnWork *)
+     protobuf_c_message_unpack (&softgrpo__return_work__descriptor,
+                                allocator, len, data);
+}
+void   softgrpo__return_work__free_unpacked
+                     (Softgrpo__ReturnWork *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &softgrpo__return_work__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   softgrpo__result_acknowledgement__init
                      (Softgrpo__ResultAcknowledgement         *message)
 {
@@ -1852,7 +1942,7 @@ void   softgrpo__gradient_done__free_unpacked
   assert(message->base.descriptor == &softgrpo__gradient_done__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor softgrpo__envelope__field_descriptors[31] =
+static const ProtobufCFieldDescriptor softgrpo__envelope__field_descriptors[32] =
 {
   {
     "protocol",
@@ -2131,6 +2221,18 @@ static const ProtobufCFieldDescriptor softgrpo__envelope__field_descriptors[31] 
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
+    "return_work",
+    31,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Softgrpo__Envelope, body_case),
+    offsetof(Softgrpo__Envelope, return_work),
+    &softgrpo__return_work__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
     "gradient_grant",
     40,
     PROTOBUF_C_LABEL_NONE,
@@ -2231,26 +2333,27 @@ static const unsigned softgrpo__envelope__field_indices_by_name[] = {
   7,   /* field[7] = cancel */
   17,   /* field[17] = drain */
   18,   /* field[18] = goodbye */
-  29,   /* field[29] = gradient_chunk */
-  27,   /* field[27] = gradient_declined */
-  30,   /* field[30] = gradient_done */
-  23,   /* field[23] = gradient_grant */
-  26,   /* field[26] = gradient_ready */
-  25,   /* field[25] = gradient_trajectory */
+  30,   /* field[30] = gradient_chunk */
+  28,   /* field[28] = gradient_declined */
+  31,   /* field[31] = gradient_done */
+  24,   /* field[24] = gradient_grant */
+  27,   /* field[27] = gradient_ready */
+  26,   /* field[26] = gradient_trajectory */
   6,   /* field[6] = grant */
   8,   /* field[8] = heartbeat */
   2,   /* field[2] = hello */
   13,   /* field[13] = manifest */
   0,   /* field[0] = protocol */
   20,   /* field[20] = protocol_error */
-  28,   /* field[28] = pull_gradient */
-  24,   /* field[24] = pull_gradient_work */
+  29,   /* field[29] = pull_gradient */
+  25,   /* field[25] = pull_gradient_work */
   12,   /* field[12] = pull_manifest */
   21,   /* field[21] = pull_plan */
   14,   /* field[14] = pull_weights */
   4,   /* field[4] = refused */
   5,   /* field[5] = request_work */
   10,   /* field[10] = result_acknowledgement */
+  23,   /* field[23] = return_work */
   1,   /* field[1] = session */
   19,   /* field[19] = shutdown */
   9,   /* field[9] = trajectory_result */
@@ -2264,8 +2367,8 @@ static const ProtobufCIntRange softgrpo__envelope__number_ranges[3 + 1] =
 {
   { 1, 0 },
   { 10, 2 },
-  { 40, 23 },
-  { 0, 31 }
+  { 40, 24 },
+  { 0, 32 }
 };
 const ProtobufCMessageDescriptor softgrpo__envelope__descriptor =
 {
@@ -2275,7 +2378,7 @@ const ProtobufCMessageDescriptor softgrpo__envelope__descriptor =
   "Softgrpo__Envelope",
   "softgrpo",
   sizeof(Softgrpo__Envelope),
-  31,
+  32,
   softgrpo__envelope__field_descriptors,
   softgrpo__envelope__field_indices_by_name,
   3,  softgrpo__envelope__number_ranges,
@@ -2399,7 +2502,7 @@ const ProtobufCMessageDescriptor softgrpo__hello__descriptor =
   (ProtobufCMessageInit) softgrpo__hello__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__welcome__field_descriptors[8] =
+static const ProtobufCFieldDescriptor softgrpo__welcome__field_descriptors[9] =
 {
   {
     "run_id",
@@ -2497,6 +2600,18 @@ static const ProtobufCFieldDescriptor softgrpo__welcome__field_descriptors[8] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "relay_path",
+    9,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_FIXED64,
+    offsetof(Softgrpo__Welcome, n_relay_path),
+    offsetof(Softgrpo__Welcome, relay_path),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__welcome__field_indices_by_name[] = {
   6,   /* field[6] = announcement_endpoint */
@@ -2506,12 +2621,13 @@ static const unsigned softgrpo__welcome__field_indices_by_name[] = {
   1,   /* field[1] = learner_incarnation */
   5,   /* field[5] = liveness_timeout_milliseconds */
   2,   /* field[2] = model */
+  8,   /* field[8] = relay_path */
   0,   /* field[0] = run_id */
 };
 static const ProtobufCIntRange softgrpo__welcome__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 8 }
+  { 0, 9 }
 };
 const ProtobufCMessageDescriptor softgrpo__welcome__descriptor =
 {
@@ -2521,7 +2637,7 @@ const ProtobufCMessageDescriptor softgrpo__welcome__descriptor =
   "Softgrpo__Welcome",
   "softgrpo",
   sizeof(Softgrpo__Welcome),
-  8,
+  9,
   softgrpo__welcome__field_descriptors,
   softgrpo__welcome__field_indices_by_name,
   1,  softgrpo__welcome__number_ranges,
@@ -3598,7 +3714,7 @@ const ProtobufCMessageDescriptor softgrpo__heartbeat__descriptor =
   (ProtobufCMessageInit) softgrpo__heartbeat__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__trajectory_result__field_descriptors[9] =
+static const ProtobufCFieldDescriptor softgrpo__trajectory_result__field_descriptors[10] =
 {
   {
     "lease_id",
@@ -3708,12 +3824,25 @@ static const ProtobufCFieldDescriptor softgrpo__trajectory_result__field_descrip
     0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "origin",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__TrajectoryResult, origin),
+    &softgrpo__sample_origin__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__trajectory_result__field_indices_by_name[] = {
   6,   /* field[6] = elapsed_microseconds */
   5,   /* field[5] = finish_reason */
   1,   /* field[1] = group_ordinal */
   0,   /* field[0] = lease_id */
+  9,   /* field[9] = origin */
   3,   /* field[3] = policy_version */
   2,   /* field[2] = sample_index */
   4,   /* field[4] = segments */
@@ -3723,7 +3852,7 @@ static const unsigned softgrpo__trajectory_result__field_indices_by_name[] = {
 static const ProtobufCIntRange softgrpo__trajectory_result__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 9 }
+  { 0, 10 }
 };
 const ProtobufCMessageDescriptor softgrpo__trajectory_result__descriptor =
 {
@@ -3733,7 +3862,7 @@ const ProtobufCMessageDescriptor softgrpo__trajectory_result__descriptor =
   "Softgrpo__TrajectoryResult",
   "softgrpo",
   sizeof(Softgrpo__TrajectoryResult),
-  9,
+  10,
   softgrpo__trajectory_result__field_descriptors,
   softgrpo__trajectory_result__field_indices_by_name,
   1,  softgrpo__trajectory_result__number_ranges,
@@ -3886,6 +4015,121 @@ const ProtobufCMessageDescriptor softgrpo__segment_description__descriptor =
   softgrpo__segment_description__field_indices_by_name,
   1,  softgrpo__segment_description__number_ranges,
   (ProtobufCMessageInit) softgrpo__segment_description__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor softgrpo__sample_origin__field_descriptors[2] =
+{
+  {
+    "worker_name",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__SampleOrigin, worker_name),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "fingerprint",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__SampleOrigin, fingerprint),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned softgrpo__sample_origin__field_indices_by_name[] = {
+  1,   /* field[1] = fingerprint */
+  0,   /* field[0] = worker_name */
+};
+static const ProtobufCIntRange softgrpo__sample_origin__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor softgrpo__sample_origin__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "softgrpo.SampleOrigin",
+  "SampleOrigin",
+  "Softgrpo__SampleOrigin",
+  "softgrpo",
+  sizeof(Softgrpo__SampleOrigin),
+  2,
+  softgrpo__sample_origin__field_descriptors,
+  softgrpo__sample_origin__field_indices_by_name,
+  1,  softgrpo__sample_origin__number_ranges,
+  (ProtobufCMessageInit) softgrpo__sample_origin__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor softgrpo__return_work__field_descriptors[3] =
+{
+  {
+    "lease_id",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__ReturnWork, lease_id),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "sample_indices",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_UINT32,
+    offsetof(Softgrpo__ReturnWork, n_sample_indices),
+    offsetof(Softgrpo__ReturnWork, sample_indices),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "is_loss",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__ReturnWork, is_loss),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned softgrpo__return_work__field_indices_by_name[] = {
+  2,   /* field[2] = is_loss */
+  0,   /* field[0] = lease_id */
+  1,   /* field[1] = sample_indices */
+};
+static const ProtobufCIntRange softgrpo__return_work__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor softgrpo__return_work__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "softgrpo.ReturnWork",
+  "ReturnWork",
+  "Softgrpo__ReturnWork",
+  "softgrpo",
+  sizeof(Softgrpo__ReturnWork),
+  3,
+  softgrpo__return_work__field_descriptors,
+  softgrpo__return_work__field_indices_by_name,
+  1,  softgrpo__return_work__number_ranges,
+  (ProtobufCMessageInit) softgrpo__return_work__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCEnumValue softgrpo__result_acknowledgement__verdict__enum_values_by_number[5] =

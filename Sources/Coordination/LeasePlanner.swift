@@ -27,6 +27,7 @@ public enum LeasePlanner {
       if table.leasedCount(of: lease.worker) == lease.sampleIndices.count { registry.started(lease.worker, now: now) }
       registry.useCredits(lease.sampleIndices.count, of: lease.worker)
       fleet[index].credits -= lease.sampleIndices.count
+      fleet[index].held += lease.sampleIndices.count
       made.append(lease)
     }
     for cohort in cohorts {
@@ -50,8 +51,11 @@ public enum LeasePlanner {
       guard mayHedge, isLast || !stuck.isEmpty else { continue }
       let idle = fleet.indices.filter { !fleet[$0].isStuck && fleet[$0].credits > 0 }
       guard !idle.isEmpty else { continue }
+      // A worker with sequences of its own under way would only slow them down.
+      let free = Set(idle.filter { isLast && fleet[$0].held == 0 })
       func isWorthwhile(_ lease: LeaseRecord, for index: Int) -> Bool {
-        stuck.contains(lease.worker) || isLast && isOverdue(lease, for: fleet[index], registry, now: now)
+        stuck.contains(lease.worker)
+          || free.contains(index) && isOverdue(lease, for: fleet[index], registry, now: now)
       }
       let candidates = table.hedgeable(dueVersion: due) { lease in idle.contains { isWorthwhile(lease, for: $0) } }
       for lease in candidates {
@@ -73,7 +77,7 @@ public enum LeasePlanner {
   ) -> Bool {
     guard let usual = registry.sampleDuration else { return false }
     let age = now - lease.granted
-    if age >= usual * 2 { return true }
+    if age >= max(usual * 2, registry.interval) { return true }
     guard let theirs = registry[lease.worker]?.sampleDuration, let ours = worker.sampleDuration else { return false }
     return theirs - age > ours + ours / 4
   }

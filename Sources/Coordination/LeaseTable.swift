@@ -205,6 +205,27 @@ public struct LeaseTable: Sendable {
     set(key, .queued)
   }
 
+  /// Nobody here needs the sample any longer: its holders are to be told (`takeSuperseded`).
+  public mutating func withdraw(_ key: SampleKey) {
+    guard let state = state(of: key), state != .accepted else { return }
+    release(key, wonBy: 0)
+  }
+
+  /// A worker does not finish these samples of its lease: they are queued again, or set aside.
+  /// - Parameter isLoss: workers were lost with them.
+  public mutating func giveBack(_ id: UInt64, samples: [Int], by worker: WorkerID, isLoss: Bool) {
+    guard let lease = leases[id], lease.worker == worker else { return }
+    for index in samples where lease.sampleIndices.contains(index) {
+      removeHolder(id, of: SampleKey(groupOrdinal: lease.groupOrdinal, sampleIndex: index), isLoss: isLoss)
+    }
+  }
+
+  /// Samples of a group that nobody has been lent, ascending.
+  public func queuedSamples(of groupOrdinal: Int) -> [Int] {
+    guard let states = groups[groupOrdinal]?.states else { return [] }
+    return states.indices.filter { states[$0] == .queued }
+  }
+
   /// The trainer has the whole group: what still arrives for it is a duplicate. Also takes back what is not finished.
   public mutating func retire(groupOrdinal: Int) {
     guard let group = groups[groupOrdinal] else { return }

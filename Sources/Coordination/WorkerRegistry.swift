@@ -42,7 +42,7 @@ public struct WorkerRegistry: Sendable {
   /// A session never has more than this many credits, whatever it asks for.
   public static let maximumCredits = 65_536
 
-  private let interval: Duration
+  let interval: Duration
   private let timeout: Duration
   private var workers: [WorkerID: Worker] = [:]
   /// As `Worker.sampleDuration`, over all workers, past ones too.

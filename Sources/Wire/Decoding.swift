@@ -80,6 +80,13 @@ private func decodeBody(of envelope: Softgrpo__Envelope, bulk: ArraySlice<[UInt8
       leaseIDs: leaseIDs, sampleIndices: sampleIndices, reason: try string(body.reason, "Cancel.reason"))
   case SOFTGRPO__ENVELOPE__BODY_HEARTBEAT:
     message = .heartbeat(try decode(envelope.heartbeat.pointee))
+  case SOFTGRPO__ENVELOPE__BODY_RETURN_WORK:
+    let body = envelope.return_work.pointee
+    let work = ReturnedWork(
+      leaseID: body.lease_id, sampleIndices: array(body.sample_indices, body.n_sample_indices).map { Int($0) },
+      isLoss: body.is_loss != 0)
+    try work.validate()
+    message = .returnWork(work)
   case SOFTGRPO__ENVELOPE__BODY_RESULT_ACKNOWLEDGEMENT:
     message = .resultAcknowledgement(try decode(envelope.result_acknowledgement.pointee))
   case SOFTGRPO__ENVELOPE__BODY_VERSION_ANNOUNCEMENT:
@@ -179,7 +186,8 @@ private func decode(_ body: Softgrpo__Welcome) throws -> Welcome {
     heartbeatIntervalMilliseconds: Int(body.heartbeat_interval_milliseconds),
     livenessTimeoutMilliseconds: Int(body.liveness_timeout_milliseconds),
     announcementEndpoint: try string(body.announcement_endpoint, "Welcome.announcement_endpoint"),
-    currentVersion: try body.current_version.map { try decode($0.pointee) })
+    currentVersion: try body.current_version.map { try decode($0.pointee) },
+    relayPath: array(body.relay_path, body.n_relay_path))
   try welcome.validate()
   return welcome
 }

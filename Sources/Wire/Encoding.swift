@@ -62,6 +62,15 @@ private func encodeBody(
     let (body, bulk) = try encode(result, &arena)
     envelope.pointee.trajectory_result = body
     return bulk
+  case .returnWork(let work):
+    try work.validate()
+    select(SOFTGRPO__ENVELOPE__BODY_RETURN_WORK)
+    let body = arena.message(softgrpo__return_work__init)
+    body.pointee.lease_id = work.leaseID
+    body.pointee.n_sample_indices = work.sampleIndices.count
+    body.pointee.sample_indices = arena.array(work.sampleIndices.map { UInt32($0) })
+    body.pointee.is_loss = work.isLoss ? 1 : 0
+    envelope.pointee.return_work = body
   case .resultAcknowledgement(let acknowledgement):
     try require(acknowledgement.sampleIndex >= 0, "ResultAcknowledgement.sample_index is negative")
     select(SOFTGRPO__ENVELOPE__BODY_RESULT_ACKNOWLEDGEMENT)
@@ -209,6 +218,8 @@ private func encode(_ welcome: Welcome, _ arena: inout MessageArena) -> UnsafeMu
   body.pointee.liveness_timeout_milliseconds = UInt32(welcome.livenessTimeoutMilliseconds)
   body.pointee.announcement_endpoint = arena.string(welcome.announcementEndpoint)
   if let version = welcome.currentVersion { body.pointee.current_version = encode(version, &arena) }
+  body.pointee.n_relay_path = welcome.relayPath.count
+  body.pointee.relay_path = arena.array(welcome.relayPath)
   return body
 }
 

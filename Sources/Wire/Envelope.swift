@@ -27,6 +27,7 @@ public enum Message: Sendable, Equatable {
   case cancel(leaseIDs: [UInt64], sampleIndices: [Int] = [], reason: String)
   case heartbeat(Heartbeat)
   case trajectoryResult(TrajectoryResult)
+  case returnWork(ReturnedWork)
   case resultAcknowledgement(ResultAcknowledgement)
   case versionAnnouncement(VersionAnnouncement)
   case pullPlan(heldIdentity: [UInt8])
@@ -60,6 +61,7 @@ public enum Message: Sendable, Equatable {
     case .cancel: "Cancel"
     case .heartbeat: "Heartbeat"
     case .trajectoryResult: "TrajectoryResult"
+    case .returnWork: "ReturnWork"
     case .resultAcknowledgement: "ResultAcknowledgement"
     case .versionAnnouncement: "VersionAnnouncement"
     case .pullPlan: "PullPlan"

@@ -38,11 +38,13 @@ public struct Welcome: Sendable, Equatable {
   public var announcementEndpoint: String
   /// `nil` before the first publication.
   public var currentVersion: VersionAnnouncement?
+  /// Incarnations of the relays on the way from the learner, the nearest to it first.
+  public var relayPath: [UInt64]
 
   public init(
     runID: String, learnerIncarnation: UInt64, model: ModelDescription, dtype: String,
     heartbeatIntervalMilliseconds: Int, livenessTimeoutMilliseconds: Int, announcementEndpoint: String,
-    currentVersion: VersionAnnouncement?
+    currentVersion: VersionAnnouncement?, relayPath: [UInt64] = []
   ) {
     self.runID = runID
     self.learnerIncarnation = learnerIncarnation
@@ -52,6 +54,7 @@ public struct Welcome: Sendable, Equatable {
     self.livenessTimeoutMilliseconds = livenessTimeoutMilliseconds
     self.announcementEndpoint = announcementEndpoint
     self.currentVersion = currentVersion
+    self.relayPath = relayPath
   }
 }
 

@@ -23,6 +23,13 @@ func encode(
   body.pointee.policy_version = Int64(result.policyVersion)
   body.pointee.finish_reason = arena.string(result.finishReason.rawValue)
   body.pointee.elapsed_microseconds = UInt64(result.elapsedMicroseconds)
+  if let origin = result.origin {
+    try origin.validate()
+    let source = arena.message(softgrpo__sample_origin__init)
+    source.pointee.worker_name = arena.string(origin.workerName)
+    source.pointee.fingerprint = arena.string(origin.fingerprint)
+    body.pointee.origin = source
+  }
 
   let (descriptions, bulk) = try encode(segments: result.segments, of: "TrajectoryResult", &arena)
   body.pointee.n_segments = descriptions.count
@@ -107,7 +114,12 @@ func decode(_ body: Softgrpo__TrajectoryResult, bulk: ArraySlice<[UInt8]>, limit
     sampleIndex: Int(body.sample_index), policyVersion: Int(body.policy_version), segments: segments,
     finishReason: finishReason,
     elapsedMicroseconds: try integer(body.elapsed_microseconds, "TrajectoryResult.elapsed_microseconds"),
-    versionSpans: zip(starts, versions).map { VersionSpan(start: Int($0), version: Int($1)) })
+    versionSpans: zip(starts, versions).map { VersionSpan(start: Int($0), version: Int($1)) },
+    origin: try body.origin.map {
+      SampleOrigin(
+        workerName: try string($0.pointee.worker_name, "SampleOrigin.worker_name"),
+        fingerprint: try string($0.pointee.fingerprint, "SampleOrigin.fingerprint"))
+    })
   try validate(result.versionSpans, of: result)
   return result
 }

@@ -43,6 +43,8 @@ extension Welcome {
       "Welcome.liveness_timeout_milliseconds is shorter than the heartbeat interval")
     try model.validate()
     try currentVersion?.validate()
+    try require(
+      relayPath.count <= WireLimits.relayDepth, "Welcome.relay_path has more than \(WireLimits.relayDepth) relays")
   }
 }
 
@@ -107,6 +109,24 @@ func validateCancel(leaseIDs: [UInt64], sampleIndices: [Int]) throws {
     sampleIndices.count <= WireLimits.sampleCount && sampleIndices.allSatisfy(naturalCount.contains)
       && zip(sampleIndices, sampleIndices.dropFirst()).allSatisfy { $0 < $1 },
     "Cancel.sample_indices must ascend, at most \(WireLimits.sampleCount) of them")
+}
+
+extension SampleOrigin {
+  func validate() throws {
+    try Wire.validate(workerName, "SampleOrigin.worker_name")
+    try Wire.validate(fingerprint, "SampleOrigin.fingerprint")
+  }
+}
+
+extension ReturnedWork {
+  func validate() throws {
+    try require(leaseID != 0, "ReturnWork.lease_id is 0")
+    try require(
+      !sampleIndices.isEmpty && sampleIndices.count <= WireLimits.sampleCount
+        && sampleIndices.allSatisfy(naturalCount.contains)
+        && zip(sampleIndices, sampleIndices.dropFirst()).allSatisfy { $0 < $1 },
+      "ReturnWork.sample_indices is empty or not strictly ascending")
+  }
 }
 
 extension Lease {

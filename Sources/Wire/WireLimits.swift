@@ -17,6 +17,9 @@ public struct WireLimits: Sendable, Equatable {
   /// The largest single frame that any message may have: what a socket should accept.
   public var frameByteCount: Int { max(envelopeByteCount, chunkByteCount, trajectoryByteCount, manifestByteCount) }
 
+  /// Relays between a learner and a worker.
+  public static let relayDepth = 8
+
   static let stringByteCount = 4096
   static let segmentCount = 4096
   static let chunkCredit = 64

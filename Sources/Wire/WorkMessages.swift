@@ -84,10 +84,13 @@ public struct TrajectoryResult: Sendable, Equatable {
   public var segments: [Segment]
   public var finishReason: FinishReason
   public var elapsedMicroseconds: Int
+  /// Of a sample that came through a relay; `nil`: the session's own worker drew it.
+  public var origin: SampleOrigin?
 
   public init(
     leaseID: UInt64, groupOrdinal: Int, sampleIndex: Int, policyVersion: Int, segments: [Segment],
-    finishReason: FinishReason, elapsedMicroseconds: Int = 0, versionSpans: [VersionSpan] = []
+    finishReason: FinishReason, elapsedMicroseconds: Int = 0, versionSpans: [VersionSpan] = [],
+    origin: SampleOrigin? = nil
   ) {
     self.leaseID = leaseID
     self.groupOrdinal = groupOrdinal
@@ -97,6 +100,34 @@ public struct TrajectoryResult: Sendable, Equatable {
     self.finishReason = finishReason
     self.elapsedMicroseconds = elapsedMicroseconds
     self.versionSpans = versionSpans
+    self.origin = origin
+  }
+}
+
+/// Who drew a sample that came through a relay.
+public struct SampleOrigin: Sendable, Equatable {
+  public var workerName: String
+  /// Equal fingerprints promise equal bits.
+  public var fingerprint: String
+
+  public init(workerName: String, fingerprint: String) {
+    self.workerName = workerName
+    self.fingerprint = fingerprint
+  }
+}
+
+/// Samples of a lease that the worker does not finish (worker to learner): a relay whose workers left.
+public struct ReturnedWork: Sendable, Equatable {
+  public var leaseID: UInt64
+  /// Strictly ascending; at least one.
+  public var sampleIndices: [Int]
+  /// Workers were lost with these samples.
+  public var isLoss: Bool
+
+  public init(leaseID: UInt64, sampleIndices: [Int], isLoss: Bool = false) {
+    self.leaseID = leaseID
+    self.sampleIndices = sampleIndices
+    self.isLoss = isLoss
   }
 }
 

@@ -231,4 +231,66 @@ struct RecordingLogHandler: LogHandler {
     #expect(throws: ClusterError.self) { try worker("tcp://box:1", keys: folder, key: key, serverKey: key) }
     #expect(throws: ClusterError.self) { try worker("tcp://box:1", keys: folder, insecure: true) }
   }
+
+  /// A worker's key upwards, a server's downwards: workers know the relay by its key, and the learner the relay by its own.
+  @Test func aRelayUnderCurve() throws {
+    let frontEnd = try LearnerFrontEnd(secureOptions(), logger: quiet)
+    try frontEnd.publish(weights(0))
+    let below = KeyDirectory(folder + "/below")
+    _ = try below.extend(workers: ["leaf"])
+    let (attachments, _) = try workerAttachments(
+      connecting: [frontEnd.controlEndpoint], name: "one", keys: nil, key: folder + "/workers/one.key",
+      serverKeys: [folder + "/workers/server.pub"], allowInsecure: false, logger: quiet)
+    var options = RelayServiceOptions(
+      attachments: attachments, name: "one", controlEndpoint: "tcp://127.0.0.1:0",
+      announcementEndpoint: "tcp://127.0.0.1:0")
+    options.security = try relaySecurity(
+      binding: ["tcp://0.0.0.0:5555"], keys: folder + "/below", key: nil, authorizedWorkers: nil, allowInsecure: false,
+      logger: quiet)
+    let relay = try RelayService(options, stop: StopSignal(), logger: quiet)
+    let thread = try IOThread(name: "relay") { try? relay.run() }
+    #expect(eventually { relay.frontEnd != nil })
+    let endpoint = try #require(relay.frontEnd).controlEndpoint
+    // Keys of the learner's list open nothing here, and the relay's list nothing there.
+    let (places, _) = try workerAttachments(
+      connecting: [frontEnd.controlEndpoint, endpoint], name: "leaf", keys: nil,
+      key: folder + "/below/workers/leaf.key",
+      serverKeys: [folder + "/workers/server.pub", folder + "/below/workers/server.pub"], allowInsecure: false,
+      logger: quiet)
+    var leafOptions = workerOptions(endpoint, name: "leaf")
+    leafOptions.endpoint = places[0].endpoint
+    leafOptions.security = places[0].security
+    leafOptions.alternatives = [places[1]]
+    leafOptions.handshakeTimeout = .milliseconds(500)
+    let leaf = try FakeWorker(leafOptions)
+    try frontEnd.submit(promptGroups(0..<4))
+    let groups = try frontEnd.collect(groupCount: 4, within: .seconds(30))
+    #expect(groups.flatMap(\.samples).allSatisfy { $0.workerName == "leaf" })
+    #expect(frontEnd.statistics().workers.map(\.name) == ["one"])
+    #expect(frontEnd.shutdown(reason: "end", within: .seconds(5)))
+    thread.join()
+    _ = leaf
+  }
+
+  @Test func aRelayInTheOpenIsRefused() throws {
+    let options = RelayServiceOptions(
+      attachments: [Attachment(endpoint: "tcp://127.0.0.1:1")], controlEndpoint: "tcp://0.0.0.0:0")
+    #expect(throws: TransportError.self) { try RelayService(options, stop: StopSignal(), logger: quiet) }
+    func relay(keys: String? = nil, key: String? = nil, list: String? = nil, insecure: Bool = false) throws
+      -> SocketSecurity
+    {
+      try relaySecurity(
+        binding: ["tcp://0.0.0.0:0"], keys: keys, key: key, authorizedWorkers: list, allowInsecure: insecure,
+        logger: quiet)
+    }
+    #expect(throws: TransportError.self) { try relay() }
+    #expect(throws: ClusterError.self) { try relay(key: folder + "/learner/server.key") }
+    #expect(throws: ClusterError.self) { try relay(keys: folder, insecure: true) }
+    #expect(try relay(insecure: true).isNone && !relay(keys: folder).isNone)
+    #expect(throws: ClusterError.self) {
+      try workerAttachments(
+        connecting: ["tcp://a:1", "tcp://b:1", "tcp://c:1"], name: nil, keys: nil, key: "k", serverKeys: ["a", "b"],
+        allowInsecure: false, logger: quiet)
+    }
+  }
 }

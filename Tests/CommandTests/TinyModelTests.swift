@@ -189,7 +189,7 @@ struct TinyModelTests {
   @Test(arguments: [
     "rollout", "score", "update", "eval", "generate", "tokenize", "reward", "convert", "doctor", "bench", "train",
     "learner",
-    "worker", "sft",
+    "worker", "relay", "sft",
   ])
   func everyCommandHasHelp(command: String) throws {
     #expect(try scratch.succeed([command, "--help"]).output.contains("USAGE: softgrpo \(command)"))

@@ -167,4 +167,37 @@ private func key(_ group: Int, _ sample: Int) -> SampleKey { SampleKey(groupOrdi
     }
     #expect(table.queuedSampleCount == 1 && table.counters.setAside == 0)
   }
+
+  @Test func workThatIsGivenBackIsQueuedAgain() throws {
+    let table = desk(maximumLosses: 2)
+    try table.enqueue(groupOrdinal: 0, sampleCount: 4)
+    let lease = try #require(table.grant(to: WorkerID(1), atMost: 3, now: .zero))
+    // Somebody else's, and samples that it does not have, are left alone.
+    table.table.giveBack(lease.id, samples: [0], by: WorkerID(2), isLoss: false)
+    table.table.giveBack(lease.id, samples: [1, 3], by: WorkerID(1), isLoss: false)
+    #expect(table.table.queuedSamples(of: 0) == [1, 3] && table.leasedCount(of: WorkerID(1)) == 2)
+    table.table.giveBack(lease.id, samples: [0, 2], by: WorkerID(1), isLoss: true)
+    #expect(table.outstanding.isEmpty && table.queuedSampleCount == 4)
+    let second = try #require(table.grant(to: WorkerID(1), atMost: 4, now: .zero))
+    #expect(second.sampleIndices == [1, 3])
+    let suspects = try #require(table.grant(to: WorkerID(1), atMost: 4, now: .zero))
+    table.table.giveBack(suspects.id, samples: [2], by: WorkerID(1), isLoss: true)
+    #expect(table.takeSetAside() == [key(0, 2)])
+  }
+
+  @Test func whatIsWithdrawnIsTakenFromItsHolders() throws {
+    let table = desk(maximumLosses: 2)
+    try table.enqueue(groupOrdinal: 0, sampleCount: 3)
+    let lease = try #require(table.grant(to: WorkerID(1), atMost: 2, now: .zero))
+    table.table.withdraw(key(0, 2))
+    #expect(table.takeSuperseded().isEmpty && table.queuedSampleCount == 0)
+    table.table.withdraw(key(0, 0))
+    table.table.withdraw(key(0, 0))
+    #expect(
+      table.takeSuperseded() == [
+        SupersededSample(worker: WorkerID(1), leaseID: lease.id, sampleIndex: 0, endsLease: false)
+      ])
+    table.table.withdraw(key(0, 1))
+    #expect(table.takeSuperseded().map(\.endsLease) == [true] && table.isComplete(groupOrdinal: 0))
+  }
 }

@@ -90,6 +90,15 @@ import Testing
     #expect(none.isEmpty)
   }
 
+  @Test func workersWithWorkOfTheirOwnDoNotDouble() throws {
+    var (table, registry) = (try table(1, samples: 2), registry([100, 100], credits: 4))
+    _ = LeasePlanner.plan(&table, &registry, now: .zero)
+    #expect(held(table, 2) == [1, 1])
+    registry.finished(WorkerID(9), after: .seconds(1), now: .zero)
+    let none = LeasePlanner.plan(&table, &registry, now: .milliseconds(2500))
+    #expect(none.isEmpty)
+  }
+
   @Test func stuckWorkersSamplesComeBeforeWorkAhead() throws {
     var (table, registry) = (try table(1, samples: 2, dueVersion: 0), registry([100], credits: 2))
     try table.enqueue(groupOrdinal: 1, sampleCount: 100, dueVersion: 1)

@@ -9,7 +9,7 @@ struct RandomMessages {
 
   init(seed: UInt64) { random = SplitMix64(seed: seed) }
 
-  static let kindCount = 29
+  static let kindCount = 30
 
   mutating func message(kind: Int) -> Message {
     switch kind {
@@ -65,6 +65,10 @@ struct RandomMessages {
     case 25:
       .gradientChunk(
         GradientChunk(leaseID: random.next() | 1, index: natural(), bytes: bytes(1 + small() * 100)))
+    case 28:
+      .returnWork(
+        ReturnedWork(
+          leaseID: random.next() | 1, sampleIndices: [small(), 100 + small()], isLoss: Bool.random(using: &random)))
     case 26: .pullPlan(heldIdentity: bytes(32))
     case 27: .weightPlan(plan())
     default: .gradientDone(leaseID: random.next(), accepted: Bool.random(using: &random))
@@ -85,7 +89,8 @@ struct RandomMessages {
         tiedEmbeddings: Bool.random(using: &random), attentionBias: Bool.random(using: &random),
         queryKeyNorm: Bool.random(using: &random)), dtype: "bfloat16", heartbeatIntervalMilliseconds: 50,
       livenessTimeoutMilliseconds: 50 + small(), announcementEndpoint: "tcp://127.0.0.1:5556",
-      currentVersion: Bool.random(using: &random) ? announcement() : nil)
+      currentVersion: Bool.random(using: &random) ? announcement() : nil,
+      relayPath: (0..<small() % 8).map { _ in random.next() })
   }
 
   mutating func lease() -> Lease {
@@ -117,7 +122,8 @@ struct RandomMessages {
     return TrajectoryResult(
       leaseID: random.next(), groupOrdinal: natural(), sampleIndex: natural(), policyVersion: version,
       segments: segments, finishReason: Bool.random(using: &random) ? .stop : .length, elapsedMicroseconds: natural(),
-      versionSpans: spans)
+      versionSpans: spans,
+      origin: Bool.random(using: &random) ? SampleOrigin(workerName: text(), fingerprint: text()) : nil)
   }
 
   private mutating func segment() -> Segment {

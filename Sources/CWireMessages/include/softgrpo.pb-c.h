@@ -30,6 +30,8 @@ typedef struct Softgrpo__Cancel Softgrpo__Cancel;
 typedef struct Softgrpo__Heartbeat Softgrpo__Heartbeat;
 typedef struct Softgrpo__TrajectoryResult Softgrpo__TrajectoryResult;
 typedef struct Softgrpo__SegmentDescription Softgrpo__SegmentDescription;
+typedef struct Softgrpo__SampleOrigin Softgrpo__SampleOrigin;
+typedef struct Softgrpo__ReturnWork Softgrpo__ReturnWork;
 typedef struct Softgrpo__ResultAcknowledgement Softgrpo__ResultAcknowledgement;
 typedef struct Softgrpo__VersionAnnouncement Softgrpo__VersionAnnouncement;
 typedef struct Softgrpo__DeltaDescription Softgrpo__DeltaDescription;
@@ -111,6 +113,7 @@ typedef enum {
   SOFTGRPO__ENVELOPE__BODY_GOODBYE = 26,
   SOFTGRPO__ENVELOPE__BODY_SHUTDOWN = 27,
   SOFTGRPO__ENVELOPE__BODY_PROTOCOL_ERROR = 28,
+  SOFTGRPO__ENVELOPE__BODY_RETURN_WORK = 31,
   SOFTGRPO__ENVELOPE__BODY_PULL_PLAN = 29,
   SOFTGRPO__ENVELOPE__BODY_WEIGHT_PLAN = 30,
   SOFTGRPO__ENVELOPE__BODY_GRADIENT_GRANT = 40,
@@ -156,6 +159,7 @@ struct  Softgrpo__Envelope
     Softgrpo__Goodbye *goodbye;
     Softgrpo__Shutdown *shutdown;
     Softgrpo__ProtocolError *protocol_error;
+    Softgrpo__ReturnWork *return_work;
     Softgrpo__PullPlan *pull_plan;
     Softgrpo__WeightPlan *weight_plan;
     Softgrpo__GradientGrant *gradient_grant;
@@ -233,10 +237,16 @@ struct  Softgrpo__Welcome
    * Absent before the first publication.
    */
   Softgrpo__VersionAnnouncement *current_version;
+  /*
+   * Incarnations of the relays on the way from the learner, the nearest to it first; at most 8. A relay that finds its own here
+   * goes elsewhere.
+   */
+  size_t n_relay_path;
+  uint64_t *relay_path;
 };
 #define SOFTGRPO__WELCOME__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__welcome__descriptor) \
-    , (char *)protobuf_c_empty_string, 0, NULL, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, NULL }
+    , (char *)protobuf_c_empty_string, 0, NULL, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, NULL, 0,NULL }
 
 
 /*
@@ -508,10 +518,14 @@ struct  Softgrpo__TrajectoryResult
   uint32_t *version_starts;
   size_t n_versions;
   int64_t *versions;
+  /*
+   * Absent: the session's own worker.
+   */
+  Softgrpo__SampleOrigin *origin;
 };
 #define SOFTGRPO__TRAJECTORY_RESULT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__trajectory_result__descriptor) \
-    , 0, 0, 0, 0, 0,NULL, (char *)protobuf_c_empty_string, 0, 0,NULL, 0,NULL }
+    , 0, 0, 0, 0, 0,NULL, (char *)protobuf_c_empty_string, 0, 0,NULL, 0,NULL, NULL }
 
 
 struct  Softgrpo__SegmentDescription
@@ -542,6 +556,42 @@ struct  Softgrpo__SegmentDescription
 #define SOFTGRPO__SEGMENT_DESCRIPTION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__segment_description__descriptor) \
     , SOFTGRPO__SEGMENT_DESCRIPTION__KIND__UNSPECIFIED, 0, 0,NULL, 0,NULL, 0, 0, 0 }
+
+
+/*
+ * Who drew a sample that came through a relay: what that worker's Hello said.
+ */
+struct  Softgrpo__SampleOrigin
+{
+  ProtobufCMessage base;
+  char *worker_name;
+  char *fingerprint;
+};
+#define SOFTGRPO__SAMPLE_ORIGIN__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&softgrpo__sample_origin__descriptor) \
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string }
+
+
+/*
+ * Samples that the worker does not finish: a relay whose workers left. They are queued again; their credits do not return.
+ */
+struct  Softgrpo__ReturnWork
+{
+  ProtobufCMessage base;
+  uint64_t lease_id;
+  /*
+   * Strictly ascending; at least one.
+   */
+  size_t n_sample_indices;
+  uint32_t *sample_indices;
+  /*
+   * Workers were lost with these samples.
+   */
+  protobuf_c_boolean is_loss;
+};
+#define SOFTGRPO__RETURN_WORK__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&softgrpo__return_work__descriptor) \
+    , 0, 0,NULL, 0 }
 
 
 struct  Softgrpo__ResultAcknowledgement
@@ -1346,6 +1396,44 @@ Softgrpo__SegmentDescription *
 void   softgrpo__segment_description__free_unpacked
                      (Softgrpo__SegmentDescription *message,
                       ProtobufCAllocator *allocator);
+/* Softgrpo__SampleOrigin methods */
+void   softgrpo__sample_origin__init
+                     (Softgrpo__SampleOrigin         *message);
+size_t softgrpo__sample_origin__get_packed_size
+                     (const Softgrpo__SampleOrigin   *message);
+size_t softgrpo__sample_origin__pack
+                     (const Softgrpo__SampleOrigin   *message,
+                      uint8_t             *out);
+size_t softgrpo__sample_origin__pack_to_buffer
+                     (const Softgrpo__SampleOrigin   *message,
+                      ProtobufCBuffer     *buffer);
+Softgrpo__SampleOrigin *
+       softgrpo__sample_origin__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   softgrpo__sample_origin__free_unpacked
+                     (Softgrpo__SampleOrigin *message,
+                      ProtobufCAllocator *allocator);
+/* Softgrpo__ReturnWork methods */
+void   softgrpo__return_work__init
+                     (Softgrpo__ReturnWork         *message);
+size_t softgrpo__return_work__get_packed_size
+                     (const Softgrpo__ReturnWork   *message);
+size_t softgrpo__return_work__pack
+                     (const Softgrpo__ReturnWork   *message,
+                      uint8_t             *out);
+size_t softgrpo__return_work__pack_to_buffer
+                     (const Softgrpo__ReturnWork   *message,
+                      ProtobufCBuffer     *buffer);
+Softgrpo__ReturnWork *
+       softgrpo__return_work__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   softgrpo__return_work__free_unpacked
+                     (Softgrpo__ReturnWork *message,
+                      ProtobufCAllocator *allocator);
 /* Softgrpo__ResultAcknowledgement methods */
 void   softgrpo__result_acknowledgement__init
                      (Softgrpo__ResultAcknowledgement         *message);
@@ -1887,6 +1975,12 @@ typedef void (*Softgrpo__TrajectoryResult_Closure)
 typedef void (*Softgrpo__SegmentDescription_Closure)
                  (const Softgrpo__SegmentDescription *message,
                   void *closure_data);
+typedef void (*Softgrpo__SampleOrigin_Closure)
+                 (const Softgrpo__SampleOrigin *message,
+                  void *closure_data);
+typedef void (*Softgrpo__ReturnWork_Closure)
+                 (const Softgrpo__ReturnWork *message,
+                  void *closure_data);
 typedef void (*Softgrpo__ResultAcknowledgement_Closure)
                  (const Softgrpo__ResultAcknowledgement *message,
                   void *closure_data);
@@ -1987,6 +2081,8 @@ extern const ProtobufCMessageDescriptor softgrpo__heartbeat__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__trajectory_result__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__segment_description__descriptor;
 extern const ProtobufCEnumDescriptor    softgrpo__segment_description__kind__descriptor;
+extern const ProtobufCMessageDescriptor softgrpo__sample_origin__descriptor;
+extern const ProtobufCMessageDescriptor softgrpo__return_work__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__result_acknowledgement__descriptor;
 extern const ProtobufCEnumDescriptor    softgrpo__result_acknowledgement__verdict__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__version_announcement__descriptor;

@@ -19,6 +19,8 @@ struct FrontEndState: Sendable {
   var completedAt: [Int: Duration] = [:]
   /// Handed out, then put back by a `collect` that ran out of time.
   var putBack: [CompletedGroup] = []
+  /// Of a relay: what it was lent itself.
+  var relayed: RelayedWork?
   /// Messages for the I/O thread to send.
   var outgoing: [(worker: WorkerID, message: Message)] = []
   var announcement: VersionAnnouncement?
@@ -58,9 +60,9 @@ struct FrontEndState: Sendable {
   }
 
   mutating func publish(
-    _ snapshot: WeightSnapshot, base: WeightSnapshot?, delta: WeightDelta?, now: Duration
+    _ snapshot: WeightSnapshot, base: WeightSnapshot?, deltas: [WeightDelta], now: Duration
   ) throws {
-    try versions.publish(snapshot, base: base, deltas: delta.map { [$0] } ?? [], now: now)
+    try versions.publish(snapshot, base: base, deltas: deltas, now: now)
     announcement = versions.announcement
     for lease in table.advance(to: snapshot.version) {
       outgoing.append(
@@ -82,6 +84,7 @@ struct FrontEndState: Sendable {
   mutating func accept(
     _ result: TrajectoryResult, from worker: WorkerID, model: ModelDescription, now: Duration
   ) throws -> ResultVerdict {
+    if relayed != nil { return try acceptRelayed(result, from: worker, model: model, now: now) }
     if let group = groups[result.groupOrdinal] { try check(result, against: group, model) }
     let key = SampleKey(groupOrdinal: result.groupOrdinal, sampleIndex: result.sampleIndex)
     let granted = table.lease(result.leaseID)?.granted
@@ -90,15 +93,7 @@ struct FrontEndState: Sendable {
     let verdict = table.complete(
       key, leaseID: result.leaseID, policyVersion: newest > table.currentVersion ?? -1 ? newest : result.policyVersion)
     if let granted { registry.finished(worker, after: now - granted, now: now) }
-    for sample in table.takeSuperseded() {
-      outgoing.append(
-        (
-          sample.worker,
-          .cancel(
-            leaseIDs: [sample.leaseID], sampleIndices: sample.endsLease ? [] : [sample.sampleIndex],
-            reason: "another worker was first")
-        ))
-    }
+    cancelSuperseded(reason: "another worker was first")
     guard verdict == .accepted, let group = groups[result.groupOrdinal] else { return verdict }
     let trajectory = Trajectory(
       promptID: group.promptID, groupID: group.ordinal, sampleIndex: result.sampleIndex, policy: group.policy,
@@ -106,10 +101,21 @@ struct FrontEndState: Sendable {
       finishReason: result.finishReason, versionSpans: result.versionSpans)
     let sender = registry[worker]
     samples[group.ordinal]![result.sampleIndex] = CollectedTrajectory(
-      trajectory: trajectory, workerName: sender?.name ?? "", fingerprint: sender?.fingerprint ?? "",
+      trajectory: trajectory, workerName: result.origin?.workerName ?? sender?.name ?? "",
+      fingerprint: result.origin?.fingerprint ?? sender?.fingerprint ?? "",
       elapsedMicroseconds: result.elapsedMicroseconds)
     noteCompletion(group.ordinal, now: now)
     return verdict
+  }
+
+  /// Tells holders of samples that somebody else finished, or that nobody needs.
+  mutating func cancelSuperseded(reason: String) {
+    let superseded = table.takeSuperseded()
+    let ended = Set(superseded.filter(\.endsLease).map(\.leaseID))
+    for sample in superseded where sample.endsLease || !ended.contains(sample.leaseID) {
+      let samples = sample.endsLease ? [] : named([sample.sampleIndex], of: sample.leaseID)
+      outgoing.append((sample.worker, .cancel(leaseIDs: [sample.leaseID], sampleIndices: samples, reason: reason)))
+    }
   }
 
   private mutating func noteCompletion(_ ordinal: Int, now: Duration) {
@@ -126,7 +132,7 @@ struct FrontEndState: Sendable {
       guard let (kept, dropped) = table.reclaim(id, by: worker, now: now), !kept.isEmpty else { return true }
       if !dropped.isEmpty {
         outgoing.append(
-          (worker, .cancel(leaseIDs: [id], sampleIndices: dropped, reason: "another worker was first")))
+          (worker, .cancel(leaseIDs: [id], sampleIndices: named(dropped, of: id), reason: "another worker was first")))
       }
       return false
     }
@@ -139,7 +145,7 @@ struct FrontEndState: Sendable {
     return keys
   }
 
-  private func check(_ result: TrajectoryResult, against group: PromptGroup, _ model: ModelDescription) throws {
+  func check(_ result: TrajectoryResult, against group: PromptGroup, _ model: ModelDescription) throws {
     var positions = group.prompt.count
     for segment in result.segments {
       positions += segment.count
@@ -192,11 +198,12 @@ struct FrontEndState: Sendable {
         continue
       }
       if firstGranted[group.ordinal] == nil { firstGranted[group.ordinal] = now }
-      let lease = Lease(
+      var lease = Lease(
         id: record.id, groupOrdinal: group.ordinal, promptID: group.promptID, prompt: group.prompt,
         sampleIndices: record.sampleIndices, policy: group.policy, options: group.options, noiseSeed: group.noiseSeed,
         policyVersions: record.policyVersions, deadlineMilliseconds: leaseDuration.milliseconds,
         continuesAcrossVersions: group.continuesAcrossVersions)
+      relayed?.rename(&lease)
       // Many leases a message, so that a burst does not fill the worker's queue, but well below an envelope's limit.
       let byteCount = lease.largestByteCount
       if let waiting = grants[worker], waiting.byteCount + byteCount > 1 << 19 || waiting.leases.count == 64 {

@@ -36,8 +36,8 @@ public final class LearnerFrontEnd: Sendable {
   /// Where workers connect, with the real port.
   public let controlEndpoint: String
   public let announcementEndpoint: String
-  private let options: LearnerFrontEndOptions
-  private let shared: SharedFrontEnd
+  let options: LearnerFrontEndOptions
+  let shared: SharedFrontEnd
   private let thread: IOThread
 
   /// Binds and starts the I/O thread.
@@ -100,7 +100,7 @@ public final class LearnerFrontEnd: Sendable {
             runID: options.runID, learnerIncarnation: learnerIncarnation, model: options.model, dtype: options.dtype,
             heartbeatIntervalMilliseconds: options.heartbeatInterval.milliseconds,
             livenessTimeoutMilliseconds: options.livenessTimeout.milliseconds,
-            announcementEndpoint: announcementEndpoint, currentVersion: nil))
+            announcementEndpoint: announcementEndpoint, currentVersion: nil, relayPath: options.relay?.path ?? []))
       ).encoded()
     } catch {
       throw ClusterError("the run cannot be described to workers: \(error)")
@@ -117,6 +117,7 @@ public final class LearnerFrontEnd: Sendable {
         options: GradientExchange.Options(
           leaseDuration: options.leaseDuration, patience: options.livenessTimeout,
           learnerThreads: options.learnerThreads), firstLeaseID: learnerIncarnation ^ 1 << 31 | 1))
+    if options.relay != nil { shared.state.withLock { $0.relayed = RelayedWork() } }
     self.shared = shared
     let loop = LearnerLoop(
       options: options, shared: shared, control: control, publisher: publisher,
@@ -146,8 +147,13 @@ public final class LearnerFrontEnd: Sendable {
   ///   - delta: from the version before, for workers that hold it; nil: they pull the whole.
   /// - Throws: `WeightSyncError` unless the version is newer than the current one, and base and delta are its own.
   public func publish(_ snapshot: WeightSnapshot, base: WeightSnapshot? = nil, delta: WeightDelta? = nil) throws {
+    try publish(snapshot, base: base, deltas: delta.map { [$0] } ?? [])
+  }
+
+  /// - Parameter deltas: lead to the version one after the other: a relay's may have come by several.
+  func publish(_ snapshot: WeightSnapshot, base: WeightSnapshot?, deltas: [WeightDelta]) throws {
     let now = MonotonicClock.now()
-    try shared.state.withLock { try $0.publish(snapshot, base: base, delta: delta, now: now) }
+    try shared.state.withLock { try $0.publish(snapshot, base: base, deltas: deltas, now: now) }
     shared.waker.wake()
   }
 

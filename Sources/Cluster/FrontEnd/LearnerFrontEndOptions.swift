@@ -30,6 +30,9 @@ public struct LearnerFrontEndOptions: Sendable {
   /// Bytes of one trajectory's bulk frames.
   public var trajectoryByteLimit = 16 << 20
 
+  /// Of a relay: where work comes from and results go.
+  var relay: RelayUpstream?
+
   /// Threads that the learner computes gradients with: what a worker is compared with until it was measured.
   public var learnerThreads = 1
 

@@ -7,7 +7,7 @@ import Wire
 
 /// The learner's I/O thread: owns the sockets, moves messages between them and the shared state. Confined to its thread.
 final class LearnerLoop {
-  private let options: LearnerFrontEndOptions
+  let options: LearnerFrontEndOptions
   let shared: SharedFrontEnd
   let logger: Logger
   private let control: Socket
@@ -97,6 +97,7 @@ final class LearnerLoop {
     guard now >= nextTimeCheck else { return }
     nextTimeCheck = now + min(.milliseconds(100), options.heartbeatInterval / 10)
     try endRevokedSessions()
+    try passOnWhatIsGivenBack(now)
     let (setAside, isComplete) = shared.state.withLock { state in
       let before = state.completed.count
       let setAside = state.takeSetAside(now: now)
@@ -252,7 +253,8 @@ final class LearnerLoop {
           runID: options.runID, learnerIncarnation: learnerIncarnation, model: options.model, dtype: options.dtype,
           heartbeatIntervalMilliseconds: options.heartbeatInterval.milliseconds,
           livenessTimeoutMilliseconds: options.livenessTimeout.milliseconds,
-          announcementEndpoint: announcementEndpoint, currentVersion: current)), to: worker)
+          announcementEndpoint: announcementEndpoint, currentVersion: current, relayPath: options.relay?.path ?? [])),
+      to: worker)
     if let ending { try send(.shutdown(reason: ending), to: worker) }
   }
 
@@ -282,6 +284,10 @@ final class LearnerLoop {
       try send(.manifest(WeightManifest(version: version, leaves: weights.manifest, isDelta: isDelta)), to: worker)
     case .pullWeights(let pull):
       try serve(pull, to: worker)
+    case .returnWork(let work):
+      logger.debug(
+        "worker \(name(of: worker)) gives \(work.sampleIndices.count) samples of lease \(work.leaseID) back")
+      shared.state.withLock { $0.takeBack(work, from: worker) }
     case .drain(let reason):
       logger.info("worker \(name(of: worker)) drains: \(reason)")
       shared.state.withLock { $0.registry.drain(worker) }
@@ -295,12 +301,14 @@ final class LearnerLoop {
   }
 
   private func take(_ result: TrajectoryResult, from worker: WorkerID) throws {
-    let (verdict, isComplete) = try shared.state.withLock { state in
+    let (verdict, isComplete, relayed) = try shared.state.withLock { state in
       let before = state.completed.count
       let verdict = try state.accept(result, from: worker, model: options.model, now: MonotonicClock.now())
       state.registry.holds(result.policyVersion, worker: worker)
-      return (verdict, state.completed.count > before)
+      return (verdict, state.completed.count > before, state.relayed?.takeFinished() ?? [])
     }
+    // Held upstream before it is acknowledged down here.
+    for result in relayed { options.relay?.deliver(result) }
     if verdict == .stale {
       logger.notice(
         "dropped a stale sample of group \(result.groupOrdinal) from version \(result.policyVersion); it is sampled again"

@@ -62,3 +62,77 @@ public func workerSecurity(
   }
   return loaded
 }
+
+/// The keys of a relay's own sockets, from a learner's folder or from two files; none when neither is given.
+/// - Throws: as `learnerSecurity`.
+public func relaySecurity(
+  binding endpoints: [String], keys: String?, key: String?, authorizedWorkers: String?, allowInsecure: Bool,
+  logger: Logger
+) throws -> SocketSecurity {
+  guard (key == nil) == (authorizedWorkers == nil) else {
+    throw ClusterError(
+      key == nil
+        ? "--authorized-workers: needs --bind-key too, the secret key file that this relay's workers know the public half of"
+        : "--bind-key: needs --authorized-workers too, the file of the keys that may connect")
+  }
+  guard keys == nil || key == nil else {
+    throw ClusterError("--bind-keys: give the folder, or --bind-key and --authorized-workers")
+  }
+  let loaded: LoadedSecurity? =
+    if let keys {
+      try KeyDirectory(keys).serverSecurity()
+    } else if let key, let authorizedWorkers {
+      try .server(key: key, authorizedWorkers: authorizedWorkers)
+    } else {
+      nil
+    }
+  for warning in loaded?.warnings ?? [] { logger.warning("\(warning)") }
+  if let loaded {
+    guard !allowInsecure else {
+      throw ClusterError("--insecure: contradicts the keys that are given; leave one of them away")
+    }
+    return loaded.security
+  }
+  for endpoint in try endpoints.map({ try Endpoint($0) }) where !endpoint.isLocal && !allowInsecure {
+    throw endpoint.refusalWithoutKeys
+  }
+  return .none
+}
+
+/// The places that a worker may attach to, each with its keys.
+/// - Parameter serverKeys: one for all endpoints, or one for each, in their order; with --keys none.
+/// - Returns: at least one attachment, and what holds the key.
+/// - Throws: as `workerSecurity`; `ClusterError` when the numbers do not fit.
+public func workerAttachments(
+  connecting endpoints: [String], name: String?, keys: String?, key: String?, serverKeys: [String],
+  allowInsecure: Bool, logger: Logger
+) throws -> (attachments: [Attachment], keys: LoadedSecurity?) {
+  guard let first = endpoints.first else { throw ClusterError("--connect: is missing") }
+  guard serverKeys.count <= 1 || serverKeys.count == endpoints.count else {
+    throw ClusterError(
+      "--server-key: \(serverKeys.count) keys for \(endpoints.count) --connect endpoints; give one for all or one for each"
+    )
+  }
+  // The one that other machines can reach decides whether keys are needed.
+  let exposed = try endpoints.first { try !Endpoint($0).isLocal } ?? first
+  let loaded = try workerSecurity(
+    connecting: exposed, name: name, keys: keys, key: key, serverKey: serverKeys.first, allowInsecure: allowInsecure,
+    logger: logger)
+  return (
+    try endpoints.enumerated().map { index, endpoint in
+      guard let loaded, case .client(let own, _) = loaded.security, let key, serverKeys.count > 1 else {
+        return Attachment(endpoint: endpoint, security: loaded?.security ?? .none)
+      }
+      return Attachment(
+        endpoint: endpoint,
+        security: index == 0 ? loaded.security : try .client(keys: own, serverKey: serverKey(serverKeys[index], key)))
+    }, loaded
+  )
+}
+
+private func serverKey(_ text: String, _ key: String) throws -> PublicKey {
+  guard case .client(_, let server) = try LoadedSecurity.client(key: key, serverKey: text).security else {
+    throw ClusterError("--server-key: \(text) is not one")
+  }
+  return server
+}

@@ -26,6 +26,8 @@ public struct WorkerServiceOptions: Sendable {
   public var computesGradients: Bool
   /// Keys of the link; nil: none.
   public var security: LoadedSecurity?
+  /// Where else to attach when the first is lost: other learners' or relays' control endpoints, in turn.
+  public var alternatives: [Attachment] = []
 
   public init(
     endpoint: String, name: String? = nil, threads: Int = ProcessorFeatures.current.availableProcessors,
@@ -48,6 +50,7 @@ public struct WorkerServiceOptions: Sendable {
     // Nothing can be trained in int8.
     link.computesGradients = computesGradients && dtype != .int8
     link.security = security?.security ?? .none
+    link.alternatives = alternatives
     return link
   }
 }

@@ -1,6 +1,7 @@
 import Logging
 import Synchronization
 import Transport
+import WeightSync
 import Wire
 
 /// What the engine's thread and the I/O thread share.
@@ -21,18 +22,29 @@ final class SharedWorkerLink: Sendable {
     /// Results handed over, and those of them that are acknowledged or not wanted any longer.
     var sentCount = 0
     var settledCount = 0
+    /// Samples that the worker wants to hold at once.
+    var capacity: Int
+    /// What the newest version came by.
+    var deltas: [WeightDelta] = []
     var failure: String?
   }
 
-  let state = Mutex(State())
+  let state: Mutex<State>
+  /// Random per process.
+  let incarnation: UInt64
   let waker: Waker
   let events = Mailbox<WorkerEvent>()
   let results = Mailbox<TrajectoryResult>()
   let gradients = Mailbox<GradientWorker.Outcome>()
+  let returns = Mailbox<ReturnedWork>()
   /// Nobody ever puts anything here: for waiting.
   let never = Mailbox<Void>()
 
-  init() throws { waker = try Waker() }
+  init(capacity: Int, incarnation: UInt64 = .random(in: 1...UInt64.max)) throws {
+    self.incarnation = incarnation
+    state = Mutex(State(capacity: capacity))
+    waker = try Waker()
+  }
 }
 
 /// A worker's side of the cluster: finds the learner, keeps the session alive, fetches weights ahead of need, brings leases
@@ -57,8 +69,8 @@ public final class WorkerLink: Sendable {
   /// Starts the I/O thread; the learner need not exist yet.
   /// - Throws: `TransportError` for an endpoint that cannot be one, `ClusterError` for options that cannot be sent.
   public init(_ options: WorkerLinkOptions, logger: Logger) throws {
-    guard (1...65_536).contains(options.capacity) else {
-      throw ClusterError("the worker's capacity of \(options.capacity) samples must be in 1...65536")
+    guard (0...65_536).contains(options.capacity) else {
+      throw ClusterError("the worker's capacity of \(options.capacity) samples must be in 0...65536")
     }
     guard (1...64).contains(options.chunkWindow) else {
       throw ClusterError("the chunk window of \(options.chunkWindow) must be in 1...64")
@@ -69,7 +81,7 @@ public final class WorkerLink: Sendable {
     do { _ = try Envelope(.hello(hello)).encoded() } catch {
       throw ClusterError("the worker cannot introduce itself: \(error)")
     }
-    let shared = try SharedWorkerLink()
+    let shared = try SharedWorkerLink(capacity: options.capacity)
     self.shared = shared
     let loop = try WorkerLoop(options, shared: shared, logger: logger)
     thread = try IOThread(name: "worker-io") { loop.run() }
@@ -119,6 +131,31 @@ public final class WorkerLink: Sendable {
       $0.tokensPerSecond = tokensPerSecond.isFinite ? max(0, tokensPerSecond) : 0
       $0.activeSlots = min(max(0, activeSlots), 1 << 30)
     }
+  }
+
+  /// Names this process to the learner, and on the way to it.
+  var incarnation: UInt64 { shared.incarnation }
+
+  /// How many samples to hold at once from here on. What is held beyond that is not given back by itself.
+  func setCapacity(_ capacity: Int) {
+    let hasChanged = shared.state.withLock { state in
+      let new = min(max(0, capacity), 65_536)
+      defer { state.capacity = new }
+      return state.capacity != new
+    }
+    if hasChanged { shared.waker.wake() }
+  }
+
+  /// The deltas that a version came by; none when it came whole, or is not the newest any longer.
+  func deltas(to version: WeightSnapshot) -> [WeightDelta] {
+    let deltas = shared.state.withLock { $0.deltas }
+    return deltas.last?.description.identity == version.description.identity ? deltas : []
+  }
+
+  /// Gives samples back that are not going to be finished here.
+  func giveBack(_ work: ReturnedWork) {
+    shared.returns.put(work)
+    shared.waker.wake()
   }
 
   /// Takes nothing new from here on (SIGTERM); leases the engine has not seen yet go back. Finish the others, then `close`.

@@ -1,17 +1,32 @@
 import Transport
 
+/// A learner or relay that a worker may attach to.
+public struct Attachment: Sendable {
+  /// The control endpoint. The announcement endpoint follows from the welcome.
+  public var endpoint: String
+  /// `client`: CURVE, with this worker's key and that learner's or relay's.
+  public var security: SocketSecurity
+
+  public init(endpoint: String, security: SocketSecurity = .none) {
+    self.endpoint = endpoint
+    self.security = security
+  }
+}
+
 /// How a worker reaches its learner.
 public struct WorkerLinkOptions: Sendable {
   /// The learner's control endpoint. The announcement endpoint follows from its welcome.
   public var endpoint: String
   /// `client`: CURVE, with this worker's key and the learner's.
   public var security = SocketSecurity.none
+  /// Where else to attach when that one is lost or does not answer: tried in turn.
+  public var alternatives: [Attachment] = []
   /// A name people recognise.
   public var workerName: String
   public var threads: Int
   /// CPU, instruction set in use, library versions, build.
   public var fingerprint: String
-  /// Samples the worker holds at once, those it has finished excluded.
+  /// Samples the worker holds at once, those it has finished excluded. 0: of a relay that knows no workers yet.
   public var capacity: Int
   /// Takes gradient leases.
   public var computesGradients = false

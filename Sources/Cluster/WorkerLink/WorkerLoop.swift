@@ -8,26 +8,22 @@ import Wire
 
 /// The worker's I/O thread: sessions, heartbeats, weights, results. Confined to its thread.
 final class WorkerLoop {
-  /// The session with a learner, from Welcome on.
-  struct Session {
-    var id: UInt64
-    var liveness: Liveness
-  }
-
   let options: WorkerLinkOptions
   let shared: SharedWorkerLink
   let logger: Logger
-  private let endpoint: Endpoint
+  /// Where this worker may attach, and which of them it is trying or using.
+  private let attachments: [(endpoint: Endpoint, security: SocketSecurity)]
+  private var attachment = 0
   private let context: TransportContext
   private let limits = WireLimits()
-  let incarnation = UInt64.random(in: 1...UInt64.max)
+  private var incarnation: UInt64 { shared.incarnation }
   private var waitingSince = MonotonicClock.now()
   private var dealer: Socket
   private var outbox = Outbox()
   private var lastRefusal: (reason: String, at: Duration)?
   private var subscriber: Socket
   private var subscribedTo: String?
-  var session: Session?
+  var session: WorkerSession?
   private var learnerIncarnation: UInt64?
   private var backoff: Backoff
   private var nextHello: Duration = .zero
@@ -41,7 +37,10 @@ final class WorkerLoop {
   private let applier: WeightApplier
   private var deliveredVersion: Digest?
   private var deliveredBase: Digest?
-  private var unspentCredits = 0
+  /// Credits with the learner and samples held: what may come without being asked for again.
+  var promised = 0
+  /// Given back, and not yet said.
+  var returned: [ReturnedWork] = []
   private(set) var isDraining = false
   private var hasEnded = false
   private var isAborted = false
@@ -50,16 +49,22 @@ final class WorkerLoop {
     self.options = options
     self.shared = shared
     self.logger = logger
+    attachments = try ([Attachment(endpoint: options.endpoint, security: options.security)] + options.alternatives).map
+    {
+      (try Endpoint($0.endpoint), $0.security)
+    }
     weights = WeightPull(window: options.chunkWindow)
     applier = WeightApplier(threads: options.threads, waker: shared.waker)
-    endpoint = try Endpoint(options.endpoint)
     context = try TransportContext()
-    dealer = try Self.openDealer(context, endpoint, limits, options.security)
-    subscriber = try Self.openSubscriber(context, options.security)
+    dealer = try Self.openDealer(context, attachments[0].endpoint, limits, attachments[0].security)
+    subscriber = try Self.openSubscriber(context, attachments[0].security)
     backoff = Backoff(first: options.firstRetry, ceiling: options.longestRetry)
     connectionOpened = MonotonicClock.now()
     lastNotice = connectionOpened
   }
+
+  private var endpoint: Endpoint { attachments[attachment].endpoint }
+  private var security: SocketSecurity { attachments[attachment].security }
 
   private static func openDealer(
     _ context: TransportContext, _ endpoint: Endpoint, _ limits: WireLimits, _ security: SocketSecurity
@@ -123,7 +128,7 @@ final class WorkerLoop {
     let now = MonotonicClock.now()
     guard let session else { return try knock(now) }
     if session.liveness.isLost(now: now) {
-      return try reconnect("the learner has been silent for \(session.liveness.timeout)")
+      return try reconnect("the learner has been silent for \(session.liveness.timeout)", elsewhere: true)
     }
     if weights.isStalled(now: now, patience: session.liveness.timeout) {
       logger.warning("no weights for \(session.liveness.timeout); asking again")
@@ -141,7 +146,8 @@ final class WorkerLoop {
       hasLoggedWaiting = true
       logger.info("connecting to the learner at \(endpoint)")
     }
-    if now - connectionOpened >= options.handshakeTimeout { try openConnection() }
+    let patience = attachments.count > 1 ? min(.seconds(3), options.handshakeTimeout) : options.handshakeTimeout
+    if now - connectionOpened >= patience { try openConnection(elsewhere: true) }
     guard now >= nextHello else { return }
     nextHello = now + backoff.pause(spread: Double.random(in: 0..<1))
     let hello = Hello(
@@ -151,8 +157,13 @@ final class WorkerLoop {
     isHelloUnheard = try dealer.send(Envelope(.hello(hello)).encoded()) != .sent
   }
 
-  private func openConnection() throws {
-    dealer = try Self.openDealer(context, endpoint, limits, options.security)
+  /// - Parameter elsewhere: at the next place there is.
+  private func openConnection(elsewhere: Bool = false) throws {
+    if elsewhere, attachments.count > 1 {
+      attachment = (attachment + 1) % attachments.count
+      logger.notice("trying \(endpoint)")
+    }
+    dealer = try Self.openDealer(context, endpoint, limits, security)
     outbox = Outbox()
     connectionOpened = MonotonicClock.now()
   }
@@ -165,7 +176,7 @@ final class WorkerLoop {
       // Somebody is there now. (After a lost session the pause is meant: many workers lose it at once.)
       if session == nil, isHelloUnheard { nextHello = MonotonicClock.now() }
     case .disconnected:
-      if session != nil { try reconnect("the connection was closed") }
+      if session != nil { try reconnect("the connection was closed", elsewhere: true) }
     case .keyRefused:
       complain(
         "the learner at \(endpoint) refuses this worker's key \(ownKey); add the line \"\(ownKey) \(options.workerName)\" to "
@@ -177,14 +188,14 @@ final class WorkerLoop {
           + "learner's log; start the learner again (--resume), or give this worker a new key")
     case .mechanismMismatch:
       complain(
-        options.security.isNone
+        security.isNone
           ? "the learner at \(endpoint) asks for keys and this worker has none: give --keys, or --key and --server-key"
           : "the learner at \(endpoint) works without keys and this worker has some: start the learner with --keys, or this "
             + "worker with --insecure and without keys")
     case .handshakeEnded:
       guard session == nil else { break }
       complain(
-        options.security.isNone
+        security.isNone
           ? "the learner at \(endpoint) ended the handshake: perhaps it asks for keys and this worker has none: give --keys"
           : "the learner at \(endpoint) ended the handshake: --server-key is probably not that learner's key (its log has it), "
             + "or it works without keys, or something else listens there")
@@ -194,7 +205,7 @@ final class WorkerLoop {
   }
 
   private var ownKey: String {
-    if case .client(let keys, _) = options.security { keys.publicKey.text } else { "(none)" }
+    if case .client(let keys, _) = security { keys.publicKey.text } else { "(none)" }
   }
 
   /// Logs why there is no session: once, then as often as a waiting worker says that it waits.
@@ -207,7 +218,7 @@ final class WorkerLoop {
   }
 
   /// Gives the connection up and starts anew. Work and results are kept: the learner may be back with the same run.
-  private func reconnect(_ reason: String) throws {
+  private func reconnect(_ reason: String, elsewhere: Bool = false) throws {
     let now = MonotonicClock.now()
     if session != nil {
       logger.warning("lost the learner at \(endpoint): \(reason)")
@@ -221,7 +232,7 @@ final class WorkerLoop {
     isHelloUnheard = false
     shared.state.withLock { $0.isConnected = false }
     nextHello = now + backoff.pause(spread: Double.random(in: 0..<1))
-    try openConnection()
+    try openConnection(elsewhere: elsewhere)
   }
 
   private func handle(_ envelope: Envelope) throws {
@@ -233,7 +244,7 @@ final class WorkerLoop {
       if session != nil { return try reconnect(reason) }
       return logger.warning("the learner at \(endpoint) refuses: \(reason)")
     case .protocolError(let reason):
-      return try reconnect("the learner says that we broke the protocol: \(reason)")
+      return try reconnect("the learner says that we broke the protocol: \(reason)", elsewhere: true)
     default: break
     }
     guard session != nil, envelope.session == session!.id else { return }
@@ -243,7 +254,11 @@ final class WorkerLoop {
 
   private func join(_ welcome: Welcome, session id: UInt64) throws {
     let now = MonotonicClock.now()
-    session = Session(
+    if welcome.relayPath.contains(incarnation) {
+      complain("\(endpoint) gets its work from this very relay: name another --connect")
+      return try reconnect("a loop of relays", elsewhere: true)
+    }
+    session = WorkerSession(
       id: id,
       liveness: Liveness(
         interval: .milliseconds(welcome.heartbeatIntervalMilliseconds),
@@ -256,6 +271,7 @@ final class WorkerLoop {
       learnerIncarnation = welcome.learnerIncarnation
       settle(work.unacknowledged.count + gradients.computed.count)
       work.removeAll()
+      returned = []
       gradients.removeAll()
       deliveredVersion = nil
       deliveredBase = nil
@@ -267,21 +283,20 @@ final class WorkerLoop {
     if let current = welcome.currentVersion { try announced(current, isAuthoritative: true) }
     for result in work.unacknowledged.values { try send([.trajectoryResult(result)]) }
     try send(gradients.resume())
-    if isDraining {
-      try send([.drain(reason: "draining")])
-    } else {
-      unspentCredits = max(0, options.capacity - work.sampleCount)
-    }
+    if isDraining { try send([.drain(reason: "draining")]) }
+    try giveBack()
+    promised = work.sampleCount
     try spendCredits()
     try sendHeartbeat()
   }
 
   private func subscribe(to announced: String) throws {
-    guard announced != subscribedTo, let announced = try? Endpoint(announced) else { return }
-    if subscribedTo != nil { subscriber = try Self.openSubscriber(context, options.security) }
+    guard let announced = try? endpoint.sibling(announced: Endpoint(announced)), announced.description != subscribedTo
+    else { return }
+    if subscribedTo != nil { subscriber = try Self.openSubscriber(context, security) }
     // A missed announcement repairs itself with the next heartbeat, so a useless endpoint is no reason to stop.
     do {
-      try subscriber.connect(endpoint.sibling(announced: announced))
+      try subscriber.connect(announced)
       subscribedTo = announced.description
     } catch {
       logger.warning("no announcements: \(error)")
@@ -305,13 +320,13 @@ final class WorkerLoop {
         logger.debug("samples \(unfinished) of lease \(id) were taken back: \(reason)")
         if isDelivered { shared.events.put(.cancelledSamples(leaseID: id, sampleIndices: unfinished)) }
       }
-      unspentCredits += unfinished.count
+      promised -= unfinished.count
       try spendCredits()
     case .cancel(let leaseIDs, _, let reason):
       let (delivered, sampleCount) = work.cancel(leaseIDs)
       if sampleCount > 0 { logger.notice("\(sampleCount) samples were taken back: \(reason)") }
       if !delivered.isEmpty { shared.events.put(.cancelled(leaseIDs: delivered)) }
-      unspentCredits += sampleCount
+      promised -= sampleCount
       try spendCredits()
     case .heartbeat(let heartbeat):
       if let current = heartbeat.currentVersion { try announced(current, isAuthoritative: true) }
@@ -394,6 +409,7 @@ final class WorkerLoop {
       deliveredBase = base.description.identity
       shared.events.put(.base(base))
     }
+    shared.state.withLock { $0.deltas = deltas }
     shared.events.put(.weights(snapshot))
     try deliverLeases()
     // The learner lends gradients of a version to those that hold it.
@@ -415,9 +431,10 @@ final class WorkerLoop {
         settle(1)
         continue
       }
-      if !isDraining { unspentCredits += 1 }
+      promised -= 1
       try send([.trajectoryResult(result)])
     }
+    try giveBack()
     try obeyEngineOnGradients()
     try spendCredits()
     let (wantsDrain, ending) = shared.state.withLock { ($0.wantsDrain, $0.ending) }
@@ -440,9 +457,10 @@ final class WorkerLoop {
   func settle(_ count: Int) { shared.state.withLock { $0.settledCount += count } }
 
   private func spendCredits() throws {
-    guard unspentCredits > 0, session != nil, !isDraining else { return }
-    let credits = min(unspentCredits, WorkerRegistry.maximumCredits)
-    unspentCredits = 0
+    guard session != nil, !isDraining else { return }
+    let credits = min(shared.state.withLock { $0.capacity } - promised, WorkerRegistry.maximumCredits)
+    guard credits > 0 else { return }
+    promised += credits
     try send([.requestWork(credits: credits)])
   }
 
@@ -478,10 +496,4 @@ final class WorkerLoop {
       try flush()
     }
   }
-}
-
-private func hostName() -> String {
-  var buffer = [CChar](repeating: 0, count: 256)
-  guard gethostname(&buffer, buffer.count - 1) == 0 else { return "" }
-  return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }

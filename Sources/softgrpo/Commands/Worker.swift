@@ -11,8 +11,11 @@ struct Worker: ParsableCommand {
     abstract: "A stateless rollout worker: joins a learner and samples what it is lent.",
     discussion: "Everything it needs (model, weights, policy, budgets) comes from the learner. SIGTERM drains it.")
 
-  @Option(help: "The learner's control endpoint, as in tcp://learner:5555.")
-  var connect: String
+  @Option(
+    help: ArgumentHelp(
+      "Control endpoint of the learner or a relay, as in tcp://learner:5555. Give several for places to go to, in turn, when one is lost."
+    ))
+  var connect: [String]
 
   @Option(help: "A name for logs; default: the name of its key, or host and process.")
   var name: String?
@@ -42,14 +45,15 @@ struct Worker: ParsableCommand {
   @Option(help: "This worker's secret key file. With --server-key, in place of --keys.")
   var key: String?
 
-  @Option(help: "The learner's public key, or its file.")
-  var serverKey: String?
+  @Option(help: "The learner's public key, or its file; one for all --connect, or one for each.")
+  var serverKey: [String] = []
 
   @Flag(help: "Join over a network without encryption or authentication.")
   var insecure = false
 
   func validate() throws {
     if let threads, threads < 1 { throw ValidationError("--threads: must be at least 1, got \(threads)") }
+    if connect.isEmpty { throw ValidationError("--connect: is missing") }
     if batchSize < 1 { throw ValidationError("--batch-size: must be at least 1, got \(batchSize)") }
     if RunConfiguration.Run.LogLevel(rawValue: logLevel) == nil {
       throw ValidationError("--log-level: must be one of trace, debug, info, notice, warning, error, critical")
@@ -59,17 +63,17 @@ struct Worker: ParsableCommand {
   func run() throws {
     let label = name.map { "worker \($0)" } ?? "worker"
     let output = RunConsole(label, level: RunConfiguration.Run.LogLevel(rawValue: logLevel) ?? .info)
-    let security = try workerSecurity(
-      connecting: connect, name: name, keys: keys, key: key, serverKey: serverKey, allowInsecure: insecure,
+    let (attachments, security) = try workerAttachments(
+      connecting: connect, name: name, keys: keys, key: key, serverKeys: serverKey, allowInsecure: insecure,
       logger: output.logger)
-    if insecure { output.logger.warning("INSECURE: the link to \(connect) is neither encrypted nor authenticated") }
-    let service = try WorkerService(
-      WorkerServiceOptions(
-        endpoint: connect, name: name ?? security.flatMap { $0.name.isEmpty ? nil : $0.name },
-        threads: threads ?? ProcessorFeatures.current.availableProcessors,
-        batchSize: batchSize, dtype: RolloutDataType(rawValue: dtype.rawValue), computesGradients: gradients,
-        security: security),
-      stop: StopSignal(), logger: output.logger)
+    if insecure { output.logger.warning("INSECURE: the link to \(connect[0]) is neither encrypted nor authenticated") }
+    var options = WorkerServiceOptions(
+      endpoint: connect[0], name: name ?? security.flatMap { $0.name.isEmpty ? nil : $0.name },
+      threads: threads ?? ProcessorFeatures.current.availableProcessors,
+      batchSize: batchSize, dtype: RolloutDataType(rawValue: dtype.rawValue), computesGradients: gradients,
+      security: security)
+    options.alternatives = Array(attachments.dropFirst())
+    let service = try WorkerService(options, stop: StopSignal(), logger: output.logger)
     try service.run()
   }
 }
