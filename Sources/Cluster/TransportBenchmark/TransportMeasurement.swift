@@ -88,7 +88,7 @@ extension TransportBenchmark {
       }
     }
     var result = Load()
-    result.joinSeconds = (MonotonicClock.now() - start).seconds
+    result.joinSeconds = (MonotonicClock.now() - start).inSeconds
     // Past the burst of the beginning.
     try trainer.turn(until: MonotonicClock.now() + .seconds(0.3))
 
@@ -99,7 +99,7 @@ extension TransportBenchmark {
       version = try publish(version, to: frontEnd, times: fleet.publications)
     }
     let after = (try fleet.counters(), ThreadUsage.learner, ThreadUsage.library, MonotonicClock.now())
-    result.seconds = (after.3 - before.3).seconds
+    result.seconds = (after.3 - before.3).inSeconds
     result.trajectories = after.0.acknowledged - before.0.acknowledged
     result.bytes = after.0.sentBytes - before.0.sentBytes
     result.learnerSeconds = after.1 - before.1
