@@ -115,8 +115,8 @@ struct BenchTests {
   @Test func tablesAreForReading() throws {
     let rollout = try scratch.succeed([
       "bench", "rollout", "--model", model, "--context", "4,9", "--batch", "2", "--steps", "2", "--pairs", "1",
-    // A toy's stages may all be too short to be shown.
     ])
+    // A toy's stages may all be too short to be shown.
     for part in ["GEMM peak", "tokens/s", "roofline", "soft/discrete", "milliseconds of a step", "peak memory"] {
       #expect(rollout.output.contains(part), "\(part)")
     }
