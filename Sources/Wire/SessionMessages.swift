@@ -10,10 +10,12 @@ public struct Hello: Sendable, Equatable {
   public var fingerprint: String
   /// Takes gradient leases.
   public var computesGradients: Bool
+  /// Others below it sample and compute.
+  public var isRelay: Bool
 
   public init(
     workerName: String, incarnation: UInt64, hostname: String, processID: Int, threads: Int, fingerprint: String,
-    computesGradients: Bool = false
+    computesGradients: Bool = false, isRelay: Bool = false
   ) {
     self.workerName = workerName
     self.incarnation = incarnation
@@ -22,6 +24,7 @@ public struct Hello: Sendable, Equatable {
     self.threads = threads
     self.fingerprint = fingerprint
     self.computesGradients = computesGradients
+    self.isRelay = isRelay
   }
 }
 
@@ -132,10 +135,12 @@ public struct Heartbeat: Sendable, Equatable {
   public var currentVersion: VersionAnnouncement?
   /// Worker: the gradient leases it holds, computed or not; each is renewed.
   public var gradientLeaseIDs: [UInt64]
+  /// Relay: who below it computes gradients now.
+  public var gradientClasses: [GradientClass]
 
   public init(
     leaseIDs: [UInt64] = [], tokensPerSecond: Double = 0, activeSlots: Int = 0, heldVersion: Int = -1,
-    currentVersion: VersionAnnouncement? = nil, gradientLeaseIDs: [UInt64] = []
+    currentVersion: VersionAnnouncement? = nil, gradientLeaseIDs: [UInt64] = [], gradientClasses: [GradientClass] = []
   ) {
     self.leaseIDs = leaseIDs
     self.tokensPerSecond = tokensPerSecond
@@ -143,5 +148,6 @@ public struct Heartbeat: Sendable, Equatable {
     self.heldVersion = heldVersion
     self.currentVersion = currentVersion
     self.gradientLeaseIDs = gradientLeaseIDs
+    self.gradientClasses = gradientClasses
   }
 }

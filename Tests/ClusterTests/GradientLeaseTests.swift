@@ -18,11 +18,11 @@ import Wire
 /// An update whose gradient is computed by whoever is there has the same bits: over a real front end and real links.
 @Suite(.serialized, .enabled(if: preferredComputeType == .bfloat16, "the processor has no bf16 products"))
 struct GradientLeaseTests {
-  private static let configuration = ModelConfiguration(
+  static let configuration = ModelConfiguration(
     architecture: .llama, hiddenSize: 64, layerCount: 2, headCount: 4, keyValueHeadCount: 2, headDimension: 16,
     intermediateSize: 96, vocabularySize: 90, contextLength: 128)
-  private static let fingerprint = "the learner's fingerprint"
-  private let team = ThreadTeam(threadCount: 1)
+  static let fingerprint = "the learner's fingerprint"
+  let team = ThreadTeam(threadCount: 1)
 
   /// Trajectories of discrete tokens and soft steps, with rewards of all kinds.
   private func samples(_ count: Int) -> [CollectedTrajectory] {
@@ -50,13 +50,13 @@ struct GradientLeaseTests {
     }
   }
 
-  private struct Result: Equatable {
+  struct Result: Equatable {
     var weights: Digest
     var statistics: ObjectiveStatistics
     var norm: Double
   }
 
-  private struct Settings {
+  struct Settings {
     var type = GradientType.float32
     var rank = 0
     var promise: String? = fingerprint
@@ -66,7 +66,7 @@ struct GradientLeaseTests {
     var exampleCount = 48
   }
 
-  private func state(_ settings: Settings) -> any TrainableState {
+  func state(_ settings: Settings) -> any TrainableState {
     let weights = TinyModel.weights(Self.configuration, seed: 4)
     if settings.rank > 0 {
       return AdapterState(base: weights, options: AdapterOptions(rank: settings.rank, alpha: 8), seed: 3)
@@ -74,7 +74,7 @@ struct GradientLeaseTests {
     return LearnerState(layout: weights.layout, values: (0..<weights.count).map { Float(weights.elements[$0]) })
   }
 
-  private func frontOptions() -> LearnerFrontEndOptions {
+  func frontOptions() -> LearnerFrontEndOptions {
     var options = frontEndOptions()
     options.model = ModelDescription(Self.configuration)
     options.livenessTimeout = .seconds(10)
@@ -83,7 +83,7 @@ struct GradientLeaseTests {
   }
 
   /// One update with whoever is connected to `frontEnd`.
-  private func update(
+  func update(
     _ settings: Settings, state: any TrainableState, frontEnd: LearnerFrontEnd?, logger: Logger = quiet,
     midway: @escaping () -> Void = {}
   ) throws -> Result {
@@ -112,7 +112,7 @@ struct GradientLeaseTests {
       norm: outcome.gradientNorm)
   }
 
-  private func publish(_ state: any TrainableState, version: Int, on frontEnd: LearnerFrontEnd) throws {
+  func publish(_ state: any TrainableState, version: Int, on frontEnd: LearnerFrontEnd) throws {
     let weights = state.roundedWeights(team: team)
     if let adapters = state as? AdapterState {
       let base = adapters.base.baseSnapshot(team: team)

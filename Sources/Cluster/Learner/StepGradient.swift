@@ -3,7 +3,6 @@ import Logging
 import PolicyOptimization
 import Training
 import Transformer
-import WeightSync
 import Wire
 
 /// The gradient of an optimiser step: its leaves are computed one by one, by the learner and by workers that it lends them to,
@@ -106,20 +105,11 @@ final class StepGradient {
 
   /// The gradient that arrived; nil when its bytes are not those that were announced, or not finite.
   private func verified(_ arrived: ArrivedGradient, _ help: Help) -> GradientBuffer? {
-    let bytes = UnsafeRawBufferPointer(arrived.payload.bytes)
-    guard VersionHash.root(ofLeaves: VersionHash.leaves(of: bytes, team: team)).bytes == arrived.root else {
-      help.logger.warning(
-        "the gradient of leaves \(arrived.leaves) from worker \(arrived.workerName) does not have the hash that was announced; the learner computes it itself"
-      )
-      return nil
-    }
-    let gradient = arrived.payload.gradient(team: team)
-    guard gradient.isFinite(team: team) else {
-      help.logger.warning(
-        "the gradient of leaves \(arrived.leaves) from worker \(arrived.workerName) is not finite; the learner computes it itself"
-      )
-      return nil
-    }
-    return gradient
+    let verdict = arrived.verified(team: team)
+    if case .good(let gradient) = verdict { return gradient }
+    help.logger.warning(
+      "the gradient of leaves \(arrived.leaves) from \(arrived.source) \(verdict.complaint); the learner computes it itself"
+    )
+    return nil
   }
 }

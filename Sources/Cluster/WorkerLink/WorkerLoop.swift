@@ -41,6 +41,8 @@ final class WorkerLoop {
   var promised = 0
   /// Given back, and not yet said.
   var returned: [ReturnedWork] = []
+  /// Of a relay: what the last heartbeat said of those below.
+  private var reportedClasses: [GradientClass] = []
   private(set) var isDraining = false
   private var hasEnded = false
   private var isAborted = false
@@ -152,7 +154,8 @@ final class WorkerLoop {
     nextHello = now + backoff.pause(spread: Double.random(in: 0..<1))
     let hello = Hello(
       workerName: options.workerName, incarnation: incarnation, hostname: hostName(), processID: Int(getpid()),
-      threads: options.threads, fingerprint: options.fingerprint, computesGradients: options.computesGradients)
+      threads: options.threads, fingerprint: options.fingerprint, computesGradients: options.computesGradients,
+      isRelay: options.isRelay)
     // Refused when nobody is there; the next knock comes anyway.
     isHelloUnheard = try dealer.send(Envelope(.hello(hello)).encoded()) != .sent
   }
@@ -437,7 +440,8 @@ final class WorkerLoop {
     try giveBack()
     try obeyEngineOnGradients()
     try spendCredits()
-    let (wantsDrain, ending) = shared.state.withLock { ($0.wantsDrain, $0.ending) }
+    let (wantsDrain, ending, classes) = shared.state.withLock { ($0.wantsDrain, $0.ending, $0.gradientClasses) }
+    if session != nil, classes != reportedClasses { try sendHeartbeat() }
     if wantsDrain, !isDraining {
       isDraining = true
       work.dropWaiting()
@@ -465,12 +469,16 @@ final class WorkerLoop {
   }
 
   private func sendHeartbeat() throws {
-    let (speed, slots) = shared.state.withLock { ($0.tokensPerSecond, $0.activeSlots) }
+    let (speed, slots, classes) = shared.state.withLock {
+      ($0.tokensPerSecond, $0.activeSlots, $0.gradientClasses)
+    }
+    reportedClasses = classes
     try send([
       .heartbeat(
         Heartbeat(
           leaseIDs: work.leaseIDs, tokensPerSecond: speed, activeSlots: slots,
-          heldVersion: weights.usable?.version ?? -1, gradientLeaseIDs: gradients.leaseIDs))
+          heldVersion: weights.usable?.version ?? -1, gradientLeaseIDs: gradients.leaseIDs,
+          gradientClasses: classes))
     ])
   }
 
