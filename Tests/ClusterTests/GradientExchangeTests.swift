@@ -322,7 +322,8 @@ import Wire
     let later = grants(&exchange)
     // Six of seven parts of what is left, in nodes.
     let rows = later.reduce(0) { $0 + $1.passSizes.count }
-    #expect(later.count > 1 && later.first?.passSizes.count == 32 && rows <= 52, "\(later.map(\.passSizes.count))")
+    let sizes = later.map(\.passSizes.count)
+    #expect(sizes.count > 1 && sizes.contains(16) && (30...52).contains(rows), "\(sizes)")
     // Half of the workers are gone, and with them half of the speed.
     let before = exchange.candidates(for: offer(64)).map { exchange.rowsPerSecond(of: $0) }
     try exchange.report([GradientClass(fingerprint: "same", workerCount: 3, threads: 3)], by: relay)
