@@ -26,6 +26,8 @@ public struct WorkerLinkOptions: Sendable {
   public var threads: Int
   /// CPU, instruction set in use, library versions, build.
   public var fingerprint: String
+  /// The same under a learner of "float32", where that is another; empty: the same.
+  public var float32Fingerprint = ""
   /// Samples the worker holds at once, those it has finished excluded. 0: of a relay that knows no workers yet.
   public var capacity: Int
   /// Takes gradient leases.
