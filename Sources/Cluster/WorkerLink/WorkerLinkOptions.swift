@@ -43,6 +43,8 @@ public struct WorkerLinkOptions: Sendable {
   public var waitingNotice: Duration = .seconds(10)
   /// Silence after which an unwelcomed worker opens a new connection.
   public var handshakeTimeout: Duration = .seconds(10)
+  /// Of the names of libzmq's threads.
+  var threadPrefix: Int?
 
   public init(endpoint: String, workerName: String, threads: Int, fingerprint: String, capacity: Int) {
     self.endpoint = endpoint

@@ -59,7 +59,7 @@ final class WorkerLoop {
     }
     weights = WeightPull(window: options.chunkWindow)
     applier = WeightApplier(threads: options.threads, waker: shared.waker)
-    context = try TransportContext()
+    context = try TransportContext(threadPrefix: options.threadPrefix)
     dealer = try Self.openDealer(context, attachments[0].endpoint, limits, attachments[0].security)
     subscriber = try Self.openSubscriber(context, attachments[0].security)
     backoff = Backoff(first: options.firstRetry, ceiling: options.longestRetry)
