@@ -25,9 +25,12 @@ struct GradientLeaseTests {
   let team = ThreadTeam(threadCount: 1)
 
   /// Trajectories of discrete tokens and soft steps, with rewards of all kinds.
-  private func samples(_ count: Int) -> [CollectedTrajectory] {
+  ///
+  /// - Parameter ages: whether every third one is of an older version than 7, and every fifth one went on from version 6 to 7.
+  /// - Parameter isTruthful: the sampler has the learner's fingerprint and its log-probs.
+  private func samples(_ count: Int, ages: Bool, isTruthful: Bool = false) throws -> [CollectedTrajectory] {
     let c = Self.configuration
-    return (0..<count).map { index in
+    var trajectories = (0..<count).map { index in
       let group = index / 4
       var soft = SoftSegment()
       for step in 0..<3 {
@@ -37,16 +40,52 @@ struct GradientLeaseTests {
         soft.logProbs.append(-1.5)
       }
       let tokens = TinyModel.tokens(9 + index % 5, c, seed: UInt64(index))
-      let trajectory = Trajectory(
+      let isPartial = ages && index % 5 == 1
+      let version = isPartial ? 6 : ages && index % 3 == 0 ? 5 + index % 2 : 7
+      return Trajectory(
         promptID: "\(group)", groupID: group, sampleIndex: index % 4,
-        policy: ThinkingPolicy(kind: .gumbel, topK: 3, density: .exact), policyVersion: 7,
+        policy: ThinkingPolicy(kind: .gumbel, topK: 3, density: .exact), policyVersion: version,
         prompt: TinyModel.tokens(6 + group % 3, c, seed: UInt64(900 + group)),
         segments: [
           .soft(soft), .forced([5, 6]),
           .discrete(DiscreteSegment(tokenIDs: tokens, logProbs: tokens.map { _ in -2.25 })),
-        ], finishReason: .stop, reward: Float((index * 5) % 3))
-      return CollectedTrajectory(
-        trajectory: trajectory, workerName: "sampler", fingerprint: "elsewhere", elapsedMicroseconds: 1)
+        ], finishReason: .stop, reward: Float((index * 5) % 3),
+        versionSpans: isPartial ? [VersionSpan(start: 0, version: 6), VersionSpan(start: 4, version: 7)] : [])
+    }
+    if ages || isTruthful { try recordNear(&trajectories, by: isTruthful ? 0 : 0.1) }
+    return trajectories.map {
+      CollectedTrajectory(
+        trajectory: $0, workerName: "sampler", fingerprint: isTruthful ? Self.fingerprint : "elsewhere",
+        elapsedMicroseconds: 1)
+    }
+  }
+
+  /// Records log-probs that differ from the model's by up to six times `distance`: at 0.1 some ratios are clipped and some weights
+  /// capped.
+  private func recordNear(_ trajectories: inout [Trajectory], by distance: Float) throws {
+    let model = PreparedModel(
+      TinyModel.weights(Self.configuration, seed: 4), backend: try matrixBackend(for: .bfloat16), trainable: false,
+      positions: 64, team: team)
+    let scores = try scoreTrajectories(trajectories, model: model, tokenBudget: 400, team: team)
+    var count = 0
+    func shifted(_ values: [Float]) -> [Float] {
+      values.map {
+        count += 1
+        return $0 + Float(count * 7 % 13 - 6) * distance
+      }
+    }
+    for (index, segments) in scores.enumerated() {
+      trajectories[index].segments = zip(trajectories[index].segments, segments).map { segment, values in
+        switch segment {
+        case .soft(var soft):
+          soft.logProbs = shifted(values)
+          return .soft(soft)
+        case .discrete(var discrete):
+          discrete.logProbs = shifted(values)
+          return .discrete(discrete)
+        case .forced: return segment
+        }
+      }
     }
   }
 
@@ -54,6 +93,7 @@ struct GradientLeaseTests {
     var weights: Digest
     var statistics: ObjectiveStatistics
     var norm: Double
+    var audit: AuditSummary
   }
 
   struct Settings {
@@ -64,6 +104,9 @@ struct GradientLeaseTests {
     var delay = 30
     var version = 7
     var exampleCount = 48
+    var ages = false
+    var isTruthful = false
+    var offPolicy = OffPolicyCorrection.behaviour
   }
 
   func state(_ settings: Settings) -> any TrainableState {
@@ -85,15 +128,17 @@ struct GradientLeaseTests {
   /// One update with whoever is connected to `frontEnd`.
   func update(
     _ settings: Settings, state: any TrainableState, frontEnd: LearnerFrontEnd?, logger: Logger = quiet,
-    midway: @escaping () -> Void = {}
+    midway: @escaping () -> Void = {}, inspect: (LogProbAudit) -> Void = { _ in }
   ) throws -> Result {
+    let audit = LogProbAudit(fingerprint: Self.fingerprint, equalityHolds: true, fraction: 0, logger: logger)
     var model = PreparedModel(
       state.roundedWeights(team: team), backend: try matrixBackend(for: .bfloat16), trainable: true, positions: 64,
       team: team)
     let update = BatchUpdate(
-      objective: ObjectiveOptions(klCoefficient: 0), options: UpdateOptions(optimizer: AdamW(learningRate: 0.05)),
+      objective: ObjectiveOptions(klCoefficient: 0, offPolicy: settings.offPolicy),
+      options: UpdateOptions(optimizer: AdamW(learningRate: 0.05)),
       tokenBudget: 40, reference: nil,
-      audit: LogProbAudit(fingerprint: Self.fingerprint, equalityHolds: true, fraction: 0, logger: quiet),
+      audit: audit,
       importanceCap: 2, gradientType: settings.type,
       help: frontEnd.map {
         StepGradient.Help(fleet: $0.gradients, fingerprint: settings.promise, logger: logger)
@@ -106,10 +151,13 @@ struct GradientLeaseTests {
       if frontEnd != nil { _ = never.take(within: .milliseconds(settings.delay)) }
     }
     let outcome = try update.run(
-      samples(settings.exampleCount), state: state, model: &model, version: settings.version, miniBatch: 48)
+      try samples(settings.exampleCount, ages: settings.ages, isTruthful: settings.isTruthful), state: state,
+      model: &model, version: settings.version,
+      miniBatch: 48)
+    inspect(audit)
     return Result(
       weights: VersionHash.leaf(UnsafeRawBufferPointer(model.weights.elements)), statistics: outcome.statistics,
-      norm: outcome.gradientNorm)
+      norm: outcome.gradientNorm, audit: outcome.audit)
   }
 
   func publish(_ state: any TrainableState, version: Int, on frontEnd: LearnerFrontEnd) throws {
@@ -131,7 +179,7 @@ struct GradientLeaseTests {
   /// An update with helpers, which are there before it begins.
   private func helped(
     _ settings: Settings, _ kinds: [GradientHelper.Behaviour], logger: Logger = quiet,
-    midway: @escaping ([GradientHelper]) -> Void = { _ in }
+    midway: @escaping ([GradientHelper]) -> Void = { _ in }, inspect: (LogProbAudit) -> Void = { _ in }
   ) throws -> (result: Result, totals: GradientExchange.Totals, helpers: [GradientHelper]) {
     let frontEnd = try LearnerFrontEnd(frontOptions(), logger: quiet)
     defer { frontEnd.shutdown(reason: "end", within: .seconds(5)) }
@@ -144,7 +192,8 @@ struct GradientLeaseTests {
       return try GradientHelper(options, behaviour, configuration: Self.configuration)
     }
     try #require(eventually { frontEnd.statistics().workers.filter { $0.heldVersion == 7 }.count == kinds.count })
-    let result = try update(settings, state: state, frontEnd: frontEnd, logger: logger) { midway(helpers) }
+    let result = try update(
+      settings, state: state, frontEnd: frontEnd, logger: logger, midway: { midway(helpers) }, inspect: inspect)
     return (result, frontEnd.gradients.totals, helpers)
   }
 
@@ -180,6 +229,34 @@ struct GradientLeaseTests {
     #expect(helpers[0].received > 0 && helpers[0].computed == 0 && totals.revoked > 0)
   }
 
+  /// Samples of three versions, some of them drawn by two: what tells them apart, and what it comes to, travels.
+  @Test(arguments: [OffPolicyCorrection.behaviour, .decoupled(weightCap: 1.5)])
+  func aStepOfSeveralVersions(_ offPolicy: OffPolicyCorrection) throws {
+    let settings = Settings(ages: true, offPolicy: offPolicy)
+    let alone = try update(settings, state: state(settings), frontEnd: nil)
+    let older = try samples(settings.exampleCount, ages: true).filter { $0.trajectory.policyVersion != 7 }
+    #expect(older.count > 20 && older.contains { !$0.trajectory.versionSpans.isEmpty })
+    let statistics = alone.statistics
+    #expect(statistics.importanceCount > 0, "those of the current version are corrected for their arithmetic")
+    if offPolicy == .behaviour {
+      #expect(statistics.behaviourCount == 0 && statistics.clippedCount > 0, "\(statistics)")
+    } else {
+      #expect(
+        statistics.behaviourClippedCount > 0 && statistics.behaviourClippedCount < statistics.behaviourCount
+          && statistics.clippedCount == 0, "\(statistics)")
+    }
+    for count in [0, 1, 2, 4] {
+      let (result, totals, _) = try helped(settings, (0..<count).map { _ in .helpful })
+      #expect(result == alone, "\(count) workers")
+      #expect((totals.acceptedLeaves > 0) == (count > 0), "\(count) workers: \(totals)")
+    }
+    let (result, totals, helpers) = try helped(settings, [.holding, .helpful]) { helpers in
+      #expect(eventually { helpers[0].received > 0 })
+      helpers[0].kill()
+    }
+    #expect(result == alone && totals.revoked > 0 && helpers[0].computed == 0)
+  }
+
   /// A worker that never answers costs time, not the step.
   @Test func aWorkerThatHoldsOnIsTakenOver() throws {
     let settings = Settings()
@@ -202,6 +279,17 @@ struct GradientLeaseTests {
     case .notFinite: #expect(lines.all.contains { $0.contains("not finite") })
     default: #expect(helpers[0].received == 1, "one that cannot is not asked again")
     }
+  }
+
+  /// Whose word differs, the sampler's or that of the worker that computed the gradient, is found out.
+  @Test func theRightWorkerIsCaught() throws {
+    let settings = Settings(isTruthful: true)
+    let alone = try update(settings, state: state(settings), frontEnd: nil, inspect: { #expect($0.caught.isEmpty) })
+    #expect(alone.audit.audited > 0 && alone.audit.failures == 0)
+    let honest = try helped(settings, [.helpful], inspect: { #expect($0.caught.isEmpty) })
+    #expect(honest.result == alone && honest.totals.accepted > 0)
+    let (result, totals, _) = try helped(settings, [.misremembering], inspect: { #expect($0.caught == ["helper-0"]) })
+    #expect(result == alone && totals.accepted > 0)
   }
 
   @Test func onlyWorkersOfTheLearnersClassAreAsked() throws {
@@ -260,6 +348,8 @@ final class GradientHelper: Sendable {
     /// Announces another hash than that of its bytes.
     case corrupting
     case notFinite
+    /// Says other log-probs than it computed with.
+    case misremembering
     case declining
   }
 
@@ -336,6 +426,7 @@ final class GradientHelper: Sendable {
     guard case .computed(var gradient) = outcome else { return outcome }
     switch behaviour {
     case .corrupting: gradient.ready.root[5] ^= 1
+    case .misremembering: gradient.ready.logProbs[0] += 0.5
     case .notFinite:
       gradient.payload.bytes.storeBytes(of: Float.nan, toByteOffset: 400, as: Float.self)
       gradient.ready.root =

@@ -1,5 +1,6 @@
 import Kernels
 import Logging
+import PolicyOptimization
 import Testing
 import Training
 import Wire
@@ -58,7 +59,8 @@ struct GradientRelayTests {
   /// An update with helpers behind relays, all of which are there before it begins.
   private func helped(
     _ settings: Settings, logger: Logger = quiet, build: (Fleet) throws -> Void,
-    midway: @escaping (Fleet) -> Void = { _ in }, after: (Fleet) throws -> Void = { _ in }
+    midway: @escaping (Fleet) -> Void = { _ in }, after: (Fleet) throws -> Void = { _ in },
+    inspect: (LogProbAudit) -> Void = { _ in }
   ) throws -> (result: GradientLeaseTests.Result, totals: GradientExchange.Totals, fleet: Fleet) {
     let frontEnd = try LearnerFrontEnd(bench.frontOptions(), logger: quiet)
     defer { frontEnd.shutdown(reason: "end", within: .seconds(5)) }
@@ -67,7 +69,8 @@ struct GradientRelayTests {
     let fleet = Fleet(frontEnd)
     try build(fleet)
     try #require(eventually { fleet.known == fleet.helpers.count })
-    let result = try bench.update(settings, state: state, frontEnd: frontEnd, logger: logger) { midway(fleet) }
+    let result = try bench.update(
+      settings, state: state, frontEnd: frontEnd, logger: logger, midway: { midway(fleet) }, inspect: inspect)
     // While everybody is still there.
     try after(fleet)
     return (result, frontEnd.gradients.totals, fleet)
@@ -99,6 +102,15 @@ struct GradientRelayTests {
       #expect(computed > totals.accepted, "\(name): \(computed) gradients below, \(totals)")
       #expect(fleet.helpers.allSatisfy { $0.received > 0 }, "\(name)")
     }
+  }
+
+  /// What corrects for age and for another arithmetic passes through as it is.
+  @Test(arguments: [OffPolicyCorrection.behaviour, .decoupled(weightCap: 2)])
+  func olderTrajectoriesPassThrough(_ correction: OffPolicyCorrection) throws {
+    let settings = Settings(ages: true, offPolicy: correction)
+    let alone = try bench.update(settings, state: bench.state(settings), frontEnd: nil)
+    let (result, totals, _) = try helped(settings, build: { try $0.workers([.helpful, .helpful], at: $0.relay()) })
+    #expect(result == alone && totals.accepted > 0)
   }
 
   @Test func aWorkerBelowIsKilledInTheMiddle() throws {
@@ -197,6 +209,16 @@ struct GradientRelayTests {
     case .corrupting: #expect(totals.accepted > 0, "\(totals)")
     default: #expect(totals.revoked > 0, "\(totals)")
     }
+  }
+
+  /// The learner knows who computed which leaf, and catches the worker, not the relay.
+  @Test func theRightWorkerIsCaught() throws {
+    let settings = Settings(isTruthful: true)
+    let alone = try bench.update(settings, state: bench.state(settings), frontEnd: nil)
+    let (result, totals, _) = try helped(
+      settings, build: { try $0.workers([.misremembering, .helpful], at: $0.relay()) },
+      inspect: { #expect($0.caught == ["helper-0"]) })
+    #expect(result == alone && totals.accepted > 0)
   }
 
   /// The learner's link carries one gradient a lease, however many workers computed it.

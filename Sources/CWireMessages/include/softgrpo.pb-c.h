@@ -201,6 +201,10 @@ struct  Softgrpo__Hello
    */
   char *fingerprint;
   /*
+   * Of a worker that computes in the learner's dtype: the same under a learner of "float32". Empty: as `fingerprint`.
+   */
+  char *float32_fingerprint;
+  /*
    * Takes gradient leases.
    */
   protobuf_c_boolean computes_gradients;
@@ -211,7 +215,7 @@ struct  Softgrpo__Hello
 };
 #define SOFTGRPO__HELLO__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__hello__descriptor) \
-    , (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, 0, 0 }
+    , (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0 }
 
 
 struct  Softgrpo__Welcome

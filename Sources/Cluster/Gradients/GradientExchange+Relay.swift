@@ -87,8 +87,8 @@ extension GradientExchange {
         let record = rounds[index].leases.takeOver(
           learnerRowsPerSecond: rate, now: now, isAllowed: { $0.worker != fastest.id })
       else { continue }
-      forget(record, "another worker computes it")
       disappointed(record, now)
+      forget(record, "another worker computes it")
       if let granted = rounds[index].leases.grant(
         to: fastest.id, atMost: Double(record.rows), now: now, isWorthwhile: { _ in true },
         expectedSeconds: { transfer + Double($0) / rate })

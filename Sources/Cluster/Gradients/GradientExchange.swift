@@ -179,8 +179,8 @@ struct GradientExchange: Sendable {
     guard let rate = rates.learnerRowsPerSecond, !rounds.isEmpty,
       let record = rounds[0].leases.takeOver(learnerRowsPerSecond: rate, now: now)
     else { return }
-    forget(record, "the learner computes it itself")
     disappointed(record, now)
+    forget(record, "the learner computes it itself")
   }
 
   /// Ends all rounds; whatever is still out is void.
@@ -248,8 +248,8 @@ struct GradientExchange: Sendable {
   mutating func keepTime(now: Duration) {
     for index in rounds.indices {
       for record in rounds[index].leases.expire(now: now) {
-        forget(record, "expired")
         disappointed(record, now)
+        forget(record, "expired")
       }
       for id in rounds[index].transfers.keys.sorted()
       where rounds[index].transfers[id]!.isStalled(now, options.patience) {
@@ -260,11 +260,18 @@ struct GradientExchange: Sendable {
     startTransfers(now: now)
   }
 
+  /// A lease is given up: its worker or its link is slower than was thought.
   mutating func disappointed(_ record: GradientLeaseRecord, _ now: Duration) {
-    guard let peer = peers[record.worker], !record.isComputed, let index = index(of: record.id) else { return }
-    rates.disappointed(
-      peer.incarnation, rows: record.rows, seconds: (now - record.granted).inSeconds,
-      threads: peer.power(for: rounds[index].offer).threads)
+    guard let peer = peers[record.worker], let index = index(of: record.id) else { return }
+    if let transfer = rounds[index].transfers[record.id] {
+      rates.disappointed(
+        peer.incarnation, bytes: transfer.bytesSoFar + GradientChunk.byteCount,
+        seconds: (now - transfer.started).inSeconds)
+    } else if !record.isComputed {
+      rates.disappointed(
+        peer.incarnation, rows: record.rows, seconds: (now - record.granted).inSeconds,
+        threads: peer.power(for: rounds[index].offer).threads)
+    }
   }
 
   func forgetMessage(_ id: UInt64) -> Message { .gradientDone(leaseID: id, accepted: false) }
@@ -286,11 +293,6 @@ struct GradientExchange: Sendable {
     guard let peer = peers[transfer.worker] else { return }
     rates.transferred(
       peer.incarnation, bytes: transfer.payload.byteCount, seconds: (now - transfer.started).inSeconds)
-  }
-
-  /// What is known of a worker's link from elsewhere.
-  mutating func measuredLink(_ worker: WorkerID, bytes: Int, seconds: Double) {
-    if let peer = peers[worker] { rates.transferred(peer.incarnation, bytes: bytes, seconds: seconds) }
   }
 }
 

@@ -1,6 +1,7 @@
 import Kernels
 import Training
 import WeightSync
+import Wire
 
 extension ArrivedGradient {
   enum Verdict {
@@ -27,6 +28,15 @@ extension ArrivedGradient {
     }
     let gradient = payload.gradient(team: team)
     return gradient.isFinite(team: team) ? .good(gradient) : .notFinite
+  }
+
+  /// Who computed each leaf.
+  var leafOrigins: [GradientOrigin] {
+    origins.flatMap { origin in
+      repeatElement(
+        GradientOrigin(workerName: origin.workerName, fingerprint: origin.fingerprint, leafCount: 1),
+        count: origin.leafCount)
+    }
   }
 
   /// Whose it is, for logs: the worker, or the relay and the workers below it.

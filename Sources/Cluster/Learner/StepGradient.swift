@@ -27,6 +27,8 @@ final class StepGradient {
   var beforeLeaf: () -> Void = {}
   /// What workers did, until somebody resets it.
   var helped = GradientExchange.Totals()
+  /// Who computed the last step's leaves; nil: the learner.
+  private(set) var computers: [GradientOrigin?] = []
   /// Seconds spent with nothing to compute.
   private(set) var waitSeconds = 0.0
 
@@ -57,6 +59,7 @@ final class StepGradient {
     let sum = GradientSum(
       tree: GradientTree(leafCount: leaves.count), into: state.gradientValues, type: type, pool: pool, team: team)
     var results = [LeafResult?](repeating: nil, count: leaves.count)
+    computers = Array(repeating: nil, count: leaves.count)
     func compute(_ index: Int) throws {
       beforeLeaf()
       let buffer = sum.takeBuffer()
@@ -65,9 +68,7 @@ final class StepGradient {
         sink: state.gradientSink(into: buffer.values, backend: model.backend, team: team), into: buffer)
       try sum.insert(buffer, at: sum.tree.leaf(index))
     }
-    // Leases do not carry what tells older trajectories from the others.
-    let isOfOneVersion = leaves.allSatisfy { $0.microBatches.allSatisfy { $0.allSatisfy { !$0.isOlder } } }
-    if let help, let version, leaves.count > 1, isOfOneVersion, let objective = GradientObjective(objective) {
+    if let help, let version, leaves.count > 1, let objective = GradientObjective(objective) {
       let before = help.fleet.totals
       defer { helped.add(help.fleet.totals, since: before) }
       help.fleet.begin(
@@ -83,6 +84,7 @@ final class StepGradient {
           }
           try sum.insert(gradient, at: arrived.node)
           for (leaf, result) in zip(arrived.leaves, arrived.results) { results[leaf] = result }
+          for (leaf, origin) in zip(arrived.leaves, arrived.leafOrigins) { computers[leaf] = origin }
         }
         if let leaf = help.fleet.takeLocal() {
           let start = monotonicSeconds()

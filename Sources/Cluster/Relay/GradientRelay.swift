@@ -22,7 +22,7 @@ final class GradientRelay: Sendable {
   private let fleet: SharedGradientExchange
   private let commands = Mailbox<Command>()
   private let thread: IOThread
-  private let held: HeldCount
+  private let account: Account
 
   /// - Parameters:
   ///   - fleet: of the front end that the workers are attached to; it must outlive this object.
@@ -30,12 +30,13 @@ final class GradientRelay: Sendable {
   ///   - threads: that sums are formed with.
   init(fleet: SharedGradientExchange, link: WorkerLink, threads: Int, logger: Logger) throws {
     self.fleet = fleet
-    let (commands, held) = (commands, HeldCount())
-    self.held = held
+    let (commands, account) = (commands, Account())
+    self.account = account
     thread = try IOThread(name: "relay-gradients") {
       let adder = GradientAdder(fleet: fleet, link: link, threads: threads, logger: logger)
       while true {
-        for command in commands.takeAll() {
+        let batch = commands.takeAll()
+        for command in batch {
           switch command {
           case .take(let task): adder.take(task)
           case .cancel(let ids): adder.cancel(ids)
@@ -43,17 +44,23 @@ final class GradientRelay: Sendable {
           }
         }
         adder.turn()
-        held.value.withLock { $0 = adder.count + commands.count }
+        account.state.withLock {
+          $0.done += batch.count
+          $0.held = adder.count
+        }
         // Arrivals, losses and commands end the wait; time passes for what does not come, too.
         if commands.count == 0 { fleet.wait(within: adder.count == 0 ? .seconds(1) : .milliseconds(50)) }
       }
     }
   }
 
-  private final class HeldCount: Sendable { let value = Mutex(0) }
+  /// Commands given and carried out, and leases that are not finished.
+  private final class Account: Sendable {
+    let state = Mutex((given: 0, done: 0, held: 0))
+  }
 
   /// Whether nothing from above is here.
-  var isIdle: Bool { held.value.withLock { $0 == 0 } && commands.count == 0 }
+  var isIdle: Bool { account.state.withLock { $0.given == $0.done && $0.held == 0 } }
 
   func take(_ task: GradientTask) { put(.take(task)) }
   func cancel(_ ids: [UInt64]) { put(.cancel(ids)) }
@@ -65,6 +72,7 @@ final class GradientRelay: Sendable {
   }
 
   private func put(_ command: Command) {
+    account.state.withLock { $0.given += 1 }
     commands.put(command)
     fleet.signal.put(())
   }
@@ -159,12 +167,7 @@ private final class GradientAdder {
       return fleet.reject(arrived, isNotFinite: isNotFinite)
     }
     for (leaf, result) in zip(arrived.leaves, arrived.results) { work.results[leaf] = result }
-    let runs = arrived.origins.flatMap { origin in
-      repeatElement(
-        GradientOrigin(workerName: origin.workerName, fingerprint: origin.fingerprint, leafCount: 1),
-        count: origin.leafCount)
-    }
-    for (leaf, origin) in zip(arrived.leaves, runs) { work.origins[leaf] = origin }
+    for (leaf, origin) in zip(arrived.leaves, arrived.leafOrigins) { work.origins[leaf] = origin }
     work.threadSeconds += arrived.threadSeconds
     // One worker computed all of it: its bytes are those that go up.
     if arrived.node == work.offer.tree.root { return finish(work, arrived.payload, root: arrived.root, seconds: 0) }

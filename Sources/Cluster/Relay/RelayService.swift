@@ -24,6 +24,11 @@ public struct RelayServiceOptions: Sendable {
   var maximumLosses = 2
   /// Threads that gradients are added up with.
   var threads = min(4, ProcessorFeatures.current.availableProcessors)
+  /// Of the names of libzmq's threads.
+  var threadPrefix: Int? {
+    get { link.threadPrefix }
+    set { link.threadPrefix = newValue }
+  }
   /// Instead of the learner's, for tests.
   var leaseDuration: Duration?
 
@@ -206,6 +211,7 @@ public final class RelayService: Sendable {
     below.announcementEndpoint = run.announcement
     below.allowInsecure = options.allowInsecure
     below.security = options.security
+    below.threadPrefix = options.threadPrefix
     // Whether a sample is fresh enough is said above: a lease names its versions, and is cancelled when its time is over.
     below.maxStaleness = .max
     below.heartbeatInterval = .milliseconds(welcome.heartbeatIntervalMilliseconds)
