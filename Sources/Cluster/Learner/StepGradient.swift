@@ -66,9 +66,7 @@ final class StepGradient {
         sink: state.gradientSink(into: buffer.values, backend: model.backend, team: team), into: buffer)
       try sum.insert(buffer, at: sum.tree.leaf(index))
     }
-    // Leases do not carry what tells older trajectories from the others.
-    let isOfOneVersion = leaves.allSatisfy { $0.microBatches.allSatisfy { $0.allSatisfy { !$0.isOlder } } }
-    if let help, let version, leaves.count > 1, isOfOneVersion, let objective = GradientObjective(objective) {
+    if let help, let version, leaves.count > 1, let objective = GradientObjective(objective) {
       let before = help.fleet.totals
       defer { helped.add(help.fleet.totals, since: before) }
       help.fleet.begin(
