@@ -55,6 +55,8 @@ extension GradientExchange {
       rates.learnerIs(rowsPerSecond: max(offer.learnerRowsPerSecond, 1))
     }
     knownExclusions = offer.excludedWorkers
+    if offer.version != lastVersion { rates.beginStep() }
+    lastVersion = offer.version
     open(offer, as: id)
   }
 

@@ -117,6 +117,8 @@ struct GradientExchange: Sendable {
   var peers: [WorkerID: Peer] = [:]
   /// Of a relay: workers that the learner excluded.
   var knownExclusions: Set<String> = []
+  /// Of a relay: the version of the step that it was last lent leaves of.
+  var lastVersion = -1
   private var nextLeaseID: UInt64
 
   init(options: Options, firstLeaseID: UInt64) {
@@ -141,6 +143,7 @@ struct GradientExchange: Sendable {
 
   mutating func begin(_ offer: GradientOffer) {
     end()
+    rates.beginStep()
     open(offer, as: 0)
   }
 
@@ -264,8 +267,9 @@ struct GradientExchange: Sendable {
   mutating func disappointed(_ record: GradientLeaseRecord, _ now: Duration) {
     guard let peer = peers[record.worker], let index = index(of: record.id) else { return }
     if let transfer = rounds[index].transfers[record.id] {
+      // Half of the chunk that is on its way.
       rates.disappointed(
-        peer.incarnation, bytes: transfer.bytesSoFar + GradientChunk.byteCount,
+        peer.incarnation, bytes: transfer.bytesSoFar + GradientChunk.byteCount / 2,
         seconds: (now - transfer.started).inSeconds)
     } else if !record.isComputed {
       rates.disappointed(
