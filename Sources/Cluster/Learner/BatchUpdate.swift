@@ -163,7 +163,7 @@ final class BatchUpdate {
         }
       }
       if isFirst {
-        // Whether the worker that sampled or the one that computed the gradient is another than it says, only the learner's own tell.
+        // The worker that sampled, or the one that computed the gradient: only the learner's own log-probs tell.
         try scoreBeforeUpdate(doubtful.map(\.index), model)
         for (index, scores, computer) in doubtful where !hasSameBits(computed[index] ?? [], scores) {
           audit.catchComputer(computer, of: samples[index], version: version)
