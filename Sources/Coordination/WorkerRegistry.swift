@@ -27,6 +27,8 @@ public struct WorkerRegistry: Sendable {
     public internal(set) var isDraining = false
     /// The newest version the worker said it holds; -1 for none.
     public var heldVersion = -1
+    /// Root of the reference model that it said it holds; nil for none.
+    public var heldReference: [UInt8]?
     /// As last reported.
     public var tokensPerSecond = 0.0
     public var activeSlots = 0
@@ -101,6 +103,9 @@ public struct WorkerRegistry: Sendable {
     }
     workers[id] = worker
   }
+
+  /// A worker said which reference model it holds.
+  public mutating func report(_ id: WorkerID, heldReference: [UInt8]?) { workers[id]?.heldReference = heldReference }
 
   /// A worker has been lent something after it held nothing.
   public mutating func started(_ id: WorkerID, now: Duration) { workers[id]?.lastProgress = now }

@@ -132,10 +132,12 @@ public struct Heartbeat: Sendable, Equatable {
   public var currentVersion: VersionAnnouncement?
   /// Worker: the gradient leases it holds, computed or not; each is renewed.
   public var gradientLeaseIDs: [UInt64]
+  /// Worker: root of the reference model that it holds; nil: none.
+  public var heldReference: [UInt8]?
 
   public init(
     leaseIDs: [UInt64] = [], tokensPerSecond: Double = 0, activeSlots: Int = 0, heldVersion: Int = -1,
-    currentVersion: VersionAnnouncement? = nil, gradientLeaseIDs: [UInt64] = []
+    currentVersion: VersionAnnouncement? = nil, gradientLeaseIDs: [UInt64] = [], heldReference: [UInt8]? = nil
   ) {
     self.leaseIDs = leaseIDs
     self.tokensPerSecond = tokensPerSecond
@@ -143,5 +145,6 @@ public struct Heartbeat: Sendable, Equatable {
     self.heldVersion = heldVersion
     self.currentVersion = currentVersion
     self.gradientLeaseIDs = gradientLeaseIDs
+    self.heldReference = heldReference
   }
 }

@@ -92,7 +92,7 @@ struct GradientLeaseTests {
     var audit: AuditSummary
   }
 
-  private struct Settings {
+  struct Settings: Sendable {
     var type = GradientType.float32
     var rank = 0
     var promise: String? = fingerprint
@@ -102,6 +102,21 @@ struct GradientLeaseTests {
     var exampleCount = 48
     var ages = false
     var offPolicy = OffPolicyCorrection.behaviour
+    /// 0: no KL term. Otherwise the reference is the policy itself with other weights here and there.
+    var beta = 0.0
+    var estimator = KLEstimator.k3
+    /// The reference is the version in hand (or the adapters' base), which nobody has to pull.
+    var referenceIsHeld = false
+  }
+
+  private func reference(_ settings: Settings) -> ModelWeights? {
+    if settings.beta == 0 { return nil }
+    let weights = TinyModel.weights(Self.configuration, seed: 4)
+    if settings.referenceIsHeld { return weights }
+    for index in stride(from: 0, to: weights.count, by: 3) {
+      weights.elements[index] = BFloat16(Float(weights.elements[index]) * (index % 2 == 0 ? 1.25 : 0.875))
+    }
+    return weights
   }
 
   private func state(_ settings: Settings) -> any TrainableState {
@@ -128,14 +143,21 @@ struct GradientLeaseTests {
     var model = PreparedModel(
       state.roundedWeights(team: team), backend: try matrixBackend(for: .bfloat16), trainable: true, positions: 64,
       team: team)
+    let frozen = reference(settings)
     let update = BatchUpdate(
-      objective: ObjectiveOptions(klCoefficient: 0, offPolicy: settings.offPolicy),
+      objective: ObjectiveOptions(
+        klCoefficient: settings.beta, klEstimator: settings.estimator, offPolicy: settings.offPolicy),
       options: UpdateOptions(optimizer: AdamW(learningRate: 0.05)),
-      tokenBudget: 40, reference: nil,
+      tokenBudget: 40,
+      reference: frozen.map {
+        PreparedModel($0, backend: model.backend, trainable: false, positions: 64, team: team)
+      },
       audit: LogProbAudit(fingerprint: Self.fingerprint, equalityHolds: true, fraction: 0, logger: quiet),
       importanceCap: 2, gradientType: settings.type,
       help: frontEnd.map {
-        StepGradient.Help(fleet: $0.gradients, fingerprint: settings.promise, logger: logger)
+        StepGradient.Help(
+          fleet: $0.gradients, fingerprint: settings.promise,
+          reference: frozen?.referenceSnapshot(team: team).description.root, logger: logger)
       }, team: team)
     let never = Mailbox<Void>()
     var leaf = 0
@@ -182,6 +204,16 @@ struct GradientLeaseTests {
       options.computesGradients = true
       options.fingerprint = Self.fingerprint
       return try GradientHelper(options, behaviour, configuration: Self.configuration)
+    }
+    if let frozen = reference(settings) {
+      let snapshot = frozen.referenceSnapshot(team: team)
+      try frontEnd.publish(reference: snapshot)
+      try #require(
+        eventually {
+          frontEnd.shared.state.withLock { state in
+            state.registry.all.allSatisfy { $0.heldReference == snapshot.description.root.bytes }
+          }
+        })
     }
     try #require(eventually { frontEnd.statistics().workers.filter { $0.heldVersion == 7 }.count == kinds.count })
     let result = try update(settings, state: state, frontEnd: frontEnd, logger: logger) { midway(helpers) }
@@ -248,6 +280,26 @@ struct GradientLeaseTests {
     #expect(result == alone && totals.revoked > 0 && helpers[0].computed == 0)
   }
 
+  /// The KL term's frozen model travels once; its value and its gradient have the same bits.
+  @Test(arguments: [
+    Settings(beta: 0.1), Settings(beta: 0.1, estimator: .exact), Settings(rank: 4, beta: 0.1),
+    Settings(rank: 4, beta: 0.1, estimator: .exact, referenceIsHeld: true), Settings(beta: 0.1, referenceIsHeld: true),
+  ])
+  func aStepWithAKLTerm(_ settings: Settings) throws {
+    let alone = try update(settings, state: state(settings), frontEnd: nil)
+    #expect((alone.statistics.klLoss > 0) == !settings.referenceIsHeld, "\(alone.statistics.klLoss)")
+    for count in [1, 2, 4] {
+      let (result, totals, _) = try helped(settings, (0..<count).map { _ in .helpful })
+      #expect(result == alone, "\(count) workers")
+      #expect(totals.acceptedLeaves > 0, "\(count) workers: \(totals)")
+    }
+    let (result, totals, helpers) = try helped(settings, [.holding, .helpful]) { helpers in
+      #expect(eventually { helpers[0].received > 0 })
+      helpers[0].kill()
+    }
+    #expect(result == alone && totals.revoked > 0 && helpers[0].computed == 0)
+  }
+
   /// A worker that never answers costs time, not the step.
   @Test func aWorkerThatHoldsOnIsTakenOver() throws {
     let settings = Settings()
@@ -290,18 +342,25 @@ struct GradientLeaseTests {
   }
 
   /// The service itself: engine, link and gradients together.
-  @Test func theWorkerServiceComputesGradients() throws {
-    let settings = Settings(promise: nil)
+  @Test(arguments: [
+    Settings(promise: nil), Settings(promise: nil, beta: 0.1, estimator: .exact),
+    Settings(rank: 4, promise: nil, beta: 0.1, referenceIsHeld: true),
+  ])
+  func theWorkerServiceComputesGradients(_ settings: Settings) throws {
     let alone = try update(settings, state: state(settings), frontEnd: nil)
     let frontEnd = try LearnerFrontEnd(frontOptions(), logger: quiet)
     let state = state(settings)
     try publish(state, version: 7, on: frontEnd)
+    if let frozen = reference(settings) { try frontEnd.publish(reference: frozen.referenceSnapshot(team: team)) }
     let service = ServiceBox(
       try WorkerService(
         WorkerServiceOptions(endpoint: frontEnd.controlEndpoint, name: "service", threads: 1, batchSize: 4),
         stop: StopSignal(), logger: quiet))
     let thread = try IOThread(name: "worker-service") { service.run() }
     try #require(eventually { frontEnd.statistics().workers.first?.heldVersion == 7 })
+    if settings.beta > 0 {
+      try #require(eventually { frontEnd.shared.state.withLock { $0.registry.all.first?.heldReference != nil } })
+    }
     let result = try update(settings, state: state, frontEnd: frontEnd)
     #expect(result == alone && frontEnd.gradients.totals.accepted > 0, "\(frontEnd.gradients.totals)")
     #expect(frontEnd.shutdown(reason: "end", within: .seconds(10)))
@@ -362,9 +421,19 @@ final class GradientHelper: Sendable {
     let worker = GradientWorker(team: team)
     var base: WeightSnapshot?
     var model: GradientWorker.Model?
+    var reference: (model: PreparedModel, root: [UInt8])?
     while let event = try? link.nextEvent(within: .seconds(60)) {
       switch event {
       case .base(let snapshot): base = snapshot
+      case .reference(let snapshot):
+        guard let backend = try? matrixBackend(for: .bfloat16) else { return }
+        let weights = ModelWeights(layout: layout)
+        snapshot.withWeights { _ = weights.elements.update(fromContentsOf: $0) }
+        reference = (
+          PreparedModel(weights, backend: backend, trainable: false, positions: 64, team: team),
+          snapshot.description.root.bytes
+        )
+        model?.reference = reference
       case .weights(let snapshot):
         guard let backend = try? matrixBackend(for: .bfloat16) else { return }
         let weights = ModelWeights(layout: layout)
@@ -379,7 +448,7 @@ final class GradientHelper: Sendable {
         model = GradientWorker.Model(
           version: snapshot.version,
           model: PreparedModel(weights, backend: backend, trainable: true, positions: 64, team: team),
-          adapters: adapters)
+          adapters: adapters, reference: reference)
       case .gradient(let task):
         state.withLock { $0.received += 1 }
         if behaviour == .holding { continue }

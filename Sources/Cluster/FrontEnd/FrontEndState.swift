@@ -79,6 +79,14 @@ struct FrontEndState: Sendable {
     completed.removeAll { !table.isComplete(groupOrdinal: $0) }
   }
 
+  /// Serves the KL term's frozen model and names it from now on.
+  mutating func publish(reference: WeightSnapshot) throws {
+    try versions.publish(reference: reference)
+    for worker in registry.all {
+      outgoing.append((worker.id, .heartbeat(Heartbeat(currentVersion: versions.announcement))))
+    }
+  }
+
   /// Judges a result and keeps it when it is the first.
   /// - Throws: `WireError` when it contradicts the work it claims to be.
   mutating func accept(

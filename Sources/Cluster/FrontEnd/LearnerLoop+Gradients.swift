@@ -33,9 +33,10 @@ extension LearnerLoop {
   func sendGradientMessages(_ now: Duration) throws {
     guard shared.gradients.state.withLock({ $0.isActive || !$0.outgoing.isEmpty }) else { return }
     let workers = shared.state.withLock { state in
-      state.shutdownReason == nil
-        ? Dictionary(uniqueKeysWithValues: state.registry.all.map { ($0.id, $0.isDraining ? -1 : $0.heldVersion) })
-        : [:]
+      // A reference is served only where every gradient needs it.
+      let reference = state.versions.reference?.description.root.bytes
+      let able = state.registry.all.filter { !$0.isDraining && (reference == nil || $0.heldReference == reference) }
+      return state.shutdownReason == nil ? Dictionary(uniqueKeysWithValues: able.map { ($0.id, $0.heldVersion) }) : [:]
     }
     let outgoing = shared.gradients.state.withLock { exchange in
       exchange.startTransfers(now: now)

@@ -268,6 +268,7 @@ final class LearnerLoop {
         state.registry.report(
           worker, heldVersion: heartbeat.heldVersion, tokensPerSecond: heartbeat.tokensPerSecond,
           activeSlots: heartbeat.activeSlots)
+        state.registry.report(worker, heldReference: heartbeat.heldReference)
         state.table.renew(heartbeat.leaseIDs, by: worker, now: now)
         return state.reclaim(heartbeat.leaseIDs, by: worker, now: now)
       }

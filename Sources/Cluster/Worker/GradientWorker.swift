@@ -15,6 +15,8 @@ final class GradientWorker {
     var model: PreparedModel
     /// The factors of an adapter version; nil: every weight is differentiated.
     var adapters: AdapterWeights?
+    /// The frozen model of the KL term, and its root.
+    var reference: (model: PreparedModel, root: [UInt8])?
   }
 
   enum Outcome {
@@ -44,10 +46,8 @@ final class GradientWorker {
   }
 
   var hasWork: Bool { current != nil || !tasks.isEmpty }
-  /// The version and the longest sequence of what is to be computed next.
-  var next: (version: Int, longestSequence: Int)? {
-    (current?.task ?? tasks.first).map { ($0.grant.policyVersion, $0.grant.longestSequence) }
-  }
+  /// What is to be computed next.
+  var next: GradientGrant? { (current?.task ?? tasks.first)?.grant }
 
   func add(_ task: GradientTask) { tasks.append(task) }
 
@@ -80,7 +80,8 @@ final class GradientWorker {
       let index = work.results.count
       let buffer = work.sum.takeBuffer()
       let result = try passes.compute(
-        work.leaves[index], model: model.model, reference: nil, options: work.task.grant.objective.options,
+        work.leaves[index], model: model.model, reference: model.reference?.model,
+        options: work.task.grant.objective.options,
         type: work.sum.type, sink: sink(model, buffer), into: buffer)
       try work.sum.insert(buffer, at: work.sum.tree.leaf(index))
       current!.results.append(result)
@@ -104,6 +105,9 @@ final class GradientWorker {
     let count = model.adapters?.layout.count ?? model.model.layout.count
     guard grant.elementCount == count, let type = GradientType(rawValue: grant.gradientType) else {
       throw ClusterError("the lease is of \(grant.elementCount) numbers, this model's gradient has \(count)")
+    }
+    guard grant.objective.divergence?.referenceRoot == model.reference?.root else {
+      throw ClusterError("the lease has a KL term, and its reference model is not here")
     }
     var at = 0
     let leaves = try grant.passSizes.map { sizes in
@@ -164,7 +168,7 @@ final class GradientWorker {
 }
 
 /// Bytes that the system says may be taken; nil where it does not say.
-private var availableMemory: Int? {
+var availableMemory: Int? {
   guard let text = try? String(contentsOfFile: "/proc/meminfo", encoding: .utf8),
     let line = text.split(separator: "\n").first(where: { $0.hasPrefix("MemAvailable:") }),
     let kibibytes = line.split(separator: " ").dropFirst().first.flatMap({ Int($0) })
