@@ -17,7 +17,7 @@ struct RandomMessages {
       .hello(
         Hello(
           workerName: text(), incarnation: random.next(), hostname: text(), processID: natural(), threads: natural(),
-          fingerprint: text(), computesGradients: Bool.random(using: &random)))
+          fingerprint: text(), float32Fingerprint: text(), computesGradients: Bool.random(using: &random)))
     case 1: .welcome(welcome())
     case 2: .refused(reason: text())
     case 3: .requestWork(credits: Int.random(in: 1...65_536, using: &random))
