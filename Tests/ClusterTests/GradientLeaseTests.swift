@@ -193,7 +193,7 @@ struct GradientLeaseTests {
   /// An update with helpers, which are there before it begins.
   private func helped(
     _ settings: Settings, _ kinds: [GradientHelper.Behaviour], logger: Logger = quiet,
-    midway: @escaping ([GradientHelper]) -> Void = { _ in }
+    midway: @escaping ([GradientHelper], LearnerFrontEnd) -> Void = { _, _ in }
   ) throws -> (result: Result, totals: GradientExchange.Totals, helpers: [GradientHelper]) {
     let frontEnd = try LearnerFrontEnd(frontOptions(), logger: quiet)
     defer { frontEnd.shutdown(reason: "end", within: .seconds(5)) }
@@ -216,7 +216,7 @@ struct GradientLeaseTests {
         })
     }
     try #require(eventually { frontEnd.statistics().workers.filter { $0.heldVersion == 7 }.count == kinds.count })
-    let result = try update(settings, state: state, frontEnd: frontEnd, logger: logger) { midway(helpers) }
+    let result = try update(settings, state: state, frontEnd: frontEnd, logger: logger) { midway(helpers, frontEnd) }
     return (result, frontEnd.gradients.totals, helpers)
   }
 
@@ -243,7 +243,7 @@ struct GradientLeaseTests {
     let lines = LogLines()
     let (result, totals, helpers) = try helped(
       settings, [.holding, .helpful], logger: Logger(label: "test") { _ in CapturingLogHandler(lines: lines) }
-    ) { helpers in
+    ) { helpers, _ in
       // It has a lease, and dies with it.
       #expect(eventually { helpers[0].received > 0 })
       helpers[0].kill()
@@ -273,7 +273,7 @@ struct GradientLeaseTests {
       #expect(result == alone, "\(count) workers")
       #expect((totals.acceptedLeaves > 0) == (count > 0), "\(count) workers: \(totals)")
     }
-    let (result, totals, helpers) = try helped(settings, [.holding, .helpful]) { helpers in
+    let (result, totals, helpers) = try helped(settings, [.holding, .helpful]) { helpers, _ in
       #expect(eventually { helpers[0].received > 0 })
       helpers[0].kill()
     }
@@ -293,7 +293,7 @@ struct GradientLeaseTests {
       #expect(result == alone, "\(count) workers")
       #expect(totals.acceptedLeaves > 0, "\(count) workers: \(totals)")
     }
-    let (result, totals, helpers) = try helped(settings, [.holding, .helpful]) { helpers in
+    let (result, totals, helpers) = try helped(settings, [.holding, .helpful]) { helpers, _ in
       #expect(eventually { helpers[0].received > 0 })
       helpers[0].kill()
     }
@@ -304,7 +304,9 @@ struct GradientLeaseTests {
   @Test func aWorkerThatHoldsOnIsTakenOver() throws {
     let settings = Settings()
     let alone = try update(settings, state: state(settings), frontEnd: nil)
-    let (result, totals, helpers) = try helped(settings, [.holding])
+    let (result, totals, helpers) = try helped(settings, [.holding]) { _, frontEnd in
+      #expect(eventually { frontEnd.shared.state.withLock { $0.registry.all.allSatisfy(\.isComputing) } })
+    }
     #expect(result == alone && helpers[0].received > 0 && totals.revoked > 0 && totals.accepted == 0)
     #expect(eventually { helpers[0].cancelled > 0 }, "it is told")
   }

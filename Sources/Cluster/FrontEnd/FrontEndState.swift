@@ -100,7 +100,9 @@ struct FrontEndState: Sendable {
     let newest = result.versionSpans.last?.version ?? result.policyVersion
     let verdict = table.complete(
       key, leaseID: result.leaseID, policyVersion: newest > table.currentVersion ?? -1 ? newest : result.policyVersion)
-    if let granted { registry.finished(worker, after: now - granted, now: now) }
+    if let granted {
+      registry.finished(worker, after: registry.workingTime(of: worker, since: granted, now: now), now: now)
+    }
     cancelSuperseded(reason: "another worker was first")
     guard verdict == .accepted, let group = groups[result.groupOrdinal] else { return verdict }
     let trajectory = Trajectory(

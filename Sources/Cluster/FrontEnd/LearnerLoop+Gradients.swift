@@ -29,6 +29,15 @@ extension LearnerLoop {
     }
   }
 
+  /// Who computes a gradient draws no samples meanwhile, and is not stuck for that.
+  func noteComputing(_ now: Duration) {
+    let computing = shared.gradients.state.withLock { exchange in
+      exchange.keepTime(now: now)
+      return Set(exchange.round?.leases.outstanding.filter { !$0.isComputed }.map(\.worker) ?? [])
+    }
+    shared.state.withLock { $0.registry.note(computing: computing, now: now) }
+  }
+
   /// Grants what is worthwhile and sends what the exchange has to say.
   func sendGradientMessages(_ now: Duration) throws {
     guard shared.gradients.state.withLock({ $0.isActive || !$0.outgoing.isEmpty }) else { return }

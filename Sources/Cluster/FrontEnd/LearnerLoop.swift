@@ -120,7 +120,7 @@ final class LearnerLoop {
       )
     }
     for worker in lost { drop(worker, "silent for \(options.livenessTimeout)", isLoss: true) }
-    shared.gradients.state.withLock { $0.keepTime(now: now) }
+    noteComputing(now)
     for worker in due { try send(.heartbeat(Heartbeat(currentVersion: current)), to: worker) }
   }
 
