@@ -118,10 +118,10 @@ import Testing
     let first = LeasePlanner.plan(&table, &registry, now: .zero)
     #expect(first.map(\.sampleIndices) == [[0, 1, 2]])
     registry.finished(busy, after: .seconds(1), now: .seconds(1))
-    registry.note(computing: [busy], now: .seconds(2))
+    registry.note(computing: [busy], now: .milliseconds(1500))
     registry.join(WorkerID(1), name: "", incarnation: 9, fingerprint: "", now: .zero)
     registry.addCredits(8, to: WorkerID(1))
-    // 58 s of gradients later: the other worker has work ahead, and doubles nothing.
+    // Nearly a minute of gradients later: the other worker has work ahead, and doubles nothing.
     let ahead = LeasePlanner.plan(&table, &registry, now: .seconds(60))
     #expect(ahead.map(\.groupOrdinal) == [1] && ahead.allSatisfy { !$0.isHedge && $0.worker == WorkerID(1) })
     #expect(!registry.isStuck(busy, now: .seconds(60)) && registry[busy]?.isComputing == true)
@@ -130,12 +130,12 @@ import Testing
       _ = table.complete(SampleKey(groupOrdinal: 1, sampleIndex: sample), leaseID: ahead[0].id, policyVersion: 0)
     }
     var none = LeasePlanner.plan(&table, &registry, now: .seconds(70))
-    #expect(none.isEmpty, "an idle worker, and three samples that are 70 s old: 2 s of work")
+    #expect(none.isEmpty, "an idle worker, and three samples that are 70 s old: 1.5 s of work")
     none = LeasePlanner.plan(&table, &registry, now: .seconds(79))
     #expect(none.isEmpty)
-    // The gradient is done. From here on the time counts: 2 s of work before it, and now more than another.
+    // The gradient is done. From here on the time counts.
     registry.note(computing: [], now: .seconds(80))
-    #expect(registry.workingTime(of: busy, since: .zero, now: .seconds(81)) == .seconds(3))
+    #expect(registry.workingTime(of: busy, since: .zero, now: .seconds(81)) == .milliseconds(2500))
     registry.finished(busy, after: registry.workingTime(of: busy, since: .zero, now: .seconds(80)), now: .seconds(80))
     #expect(registry[busy]!.sampleDuration! < .seconds(2) && registry[busy]?.isComputing == false)
     #expect(!registry.isStuck(busy, now: .seconds(82)) && registry.isStuck(busy, now: .seconds(84)))

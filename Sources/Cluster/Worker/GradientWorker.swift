@@ -76,6 +76,9 @@ final class GradientWorker {
     do {
       if current == nil { try begin(model) }
       guard let work = current else { return nil }
+      guard work.task.grant.objective.divergence?.referenceRoot == model.reference?.root else {
+        throw ClusterError("the lease has a KL term, and its reference model is not here")
+      }
       let start = monotonicSeconds()
       let index = work.results.count
       let buffer = work.sum.takeBuffer()
@@ -105,9 +108,6 @@ final class GradientWorker {
     let count = model.adapters?.layout.count ?? model.model.layout.count
     guard grant.elementCount == count, let type = GradientType(rawValue: grant.gradientType) else {
       throw ClusterError("the lease is of \(grant.elementCount) numbers, this model's gradient has \(count)")
-    }
-    guard grant.objective.divergence?.referenceRoot == model.reference?.root else {
-      throw ClusterError("the lease has a KL term, and its reference model is not here")
     }
     var at = 0
     let leaves = try grant.passSizes.map { sizes in
