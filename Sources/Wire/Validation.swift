@@ -78,6 +78,11 @@ extension Heartbeat {
     try require(naturalCount.contains(activeSlots), "Heartbeat.active_slots is out of range")
     if let heldReference { try requireDigest(heldReference, "Heartbeat.held_reference") }
     try currentVersion?.validate()
+    try require(
+      gradientClasses.count <= WireLimits.gradientClassCount
+        && Set(gradientClasses.map(\.fingerprint)).count == gradientClasses.count,
+      "Heartbeat.gradient_classes is too long or names a fingerprint twice")
+    for part in gradientClasses { try part.validate() }
   }
 }
 

@@ -18,16 +18,17 @@ import Wire
 /// An update whose gradient is computed by whoever is there has the same bits: over a real front end and real links.
 @Suite(.serialized, .enabled(if: preferredComputeType == .bfloat16, "the processor has no bf16 products"))
 struct GradientLeaseTests {
-  private static let configuration = ModelConfiguration(
+  static let configuration = ModelConfiguration(
     architecture: .llama, hiddenSize: 64, layerCount: 2, headCount: 4, keyValueHeadCount: 2, headDimension: 16,
     intermediateSize: 96, vocabularySize: 90, contextLength: 128)
-  private static let fingerprint = "the learner's fingerprint"
-  private let team = ThreadTeam(threadCount: 1)
+  static let fingerprint = "the learner's fingerprint"
+  let team = ThreadTeam(threadCount: 1)
 
   /// Trajectories of discrete tokens and soft steps, with rewards of all kinds.
   ///
   /// - Parameter ages: whether every third one is of an older version than 7, and every fifth one went on from version 6 to 7.
-  private func samples(_ count: Int, ages: Bool) throws -> [CollectedTrajectory] {
+  /// - Parameter isTruthful: the sampler has the learner's fingerprint and its log-probs.
+  private func samples(_ count: Int, ages: Bool, isTruthful: Bool = false) throws -> [CollectedTrajectory] {
     let c = Self.configuration
     var trajectories = (0..<count).map { index in
       let group = index / 4
@@ -51,14 +52,17 @@ struct GradientLeaseTests {
         ], finishReason: .stop, reward: Float((index * 5) % 3),
         versionSpans: isPartial ? [VersionSpan(start: 0, version: 6), VersionSpan(start: 4, version: 7)] : [])
     }
-    if ages { try recordNear(&trajectories) }
+    if ages || isTruthful { try recordNear(&trajectories, by: isTruthful ? 0 : 0.1) }
     return trajectories.map {
-      CollectedTrajectory(trajectory: $0, workerName: "sampler", fingerprint: "elsewhere", elapsedMicroseconds: 1)
+      CollectedTrajectory(
+        trajectory: $0, workerName: "sampler", fingerprint: isTruthful ? Self.fingerprint : "elsewhere",
+        elapsedMicroseconds: 1)
     }
   }
 
-  /// Records log-probs that differ from the model's by up to 0.6, so that some ratios are clipped and some weights capped.
-  private func recordNear(_ trajectories: inout [Trajectory]) throws {
+  /// Records log-probs that differ from the model's by up to six times `distance`: at 0.1 some ratios are clipped and some weights
+  /// capped.
+  private func recordNear(_ trajectories: inout [Trajectory], by distance: Float) throws {
     let model = PreparedModel(
       TinyModel.weights(Self.configuration, seed: 4), backend: try matrixBackend(for: .bfloat16), trainable: false,
       positions: 64, team: team)
@@ -67,7 +71,7 @@ struct GradientLeaseTests {
     func shifted(_ values: [Float]) -> [Float] {
       values.map {
         count += 1
-        return $0 + Float(count * 7 % 13 - 6) * 0.1
+        return $0 + Float(count * 7 % 13 - 6) * distance
       }
     }
     for (index, segments) in scores.enumerated() {
@@ -85,7 +89,7 @@ struct GradientLeaseTests {
     }
   }
 
-  private struct Result: Equatable {
+  struct Result: Equatable {
     var weights: Digest
     var statistics: ObjectiveStatistics
     var norm: Double
@@ -101,6 +105,7 @@ struct GradientLeaseTests {
     var version = 7
     var exampleCount = 48
     var ages = false
+    var isTruthful = false
     var offPolicy = OffPolicyCorrection.behaviour
     /// 0: no KL term. Otherwise the reference is the policy itself with other weights here and there.
     var beta = 0.0
@@ -109,7 +114,7 @@ struct GradientLeaseTests {
     var referenceIsHeld = false
   }
 
-  private func reference(_ settings: Settings) -> ModelWeights? {
+  func reference(_ settings: Settings) -> ModelWeights? {
     if settings.beta == 0 { return nil }
     let weights = TinyModel.weights(Self.configuration, seed: 4)
     if settings.referenceIsHeld { return weights }
@@ -119,7 +124,7 @@ struct GradientLeaseTests {
     return weights
   }
 
-  private func state(_ settings: Settings) -> any TrainableState {
+  func state(_ settings: Settings) -> any TrainableState {
     let weights = TinyModel.weights(Self.configuration, seed: 4)
     if settings.rank > 0 {
       return AdapterState(base: weights, options: AdapterOptions(rank: settings.rank, alpha: 8), seed: 3)
@@ -127,7 +132,7 @@ struct GradientLeaseTests {
     return LearnerState(layout: weights.layout, values: (0..<weights.count).map { Float(weights.elements[$0]) })
   }
 
-  private func frontOptions() -> LearnerFrontEndOptions {
+  func frontOptions() -> LearnerFrontEndOptions {
     var options = frontEndOptions()
     options.model = ModelDescription(Self.configuration)
     options.livenessTimeout = .seconds(10)
@@ -136,10 +141,11 @@ struct GradientLeaseTests {
   }
 
   /// One update with whoever is connected to `frontEnd`.
-  private func update(
+  func update(
     _ settings: Settings, state: any TrainableState, frontEnd: LearnerFrontEnd?, logger: Logger = quiet,
-    midway: @escaping () -> Void = {}
+    midway: @escaping () -> Void = {}, inspect: (LogProbAudit) -> Void = { _ in }
   ) throws -> Result {
+    let audit = LogProbAudit(fingerprint: Self.fingerprint, equalityHolds: true, fraction: 0, logger: logger)
     var model = PreparedModel(
       state.roundedWeights(team: team), backend: try matrixBackend(for: .bfloat16), trainable: true, positions: 64,
       team: team)
@@ -151,8 +157,7 @@ struct GradientLeaseTests {
       tokenBudget: 40,
       reference: frozen.map {
         PreparedModel($0, backend: model.backend, trainable: false, positions: 64, team: team)
-      },
-      audit: LogProbAudit(fingerprint: Self.fingerprint, equalityHolds: true, fraction: 0, logger: quiet),
+      }, audit: audit,
       importanceCap: 2, gradientType: settings.type,
       help: frontEnd.map {
         StepGradient.Help(
@@ -167,14 +172,16 @@ struct GradientLeaseTests {
       if frontEnd != nil { _ = never.take(within: .milliseconds(settings.delay)) }
     }
     let outcome = try update.run(
-      try samples(settings.exampleCount, ages: settings.ages), state: state, model: &model, version: settings.version,
+      try samples(settings.exampleCount, ages: settings.ages, isTruthful: settings.isTruthful), state: state,
+      model: &model, version: settings.version,
       miniBatch: 48)
+    inspect(audit)
     return Result(
       weights: VersionHash.leaf(UnsafeRawBufferPointer(model.weights.elements)), statistics: outcome.statistics,
       norm: outcome.gradientNorm, audit: outcome.audit)
   }
 
-  private func publish(_ state: any TrainableState, version: Int, on frontEnd: LearnerFrontEnd) throws {
+  func publish(_ state: any TrainableState, version: Int, on frontEnd: LearnerFrontEnd) throws {
     let weights = state.roundedWeights(team: team)
     if let adapters = state as? AdapterState {
       let base = adapters.base.baseSnapshot(team: team)
@@ -193,7 +200,8 @@ struct GradientLeaseTests {
   /// An update with helpers, which are there before it begins.
   private func helped(
     _ settings: Settings, _ kinds: [GradientHelper.Behaviour], logger: Logger = quiet,
-    midway: @escaping ([GradientHelper], LearnerFrontEnd) -> Void = { _, _ in }
+    midway: @escaping ([GradientHelper], LearnerFrontEnd) -> Void = { _, _ in },
+    inspect: (LogProbAudit) -> Void = { _ in }
   ) throws -> (result: Result, totals: GradientExchange.Totals, helpers: [GradientHelper]) {
     let frontEnd = try LearnerFrontEnd(frontOptions(), logger: quiet)
     defer { frontEnd.shutdown(reason: "end", within: .seconds(5)) }
@@ -216,7 +224,9 @@ struct GradientLeaseTests {
         })
     }
     try #require(eventually { frontEnd.statistics().workers.filter { $0.heldVersion == 7 }.count == kinds.count })
-    let result = try update(settings, state: state, frontEnd: frontEnd, logger: logger) { midway(helpers, frontEnd) }
+    let result = try update(
+      settings, state: state, frontEnd: frontEnd, logger: logger, midway: { midway(helpers, frontEnd) },
+      inspect: inspect)
     return (result, frontEnd.gradients.totals, helpers)
   }
 
@@ -326,6 +336,17 @@ struct GradientLeaseTests {
     }
   }
 
+  /// Whose word differs, the sampler's or that of the worker that computed the gradient, is found out.
+  @Test func theRightWorkerIsCaught() throws {
+    let settings = Settings(isTruthful: true)
+    let alone = try update(settings, state: state(settings), frontEnd: nil, inspect: { #expect($0.caught.isEmpty) })
+    #expect(alone.audit.audited > 0 && alone.audit.failures == 0)
+    let honest = try helped(settings, [.helpful], inspect: { #expect($0.caught.isEmpty) })
+    #expect(honest.result == alone && honest.totals.accepted > 0)
+    let (result, totals, _) = try helped(settings, [.misremembering], inspect: { #expect($0.caught == ["helper-0"]) })
+    #expect(result == alone && totals.accepted > 0)
+  }
+
   @Test func onlyWorkersOfTheLearnersClassAreAsked() throws {
     var settings = Settings(promise: "another fingerprint", delay: 5)
     let (result, totals, _) = try helped(settings, [.helpful])
@@ -378,112 +399,4 @@ private final class ServiceBox: @unchecked Sendable {
   init(_ service: WorkerService) { self.service = service }
   var error: String? { failure.withLock { $0 } }
   func run() { do { try service.run() } catch { failure.withLock { $0 = "\(error)" } } }
-}
-
-/// A worker that computes gradients, or pretends to.
-final class GradientHelper: Sendable {
-  enum Behaviour: Sendable {
-    case helpful
-    /// Takes leases and never finishes them.
-    case holding
-    /// Announces another hash than that of its bytes.
-    case corrupting
-    case notFinite
-    case declining
-  }
-
-  private struct State {
-    var received = 0
-    var computed = 0
-    var cancelled = 0
-  }
-
-  let link: WorkerLink
-  private let behaviour: Behaviour
-  private let configuration: ModelConfiguration
-  private let state = Mutex(State())
-  private let thread = Mutex<IOThread?>(nil)
-
-  var received: Int { state.withLock { $0.received } }
-  var computed: Int { state.withLock { $0.computed } }
-  var cancelled: Int { state.withLock { $0.cancelled } }
-
-  init(_ options: WorkerLinkOptions, _ behaviour: Behaviour, configuration: ModelConfiguration) throws {
-    self.behaviour = behaviour
-    self.configuration = configuration
-    link = try WorkerLink(options, logger: quiet)
-    let helper = self
-    let thread = try IOThread(name: "gradient-helper") { helper.run() }
-    self.thread.withLock { $0 = thread }
-  }
-
-  private func run() {
-    let team = ThreadTeam(threadCount: 2)
-    let layout = ParameterLayout(configuration)
-    let worker = GradientWorker(team: team)
-    var base: WeightSnapshot?
-    var model: GradientWorker.Model?
-    var reference: (model: PreparedModel, root: [UInt8])?
-    while let event = try? link.nextEvent(within: .seconds(60)) {
-      switch event {
-      case .base(let snapshot): base = snapshot
-      case .reference(let snapshot):
-        guard let backend = try? matrixBackend(for: .bfloat16) else { return }
-        let weights = ModelWeights(layout: layout)
-        snapshot.withWeights { _ = weights.elements.update(fromContentsOf: $0) }
-        reference = (
-          PreparedModel(weights, backend: backend, trainable: false, positions: 64, team: team),
-          snapshot.description.root.bytes
-        )
-        model?.reference = reference
-      case .weights(let snapshot):
-        guard let backend = try? matrixBackend(for: .bfloat16) else { return }
-        let weights = ModelWeights(layout: layout)
-        var adapters: AdapterWeights?
-        if let base, snapshot.description.adapter != nil {
-          adapters = try? AdapterWeights(snapshot, model: layout)
-          let merged = base.withWeights { adapters!.merged(into: $0, team: team) }
-          _ = weights.elements.update(fromContentsOf: merged.elements)
-        } else {
-          snapshot.withWeights { _ = weights.elements.update(fromContentsOf: $0) }
-        }
-        model = GradientWorker.Model(
-          version: snapshot.version,
-          model: PreparedModel(weights, backend: backend, trainable: true, positions: 64, team: team),
-          adapters: adapters, reference: reference)
-      case .gradient(let task):
-        state.withLock { $0.received += 1 }
-        if behaviour == .holding { continue }
-        worker.add(task)
-        if behaviour == .declining {
-          if let outcome = worker.decline("no memory") { try? link.send(outcome) }
-          continue
-        }
-        while worker.hasWork, let model {
-          guard let outcome = worker.step(model) else { continue }
-          // Counted first: the learner may have taken it before this thread goes on.
-          state.withLock { $0.computed += 1 }
-          try? link.send(spoilt(outcome))
-        }
-      case .cancelled: state.withLock { $0.cancelled += 1 }
-      default: break
-      }
-    }
-  }
-
-  private func spoilt(_ outcome: GradientWorker.Outcome) -> GradientWorker.Outcome {
-    guard case .computed(var gradient) = outcome else { return outcome }
-    switch behaviour {
-    case .corrupting: gradient.ready.root[5] ^= 1
-    case .notFinite:
-      gradient.payload.bytes.storeBytes(of: Float.nan, toByteOffset: 400, as: Float.self)
-      gradient.ready.root =
-        VersionHash.root(ofLeaves: VersionHash.leaves(of: UnsafeRawBufferPointer(gradient.payload.bytes))).bytes
-    default: break
-    }
-    return .computed(gradient)
-  }
-
-  /// As a killed process: no goodbye.
-  func kill() { link.abort() }
 }

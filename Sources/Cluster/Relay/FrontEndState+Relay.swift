@@ -144,6 +144,18 @@ extension LearnerFrontEnd {
   }
 
   var relayLoad: RelayLoad { shared.state.withLock { $0.relayLoad } }
+
+  /// Who below computes gradients.
+  var gradientClasses: [GradientClass] {
+    let present = shared.state.withLock { state in
+      let reference = state.versions.reference?.description.root.bytes
+      return Set(
+        state.registry.all.filter {
+          !$0.isDraining && $0.heldVersion >= 0 && (reference == nil || $0.heldReference == reference)
+        }.map(\.id))
+    }
+    return shared.gradients.state.withLock { $0.branch { present.contains($0) } }
+  }
 }
 
 extension LearnerLoop {
