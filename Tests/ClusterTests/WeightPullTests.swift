@@ -425,7 +425,7 @@ private func announce(_ pull: inout WeightPull, _ learner: Learner, isAuthoritat
       return arrived > 5 ? nil : message
     }
     try exchange(&pull, &learner, announce(&pull, learner))
-    #expect(pull.reference == nil && arrived >= 5)
+    #expect(pull.reference == nil && pull.hasBegunReference && arrived >= 5)
     (learner.sent, arrived) = ([], -100)
     try learner.publish(chain, 1)
     try exchange(&pull, &learner, announce(&pull, learner))
@@ -484,6 +484,7 @@ private func announce(_ pull: inout WeightPull, _ learner: Learner, isAuthoritat
     try learner.store.publish(reference: other)
     pull.referenceLimit = other.byteCount - 1
     #expect(try announce(&pull, learner).isEmpty && pull.wantedReference == other.description)
+    #expect(!pull.hasBegunReference)
     try learner.publish(chain, 1)
     try exchange(&pull, &learner, announce(&pull, learner))
     #expect(pull.inHand?.version == 1 && pull.reference == nil)

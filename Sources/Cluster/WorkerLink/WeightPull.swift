@@ -208,6 +208,12 @@ struct WeightPull {
     (wantedReference, pausedReference) = (description, nil)
   }
 
+  /// Whether the reference has its memory.
+  var hasBegunReference: Bool {
+    if case .pulling(let assembler) = stage, isReference(assembler) { return true }
+    return reference != nil || pausedReference != nil
+  }
+
   private func isReference(_ assembler: SnapshotAssembler) -> Bool {
     assembler.subject.version == VersionDescription.referenceVersion
   }

@@ -20,7 +20,7 @@ extension WorkerLoop {
   }
 
   func announced(_ announcement: VersionAnnouncement, isAuthoritative: Bool) throws {
-    if announcement.reference != nil, weights.reference == nil, options.computesGradients { measureMemory() }
+    if announcement.reference != nil, !weights.hasBegunReference, options.computesGradients { measureMemory() }
     try pulling(
       weights.announced(
         announcement, isAuthoritative: isAuthoritative, limit: options.weightByteLimit, now: MonotonicClock.now()))
