@@ -124,7 +124,7 @@ final class LearnerLoop {
       )
     }
     for worker in lost { drop(worker, "silent for \(options.livenessTimeout)", isLoss: true) }
-    shared.gradients.state.withLock { $0.keepTime(now: now) }
+    noteComputing(now)
     for worker in due { try send(.heartbeat(Heartbeat(currentVersion: current)), to: worker) }
   }
 
@@ -279,6 +279,7 @@ final class LearnerLoop {
         state.registry.report(
           worker, heldVersion: heartbeat.heldVersion, tokensPerSecond: heartbeat.tokensPerSecond,
           activeSlots: heartbeat.activeSlots)
+        state.registry.report(worker, heldReference: heartbeat.heldReference)
         state.table.renew(heartbeat.leaseIDs, by: worker, now: now)
         return state.reclaim(heartbeat.leaseIDs, by: worker, now: now)
       }

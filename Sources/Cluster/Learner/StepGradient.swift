@@ -3,6 +3,7 @@ import Logging
 import PolicyOptimization
 import Training
 import Transformer
+import WeightSync
 import Wire
 
 /// The gradient of an optimiser step: its leaves are computed one by one, by the learner and by workers that it lends them to,
@@ -13,6 +14,8 @@ final class StepGradient {
     var fleet: any GradientFleet
     /// The only fingerprint that may; nil: any, at the price of the same bits.
     var fingerprint: String?
+    /// Of the KL term's model, which is served to workers; nil: there is none, or nobody else has it.
+    var reference: Digest?
     var logger: Logger
   }
 
@@ -68,7 +71,9 @@ final class StepGradient {
         sink: state.gradientSink(into: buffer.values, backend: model.backend, team: team), into: buffer)
       try sum.insert(buffer, at: sum.tree.leaf(index))
     }
-    if let help, let version, leaves.count > 1, let objective = GradientObjective(objective) {
+    if let help, let version, leaves.count > 1,
+      let objective = GradientObjective(objective, reference: help.reference)
+    {
       let before = help.fleet.totals
       defer { helped.add(help.fleet.totals, since: before) }
       help.fleet.begin(
