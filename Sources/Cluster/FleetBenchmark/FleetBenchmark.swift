@@ -23,7 +23,7 @@ public struct FleetBenchmark {
     /// Of one worker, in the runs that scale sampling.
     public var tokensPerSecond = 200.0
     /// Of the learner and of each worker, in the runs that scale gradients.
-    public var rowsPerSecond = 1000.0
+    public var rowsPerSecond = 2000.0
     /// Rows of a leaf there.
     public var leafRows = 100
     /// Measured steps of each run; a few more come before and after them.
@@ -62,6 +62,8 @@ public struct FleetBenchmark {
     public var stepSeconds: Double
     public var idealStepSeconds: Double
     public var stepOverIdeal: Double?
+    /// Of a step, until its samples were there.
+    public var samplingSeconds: Double
     public var leasedShare: Double
     public var leases: Double
     public var learnerWaitSeconds: Double

@@ -3,19 +3,20 @@ import Observability
 
 extension FleetBenchmark {
   /// Workers sample a step ahead, so that they always have work, while the learner updates at once. Measured is the time from
-  /// the end of the first step to the end of the last but one: at both, workers are in the midst of the next step.
+  /// the end of the second step to the end of the last but one: at both, workers are in the midst of the next step, and the
+  /// fleet no longer goes in step since its start.
   func sampling(progress: (String) -> Void) throws -> [Sampling] {
     var rows: [Sampling] = []
     for count in settings.workers {
       progress("sampling: \(count) workers of \(formatFixed(settings.tokensPerSecond, 0)) tokens/s")
       let outcome = try outcome(
         FleetRun.Plan(
-          workers: count, workerPace: Pace(tokensPerSecond: settings.tokensPerSecond), steps: settings.steps + 2,
+          workers: count, workerPace: Pace(tokensPerSecond: settings.tokensPerSecond), steps: settings.steps + 3,
           promptsPerStep: Self.promptsPerWorker * count, slots: settings.slots, maxStaleness: 1))
-      let last = settings.steps
-      let tokens = outcome.steps[1...last].reduce(0) { $0 + $1.tokens }
-      let rate = Double(tokens) / (outcome.steps[last].published - outcome.steps[0].published)
-      let processors = processors(outcome, from: 0, to: last)
+      let (first, last) = (1, settings.steps + 1)
+      let tokens = outcome.steps[(first + 1)...last].reduce(0) { $0 + $1.tokens }
+      let rate = Double(tokens) / (outcome.steps[last].published - outcome.steps[first].published)
+      let processors = processors(outcome, from: first, to: last)
       let one = rows.first.map { $0.tokensPerSecond / Double($0.workers) } ?? rate / Double(count)
       let isSound = !processors.wereTheLimit && rows.first?.processors.wereTheLimit != true
       rows.append(
@@ -28,7 +29,7 @@ extension FleetBenchmark {
   }
 
   /// Groups of eight that each worker has of a step.
-  private static let promptsPerWorker = 4
+  private static let promptsPerWorker = 3
 
   /// On policy: workers sample a step, then compute its gradient with the learner. With 0 of them one worker samples only.
   func gradients(progress: (String) -> Void) throws -> [Gradients] {
@@ -38,13 +39,13 @@ extension FleetBenchmark {
     for count in settings.gradientWorkers {
       progress("gradients: a learner and \(count) workers of \(formatFixed(settings.rowsPerSecond, 0)) rows/s")
       let samplers = max(1, count)
-      // The learner's and the workers' speeds are measured in the first two steps.
-      let (first, last) = (1, settings.steps + 1)
+      // Speeds are measured in the first step. A learner alone takes long, and always the same.
+      let (first, last) = (0, count == 0 ? 1 : settings.steps)
       let outcome = try outcome(
         FleetRun.Plan(
           workers: samplers, gradientWorkers: count, workerPace: pace,
-          learnerPace: Pace(rowsPerSecond: settings.rowsPerSecond), steps: last + 1, promptsPerStep: 32,
-          slots: max(settings.slots, 256 / samplers), leafRows: settings.leafRows))
+          learnerPace: Pace(rowsPerSecond: settings.rowsPerSecond), steps: last + 1, promptsPerStep: 64,
+          slots: settings.slots, leafRows: settings.leafRows))
       let measured = outcome.steps[(first + 1)...last]
       func mean(_ value: (FleetRun.Step) -> Double) -> Double {
         measured.reduce(0) { $0 + value($1) } / Double(measured.count)
@@ -64,11 +65,12 @@ extension FleetBenchmark {
           divisibleSeconds: divisible, wholeLeafSeconds: whole,
           updateOverDivisible: isSound ? update / divisible : nil,
           updateOverWholeLeaves: isSound ? update / whole : nil, stepSeconds: step, idealStepSeconds: idealStep,
-          stepOverIdeal: isSound ? step / idealStep : nil,
+          stepOverIdeal: isSound ? step / idealStep : nil, samplingSeconds: mean { $0.collected - $0.began },
           leasedShare: mean { $0.metrics[MetricName.gradientLeasedShare] ?? 0 },
           leases: mean { $0.metrics[MetricName.gradientLeases] ?? 0 },
           learnerWaitSeconds: mean { $0.metrics[MetricName.timeGradientWait] ?? 0 },
-          hasSameWeights: outcome.steps.map(\.identity) == versions.map(\.identity), processors: processors))
+          hasSameWeights: zip(outcome.steps, versions).allSatisfy { $0.identity == $1.identity }, processors: processors
+        ))
     }
     return rows
   }
@@ -87,7 +89,7 @@ extension FleetBenchmark {
           FleetRun.Plan(
             workers: workers, workerPace: Pace(tokensPerSecond: rate),
             learnerPace: Pace(rowsPerSecond: Double(workers) * rate / share), steps: 2 * settings.steps + 2,
-            promptsPerStep: prompts, slots: 2 * settings.slots, maxStaleness: staleness))
+            promptsPerStep: prompts, slots: settings.slots, maxStaleness: staleness))
         // Steps at both ends have no others before or after them.
         let (first, last) = (0, 2 * settings.steps)
         let measured = outcome.steps[(first + 1)...last]

@@ -7,7 +7,8 @@ import Observability
 struct BenchFleet: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "fleet",
-    abstract: "How sampling, gradients and their overlap scale with the workers: real ones, each held to a speed of its own.",
+    abstract:
+      "How sampling, gradients and their overlap scale with the workers: real ones, each held to a speed of its own.",
     discussion: """
       A learner and workers of a tiny model run in this process, over loopback, and sleep until their work took as long as it \
       would at the stated speed. Everything else is real. Processors that were busy make a ratio meaningless: then there is none.
@@ -26,7 +27,7 @@ struct BenchFleet: ParsableCommand {
   @Option(help: "Tokens that a worker samples in a second, in the sampling runs.")
   var tokensPerSecond = 200.0
   @Option(help: "Rows of a gradient, and tokens, that a machine computes in a second in the others.")
-  var rowsPerSecond = 1000.0
+  var rowsPerSecond = 2000.0
   @Option(help: "Rows of a gradient's leaf.")
   var leafRows = 100
   @Option(help: "Measured steps of each run (twice as many in the pipeline's).")
@@ -88,7 +89,8 @@ struct BenchFleet: ParsableCommand {
       [percent(processors.ownShare), percent(processors.machineShare), processors.complaint ?? ""]
     }
     let ending: [Table.Column] = [.init("own CPU"), .init("machine"), .init("", .left)]
-    print("processors  \(report.processors); a paced fleet in one process, \(report.settings.steps) measured steps a run\n")
+    print(
+      "processors  \(report.processors); a paced fleet in one process, \(report.settings.steps) measured steps a run\n")
     if !report.sampling.isEmpty {
       var table = Table(
         columns: ["workers", "tokens/s", "of stated", "of N x one", "hedged", "join s"].map { .init($0) } + ending)
@@ -104,7 +106,8 @@ struct BenchFleet: ParsableCommand {
     if !report.gradients.isEmpty {
       var table = Table(
         columns: [
-          "workers", "leaves", "update s", "ideal", "whole leaves", "/ ideal", "/ leaves", "step s", "ideal", "/ ideal",
+          "workers", "leaves", "update s", "ideal", "whole leaves", "/ ideal", "/ leaves", "sampling s", "step s",
+          "ideal", "/ ideal",
           "leased", "leases", "wait s", "same bits",
         ].map { .init($0) } + ending)
       for row in report.gradients {
@@ -112,7 +115,8 @@ struct BenchFleet: ParsableCommand {
           [
             "\(row.workers)", "\(row.leaves)", formatFixed(row.updateSeconds, 3), formatFixed(row.divisibleSeconds, 3),
             formatFixed(row.wholeLeafSeconds, 3), ratio(row.updateOverDivisible), ratio(row.updateOverWholeLeaves),
-            formatFixed(row.stepSeconds, 3), formatFixed(row.idealStepSeconds, 3), ratio(row.stepOverIdeal),
+            formatFixed(row.samplingSeconds, 3), formatFixed(row.stepSeconds, 3), formatFixed(row.idealStepSeconds, 3),
+            ratio(row.stepOverIdeal),
             percent(row.leasedShare), formatFixed(row.leases, 1), formatFixed(row.learnerWaitSeconds, 3),
             row.hasSameWeights ? "yes" : "NO",
           ] + busy(row.processors))
