@@ -3,12 +3,23 @@
 public struct Pace: Sendable, Equatable {
   /// Tokens that a worker samples in a second, all its sequences together.
   public var tokensPerSecond: Double?
+  /// A decode step of fewer sequences than this takes longer than its share: `fixedShare` of the time of a full one does not
+  /// depend on their number, as where reading the weights takes most of it.
+  public var fullBatch = 0
+  /// 0 ... 1.
+  public var fixedShare = 0.0
   /// Rows of a gradient's passes that a worker or the learner computes in a second.
   public var rowsPerSecond: Double?
 
   public init(tokensPerSecond: Double? = nil, rowsPerSecond: Double? = nil) {
     self.tokensPerSecond = tokensPerSecond
     self.rowsPerSecond = rowsPerSecond
+  }
+
+  /// Tokens of a full batch that take as long as a step of `count` sequences.
+  public func effectiveTokens(_ count: Int) -> Double {
+    guard count > 0, count < fullBatch else { return Double(count) }
+    return fixedShare * Double(fullBatch) + (1 - fixedShare) * Double(count)
   }
 }
 

@@ -72,13 +72,13 @@ import Wire
       while !missing.isEmpty {
         while let arrived = exchange.takeArrived() { missing.subtract(arrived.leaves) }
         if learnerIsIdle {
-          if let leaf = exchange.takeLocal() {
+          if let leaf = exchange.takeLocal(now: time) {
             let seconds = Double(offer.leaves[leaf].rowCount) / learner
             events.append((now + seconds, .local(leaf, seconds: seconds)))
             learnerIsIdle = false
           } else {
             exchange.takeOver(now: time)
-            if let leaf = exchange.takeLocal() {
+            if let leaf = exchange.takeLocal(now: time) {
               let seconds = Double(offer.leaves[leaf].rowCount) / learner
               events.append((now + seconds, .local(leaf, seconds: seconds)))
               learnerIsIdle = false
@@ -231,6 +231,30 @@ import Wire
     exchange.join(WorkerID(1), hello: hello(1), older: nil)
     exchange.grant(now: .zero) { worker, _ in worker == WorkerID(0) }
     #expect(exchange.outgoing.count == 1)
+  }
+
+  /// Whether the last leaf is lent depends on how far the learner is with the one before it: lending takes 0.004 s of transfer.
+  @Test(arguments: [(0.1, true), (0.95, true), (0.999, false)])
+  func theLastLeafGoesToWhoIsDoneFirst(_ done: Double, _ isLent: Bool) throws {
+    var exchange = GradientExchange(options: .init(), firstLeaseID: 1)
+    let worker = WorkerID(0)
+    exchange.join(worker, hello: hello(0), older: nil)
+    exchange.begin(offer(3))
+    let seconds = Double(offer(3).leaves[0].rowCount) / 100
+    exchange.finishLocal(exchange.takeLocal(now: .zero)!, seconds: seconds)
+    #expect(exchange.takeLocal(now: .zero) == 1)
+    exchange.grant(now: .seconds(done * seconds)) { _, _ in true }
+    #expect(exchange.outgoing.isEmpty != isLent)
+  }
+
+  /// Gradients of adapters come many at a time, those of a large model two.
+  @Test func smallGradientsDoNotQueue() {
+    #expect(GradientExchange.transfersAtOnce(byteCount: 540 << 20) == 2)
+    #expect(GradientExchange.transfersAtOnce(byteCount: 1 << 20) == 8)
+    #expect(GradientExchange.transfersAtOnce(byteCount: 1) == 32)
+    let exchange = GradientExchange(options: .init(), firstLeaseID: 1)
+    #expect(exchange.heldGradients(byteCount: 540 << 20) == 3)
+    #expect(exchange.heldGradients(byteCount: 4 << 20) == 64)
   }
 
   @Test func whatDoesNotBelongIsAnError() throws {

@@ -67,4 +67,11 @@ import Testing
     #expect(abs(worker.seconds - 0.7) < 1e-6)
     #expect(abs(worker.keeper.shortfall - 0.75) < 1e-6)
   }
+
+  @Test func smallBatchesCostMoreThanTheirShare() {
+    var pace = Pace(tokensPerSecond: 100)
+    #expect(pace.effectiveTokens(3) == 3)
+    (pace.fullBatch, pace.fixedShare) = (8, 0.5)
+    #expect([0, 1, 4, 8, 16].map(pace.effectiveTokens) == [0, 4.5, 6, 8, 16])
+  }
 }

@@ -22,6 +22,8 @@ public struct FleetBenchmark {
     public var updateShares = [0.4, 0.8]
     /// Of one worker, in the runs that scale sampling.
     public var tokensPerSecond = 200.0
+    /// Of a full decode step's time, what does not depend on the number of sequences, in those runs.
+    public var fixedShare = 0.0
     /// Of the learner and of each worker, in the runs that scale gradients.
     public var rowsPerSecond = 2000.0
     /// Rows of a leaf there.

@@ -9,9 +9,11 @@ extension FleetBenchmark {
     var rows: [Sampling] = []
     for count in settings.workers {
       progress("sampling: \(count) workers of \(formatFixed(settings.tokensPerSecond, 0)) tokens/s")
+      var pace = Pace(tokensPerSecond: settings.tokensPerSecond)
+      (pace.fullBatch, pace.fixedShare) = (settings.slots, settings.fixedShare)
       let outcome = try outcome(
         FleetRun.Plan(
-          workers: count, workerPace: Pace(tokensPerSecond: settings.tokensPerSecond), steps: settings.steps + 3,
+          workers: count, workerPace: pace, steps: settings.steps + 3,
           promptsPerStep: Self.promptsPerWorker * count, slots: settings.slots, maxStaleness: 1))
       let (first, last) = (1, settings.steps + 1)
       let tokens = outcome.steps[(first + 1)...last].reduce(0) { $0 + $1.tokens }
@@ -88,10 +90,10 @@ extension FleetBenchmark {
         let outcome = try outcome(
           FleetRun.Plan(
             workers: workers, workerPace: Pace(tokensPerSecond: rate),
-            learnerPace: Pace(rowsPerSecond: Double(workers) * rate / share), steps: 2 * settings.steps + 2,
+            learnerPace: Pace(rowsPerSecond: Double(workers) * rate / share), steps: 2 * settings.steps + 3,
             promptsPerStep: prompts, slots: settings.slots, maxStaleness: staleness))
         // Steps at both ends have no others before or after them.
-        let (first, last) = (0, 2 * settings.steps)
+        let (first, last) = (1, 2 * settings.steps + 1)
         let measured = outcome.steps[(first + 1)...last]
         func mean(_ value: (FleetRun.Step) -> Double) -> Double {
           measured.reduce(0) { $0 + value($1) } / Double(measured.count)

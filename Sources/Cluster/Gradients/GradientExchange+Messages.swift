@@ -20,7 +20,8 @@ extension GradientExchange {
         && !offer.excludedWorkers.contains(peer.name) && isReady(id, offer.version)
     }.sorted { $0.key < $1.key }
     guard candidates.contains(where: { busy[$0.key] == nil }) else { return }
-    // Gradients come two at a time: each waits for those before it.
+    // Gradients come some at a time: each waits for those before it.
+    let atOnce = Self.transfersAtOnce(byteCount: offer.byteCount)
     let ahead = round.leases.outstanding.count { $0.isComputed }
     let workers = candidates.enumerated().map { position, candidate in
       let transfer = Double(offer.byteCount) / rates.bytesPerSecond(of: candidate.value.incarnation)
@@ -29,14 +30,16 @@ extension GradientExchange {
           of: candidate.value.incarnation, threads: candidate.value.threads, learnerThreads: options.learnerThreads)
           ?? 0,
         delaySeconds: (busy[candidate.key] ?? 0) + transfer
-          * Double(1 + (ahead + position) / GradientExchange.transfersAtOnce))
+          * Double(1 + (ahead + position) / atOnce))
     }
+    // The learner comes to what is left when it is done with the leaf that it is at.
+    let local = round.leases.localRowsLeft(learnerRowsPerSecond: learnerRate, now: now)
     let shares = GradientShares(
-      rowsLeft: Double(round.leases.pendingRows), learnerRowsPerSecond: learnerRate, workers: workers)
+      rowsLeft: Double(round.leases.pendingRows) + local, learnerRowsPerSecond: learnerRate, workers: workers)
     // A last leaf is better left to whoever comes free and is faster.
     let fastest = workers.reduce(learnerRate) { max($0, $1.rowsPerSecond) }
     for (index, (id, peer)) in candidates.enumerated() where busy[id] == nil && shares.rows[index] > 0 {
-      let (worker, secondsLeft) = (workers[index], Double(self.round!.leases.pendingRows) / learnerRate)
+      let (worker, secondsLeft) = (workers[index], (Double(self.round!.leases.pendingRows) + local) / learnerRate)
       func seconds(_ rows: Int) -> Double { worker.delaySeconds + Double(rows) / max(worker.rowsPerSecond, 1e-9) }
       guard
         let record = self.round!.leases.grant(
@@ -150,8 +153,8 @@ extension GradientExchange {
   /// Pulls the next gradients, as many at a time as there may be in memory.
   mutating func startTransfers(now: Duration) {
     while let round, let ready = round.waiting.first,
-      round.transfers.count < Self.transfersAtOnce,
-      round.transfers.count + round.arrived.count < options.heldGradients
+      round.transfers.count < Self.transfersAtOnce(byteCount: round.offer.byteCount),
+      round.transfers.count + round.arrived.count < heldGradients(byteCount: round.offer.byteCount)
     {
       self.round!.waiting.removeFirst()
       guard let lease = round.leases.lease(ready.leaseID) else { continue }
@@ -164,7 +167,7 @@ extension GradientExchange {
       guard let lease = round!.leases.lease(ready.leaseID), let peer = peers[lease.worker] else { continue }
       let transfer = Double(round!.offer.byteCount) / rates.bytesPerSecond(of: peer.incarnation)
       round!.leases.arriving(
-        ready.leaseID, expectedSeconds: transfer * Double(2 + position / Self.transfersAtOnce), now: now)
+        ready.leaseID, expectedSeconds: transfer * Double(2 + position / Self.transfersAtOnce(byteCount: round!.offer.byteCount)), now: now)
     }
   }
 

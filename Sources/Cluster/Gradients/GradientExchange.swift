@@ -19,16 +19,21 @@ struct ArrivedGradient: Sendable {
 struct GradientExchange: Sendable {
   struct Options: Sendable {
     var leaseDuration: Duration = .seconds(60)
-    /// Gradients in memory that are arriving or wait for the trainer.
+    /// Gradients in memory that are arriving or wait for the trainer: so many, and more where they are small.
     var heldGradients = 3
+    var heldBytes = 256 << 20
     /// Silence after which a transfer is asked for again.
     var patience: Duration = .seconds(10)
     /// What the learner computes with.
     var learnerThreads = 1
   }
 
-  /// More would only share the learner's link.
-  static let transfersAtOnce = 2
+  /// Gradients that arrive at the same time: more would only share the learner's link, unless they are so small that they
+  /// wait for messages rather than for bytes.
+  static func transfersAtOnce(byteCount: Int) -> Int { max(2, min(32, (8 << 20) / max(1, byteCount))) }
+
+  /// Gradients in memory that are arriving or wait for the trainer, who looks between two leaves of its own.
+  func heldGradients(byteCount: Int) -> Int { max(options.heldGradients, options.heldBytes / max(1, byteCount)) }
 
   /// Since the beginning.
   struct Totals: Sendable, Equatable {
@@ -94,7 +99,7 @@ struct GradientExchange: Sendable {
         firstLeaseID: nextLeaseID))
   }
 
-  mutating func takeLocal() -> Int? { round?.leases.takeLocal() }
+  mutating func takeLocal(now: Duration? = nil) -> Int? { round?.leases.takeLocal(now: now) }
 
   mutating func finishLocal(_ leaf: Int, seconds: Double) {
     guard let rows = round?.leases.leafRows[leaf] else { return }

@@ -9,7 +9,7 @@ final class Pacing {
 
   init(_ pace: Pace) { self.pace = pace }
 
-  func sampled(_ tokens: Int, began: Duration) { sleep(Double(tokens), pace.tokensPerSecond, began) }
+  func sampled(_ tokens: Int, began: Duration) { sleep(pace.effectiveTokens(tokens), pace.tokensPerSecond, began) }
   func differentiated(_ rows: Int, began: Duration) { sleep(Double(rows), pace.rowsPerSecond, began) }
   func rested() { keeper.rested() }
 

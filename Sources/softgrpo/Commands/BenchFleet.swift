@@ -26,6 +26,8 @@ struct BenchFleet: ParsableCommand {
   var tables = CommaSeparated<String>(["sampling", "gradients", "pipeline"])
   @Option(help: "Tokens that a worker samples in a second, in the sampling runs.")
   var tokensPerSecond = 200.0
+  @Option(help: "Share of a full decode step that does not depend on the number of sequences, in the sampling runs.")
+  var fixedShare = 0.0
   @Option(help: "Rows of a gradient, and tokens, that a machine computes in a second in the others.")
   var rowsPerSecond = 2000.0
   @Option(help: "Rows of a gradient's leaf.")
@@ -51,6 +53,7 @@ struct BenchFleet: ParsableCommand {
     guard tokensPerSecond > 0, rowsPerSecond > 0, tokensPerSecond <= 1e9, rowsPerSecond <= 1e9 else {
       throw ValidationError("--tokens-per-second, --rows-per-second: must be above 0")
     }
+    guard (0...1).contains(fixedShare) else { throw ValidationError("--fixed-share: must be 0 to 1, got \(fixedShare)") }
     for table in tables.elements where !["sampling", "gradients", "pipeline"].contains(table) {
       throw ValidationError("--tables: must be sampling, gradients or pipeline, got \(table)")
     }
@@ -60,6 +63,7 @@ struct BenchFleet: ParsableCommand {
     settings.updateShares = tables.elements.contains("pipeline") ? updateShare.elements : []
     settings.staleness = staleness.elements
     settings.tokensPerSecond = tokensPerSecond
+    settings.fixedShare = fixedShare
     settings.rowsPerSecond = rowsPerSecond
     settings.leafRows = leafRows
     settings.steps = steps
