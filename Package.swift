@@ -56,12 +56,13 @@ var targets: [Target] = [
 
 targets += [
   room("Kernels", matrixBackends, hot: true),
-  room("ModelFiles", ["Kernels"], hot: true),
-  room("Tokenization", ["ModelFiles"], hot: true),
+  room("JSON", [], hot: true),
+  room("ModelFiles", ["Kernels", "JSON"], hot: true),
+  room("Tokenization", ["JSON", "ModelFiles"], hot: true),
   room("Transformer", ["Kernels", "ModelFiles", logging], hot: true),
-  room("SoftThinking", ["Kernels"], hot: true),
+  room("SoftThinking", ["Kernels", "JSON"], hot: true),
   room("PolicyOptimization", ["Kernels", "SoftThinking"], hot: true),
-  room("Tasks", ["SoftThinking"]),
+  room("Tasks", ["JSON", "SoftThinking"]),
   room("Rollouts", ["Kernels", "Transformer", "SoftThinking", logging], hot: true),
   room("Training", ["Kernels", "ModelFiles", "Transformer", "SoftThinking", "PolicyOptimization", logging], hot: true),
   room("Wire", ["CWireMessages", "CProtobufC", "SoftThinking"]),
@@ -75,7 +76,7 @@ targets += [
       "WeightSync",
     ],
     hot: true),
-  room("Observability", [logging]),
+  room("Observability", ["JSON", logging]),
   room("RunConfiguration", [yams, "SoftThinking", "PolicyOptimization", "Tasks"]),
   room(
     "Cluster",
@@ -87,7 +88,7 @@ targets += [
   .executableTarget(
     name: "softgrpo",
     dependencies: [
-      "Cluster", "Kernels", "ModelFiles", "Tokenization", "Transformer", "SoftThinking", "PolicyOptimization", "Tasks",
+      "Cluster", "Kernels", "JSON", "ModelFiles", "Tokenization", "Transformer", "SoftThinking", "PolicyOptimization", "Tasks",
       "Rollouts", "Training", "Benchmarking", "WeightSync", "Transport", "Observability", "RunConfiguration", "CZeroMQ",
       "CLibCrypto",
       argumentParser, logging,
@@ -97,7 +98,8 @@ targets += [
     name: "TestSupport", dependencies: ["Kernels", "ModelFiles", "Transformer"], path: "Tests/TestSupport",
     swiftSettings: strict + hot),
   tests("Kernels", ["CVectorKernels"]),
-  tests("ModelFiles", fixtures: true),
+  tests("JSON"),
+  tests("ModelFiles", ["JSON"], fixtures: true),
   tests("Tokenization", ["ModelFiles"], fixtures: true),
   tests("Transformer", ["ModelFiles"], fixtures: true),
   tests("SoftThinking", fixtures: true),

@@ -2385,7 +2385,7 @@ const ProtobufCMessageDescriptor softgrpo__envelope__descriptor =
   (ProtobufCMessageInit) softgrpo__envelope__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__hello__field_descriptors[7] =
+static const ProtobufCFieldDescriptor softgrpo__hello__field_descriptors[8] =
 {
   {
     "worker_name",
@@ -2460,6 +2460,18 @@ static const ProtobufCFieldDescriptor softgrpo__hello__field_descriptors[7] =
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
+    "float32_fingerprint",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__Hello, float32_fingerprint),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
     "computes_gradients",
     20,
     PROTOBUF_C_LABEL_NONE,
@@ -2473,8 +2485,9 @@ static const ProtobufCFieldDescriptor softgrpo__hello__field_descriptors[7] =
   },
 };
 static const unsigned softgrpo__hello__field_indices_by_name[] = {
-  6,   /* field[6] = computes_gradients */
+  7,   /* field[7] = computes_gradients */
   5,   /* field[5] = fingerprint */
+  6,   /* field[6] = float32_fingerprint */
   2,   /* field[2] = hostname */
   1,   /* field[1] = incarnation */
   3,   /* field[3] = process_id */
@@ -2484,8 +2497,8 @@ static const unsigned softgrpo__hello__field_indices_by_name[] = {
 static const ProtobufCIntRange softgrpo__hello__number_ranges[2 + 1] =
 {
   { 1, 0 },
-  { 20, 6 },
-  { 0, 7 }
+  { 20, 7 },
+  { 0, 8 }
 };
 const ProtobufCMessageDescriptor softgrpo__hello__descriptor =
 {
@@ -2495,7 +2508,7 @@ const ProtobufCMessageDescriptor softgrpo__hello__descriptor =
   "Softgrpo__Hello",
   "softgrpo",
   sizeof(Softgrpo__Hello),
-  7,
+  8,
   softgrpo__hello__field_descriptors,
   softgrpo__hello__field_indices_by_name,
   2,  softgrpo__hello__number_ranges,

@@ -8,7 +8,9 @@ public final class StopSignal: @unchecked Sendable {
   private let requested = Atomic<Bool>(false)
   private var sources: [any DispatchSourceSignal] = []
 
-  public init() {
+  /// - Parameter handlesSignals: false: only `request` sets it, and Ctrl-C ends the process as ever.
+  public init(handlesSignals: Bool = true) {
+    guard handlesSignals else { return }
     for number in [SIGTERM, SIGINT] {
       signal(number, SIG_IGN)
       let source = DispatchSource.makeSignalSource(signal: number, queue: .global())

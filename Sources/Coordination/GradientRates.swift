@@ -42,6 +42,12 @@ public struct GradientRates: Sendable {
     if let rate = workers[worker]?.rowsPerSecond, rate > bound { workers[worker]!.rowsPerSecond = bound }
   }
 
+  /// In so many seconds of a transfer not even so many bytes came: a link cannot be faster than that.
+  public mutating func disappointed(_ worker: UInt64, bytes: Int, seconds: Double) {
+    guard bytes > 0, seconds > 0 else { return }
+    workers[worker, default: Worker()].bytesPerSecond = min(bytesPerSecond(of: worker), Double(bytes) / seconds)
+  }
+
   /// Whether a worker's speed is known.
   public func isMeasured(_ worker: UInt64) -> Bool { workers[worker]?.rowsPerSecond != nil }
 

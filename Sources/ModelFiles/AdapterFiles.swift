@@ -1,4 +1,5 @@
 import Foundation
+import JSON
 
 /// Low-rank adapters as PEFT reads them: `adapter_config.json` and `adapter_model.safetensors`.
 public enum AdapterFiles {
@@ -23,8 +24,8 @@ public enum AdapterFiles {
       .members([
         "peft_type": .string("LORA"), "task_type": .string("CAUSAL_LM"),
         "base_model_name_or_path": baseModel.map { .string($0) } ?? .null, "r": .integer(rank),
-        "lora_alpha": alpha == alpha.rounded() && abs(alpha) < 1e15 ? .integer(Int(alpha)) : .number(alpha),
-        "lora_dropout": .number(0), "target_modules": .array(targets.map { .string($0) }), "bias": .string("none"),
+        "lora_alpha": alpha == alpha.rounded() && abs(alpha) < 1e15 ? .integer(Int(alpha)) : .decimal(alpha),
+        "lora_dropout": .decimal(0), "target_modules": .array(targets.map { .string($0) }), "bias": .string("none"),
         "fan_in_fan_out": .bool(false), "use_rslora": .bool(false), "init_lora_weights": .bool(true),
         "inference_mode": .bool(true),
       ])

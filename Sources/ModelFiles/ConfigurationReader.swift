@@ -1,3 +1,5 @@
+import JSON
+
 extension ModelConfiguration {
   /// Reads a Hugging Face `config.json`, of transformers 4 (`rope_theta`, `rope_scaling`) or 5 (`rope_parameters`).
   /// `generation`, when given, is the text of `generation_config.json`: its end tokens are added.

@@ -1,3 +1,5 @@
+import JSON
+
 extension ModelConfiguration {
   /// The Hugging Face `config.json` of this model, in the keys of transformers 4, which transformers 5 reads too.
   /// `elementType` is recorded as `torch_dtype`.
@@ -14,9 +16,9 @@ extension ModelConfiguration {
     json["intermediate_size"] = .integer(intermediateSize)
     json["vocab_size"] = .integer(vocabularySize)
     json["max_position_embeddings"] = .integer(contextLength)
-    json["rope_theta"] = .number(ropeTheta)
+    json["rope_theta"] = .decimal(ropeTheta)
     json["rope_scaling"] = ropeScalingJSON
-    json["rms_norm_eps"] = .number(rmsNormEpsilon)
+    json["rms_norm_eps"] = .decimal(rmsNormEpsilon)
     json["hidden_act"] = .string("silu")
     json["tie_word_embeddings"] = .bool(tiedEmbeddings)
     switch architecture {
@@ -28,7 +30,7 @@ extension ModelConfiguration {
       json["attention_bias"] = .bool(false)
       json["use_sliding_window"] = .bool(false)
     }
-    json["attention_dropout"] = .number(0)
+    json["attention_dropout"] = .decimal(0)
     json["bos_token_id"] = bosTokenID.map { .integer($0) } ?? .null
     switch eosTokenIDs.count {
     case 0: json["eos_token_id"] = .null
@@ -43,16 +45,12 @@ extension ModelConfiguration {
   private var ropeScalingJSON: JSONValue {
     switch ropeScaling {
     case .none: .null
-    case .linear(let factor): .members(["rope_type": "linear", "factor": .number(factor)])
+    case .linear(let factor): .members(["rope_type": "linear", "factor": .decimal(factor)])
     case .llama3(let factor, let low, let high, let original):
       .members([
-        "rope_type": "llama3", "factor": .number(factor), "low_freq_factor": .number(low),
-        "high_freq_factor": .number(high), "original_max_position_embeddings": .integer(original),
+        "rope_type": "llama3", "factor": .decimal(factor), "low_freq_factor": .decimal(low),
+        "high_freq_factor": .decimal(high), "original_max_position_embeddings": .integer(original),
       ])
     }
   }
-}
-
-extension JSONValue: ExpressibleByStringLiteral {
-  public init(stringLiteral value: String) { self = .string(value) }
 }

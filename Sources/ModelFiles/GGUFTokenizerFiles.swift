@@ -1,3 +1,4 @@
+import JSON
 import Foundation
 
 /// Builds `tokenizer.json` and `tokenizer_config.json` from the tokenizer a GGUF file carries.
@@ -164,8 +165,4 @@ private struct GGUFVocabulary {
     if let template = try metadata.string("tokenizer.chat_template") { json["chat_template"] = .string(template) }
     return .object(json)
   }
-}
-
-extension JSONValue: ExpressibleByBooleanLiteral {
-  public init(booleanLiteral value: Bool) { self = .bool(value) }
 }

@@ -1,3 +1,5 @@
+import JSON
+
 /// The header of one safetensors file: an 8-byte little-endian length, JSON, then the tensors' bytes.
 struct SafetensorsFile: Sendable {
   let tensors: [String: StoredTensor]

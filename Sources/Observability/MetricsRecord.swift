@@ -1,4 +1,4 @@
-import Foundation
+import JSON
 
 /// One step's metrics: a line of `metrics.jsonl`.
 ///
@@ -26,7 +26,7 @@ public struct MetricsRecord: Sendable, Equatable {
         throw ObservabilityError(
           "a metric may not be named \(name): the record has a field of that name; rename the metric")
       }
-      text += ", \(jsonString(name)): \(jsonNumber(value))"
+      text += ", \(JSONValue.string(name).encoded(indent: nil)): \(jsonNumber(value))"
     }
     return text + "}"
   }
@@ -35,36 +35,30 @@ public struct MetricsRecord: Sendable, Equatable {
   /// - Throws: `ObservabilityError` starting with `place` when it is no record.
   init(line: some Collection<UInt8>, place: String) throws(ObservabilityError) {
     func wrong(_ what: String) -> ObservabilityError { ObservabilityError("\(place): \(what)") }
-    let fields: [String: JSONValue]
-    do {
-      fields = try JSONDecoder().decode([String: JSONValue].self, from: Data(line))
-    } catch {
+    guard let object = (try? JSONValue(parsing: Array(line)))?.objectValue else {
       throw wrong("not a JSON object of numbers")
     }
-    guard let step = fields["step"].flatMap({ Int(exactly: $0.number) }), let time = fields["time"]?.number else {
+    var metrics: [String: Double] = [:]
+    for (name, value) in object.members {
+      guard let number = number(value) else { throw wrong("not a JSON object of numbers") }
+      metrics[name] = number
+    }
+    guard let step = metrics.removeValue(forKey: "step").flatMap({ Int(exactly: $0) }),
+      let time = metrics.removeValue(forKey: "time")
+    else {
       throw wrong("expected an integer \"step\" and a number \"time\"")
     }
-    let metrics = fields.filter { $0.key != "step" && $0.key != "time" }.mapValues(\.number)
     self.init(step: step, time: time, metrics: metrics)
   }
 }
 
-/// A number, or the text of one that JSON cannot write. `JSONSerialization` reads some numbers a bit off; this does not.
-private struct JSONValue: Decodable {
-  let number: Double
-
-  init(from decoder: any Decoder) throws {
-    let container = try decoder.singleValueContainer()
-    if let text = try? container.decode(String.self) {
-      switch text {
-      case "NaN": number = .nan
-      case "Infinity": number = .infinity
-      case "-Infinity": number = -.infinity
-      default: throw DecodingError.dataCorruptedError(in: container, debugDescription: "not a number")
-      }
-    } else {
-      number = try container.decode(Double.self)
-    }
+/// A number, or the text of one that JSON cannot write.
+private func number(_ value: JSONValue) -> Double? {
+  switch value {
+  case .string("NaN"): .nan
+  case .string("Infinity"): .infinity
+  case .string("-Infinity"): -.infinity
+  default: value.doubleValue
   }
 }
 
@@ -74,19 +68,4 @@ private func jsonNumber(_ value: Double) -> String {
   // 5, not 5.0: counts are read as counts. -0.0 keeps its sign.
   if value == value.rounded(), abs(value) < 1e15, value != 0 || value.sign == .plus { return String(Int(value)) }
   return String(value)
-}
-
-private func jsonString(_ text: String) -> String {
-  var result = "\""
-  for scalar in text.unicodeScalars {
-    switch scalar {
-    case "\"": result += "\\\""
-    case "\\": result += "\\\\"
-    case _ where scalar.value < 0x20:
-      let digits = String(scalar.value, radix: 16)
-      result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-    default: result.unicodeScalars.append(scalar)
-    }
-  }
-  return result + "\""
 }

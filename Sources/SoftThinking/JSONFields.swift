@@ -1,11 +1,13 @@
+import JSON
+
 /// Typed access to JSON values, with errors that name the path of the offender ("segments[0].values[2][1]: NaN …").
 struct JSONFields {
-  let fields: [String: JSONValue]
+  let fields: JSONObject
   let path: String
 
   init(_ value: JSONValue, _ path: String) throws {
     guard case .object(let fields) = value else {
-      throw SoftThinkingError("\(path.isEmpty ? "the line" : path) is \(value.name); an object is expected")
+      throw SoftThinkingError("\(path.isEmpty ? "the line" : path) is \(value.named); an object is expected")
     }
     self.fields = fields
     self.path = path
@@ -22,7 +24,7 @@ struct JSONFields {
 
   func required(_ name: String) throws -> JSONValue {
     if let value = self[name] { return value }
-    let near = nearestName(to: name, among: fields.keys.sorted())
+    let near = nearestName(to: name, among: fields.members.map(\.key).sorted())
     throw SoftThinkingError("\(key(name)) is missing" + (near.map { " (there is a key '\($0)')" } ?? ""))
   }
 
@@ -32,7 +34,7 @@ struct JSONFields {
   func string(_ name: String) throws -> String? {
     guard let value = self[name] else { return nil }
     guard case .string(let text) = value else {
-      throw SoftThinkingError("\(key(name)) is \(value.name); a string is expected")
+      throw SoftThinkingError("\(key(name)) is \(value.named); a string is expected")
     }
     return text
   }
@@ -46,15 +48,15 @@ struct JSONFields {
 
 func jsonArray(_ value: JSONValue, _ path: @autoclosure () -> String) throws -> [JSONValue] {
   guard case .array(let elements) = value else {
-    throw SoftThinkingError("\(path()) is \(value.name); an array is expected")
+    throw SoftThinkingError("\(path()) is \(value.named); an array is expected")
   }
   return elements
 }
 
 /// An integer; `3.0` is not one, nor is a number beyond `Int`.
 func jsonInteger(_ value: JSONValue, _ path: @autoclosure () -> String) throws -> Int {
-  guard case .number(let text) = value, let integer = Int(Substring(text)) else {
-    throw SoftThinkingError("\(path()) is \(value.name); an integer is expected")
+  guard case .integer(let integer) = value else {
+    throw SoftThinkingError("\(path()) is \(value.named); an integer is expected")
   }
   return integer
 }
@@ -71,12 +73,38 @@ func jsonTokenID(_ value: JSONValue, _ path: @autoclosure () -> String) throws -
 /// A finite `Float`, rounded once from its decimal text.
 func jsonFloat(_ value: JSONValue, _ path: @autoclosure () -> String) throws -> Float {
   switch value {
-  case .number(let text):
-    guard let float = Float(Substring(text)), float.isFinite else {
-      throw SoftThinkingError("\(path()) is \(value.name); it does not fit a 32-bit float")
+  case .integer(let integer): return Float(integer)
+  case .number(let number):
+    guard let float = Float(number.text), float.isFinite else {
+      throw SoftThinkingError("\(path()) is \(value.named); it does not fit a 32-bit float")
     }
     return float
   case .nonFinite(let text): throw SoftThinkingError("\(text) in \(path()); only finite numbers are meaningful here")
-  default: throw SoftThinkingError("\(path()) is \(value.name); a number is expected")
+  default: throw SoftThinkingError("\(path()) is \(value.named); a number is expected")
+  }
+}
+
+extension JSONValue {
+  /// Parses one line of a trajectory file. `NaN` and infinities are recognised, to be complained of by name.
+  /// - Throws: `SoftThinkingError` with the column (in bytes, from 1).
+  init(line: String) throws {
+    do {
+      try self.init(
+        parsing: Array(line.utf8),
+        JSONReading(depthLimit: 32, acceptsNonFinite: true, replacesLoneSurrogates: true))
+    } catch {
+      throw SoftThinkingError("not valid JSON at column \(error.column): \(error.reason)")
+    }
+  }
+
+  /// What the value is, for messages.
+  var named: String {
+    switch self {
+    case .integer(let integer): "the number \(integer)"
+    case .number(let number): "the number \(number.text.prefix(40))"
+    case .string(let text): "the string \"\(text.prefix(40))\""
+    case .array: "an array"
+    default: kind
+    }
   }
 }

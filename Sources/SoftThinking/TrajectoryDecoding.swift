@@ -1,3 +1,5 @@
+import JSON
+
 extension Trajectory {
   /// Decodes one line of a trajectory file (DESIGN 5).
   ///
@@ -7,7 +9,7 @@ extension Trajectory {
   ///
   /// - Throws: `SoftThinkingError` naming the key's path and the remedy.
   public init(jsonLine: String) throws {
-    let fields = try JSONFields(JSONValue.parse(jsonLine), "")
+    let fields = try JSONFields(JSONValue(line: jsonLine), "")
     let policy = try ThinkingPolicy(JSONFields(fields.required("policy"), "policy"))
     let prompt = try decodeTokenIDs(fields.required("prompt"), "prompt")
     guard !prompt.isEmpty else { throw SoftThinkingError("prompt is empty; the first step needs a token before it") }
@@ -51,7 +53,7 @@ extension ThinkingPolicy {
 
 /// Data sets number their prompts as often as they name them: an integer is taken as its text.
 private func decodePromptID(_ fields: JSONFields) throws -> String {
-  if let value = fields["prompt_id"], case .number = value { return String(try jsonInteger(value, "prompt_id")) }
+  if let value = fields["prompt_id"], case .integer = value { return String(try jsonInteger(value, "prompt_id")) }
   return try fields.string("prompt_id") ?? ""
 }
 

@@ -1,3 +1,5 @@
+import JSON
+
 extension Trajectory {
   /// This trajectory as one line of a trajectory file, without the newline (DESIGN 5). Floats are written in the shortest
   /// form that reads back as the same `Float`.
@@ -34,23 +36,7 @@ extension Trajectory {
 private struct JSONLine {
   var text = ""
 
-  mutating func string(_ value: String) {
-    text += "\""
-    for scalar in value.unicodeScalars {
-      switch scalar {
-      case "\"": text += "\\\""
-      case "\\": text += "\\\\"
-      case "\n": text += "\\n"
-      case "\r": text += "\\r"
-      case "\t": text += "\\t"
-      case _ where scalar.value < 0x20:
-        let digits = String(scalar.value, radix: 16)
-        text += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-      default: text.unicodeScalars.append(scalar)
-      }
-    }
-    text += "\""
-  }
+  mutating func string(_ value: String) { text.appendJSON(value) }
 
   mutating func integers(_ values: ArraySlice<Int32>) {
     text += "["

@@ -1,4 +1,5 @@
 import Foundation
+import JSON
 
 /// Names of the fields of a prompt file's objects.
 public struct PromptFields: Sendable, Equatable, Hashable, Codable {
@@ -52,12 +53,13 @@ public enum PromptFile {
   {
     let value: JSONValue
     do {
-      value = try JSONDecoder().decode(JSONValue.self, from: Data(bytes))
+      value = try JSONValue(parsing: bytes)
     } catch {
-      throw TaskError("\(place): not valid JSON; every line must be one JSON object")
+      throw TaskError(
+        "\(place): not valid JSON at column \(error.column): \(error.reason); every line must be one JSON object")
     }
     guard case .object(let object) = value else {
-      throw TaskError("\(place): \(value.typeName), expected a JSON object")
+      throw TaskError("\(place): \(value.kind), expected a JSON object")
     }
     let content: Prompt.Content
     switch (object[fields.prompt], object[fields.messages]) {
@@ -69,7 +71,7 @@ public enum PromptFile {
       guard !text.isEmpty else { throw TaskError("\(place): \"\(fields.prompt)\" is empty") }
       content = .text(text)
     case (.some(let other), nil):
-      throw TaskError("\(place): \"\(fields.prompt)\" must be a string, got \(other.typeName)")
+      throw TaskError("\(place): \"\(fields.prompt)\" must be a string, got \(other.kind)")
     case (nil, .some(let messages)):
       content = .messages(try self.messages(messages, field: fields.messages, place: place))
     case (nil, nil):
@@ -84,7 +86,7 @@ public enum PromptFile {
   private static func messages(_ value: JSONValue, field: String, place: String) throws -> [Prompt.Message] {
     guard case .array(let turns) = value, !turns.isEmpty else {
       throw TaskError(
-        "\(place): \"\(field)\" must be a non-empty array of {\"role\", \"content\"}, got \(value.typeName)")
+        "\(place): \"\(field)\" must be a non-empty array of {\"role\", \"content\"}, got \(value.kind)")
     }
     return try turns.enumerated().map { index, turn in
       guard case .object(let object) = turn, case .string(let role)? = object["role"],
@@ -100,51 +102,16 @@ public enum PromptFile {
     switch value {
     case .string(let text): return text
     case .integer(let integer): return String(integer)
-    case .decimal(let number) where number.isFinite && abs(number) < 1e15: return String(number)
-    case .decimal: throw TaskError("\(place): \"\(field)\" is a number too large to keep exactly; write it as a string")
-    default: throw TaskError("\(place): \"\(field)\" must be a string or a number, got \(value.typeName)")
+    case .number(let number) where abs(number.double) < 1e15: return String(number.double)
+    case .number: throw TaskError("\(place): \"\(field)\" is a number too large to keep exactly; write it as a string")
+    default: throw TaskError("\(place): \"\(field)\" must be a string or a number, got \(value.kind)")
     }
   }
 
-  private static func missing(_ field: String, _ object: [String: JSONValue], _ place: String) -> TaskError {
-    let present = object.keys.sorted().prefix(20).map { "\"\($0.prefix(60))\"" }.joined(separator: ", ")
+  private static func missing(_ field: String, _ object: JSONObject, _ place: String) -> TaskError {
+    let present = object.members.map(\.key).sorted().prefix(20).map { "\"\($0.prefix(60))\"" }.joined(separator: ", ")
     return TaskError(
       "\(place): no field \"\(field)\"; present: \(present.isEmpty ? "none" : present) "
         + "(the names of the fields can be configured)")
-  }
-}
-
-/// Any JSON value, for messages that say what was found.
-private enum JSONValue: Decodable {
-  case null, bool, string(String), integer(Int), decimal(Double), array([JSONValue]), object([String: JSONValue])
-
-  init(from decoder: any Decoder) throws {
-    let container = try decoder.singleValueContainer()
-    if container.decodeNil() {
-      self = .null
-    } else if let value = try? container.decode(String.self) {
-      self = .string(value)
-    } else if (try? container.decode(Bool.self)) != nil {
-      self = .bool
-    } else if let value = try? container.decode(Int.self) {
-      self = .integer(value)
-    } else if let value = try? container.decode(Double.self) {
-      self = .decimal(value)
-    } else if let value = try? container.decode([JSONValue].self) {
-      self = .array(value)
-    } else {
-      self = .object(try container.decode([String: JSONValue].self))
-    }
-  }
-
-  var typeName: String {
-    switch self {
-    case .null: "null"
-    case .bool: "a boolean"
-    case .string: "a string"
-    case .integer, .decimal: "a number"
-    case .array(let elements): elements.isEmpty ? "an empty array" : "an array"
-    case .object: "an object"
-    }
   }
 }

@@ -1,3 +1,5 @@
+import JSON
+
 /// The parts of `tokenizer_config.json` that matter here: the roles of special tokens and the chat template.
 public struct TokenizerConfiguration: Sendable, Equatable {
   /// `bos_token`
@@ -22,11 +24,11 @@ public struct TokenizerConfiguration: Sendable, Equatable {
   /// Reads `tokenizer_config.json`. Of several named chat templates the one called "default" is taken.
   /// - Throws: `TokenizationError` naming the file and the key that is malformed.
   public init(json: some Sequence<UInt8>, fileName: String) throws {
-    let root = try JSONReader.parse(Array(json), fileName: fileName)
-    guard root.object != nil else { throw TokenizationError("\(fileName): not a JSON object.") }
-    func token(_ key: StaticString) throws -> String? {
+    let root = try parseJSON(Array(json), fileName: fileName)
+    guard root.objectValue != nil else { throw TokenizationError("\(fileName): not a JSON object.") }
+    func token(_ key: String) throws -> String? {
       guard let value = root[key], !value.isNull else { return nil }
-      guard let text = value.text ?? value["content"]?.text else {
+      guard let text = value.stringValue ?? value["content"]?.stringValue else {
         throw TokenizationError("\(fileName): \(key) is neither a text nor an object with a \"content\".")
       }
       return text
@@ -34,10 +36,11 @@ public struct TokenizerConfiguration: Sendable, Equatable {
     beginningOfSequenceToken = try token("bos_token")
     endOfSequenceToken = try token("eos_token")
     paddingToken = try token("pad_token")
-    if let templates = root["chat_template"]?.array {
-      chatTemplate = (templates.first { $0["name"]?.text == "default" } ?? templates.first)?["template"]?.text
+    if let templates = root["chat_template"]?.arrayValue {
+      chatTemplate =
+        (templates.first { $0["name"]?.stringValue == "default" } ?? templates.first)?["template"]?.stringValue
     } else {
-      chatTemplate = root["chat_template"]?.text
+      chatTemplate = root["chat_template"]?.stringValue
     }
   }
 }

@@ -7,7 +7,7 @@ import Glibc
 ///     DIR/workers/server.pub            the learner's public key
 ///     DIR/workers/NAME.key              a worker's secret key
 ///
-/// A learner needs the first folder alone and a worker the second, with its own key in it.
+/// A learner needs the first folder alone and a worker the second, with its own key in it. Relays: `extend(workers:relays:)`.
 public struct KeyDirectory: Sendable {
   public let path: String
 
@@ -27,7 +27,10 @@ public struct KeyDirectory: Sendable {
     public var madeServer = false
     public var madeWorkers: [String] = []
     public var serverKey: PublicKey
+    public var madeRelays: [String] = []
+    /// Keys on the learner's list, those of relays included.
     public var workerCount = 0
+    public var relayCount = 0
   }
 
   /// Makes what is missing and leaves the rest alone: a server key pair, a key pair per name, the list of them.
@@ -66,7 +69,7 @@ public struct KeyDirectory: Sendable {
     return changes
   }
 
-  private static func check(name: String) throws {
+  static func check(name: String) throws {
     let isPlain =
       !name.isEmpty && name.utf8.count <= 100 && !name.hasPrefix(".") && !name.hasPrefix("-")
       && name.unicodeScalars.allSatisfy { $0.value > 32 && $0.value != 127 && $0 != "/" && $0 != "\"" }
@@ -76,13 +79,13 @@ public struct KeyDirectory: Sendable {
     }
   }
 
-  private func makeFolder(_ folder: String) throws {
+  func makeFolder(_ folder: String) throws {
     guard mkdir(folder, 0o700) == 0 || errno == EEXIST else {
       throw TransportError("\(folder): cannot be made: \(TransportError.text(of: errno))")
     }
   }
 
-  private func append(_ lines: String, to path: String) throws {
+  func append(_ lines: String, to path: String) throws {
     let isNew = access(path, F_OK) != 0
     guard isNew || !lines.isEmpty else { return }
     let heading = "# Workers that may connect: a public key and a name a line. Read again whenever it changes.\n"
@@ -141,6 +144,13 @@ public struct KeyDirectory: Sendable {
 
   /// NAME.key of every worker, numbers in their order.
   private func keyNames(in folder: String) -> [String] {
+    entries(in: folder).filter { $0.hasSuffix(".key") && $0 != Self.serverKeyName }.sorted {
+      ($0.count, $0) < ($1.count, $1)
+    }
+  }
+
+  /// Names of everything in a folder, in no order; none where there is no folder.
+  func entries(in folder: String) -> [String] {
     guard let directory = opendir(folder) else { return [] }
     defer { closedir(directory) }
     var names: [String] = []
@@ -148,9 +158,9 @@ public struct KeyDirectory: Sendable {
       let name = withUnsafePointer(to: &entry.pointee.d_name) {
         $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
       }
-      if name.hasSuffix(".key"), name != Self.serverKeyName { names.append(name) }
+      if name != ".", name != ".." { names.append(name) }
     }
-    return names.sorted { ($0.count, $0) < ($1.count, $1) }
+    return names
   }
 }
 

@@ -1,4 +1,5 @@
 import CZeroMQ
+import Glibc
 import Synchronization
 
 /// What happened to a socket's connections, as libzmq tells it.
@@ -18,8 +19,9 @@ public enum ConnectionEvent: Sendable, Equatable {
   case mechanismMismatch
   /// The handshake could not be decrypted: the client took another server's key for ours.
   case wrongServerKey
-  /// The peer closed the connection during the handshake. A client sees this when its server key is the wrong one.
-  case handshakeEnded
+  /// The connection ended during the handshake: closed by the peer, as a client sees it when its server key is the wrong one;
+  /// or reset, timed out and the like, as a bad link does.
+  case handshakeEnded(isClosedByPeer: Bool)
   /// The handshake broke in another way; the code is libzmq's.
   case handshakeBroken(code: UInt32)
 }
@@ -80,7 +82,9 @@ struct SocketMonitor {
       case ZMQ_EVENT_DISCONNECTED: return .disconnected
       case ZMQ_EVENT_HANDSHAKE_SUCCEEDED: return .ready
       case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH: return value == 500 ? .keyQuarantined : .keyRefused
-      case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL: return .handshakeEnded
+      case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+        // libzmq's code for the end of a stream; anything else is the system's word on a broken connection.
+        return .handshakeEnded(isClosedByPeer: value == UInt32(EPIPE))
       case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
         switch value {
         case UInt32(ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH): return .mechanismMismatch

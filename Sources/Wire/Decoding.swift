@@ -173,7 +173,9 @@ private func decode(_ body: Softgrpo__Hello) throws -> Hello {
   let hello = Hello(
     workerName: try string(body.worker_name, "Hello.worker_name"), incarnation: body.incarnation,
     hostname: try string(body.hostname, "Hello.hostname"), processID: Int(body.process_id), threads: Int(body.threads),
-    fingerprint: try string(body.fingerprint, "Hello.fingerprint"), computesGradients: body.computes_gradients != 0)
+    fingerprint: try string(body.fingerprint, "Hello.fingerprint"),
+    float32Fingerprint: try string(body.float32_fingerprint, "Hello.float32_fingerprint"),
+    computesGradients: body.computes_gradients != 0)
   try hello.validate()
   return hello
 }

@@ -204,6 +204,7 @@ private func encode(_ hello: Hello, _ arena: inout MessageArena) -> UnsafeMutabl
   body.pointee.process_id = UInt32(hello.processID)
   body.pointee.threads = UInt32(hello.threads)
   body.pointee.fingerprint = arena.string(hello.fingerprint)
+  body.pointee.float32_fingerprint = arena.string(hello.float32Fingerprint)
   body.pointee.computes_gradients = hello.computesGradients ? 1 : 0
   return body
 }

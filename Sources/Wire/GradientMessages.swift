@@ -217,6 +217,30 @@ extension GradientTrajectory {
     if let importanceCap {
       try require(importanceCap.isFinite && importanceCap >= 1, "GradientTrajectory.importance_cap must be at least 1")
     }
+    let scored = segments.reduce(0) { $0 + $1.scoredCount }
+    try require(
+      oldLogProbs.map { $0.count == scored } ?? true,
+      "GradientTrajectory has \(oldLogProbs?.count ?? 0) old log-probs for \(scored) scored steps")
+    // What the loss would ask for in vain after the forward pass.
+    try require(
+      importanceCap == nil || segments.allSatisfy { $0.recordedCount == $0.scoredCount },
+      "GradientTrajectory.importance_cap corrects steps whose log-probs were not recorded")
+    try require(
+      !isOlder || importanceCap != nil || oldLogProbs != nil,
+      "GradientTrajectory.is_older names a policy of which nothing is given")
+  }
+}
+
+extension Segment {
+  /// Steps of the loss.
+  fileprivate var scoredCount: Int { if case .forced = self { 0 } else { count } }
+  /// Log-probs recorded at sampling.
+  fileprivate var recordedCount: Int {
+    switch self {
+    case .soft(let soft): soft.logProbs.count
+    case .discrete(let discrete): discrete.logProbs.count
+    case .forced: 0
+    }
   }
 }
 
@@ -227,6 +251,10 @@ extension GradientStatistics {
       behaviourClippedCount,
     ]
     try require(counts.allSatisfy { (0...(1 << 48)).contains($0) }, "GradientStatistics has a count out of range")
+    try require(
+      clippedCount <= tokenCount && dualClippedCount <= tokenCount && importanceClippedCount <= importanceCount
+        && behaviourClippedCount <= behaviourCount && importanceCount + behaviourCount <= tokenCount,
+      "GradientStatistics counts more steps of a kind than steps")
     let sums = [logRatioSum, ratioSum, policyLoss, klLoss, importanceSum, behaviourSum, Double(ratioMaximum)]
     try require(sums.allSatisfy(\.isFinite), "GradientStatistics has a sum that is not finite")
   }

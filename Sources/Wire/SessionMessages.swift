@@ -8,12 +8,14 @@ public struct Hello: Sendable, Equatable {
   public var threads: Int
   /// CPU, instruction set in use, library versions, build: equal fingerprints promise equal bits.
   public var fingerprint: String
+  /// The same under a learner of "float32", of a worker that computes in the learner's dtype; empty: as `fingerprint`.
+  public var float32Fingerprint: String
   /// Takes gradient leases.
   public var computesGradients: Bool
 
   public init(
     workerName: String, incarnation: UInt64, hostname: String, processID: Int, threads: Int, fingerprint: String,
-    computesGradients: Bool = false
+    float32Fingerprint: String = "", computesGradients: Bool = false
   ) {
     self.workerName = workerName
     self.incarnation = incarnation
@@ -21,7 +23,13 @@ public struct Hello: Sendable, Equatable {
     self.processID = processID
     self.threads = threads
     self.fingerprint = fingerprint
+    self.float32Fingerprint = float32Fingerprint
     self.computesGradients = computesGradients
+  }
+
+  /// What the worker computes with under a learner of this dtype.
+  public func fingerprint(under dtype: String) -> String {
+    dtype == "float32" && !float32Fingerprint.isEmpty ? float32Fingerprint : fingerprint
   }
 }
 

@@ -24,6 +24,7 @@ extension Hello {
     try Wire.validate(workerName, "Hello.worker_name")
     try Wire.validate(hostname, "Hello.hostname")
     try Wire.validate(fingerprint, "Hello.fingerprint")
+    try Wire.validate(float32Fingerprint, "Hello.float32_fingerprint")
     try require(naturalCount.contains(processID), "Hello.process_id \(processID) is out of range")
     try require(naturalCount.contains(threads), "Hello.threads \(threads) is out of range")
   }

@@ -194,11 +194,10 @@ import Wire
     let first = try simulation.step(step, learner: 100, workers: [WorkerID(0): 100], bytesPerSecond: 1000)
     // 400 s of transfer against 8 s: taken over, at the price of the grace.
     #expect(first < 2.2 * alone, "\(first) s, alone \(alone) s")
-    var measured = simulation
-    measured.exchange.measuredLink(WorkerID(0), bytes: 400_000, seconds: 400)
-    measured.leavesOf = [:]
-    let second = try measured.step(step, learner: 100, workers: [WorkerID(0): 100], bytesPerSecond: 1000)
-    #expect(abs(second - alone) < 0.1 && measured.leavesOf.isEmpty)
+    // What little came says how slow the link is.
+    simulation.leavesOf = [:]
+    let second = try simulation.step(step, learner: 100, workers: [WorkerID(0): 100], bytesPerSecond: 1000)
+    #expect(abs(second - alone) < 0.1 && simulation.leavesOf.isEmpty, "\(second) s, \(simulation.leavesOf)")
   }
 
   /// A worker that takes leases and says nothing more costs no more than patience.

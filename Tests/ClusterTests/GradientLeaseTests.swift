@@ -25,9 +25,11 @@ struct GradientLeaseTests {
   private let team = ThreadTeam(threadCount: 1)
 
   /// Trajectories of discrete tokens and soft steps, with rewards of all kinds.
-  private func samples(_ count: Int) -> [CollectedTrajectory] {
+  ///
+  /// - Parameter ages: whether every third one is of an older version than 7, and every fifth one went on from version 6 to 7.
+  private func samples(_ count: Int, ages: Bool) throws -> [CollectedTrajectory] {
     let c = Self.configuration
-    return (0..<count).map { index in
+    var trajectories = (0..<count).map { index in
       let group = index / 4
       var soft = SoftSegment()
       for step in 0..<3 {
@@ -37,16 +39,49 @@ struct GradientLeaseTests {
         soft.logProbs.append(-1.5)
       }
       let tokens = TinyModel.tokens(9 + index % 5, c, seed: UInt64(index))
-      let trajectory = Trajectory(
+      let isPartial = ages && index % 5 == 1
+      let version = isPartial ? 6 : ages && index % 3 == 0 ? 5 + index % 2 : 7
+      return Trajectory(
         promptID: "\(group)", groupID: group, sampleIndex: index % 4,
-        policy: ThinkingPolicy(kind: .gumbel, topK: 3, density: .exact), policyVersion: 7,
+        policy: ThinkingPolicy(kind: .gumbel, topK: 3, density: .exact), policyVersion: version,
         prompt: TinyModel.tokens(6 + group % 3, c, seed: UInt64(900 + group)),
         segments: [
           .soft(soft), .forced([5, 6]),
           .discrete(DiscreteSegment(tokenIDs: tokens, logProbs: tokens.map { _ in -2.25 })),
-        ], finishReason: .stop, reward: Float((index * 5) % 3))
-      return CollectedTrajectory(
-        trajectory: trajectory, workerName: "sampler", fingerprint: "elsewhere", elapsedMicroseconds: 1)
+        ], finishReason: .stop, reward: Float((index * 5) % 3),
+        versionSpans: isPartial ? [VersionSpan(start: 0, version: 6), VersionSpan(start: 4, version: 7)] : [])
+    }
+    if ages { try recordNear(&trajectories) }
+    return trajectories.map {
+      CollectedTrajectory(trajectory: $0, workerName: "sampler", fingerprint: "elsewhere", elapsedMicroseconds: 1)
+    }
+  }
+
+  /// Records log-probs that differ from the model's by up to 0.6, so that some ratios are clipped and some weights capped.
+  private func recordNear(_ trajectories: inout [Trajectory]) throws {
+    let model = PreparedModel(
+      TinyModel.weights(Self.configuration, seed: 4), backend: try matrixBackend(for: .bfloat16), trainable: false,
+      positions: 64, team: team)
+    let scores = try scoreTrajectories(trajectories, model: model, tokenBudget: 400, team: team)
+    var count = 0
+    func shifted(_ values: [Float]) -> [Float] {
+      values.map {
+        count += 1
+        return $0 + Float(count * 7 % 13 - 6) * 0.1
+      }
+    }
+    for (index, segments) in scores.enumerated() {
+      trajectories[index].segments = zip(trajectories[index].segments, segments).map { segment, values in
+        switch segment {
+        case .soft(var soft):
+          soft.logProbs = shifted(values)
+          return .soft(soft)
+        case .discrete(var discrete):
+          discrete.logProbs = shifted(values)
+          return .discrete(discrete)
+        case .forced: return segment
+        }
+      }
     }
   }
 
@@ -54,6 +89,7 @@ struct GradientLeaseTests {
     var weights: Digest
     var statistics: ObjectiveStatistics
     var norm: Double
+    var audit: AuditSummary
   }
 
   private struct Settings {
@@ -64,6 +100,8 @@ struct GradientLeaseTests {
     var delay = 30
     var version = 7
     var exampleCount = 48
+    var ages = false
+    var offPolicy = OffPolicyCorrection.behaviour
   }
 
   private func state(_ settings: Settings) -> any TrainableState {
@@ -91,7 +129,8 @@ struct GradientLeaseTests {
       state.roundedWeights(team: team), backend: try matrixBackend(for: .bfloat16), trainable: true, positions: 64,
       team: team)
     let update = BatchUpdate(
-      objective: ObjectiveOptions(klCoefficient: 0), options: UpdateOptions(optimizer: AdamW(learningRate: 0.05)),
+      objective: ObjectiveOptions(klCoefficient: 0, offPolicy: settings.offPolicy),
+      options: UpdateOptions(optimizer: AdamW(learningRate: 0.05)),
       tokenBudget: 40, reference: nil,
       audit: LogProbAudit(fingerprint: Self.fingerprint, equalityHolds: true, fraction: 0, logger: quiet),
       importanceCap: 2, gradientType: settings.type,
@@ -106,10 +145,11 @@ struct GradientLeaseTests {
       if frontEnd != nil { _ = never.take(within: .milliseconds(settings.delay)) }
     }
     let outcome = try update.run(
-      samples(settings.exampleCount), state: state, model: &model, version: settings.version, miniBatch: 48)
+      try samples(settings.exampleCount, ages: settings.ages), state: state, model: &model, version: settings.version,
+      miniBatch: 48)
     return Result(
       weights: VersionHash.leaf(UnsafeRawBufferPointer(model.weights.elements)), statistics: outcome.statistics,
-      norm: outcome.gradientNorm)
+      norm: outcome.gradientNorm, audit: outcome.audit)
   }
 
   private func publish(_ state: any TrainableState, version: Int, on frontEnd: LearnerFrontEnd) throws {
@@ -178,6 +218,34 @@ struct GradientLeaseTests {
     }
     #expect(result == alone)
     #expect(helpers[0].received > 0 && helpers[0].computed == 0 && totals.revoked > 0)
+  }
+
+  /// Samples of three versions, some of them drawn by two: what tells them apart, and what it comes to, travels.
+  @Test(arguments: [OffPolicyCorrection.behaviour, .decoupled(weightCap: 1.5)])
+  func aStepOfSeveralVersions(_ offPolicy: OffPolicyCorrection) throws {
+    let settings = Settings(ages: true, offPolicy: offPolicy)
+    let alone = try update(settings, state: state(settings), frontEnd: nil)
+    let older = try samples(settings.exampleCount, ages: true).filter { $0.trajectory.policyVersion != 7 }
+    #expect(older.count > 20 && older.contains { !$0.trajectory.versionSpans.isEmpty })
+    let statistics = alone.statistics
+    #expect(statistics.importanceCount > 0, "those of the current version are corrected for their arithmetic")
+    if offPolicy == .behaviour {
+      #expect(statistics.behaviourCount == 0 && statistics.clippedCount > 0, "\(statistics)")
+    } else {
+      #expect(
+        statistics.behaviourClippedCount > 0 && statistics.behaviourClippedCount < statistics.behaviourCount
+          && statistics.clippedCount == 0, "\(statistics)")
+    }
+    for count in [0, 1, 2, 4] {
+      let (result, totals, _) = try helped(settings, (0..<count).map { _ in .helpful })
+      #expect(result == alone, "\(count) workers")
+      #expect((totals.acceptedLeaves > 0) == (count > 0), "\(count) workers: \(totals)")
+    }
+    let (result, totals, helpers) = try helped(settings, [.holding, .helpful]) { helpers in
+      #expect(eventually { helpers[0].received > 0 })
+      helpers[0].kill()
+    }
+    #expect(result == alone && totals.revoked > 0 && helpers[0].computed == 0)
   }
 
   /// A worker that never answers costs time, not the step.

@@ -232,6 +232,75 @@ struct RecordingLogHandler: LogHandler {
     #expect(throws: ClusterError.self) { try worker("tcp://box:1", keys: folder, insecure: true) }
   }
 
+  /// What keygen --relay makes is all that both sides of a relay need, by the names of the keys.
+  @Test func aRelayByTheNamesOfKeys() throws {
+    _ = try directory.extend(workers: [], relays: [.init(name: "rack", children: ["leaf"])])
+    let frontEnd = try LearnerFrontEnd(secureOptions(), logger: quiet)
+    try frontEnd.publish(weights(0))
+    let (above, loaded) = try workerAttachments(
+      connecting: [frontEnd.controlEndpoint], name: "rack", keys: folder, key: nil, serverKeys: [],
+      allowInsecure: false, isRelay: true, logger: quiet)
+    var options = RelayServiceOptions(
+      attachments: above, name: "rack", controlEndpoint: "tcp://127.0.0.1:0",
+      announcementEndpoint: "tcp://127.0.0.1:0")
+    options.security = try relaySecurity(
+      binding: ["tcp://0.0.0.0:5555"], keys: nil, key: nil, authorizedWorkers: nil, ownKeys: folder, name: "rack",
+      allowInsecure: false, logger: quiet)
+    options.upstreamKeys = loaded
+    let relay = try RelayService(options, stop: StopSignal(), logger: quiet)
+    let thread = try IOThread(name: "relay") { try? relay.run() }
+    #expect(eventually { relay.frontEnd != nil })
+    let (places, _) = try workerAttachments(
+      connecting: [try #require(relay.frontEnd).controlEndpoint, frontEnd.controlEndpoint], name: "leaf", keys: folder,
+      key: nil, serverKeys: ["rack", "server"], allowInsecure: false, logger: quiet)
+    var leafOptions = workerOptions(places[0].endpoint, name: "leaf")
+    leafOptions.security = places[0].security
+    leafOptions.alternatives = [places[1]]
+    let leaf = try FakeWorker(leafOptions)
+    #expect(eventually { relay.frontEnd?.statistics().workers.map(\.name) == ["leaf"] })
+    // The learner is its second choice.
+    relay.abort()
+    thread.join()
+    #expect(eventually { frontEnd.statistics().workers.contains { $0.name == "leaf" } })
+    frontEnd.shutdown(reason: "end", within: .seconds(5))
+    _ = leaf
+  }
+
+  /// A link that resets, again and again, is not taken for a wrong key.
+  @Test func aBrokenLinkIsNoWrongKey() throws {
+    let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    defer { close(listener) }
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    let isBound = withUnsafeMutablePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        bind(listener, $0, length) == 0 && listen(listener, 8) == 0 && getsockname(listener, $0, &length) == 0
+      }
+    }
+    try #require(isBound)
+    let lines = Mailbox<String>()
+    let worker = try FakeWorker(
+      secureWorker("tcp://127.0.0.1:\(UInt16(bigEndian: address.sin_port))", "one"), logger: logger(lines))
+    for _ in 0..<6 {
+      let connection = accept(listener, nil, nil)
+      var byte: UInt8 = 0
+      _ = recv(connection, &byte, 1, 0)
+      var lingering = linger(l_onoff: 1, l_linger: 0)
+      setsockopt(connection, SOL_SOCKET, SO_LINGER, &lingering, socklen_t(MemoryLayout<linger>.size))
+      close(connection)
+    }
+    var heard: [String] = []
+    #expect(
+      eventually {
+        heard += lines.takeAll()
+        return heard.count { $0.contains("ended in its handshake") } >= 5
+      })
+    #expect(!heard.contains { $0.contains("--server-key") })
+    worker.kill()
+  }
+
   /// A worker's key upwards, a server's downwards: workers know the relay by its key, and the learner the relay by its own.
   @Test func aRelayUnderCurve() throws {
     let frontEnd = try LearnerFrontEnd(secureOptions(), logger: quiet)

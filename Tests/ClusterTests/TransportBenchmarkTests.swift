@@ -21,6 +21,27 @@ import Wire
     #expect(result.announcementSlowestMilliseconds > 0)
   }
 
+  /// With relays between: nothing is lost, and the learner sends a version once a relay instead of once a worker.
+  @Test(arguments: ["none", "curve"])
+  func relaysCarryEverything(security: String) throws {
+    var settings = TransportBenchmark.Settings()
+    settings.workers = [40]
+    settings.relays = [0, 4]
+    settings.security = [security]
+    settings.seconds = 0.3
+    settings.steps = 50
+    settings.rate = 5
+    settings.broadcastByteCount = 300_000
+    let results = try TransportBenchmark(settings, logger: quiet).run { _ in }.results
+    #expect(results.map(\.relays) == [0, 4])
+    for result in results {
+      #expect(result.lostTrajectories == 0 && result.lostSessions == 0 && result.repeatedResults == 0)
+      #expect(result.trajectoriesPerSecond > 0 && result.broadcastSlowestMilliseconds > 0)
+      #expect(result.broadcastLearnerByteCount == 300_000 * (result.relays > 0 ? 4 : 40))
+      #expect((result.relayMicrosecondsPerTrajectory > 0) == (result.relays > 0))
+    }
+  }
+
   @Test func syntheticTrajectoriesAreWhatWorkersSend() throws {
     let segments = TransportBenchmark.segments(steps: 200, topK: 5)
     #expect(segments.map(\.count) == [200, 2, 10])

@@ -1,7 +1,9 @@
 import Kernels
 import Logging
+import Rollouts
 import RunConfiguration
 import Testing
+import Wire
 
 @testable import Cluster
 
@@ -33,6 +35,22 @@ struct WorkerArithmeticTests {
   @Test func learnersRefuseInt8() {
     let error = #expect(throws: ClusterError.self) { try backend(for: "int8", logger: logger) }
     #expect(error.map { "\($0)".contains("bfloat16, float32") } == true)
+  }
+
+  /// One Hello serves learners of either dtype: which it is is known only from the answer.
+  @Test func oneIntroductionForEveryLearner() throws {
+    for (dtype, isChosen) in [(nil, false), (.float32, true), (.bfloat16, true)] as [(RolloutDataType?, Bool)] {
+      let options = WorkerServiceOptions(endpoint: "tcp://127.0.0.1:1", dtype: dtype)
+      let link = try options.link(logger: logger)
+      let hello = Hello(
+        workerName: "w", incarnation: 1, hostname: "", processID: 1, threads: 1, fingerprint: link.fingerprint,
+        float32Fingerprint: link.float32Fingerprint)
+      for learner in ["float32", "bfloat16"] {
+        let computes = hardwareFingerprint(try workerBackend(dtype, learner: learner, logger: logger))
+        #expect(hello.fingerprint(under: learner) == computes)
+      }
+      #expect(link.float32Fingerprint.isEmpty == isChosen)
+    }
   }
 
   @Test(.enabled(if: ProcessorFeatures.current.hasInt8Products, "the processor has no int8 products"))

@@ -29,6 +29,24 @@ struct KeyCommandTests {
     #expect(lines.allSatisfy { $0.split(separator: " ")[0].utf8.count == 40 })
   }
 
+  @Test func aClusterWithARelay() throws {
+    let output = try scratch.succeed([
+      "keygen", "--cluster", "keys", "--names", "a", "--relay", "rack=b,c", "--relay", "hall=",
+    ]).output
+    #expect(output.contains("relays      2, 2 of them new: rack, hall"))
+    #expect(output.contains("--connect tcp://RELAY:5555 --server-key rack"))
+    func names(_ file: String) throws -> [Substring?] {
+      try scratch.text(file).split(separator: "\n").filter { !$0.hasPrefix("# ") }.map { $0.split(separator: " ").last }
+    }
+    #expect(try names("keys/learner/authorized_workers") == ["a", "b", "c", "rack", "hall"])
+    #expect(try names("keys/relays/rack/downstream/authorized_workers") == ["b", "c"])
+    #expect(try names("keys/relays/hall/downstream/authorized_workers").isEmpty)
+    #expect(try mode("keys/relays/rack/downstream/server.key") == 0o600 && mode("keys/relays/rack") == 0o700)
+    // Without names it is for all workers of the command.
+    _ = try scratch.succeed(["keygen", "--cluster", "other", "--workers", "3", "--relay", "relay"])
+    #expect(try names("other/relays/relay/downstream/authorized_workers").count == 3)
+  }
+
   @Test func aSinglePair() throws {
     let output = try scratch.succeed(["keygen", "--output", "box.key"]).output
     let pub = try scratch.text("box.key.pub")
@@ -45,6 +63,11 @@ struct KeyCommandTests {
       (["keygen", "--cluster", "a", "--output", "b"], "--cluster DIR"),
       (["keygen", "--cluster", "a", "--workers", "0"], "--workers"),
       (["keygen", "--cluster", "a", "--names", "x/y"], "cannot name a worker's key"),
+      (["keygen", "--cluster", "a", "--relay", "rack"], "rack=box-1,box-2"),
+      (["keygen", "--cluster", "a", "--relay", "rack=b,b"], "twice"),
+      (["keygen", "--output", "a", "--relay", "rack=b"], "--cluster"),
+      (["relay", "--connect", "tcp://127.0.0.1:1", "--keys", "none"], "server.pub"),
+      (["bench", "transport", "--relays", "-1"], "--relays"),
       (["worker", "--connect", "tcp://box:5555"], "keygen"),
       (["worker", "--connect", "tcp://127.0.0.1:1", "--keys", "none"], "server.pub"),
       (["worker", "--connect", "tcp://127.0.0.1:1", "--key", "none"], "--server-key"),
@@ -59,7 +82,8 @@ struct KeyCommandTests {
 
   @Test func transportBenchmarkReports() throws {
     let output = try scratch.succeed([
-      "bench", "transport", "--workers", "2,5", "--security", "none,curve", "--seconds", "0.2", "--steps", "20",
+      "bench", "transport", "--workers", "2,5", "--relays", "0,2", "--security", "none,curve", "--seconds", "0.2",
+      "--steps", "20",
       "--rate", "20", "--json",
     ]).output
     let report = try #require(try JSONSerialization.jsonObject(with: Data(output.utf8)) as? [String: Any])
@@ -67,8 +91,11 @@ struct KeyCommandTests {
     let limits = try #require(report["loopback_megabytes_per_second"] as? [String: Double])
     #expect(limits.keys.sorted() == ["curve", "none"] && limits.values.allSatisfy { $0 > 0 })
     let rows = try #require(report["results"] as? [[String: Any]])
-    #expect(rows.map { $0["workers"] as? Int } == [2, 5, 2, 5])
-    #expect(rows.map { $0["security"] as? String } == ["none", "none", "curve", "curve"])
+    #expect(rows.map { $0["workers"] as? Int } == [2, 2, 5, 5, 2, 2, 5, 5])
+    #expect(rows.map { $0["relays"] as? Int } == [0, 2, 0, 2, 0, 2, 0, 2])
+    #expect(
+      rows.map { $0["security"] as? String } == Array(repeating: "none", count: 4) + Array(repeating: "curve", count: 4)
+    )
     for row in rows {
       for key in [
         "trajectories_per_second", "megabytes_per_second", "microseconds_per_trajectory", "fraction_of_loopback",

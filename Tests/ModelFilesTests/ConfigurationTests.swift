@@ -1,4 +1,5 @@
 import Foundation
+import JSON
 import Testing
 
 @testable import ModelFiles
@@ -43,8 +44,8 @@ struct ConfigurationTests {
 
   @Test func bothSpellingsOfRope() throws {
     let llama3: JSONValue = .members([
-      "rope_type": "llama3", "rope_theta": .number(500_000), "factor": .number(8), "low_freq_factor": .number(1),
-      "high_freq_factor": .number(4), "original_max_position_embeddings": .integer(8192),
+      "rope_type": "llama3", "rope_theta": .decimal(500_000), "factor": .decimal(8), "low_freq_factor": .decimal(1),
+      "high_freq_factor": .decimal(4), "original_max_position_embeddings": .integer(8192),
     ])
     let new = try read(json(["rope_theta": nil, "rope_scaling": nil, "rope_parameters": llama3]))
     let old = try read(json(["rope_theta": .integer(500_000), "rope_scaling": llama3]))
@@ -81,7 +82,7 @@ struct ConfigurationTests {
     (["hidden_act": "gelu"], "silu"),
     (["attention_bias": true], "attention_bias"),
     (["mlp_bias": true], "mlp_bias"),
-    (["partial_rotary_factor": .number(0.5)], "partial_rotary_factor"),
+    (["partial_rotary_factor": .decimal(0.5)], "partial_rotary_factor"),
     (["rope_scaling": .members(["rope_type": "yarn", "factor": .integer(4)])], "default, linear, llama3"),
     (["rope_scaling": .members(["rope_type": "llama3", "factor": .integer(4)])], "low_freq_factor"),
     (["rope_scaling": .members(["rope_type": "linear", "factor": .integer(0)])], "factor"),
@@ -90,7 +91,7 @@ struct ConfigurationTests {
     (["hidden_size": .integer(.min)], "hidden_size"),
     (["hidden_size": "big"], "integer"),
     (["hidden_size": nil], "missing"),
-    (["hidden_size": .number(1e300)], "integer"),
+    (["hidden_size": .decimal(1e300)], "integer"),
     (["num_hidden_layers": .integer(1 << 40)], "num_hidden_layers"),
     (["num_attention_heads": .integer(0), "head_dim": nil], "num_attention_heads"),
     (["num_attention_heads": .integer(-4)], "num_attention_heads"),
@@ -99,8 +100,8 @@ struct ConfigurationTests {
     (["head_dim": .integer(5)], "even"),
     (["hidden_size": .integer(15), "head_dim": nil], "multiple"),
     (["vocab_size": .integer(1 << 62)], "vocab_size"),
-    (["rope_theta": .number(-1)], "rope_theta"),
-    (["rms_norm_eps": .number(0)], "rms_norm_eps"),
+    (["rope_theta": .decimal(-1)], "rope_theta"),
+    (["rms_norm_eps": .decimal(0)], "rms_norm_eps"),
     (["eos_token_id": .integer(10)], "vocabulary"),
     (["eos_token_id": "2"], "eos_token_id"),
     (["tie_word_embeddings": .integer(1)], "true or false"),

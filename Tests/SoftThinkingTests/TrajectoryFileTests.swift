@@ -130,7 +130,7 @@ struct TrajectoryFileTests {
     ("\"temperature\": 0.6", "\"temperature\": 0", ["segments[2].temperature"]),
     ("\"reward\": 1.0", "\"reward\": Infinity", ["Infinity in reward"]),
     ("\"reward\": 1.0}", "\"reward\": 1.0", ["JSON", "column"]),
-    ("\"reward\": 1.0}", "\"reward\": 1.0} {}", ["something follows"]),
+    ("\"reward\": 1.0}", "\"reward\": 1.0} {}", ["after the end"]),
     ("\"reward\": 1.0", "\"reward\": 01", ["JSON"]),
     ("\"reward\": 1.0", "\"reward\": 1.0, \"reward\": 2.0", ["twice"]),
   ]

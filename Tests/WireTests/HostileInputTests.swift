@@ -98,6 +98,64 @@ import Testing
     #expect(throws: WireError.self) { try Envelope(decoding: frames) }
   }
 
+  /// What tells an older trajectory from the others, and what comes back of it, cannot contradict itself.
+  @Test func offPolicyRulesAreChecked() throws {
+    let segments: [Segment] = [
+      .discrete(DiscreteSegment(tokenIDs: [1, 2], logProbs: [-1, -2])), .forced([3]),
+    ]
+    let trajectory = GradientTrajectory(
+      leaseID: 1, index: 0, prompt: [1], policy: ThinkingPolicy(kind: .discrete), segments: segments, advantage: 1,
+      weight: 0.5, oldLogProbs: [-1, -2], importanceCap: 2, isOlder: true)
+    func decoded(_ change: (inout GradientTrajectory) -> Void) throws -> GradientTrajectory? {
+      var changed = trajectory
+      change(&changed)
+      let envelope = try Envelope(decoding: Envelope(.gradientTrajectory(changed)).encoded())
+      if case .gradientTrajectory(let result) = envelope.message { return result }
+      return nil
+    }
+    #expect(try decoded { _ in } == trajectory)
+    #expect(try decoded { $0.importanceCap = nil }?.isOlder == true)
+    #expect(try decoded { $0.oldLogProbs = nil }?.importanceCap == 2)
+    #expect(try decoded { $0.isOlder = false }?.isOlder == false)
+    for broken: (inout GradientTrajectory) -> Void in [
+      { $0.oldLogProbs = [-1] }, { $0.oldLogProbs = [] }, { $0.oldLogProbs = [-1, -2, -3] },
+      { $0.oldLogProbs![1] = .infinity }, { $0.importanceCap = 0.5 }, { $0.importanceCap = .nan },
+      { ($0.oldLogProbs, $0.importanceCap) = (nil, nil) },
+      { $0.segments = [.discrete(DiscreteSegment(tokenIDs: [1, 2]))] },
+    ] { #expect(throws: WireError.self) { try decoded(broken) } }
+    // A receiver relies on no sender: the same of frames that no sender here would make.
+    let frames = try Envelope(.gradientTrajectory(trajectory)).encoded()
+    var short = frames
+    short[4] = Array(short[4].dropLast(4))
+    #expect(throws: WireError.self) { try Envelope(decoding: short) }
+    var unrecorded = frames
+    unrecorded[3] = []
+    #expect(throws: WireError.self) { try Envelope(decoding: unrecorded) }
+
+    var part = GradientStatistics()
+    (part.tokenCount, part.importanceCount, part.behaviourCount) = (5, 2, 3)
+    (part.behaviourClippedCount, part.behaviourSum) = (3, 4.5)
+    func ready(_ change: (inout GradientStatistics) -> Void) throws -> [[UInt8]] {
+      var changed = part
+      change(&changed)
+      return try Envelope(
+        .gradientReady(
+          GradientReady(
+            leaseID: 1, statistics: [changed], logProbs: [], root: [UInt8](repeating: 0, count: 32),
+            elapsedMicroseconds: 0))
+      ).encoded()
+    }
+    guard case .gradientReady(let back) = try Envelope(decoding: ready { _ in }).message else {
+      Issue.record("another message")
+      return
+    }
+    #expect(back.statistics == [part])
+    for broken: (inout GradientStatistics) -> Void in [
+      { $0.behaviourClippedCount = 4 }, { $0.behaviourCount = 4 }, { $0.importanceClippedCount = 3 },
+      { $0.clippedCount = 6 }, { $0.behaviourSum = .nan }, { $0.behaviourCount = -1 },
+    ] { #expect(throws: WireError.self) { try ready(broken) } }
+  }
+
   @Test func gradientRulesAreChecked() throws {
     var messages = RandomMessages(seed: 7)
     func refused(_ message: Message) { #expect(throws: WireError.self) { try Envelope(message).encoded() } }

@@ -17,7 +17,7 @@ struct RandomMessages {
       .hello(
         Hello(
           workerName: text(), incarnation: random.next(), hostname: text(), processID: natural(), threads: natural(),
-          fingerprint: text(), computesGradients: Bool.random(using: &random)))
+          fingerprint: text(), float32Fingerprint: text(), computesGradients: Bool.random(using: &random)))
     case 1: .welcome(welcome())
     case 2: .refused(reason: text())
     case 3: .requestWork(credits: Int.random(in: 1...65_536, using: &random))
@@ -126,8 +126,8 @@ struct RandomMessages {
       origin: Bool.random(using: &random) ? SampleOrigin(workerName: text(), fingerprint: text()) : nil)
   }
 
-  private mutating func segment() -> Segment {
-    let hasLogProbs = Bool.random(using: &random)
+  private mutating func segment(recorded: Bool = false) -> Segment {
+    let hasLogProbs = recorded || Bool.random(using: &random)
     switch Int.random(in: 0..<3, using: &random) {
     case 0:
       var soft = SoftSegment()
@@ -168,11 +168,17 @@ struct RandomMessages {
   }
 
   mutating func gradientTrajectory() -> GradientTrajectory {
-    GradientTrajectory(
-      leaseID: random.next() | 1, index: natural(), prompt: [1] + tokens(), policy: lease().policy,
-      segments: (0..<small()).map { _ in segment() }, advantage: float() - 2, weight: Double(float()) / 3,
-      oldLogProbs: Bool.random(using: &random) ? (0..<small()).map { _ in -float() } : nil,
-      importanceCap: Bool.random(using: &random) ? 1 + float() : nil, isOlder: Bool.random(using: &random))
+    let cap: Float? = bool() ? 1 + float() : nil
+    let segments = (0..<small()).map { _ in segment(recorded: cap != nil) }
+    let scored = segments.reduce(0) { total, segment in
+      if case .forced = segment { return total }
+      return total + segment.count
+    }
+    let old: [Float]? = bool() ? (0..<scored).map { _ in -float() } : nil
+    return GradientTrajectory(
+      leaseID: random.next() | 1, index: natural(), prompt: [1] + tokens(), policy: lease().policy, segments: segments,
+      advantage: float() - 2, weight: Double(float()) / 3, oldLogProbs: old, importanceCap: cap,
+      isOlder: (cap != nil || old != nil) && bool())
   }
 
   mutating func gradientReady() -> GradientReady {
@@ -180,11 +186,14 @@ struct RandomMessages {
       leaseID: random.next() | 1,
       statistics: (0...small()).map { _ in
         var part = GradientStatistics()
-        (part.tokenCount, part.clippedCount, part.dualClippedCount) = (natural(), small(), small())
+        (part.clippedCount, part.dualClippedCount) = (small(), small())
         (part.logRatioSum, part.ratioSum, part.ratioMaximum) = (Double(float()) - 2, Double(float()), float())
-        (part.behaviourCount, part.behaviourSum, part.behaviourClippedCount) = (small(), Double(float()), small())
+        (part.behaviourClippedCount, part.behaviourSum) = (small(), Double(float()))
         (part.policyLoss, part.klLoss, part.importanceSum) = (-Double(float()), Double(float()), Double(float()))
-        (part.importanceCount, part.importanceClippedCount) = (natural(), small())
+        part.importanceClippedCount = small()
+        part.behaviourCount = part.behaviourClippedCount + small()
+        part.importanceCount = part.importanceClippedCount + natural()
+        part.tokenCount = 8 + part.importanceCount + part.behaviourCount + small()
         return part
       }, logProbs: (0..<small()).map { _ in -float() }, root: bytes(32), elapsedMicroseconds: natural())
   }

@@ -199,13 +199,17 @@ struct  Softgrpo__Hello
    */
   char *fingerprint;
   /*
+   * Of a worker that computes in the learner's dtype: the same under a learner of "float32". Empty: as `fingerprint`.
+   */
+  char *float32_fingerprint;
+  /*
    * Takes gradient leases.
    */
   protobuf_c_boolean computes_gradients;
 };
 #define SOFTGRPO__HELLO__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__hello__descriptor) \
-    , (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, 0 }
+    , (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0 }
 
 
 struct  Softgrpo__Welcome

@@ -28,6 +28,8 @@ public struct FleetBenchmark {
     public var rowsPerSecond = 2000.0
     /// Rows of a leaf there.
     public var leafRows = 100
+    /// Speeds of the workers as multiples of those rates, in turns; the pipeline's are all alike.
+    public var speeds = [1.0]
     /// Measured steps of each run; a few more come before and after them.
     public var steps = 4
     /// Sequences that a worker decodes at once.

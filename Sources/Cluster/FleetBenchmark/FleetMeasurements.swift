@@ -13,18 +13,19 @@ extension FleetBenchmark {
       (pace.fullBatch, pace.fixedShare) = (settings.slots, settings.fixedShare)
       let outcome = try outcome(
         FleetRun.Plan(
-          workers: count, workerPace: pace, steps: settings.steps + 3,
+          workers: count, workerPace: pace, speeds: settings.speeds, steps: settings.steps + 3,
           promptsPerStep: Self.promptsPerWorker * count, slots: settings.slots, maxStaleness: 1))
       let (first, last) = (1, settings.steps + 1)
       let tokens = outcome.steps[(first + 1)...last].reduce(0) { $0 + $1.tokens }
       let rate = Double(tokens) / (outcome.steps[last].published - outcome.steps[first].published)
       let processors = processors(outcome, from: first, to: last)
-      let one = rows.first.map { $0.tokensPerSecond / Double($0.workers) } ?? rate / Double(count)
+      let stated = FleetRun.speeds(settings.speeds, count: count).reduce(0, +) * settings.tokensPerSecond
+      let one = rows.first?.ofStatedRate ?? rate / stated
       let isSound = !processors.wereTheLimit && rows.first?.processors.wereTheLimit != true
       rows.append(
         Sampling(
-          workers: count, tokensPerSecond: rate, ofStatedRate: rate / (settings.tokensPerSecond * Double(count)),
-          ofOneWorker: isSound ? rate / (one * Double(count)) : nil,
+          workers: count, tokensPerSecond: rate, ofStatedRate: rate / stated,
+          ofOneWorker: isSound ? rate / (one * stated) : nil,
           hedgedSamples: Int(outcome.sum(MetricName.hedged)), joinSeconds: outcome.joinSeconds, processors: processors))
     }
     return rows
@@ -45,18 +46,19 @@ extension FleetBenchmark {
       let (first, last) = (0, count == 0 ? 1 : settings.steps)
       let outcome = try outcome(
         FleetRun.Plan(
-          workers: samplers, gradientWorkers: count, workerPace: pace,
+          workers: samplers, gradientWorkers: count, workerPace: pace, speeds: settings.speeds,
           learnerPace: Pace(rowsPerSecond: settings.rowsPerSecond), steps: last + 1, promptsPerStep: 64,
           slots: settings.slots, leafRows: settings.leafRows))
       let measured = outcome.steps[(first + 1)...last]
       func mean(_ value: (FleetRun.Step) -> Double) -> Double {
         measured.reduce(0) { $0 + value($1) } / Double(measured.count)
       }
-      let rates = Array(repeating: settings.rowsPerSecond, count: count + 1)
+      let speeds = FleetRun.speeds(settings.speeds, count: samplers)
+      let rates = ([1] + speeds.prefix(count)).map { $0 * settings.rowsPerSecond }
       let update = mean { $0.updated - $0.collected }
       let divisible = mean { FleetIdeals.divisible(rows: $0.leafRows, rates: rates) }
       let whole = mean { FleetIdeals.wholeLeaves(rows: $0.leafRows, rates: rates) }
-      let idealStep = divisible + mean { Double($0.tokens) } / (Double(samplers) * pace.tokensPerSecond!)
+      let idealStep = divisible + mean { Double($0.tokens) } / (speeds.reduce(0, +) * settings.rowsPerSecond)
       let step = outcome.period(from: first, to: last)
       let processors = processors(outcome, from: first, to: last)
       let isSound = !processors.wereTheLimit

@@ -16,6 +16,8 @@ struct FleetRun {
     /// How many of them compute gradients, too.
     var gradientWorkers = 0
     var workerPace: Pace
+    /// Of `workerPace`, in turns.
+    var speeds = [1.0]
     var learnerPace: Pace?
     var steps: Int
     var promptsPerStep: Int
@@ -61,6 +63,9 @@ struct FleetRun {
   let plan: Plan
   let stop: StopSignal
   let logger: Logger
+
+  /// Speeds of the first `count` workers.
+  static func speeds(_ speeds: [Double], count: Int) -> [Double] { (0..<count).map { speeds[$0 % speeds.count] } }
 
   /// - Throws: what breaks the run; `ClusterError` when workers fail or it is interrupted.
   func run() throws -> Outcome {
@@ -170,7 +175,11 @@ private final class PacedWorkers: Sendable {
       var options = WorkerServiceOptions(
         endpoint: endpoint, name: "paced-\(index)", threads: 1, batchSize: plan.slots,
         computesGradients: index < plan.gradientWorkers)
-      options.pace = plan.workerPace
+      var pace = plan.workerPace
+      let speed = plan.speeds[index % plan.speeds.count]
+      pace.tokensPerSecond = pace.tokensPerSecond.map { $0 * speed }
+      pace.rowsPerSecond = pace.rowsPerSecond.map { $0 * speed }
+      options.pace = pace
       let (fleet, made) = (self, options)
       let thread = try IOThread(name: "worker-\(index)") { fleet.run(made) }
       state.withLock { $0.threads.append(thread) }

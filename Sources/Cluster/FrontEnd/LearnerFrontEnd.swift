@@ -57,7 +57,7 @@ public final class LearnerFrontEnd: Sendable {
         "\(descriptors) open files are allowed: enough for about \(max(0, descriptors - 64) / 2) workers; for more, raise the limit (ulimit -n, or LimitNOFILE in a unit)"
       )
     }
-    let context = try TransportContext()
+    let context = try TransportContext(threadPrefix: options.threadPrefix)
     let limits = WireLimits(trajectoryByteCount: options.trajectoryByteLimit)
     var socketOptions = Socket.Options()
     socketOptions.maximumFrameByteCount = Int64(limits.frameByteCount)
@@ -123,7 +123,7 @@ public final class LearnerFrontEnd: Sendable {
       options: options, shared: shared, control: control, publisher: publisher,
       authentication: authentication, announcementEndpoint: announcementEndpoint,
       learnerIncarnation: learnerIncarnation, logger: logger)
-    thread = try IOThread(name: "learner-io") { loop.run() }
+    thread = try IOThread(name: options.relay == nil ? "learner-io" : "relay-io") { loop.run() }
   }
 
   deinit {

@@ -32,6 +32,8 @@ public struct LearnerFrontEndOptions: Sendable {
 
   /// Of a relay: where work comes from and results go.
   var relay: RelayUpstream?
+  /// Of the names of libzmq's threads.
+  var threadPrefix: Int?
 
   /// Threads that the learner computes gradients with: what a worker is compared with until it was measured.
   public var learnerThreads = 1

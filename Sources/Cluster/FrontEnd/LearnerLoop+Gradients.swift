@@ -43,6 +43,16 @@ extension LearnerLoop {
       defer { exchange.outgoing.removeAll() }
       return exchange.outgoing
     }
-    for (worker, message) in outgoing { try send(message, to: worker) }
+    for (worker, message) in outgoing {
+      switch message {
+      case .gradientGrant(let grant):
+        logger.debug(
+          "gradient lease \(grant.id) of version \(grant.policyVersion), \(grant.passSizes.count) leaves, to \(name(of: worker))"
+        )
+      case .gradientDone(let id, true): logger.debug("gradient lease \(id) came from \(name(of: worker))")
+      default: break
+      }
+      try send(message, to: worker)
+    }
   }
 }

@@ -216,7 +216,9 @@ final class LearnerLoop {
     }
   }
 
-  private func welcome(_ hello: Hello, _ route: [UInt8]) throws {
+  private func welcome(_ introduced: Hello, _ route: [UInt8]) throws {
+    var hello = introduced
+    hello.fingerprint = hello.fingerprint(under: options.dtype)
     let key = control.lastSenderKey()
     var keyName = ""
     if let allowed {

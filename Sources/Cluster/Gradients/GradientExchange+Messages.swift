@@ -167,7 +167,9 @@ extension GradientExchange {
       guard let lease = round!.leases.lease(ready.leaseID), let peer = peers[lease.worker] else { continue }
       let transfer = Double(round!.offer.byteCount) / rates.bytesPerSecond(of: peer.incarnation)
       round!.leases.arriving(
-        ready.leaseID, expectedSeconds: transfer * Double(2 + position / Self.transfersAtOnce(byteCount: round!.offer.byteCount)), now: now)
+        ready.leaseID,
+        expectedSeconds: transfer * Double(2 + position / Self.transfersAtOnce(byteCount: round!.offer.byteCount)),
+        now: now)
     }
   }
 

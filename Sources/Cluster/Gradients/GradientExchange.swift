@@ -120,8 +120,8 @@ struct GradientExchange: Sendable {
     guard let rate = rates.learnerRowsPerSecond,
       let record = round?.leases.takeOver(learnerRowsPerSecond: rate, now: now)
     else { return }
-    forget(record, "the learner computes it itself")
     disappointed(record, now)
+    forget(record, "the learner computes it itself")
   }
 
   /// Ends the round; whatever is still out is void.
@@ -174,8 +174,8 @@ struct GradientExchange: Sendable {
 
   mutating func keepTime(now: Duration) {
     for record in round?.leases.expire(now: now) ?? [] {
-      forget(record, "expired")
       disappointed(record, now)
+      forget(record, "expired")
     }
     for id in round?.transfers.keys.sorted() ?? [] where round!.transfers[id]!.isStalled(now, options.patience) {
       round!.transfers[id]!.forgetRequests(now)
@@ -184,9 +184,16 @@ struct GradientExchange: Sendable {
     startTransfers(now: now)
   }
 
+  /// A lease is given up: its worker or its link is slower than was thought.
   private mutating func disappointed(_ record: GradientLeaseRecord, _ now: Duration) {
-    guard let peer = peers[record.worker], !record.isComputed else { return }
-    rates.disappointed(peer.incarnation, rows: record.rows, seconds: (now - record.granted).inSeconds)
+    guard let peer = peers[record.worker] else { return }
+    if let transfer = round?.transfers[record.id] {
+      rates.disappointed(
+        peer.incarnation, bytes: transfer.bytesSoFar + GradientChunk.byteCount,
+        seconds: (now - transfer.started).inSeconds)
+    } else if !record.isComputed {
+      rates.disappointed(peer.incarnation, rows: record.rows, seconds: (now - record.granted).inSeconds)
+    }
   }
 
   func forgetMessage(_ id: UInt64) -> Message { .gradientDone(leaseID: id, accepted: false) }
@@ -207,11 +214,6 @@ struct GradientExchange: Sendable {
     guard let peer = peers[transfer.worker] else { return }
     rates.transferred(
       peer.incarnation, bytes: transfer.payload.byteCount, seconds: (now - transfer.started).inSeconds)
-  }
-
-  /// What is known of a worker's link from elsewhere.
-  mutating func measuredLink(_ worker: WorkerID, bytes: Int, seconds: Double) {
-    if let peer = peers[worker] { rates.transferred(peer.incarnation, bytes: bytes, seconds: seconds) }
   }
 
   mutating func measuredComputation(_ worker: WorkerID, rows: Int, seconds: Double) {

@@ -31,6 +31,7 @@ struct GradientTransfer: Sendable {
       ? nil : Double(nextExpected * GradientChunk.byteCount) / max((now - started).inSeconds, 1e-6)
   }
 
+  var bytesSoFar: Int { min(payload.byteCount, nextExpected * GradientChunk.byteCount) }
   var bytesLeft: Int { payload.byteCount - nextExpected * GradientChunk.byteCount }
 
   /// What to ask for next so that at most `window` chunks are on their way; nil: nothing now. Asked for in batches: a request

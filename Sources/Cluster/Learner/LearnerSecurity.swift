@@ -34,9 +34,9 @@ extension RunConfiguration {
 ///   public endpoint without keys or permission.
 public func workerSecurity(
   connecting endpoint: String, name: String?, keys: String?, key: String?, serverKey: String?, allowInsecure: Bool,
-  logger: Logger
+  isRelay: Bool = false, logger: Logger
 ) throws -> LoadedSecurity? {
-  guard (key == nil) == (serverKey == nil) else {
+  guard (key == nil) == (serverKey == nil) || keys != nil && key == nil else {
     throw ClusterError(
       key == nil
         ? "--server-key: needs --key too, this worker's own secret key file"
@@ -45,7 +45,8 @@ public func workerSecurity(
   guard keys == nil || key == nil else { throw ClusterError("--keys: give the folder, or --key and --server-key") }
   let loaded: LoadedSecurity? =
     if let keys {
-      try KeyDirectory(keys).clientSecurity(name: name)
+      isRelay && KeyDirectory(keys).holdsRelays
+        ? try KeyDirectory(keys).relaySecurity(name: name).upstream : try KeyDirectory(keys).clientSecurity(name: name)
     } else if let key, let serverKey {
       try .client(key: key, serverKey: serverKey)
     } else {
@@ -63,11 +64,12 @@ public func workerSecurity(
   return loaded
 }
 
-/// The keys of a relay's own sockets, from a learner's folder or from two files; none when neither is given.
+/// The keys of a relay's own sockets, from a learner's folder, from two files, or from the folder of its keys in both
+/// directions; none when none of these is given.
 /// - Throws: as `learnerSecurity`.
 public func relaySecurity(
-  binding endpoints: [String], keys: String?, key: String?, authorizedWorkers: String?, allowInsecure: Bool,
-  logger: Logger
+  binding endpoints: [String], keys: String?, key: String?, authorizedWorkers: String?, ownKeys: String? = nil,
+  name: String? = nil, allowInsecure: Bool, logger: Logger
 ) throws -> SocketSecurity {
   guard (key == nil) == (authorizedWorkers == nil) else {
     throw ClusterError(
@@ -83,6 +85,8 @@ public func relaySecurity(
       try KeyDirectory(keys).serverSecurity()
     } else if let key, let authorizedWorkers {
       try .server(key: key, authorizedWorkers: authorizedWorkers)
+    } else if let ownKeys, KeyDirectory(ownKeys).holdsRelays {
+      try KeyDirectory(ownKeys).relaySecurity(name: name).downstream
     } else {
       nil
     }
@@ -99,13 +103,14 @@ public func relaySecurity(
   return .none
 }
 
-/// The places that a worker may attach to, each with its keys.
-/// - Parameter serverKeys: one for all endpoints, or one for each, in their order; with --keys none.
+/// The places that a worker or relay may attach to, each with its keys.
+/// - Parameter serverKeys: one for all endpoints, or one for each, in their order. With --keys they may be names of that folder
+///   (`server`, or a relay's); none is the learner's.
 /// - Returns: at least one attachment, and what holds the key.
 /// - Throws: as `workerSecurity`; `ClusterError` when the numbers do not fit.
 public func workerAttachments(
   connecting endpoints: [String], name: String?, keys: String?, key: String?, serverKeys: [String],
-  allowInsecure: Bool, logger: Logger
+  allowInsecure: Bool, isRelay: Bool = false, logger: Logger
 ) throws -> (attachments: [Attachment], keys: LoadedSecurity?) {
   guard let first = endpoints.first else { throw ClusterError("--connect: is missing") }
   guard serverKeys.count <= 1 || serverKeys.count == endpoints.count else {
@@ -117,22 +122,16 @@ public func workerAttachments(
   let exposed = try endpoints.first { try !Endpoint($0).isLocal } ?? first
   let loaded = try workerSecurity(
     connecting: exposed, name: name, keys: keys, key: key, serverKey: serverKeys.first, allowInsecure: allowInsecure,
-    logger: logger)
+    isRelay: isRelay, logger: logger)
   return (
     try endpoints.enumerated().map { index, endpoint in
-      guard let loaded, case .client(let own, _) = loaded.security, let key, serverKeys.count > 1 else {
+      guard let loaded, case .client(let own, _) = loaded.security, !serverKeys.isEmpty else {
         return Attachment(endpoint: endpoint, security: loaded?.security ?? .none)
       }
-      return Attachment(
-        endpoint: endpoint,
-        security: index == 0 ? loaded.security : try .client(keys: own, serverKey: serverKey(serverKeys[index], key)))
+      let text = serverKeys[serverKeys.count == 1 ? 0 : index]
+      let server =
+        try keys.map { try KeyDirectory($0).serverKey(text, isRelay: isRelay, name: name) } ?? KeyFile.publicKey(text)
+      return Attachment(endpoint: endpoint, security: .client(keys: own, serverKey: server))
     }, loaded
   )
-}
-
-private func serverKey(_ text: String, _ key: String) throws -> PublicKey {
-  guard case .client(_, let server) = try LoadedSecurity.client(key: key, serverKey: text).security else {
-    throw ClusterError("--server-key: \(text) is not one")
-  }
-  return server
 }

@@ -74,9 +74,7 @@ final class StepGradient {
       try sum.insert(buffer, at: sum.tree.leaf(index))
       pacing?.differentiated(leafRows[index], began: began)
     }
-    // Leases do not carry what tells older trajectories from the others.
-    let isOfOneVersion = leaves.allSatisfy { $0.microBatches.allSatisfy { $0.allSatisfy { !$0.isOlder } } }
-    if let help, let version, leaves.count > 1, isOfOneVersion, let objective = GradientObjective(objective) {
+    if let help, let version, leaves.count > 1, let objective = GradientObjective(objective) {
       let before = help.fleet.totals
       defer { helped.add(help.fleet.totals, since: before) }
       help.fleet.begin(

@@ -21,6 +21,11 @@ public struct RelayServiceOptions: Sendable {
   var link: WorkerLinkOptions
   /// Workers that may be lost with a sample before it goes back up.
   var maximumLosses = 2
+  /// Of the names of libzmq's threads.
+  var threadPrefix: Int? {
+    get { link.threadPrefix }
+    set { link.threadPrefix = newValue }
+  }
   /// Instead of the learner's, for tests.
   var leaseDuration: Duration?
 
@@ -188,6 +193,7 @@ public final class RelayService: Sendable {
     below.announcementEndpoint = run.announcement
     below.allowInsecure = options.allowInsecure
     below.security = options.security
+    below.threadPrefix = options.threadPrefix
     // Whether a sample is fresh enough is said above: a lease names its versions, and is cancelled when its time is over.
     below.maxStaleness = .max
     below.heartbeatInterval = .milliseconds(welcome.heartbeatIntervalMilliseconds)

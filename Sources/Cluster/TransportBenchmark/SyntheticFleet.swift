@@ -18,7 +18,8 @@ final class SyntheticFleet: Sendable {
     var threads: Int
     var credits: Int
     var rate: Double?
-    var endpoint: String
+    /// Worker n attaches to the n-th, counted round and round.
+    var endpoints: [String]
     var segments: [Segment]
     /// One per worker; empty: no keys.
     var security: [SocketSecurity]
@@ -57,6 +58,7 @@ final class SyntheticFleet: Sendable {
         sum.acknowledged += counters.acknowledged
         sum.lost += counters.lost
         sum.latencies += counters.latencies
+        sum.arrivals += counters.arrivals
       }
       return sum
     }
@@ -75,7 +77,8 @@ final class SyntheticFleet: Sendable {
       let start = MonotonicClock.now()
       let workers = try numbers.map { number in
         try SyntheticWorker(
-          name: "synthetic-\(number)", control: try Endpoint(options.endpoint), context: context,
+          name: "synthetic-\(number)", control: try Endpoint(options.endpoints[number % options.endpoints.count]),
+          context: context,
           security: options.security.isEmpty ? .none : options.security[number], segments: options.segments,
           credits: options.credits, rate: options.rate, start: start + .microseconds(number * 200))
       }

@@ -13,6 +13,8 @@ struct FleetCounters: Sendable {
   var lost = 0
   /// Seconds from a publication to its announcement's arrival, one per worker and version.
   var latencies: [Double] = []
+  /// Seconds from a publication to the last byte of its weights, of versions that are pulled.
+  var arrivals: [Double] = []
 }
 
 /// A worker without an engine: it joins, takes leases and answers each with a made-up trajectory, by the real protocol over
@@ -43,6 +45,8 @@ final class SyntheticWorker {
   private var nextResult: Duration = .zero
   private var outbox = Outbox()
   private var heldVersion = -1
+  /// The version that is being pulled, and its chunks that have not come.
+  private var pull: (version: Int, missing: Int)?
 
   init(
     name: String, control: Endpoint, context: TransportContext, security: SocketSecurity, segments: [Segment],
@@ -76,7 +80,7 @@ final class SyntheticWorker {
     for _ in 0..<64 {
       guard let frames = try dealer.receive() else { break }
       isBusy = true
-      try handle(Envelope(decoding: frames), now, &counters)
+      try handle(Envelope(decoding: frames), now, published, &counters)
     }
     guard let session else {
       if now >= nextHello {
@@ -135,7 +139,9 @@ final class SyntheticWorker {
     }
   }
 
-  private func handle(_ envelope: Envelope, _ now: Duration, _ counters: inout FleetCounters) throws {
+  private func handle(
+    _ envelope: Envelope, _ now: Duration, _ published: (Int) -> Duration?, _ counters: inout FleetCounters
+  ) throws {
     switch envelope.message {
     case .welcome(let welcome):
       if session == nil { counters.joined += 1 }
@@ -148,6 +154,11 @@ final class SyntheticWorker {
     case .grant(let leases):
       for lease in leases { pending += lease.sampleIndices.map { Pending(lease: lease, sample: $0) } }
     case .resultAcknowledgement: counters.acknowledged += 1
+    case .weightsChunk(let chunk) where chunk.version == pull?.version:
+      pull!.missing -= 1
+      guard pull!.missing == 0 else { break }
+      pull = nil
+      if let sent = published(chunk.version) { counters.arrivals.append((MonotonicClock.now() - sent).inSeconds) }
     case .refused, .protocolError, .shutdown:
       if session != nil { counters.lost += 1 }
       session = nil
@@ -165,9 +176,13 @@ final class SyntheticWorker {
     guard announcement.version > heldVersion else { return }
     heldVersion = announcement.version
     guard let sent = published(announcement.version) else { return }
-    let latency = MonotonicClock.now() - sent
-    counters.latencies.append(
-      Double(latency.components.seconds) + Double(latency.components.attoseconds) * 1e-18)
+    counters.latencies.append((MonotonicClock.now() - sent).inSeconds)
+    // A version of a page is only announced; a larger one is fetched, but neither verified nor kept.
+    guard announcement.byteCount > TransportBenchmark.announcedByteCount else { return }
+    let chunks = min(64, (announcement.byteCount - 1) / max(1, announcement.chunkByteCount) + 1)
+    pull = (announcement.version, chunks)
+    outbox.put(
+      .pullWeights(PullWeights(version: announcement.version, firstChunk: 0, count: chunks, isDelta: false)))
   }
 
   func goodbye() throws {

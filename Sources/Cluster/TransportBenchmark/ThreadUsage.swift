@@ -21,6 +21,11 @@ enum ThreadUsage {
   static var learner: Double { seconds { $0 == "learner-io" } }
   /// libzmq's threads of the learner's context: the synthetic workers' have a number before their name.
   static var library: Double { seconds { $0.hasPrefix("ZMQbg/IO") } }
+  /// Threads of the benchmark's relays, libzmq's included.
+  static let relayPrefix = 800
+  static var relays: Double {
+    seconds { $0 == "relay-io" || $0 == "worker-io" || $0 == "relay" || $0.hasPrefix("\(relayPrefix)/") }
+  }
 
   /// User and system time of all threads.
   static var process: Double {

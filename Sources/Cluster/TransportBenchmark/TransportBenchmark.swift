@@ -12,6 +12,8 @@ import Wire
 public struct TransportBenchmark: Sendable {
   public struct Settings: Sendable, Encodable {
     public var workers = [1, 10, 100, 1000]
+    /// Relays between the learner and the workers, one number after another; 0: the workers attach to the learner.
+    public var relays = [0]
     /// `none`, `curve`.
     public var security = ["none", "curve"]
     /// Seconds of each measurement.
@@ -24,6 +26,8 @@ public struct TransportBenchmark: Sendable {
     public var credits = 4
     /// Trajectories a second of one worker in the run at a realistic load.
     public var rate = 1.0
+    /// Bytes of a version in the measurement of broadcasts.
+    public var broadcastByteCount = 512 << 10
     /// Threads that the synthetic workers live on.
     public var threads = 1
 
@@ -33,6 +37,7 @@ public struct TransportBenchmark: Sendable {
   /// One number of workers under one kind of security.
   public struct Result: Sendable, Encodable {
     public var workers: Int
+    public var relays: Int
     public var security: String
     /// Seconds from the first worker's connection to the last one's welcome.
     public var joinSeconds: Double
@@ -54,6 +59,15 @@ public struct TransportBenchmark: Sendable {
     /// Milliseconds from a publication to its arrival at a worker.
     public var announcementMedianMilliseconds: Double
     public var announcementSlowestMilliseconds: Double
+    /// Of all relays' threads together, libzmq's included, as fast as it goes.
+    public var relayMicrosecondsPerTrajectory: Double
+    // A version of `broadcastByteCount` bytes, from its publication until workers have it; medians over versions.
+    /// Bytes of weights that the learner sends.
+    public var broadcastLearnerByteCount: Int
+    /// Of the learner's I/O thread and libzmq's thread in it.
+    public var broadcastLearnerProcessorMilliseconds: Double
+    public var broadcastMedianMilliseconds: Double
+    public var broadcastSlowestMilliseconds: Double
     // What must be zero.
     public var lostTrajectories: Int
     public var lostSessions: Int
@@ -69,6 +83,9 @@ public struct TransportBenchmark: Sendable {
     public var results: [Result]
   }
 
+  /// Versions of this size are announced and not fetched.
+  static let announcedByteCount = 4096
+
   let settings: Settings
   let logger: Logger
 
@@ -80,7 +97,7 @@ public struct TransportBenchmark: Sendable {
       throw ClusterError("--security: must be none or curve, got \(security)")
     }
     // Both ends of two connections each, and an event descriptor per socket.
-    let needed = (settings.workers.max() ?? 0) * 7 + 100
+    let needed = (settings.workers.max() ?? 0) * 7 + (settings.relays.max() ?? 0) * 40 + 100
     let limit = FileDescriptorLimit.raise()
     guard needed <= limit else {
       throw ClusterError(
@@ -106,8 +123,10 @@ public struct TransportBenchmark: Sendable {
     var results: [Result] = []
     for security in settings.security {
       for workers in settings.workers {
-        progress("\(workers) workers, \(security)")
-        results.append(try measure(workers, security, segments, loopback: loopback[security]!))
+        for relays in settings.relays where relays <= workers {
+          progress("\(workers) workers\(relays > 0 ? ", \(relays) relays" : ""), \(security)")
+          results.append(try measure(workers, relays, security, segments, loopback: loopback[security]!))
+        }
       }
     }
     return Report(

@@ -46,10 +46,17 @@ public struct WorkerServiceOptions: Sendable {
     self.computesGradients = computesGradients
   }
 
-  /// How the link introduces a worker that computes with `fingerprint`.
-  func link(fingerprint: String) -> WorkerLinkOptions {
+  /// How the link introduces this worker: a fingerprint must be that of what computes, and a learner's dtype is known only
+  /// when it has answered.
+  /// - Throws: `KernelError` for a dtype that this processor lacks.
+  func link(logger: Logger) throws -> WorkerLinkOptions {
+    func fingerprint(under learner: ComputeType) throws -> String {
+      hardwareFingerprint(try workerBackend(dtype, learner: learner.rawValue, logger: logger))
+    }
     var link = WorkerLinkOptions(
-      endpoint: endpoint, workerName: name, threads: threads, fingerprint: fingerprint, capacity: batchSize)
+      endpoint: endpoint, workerName: name, threads: threads, fingerprint: try fingerprint(under: .bfloat16),
+      capacity: batchSize)
+    if dtype == nil { link.float32Fingerprint = try fingerprint(under: .float32) }
     // Nothing can be trained in int8.
     link.computesGradients = computesGradients && dtype != .int8
     link.security = security?.security ?? .none
@@ -63,9 +70,7 @@ public final class WorkerService {
   private let stop: StopSignal
   private let logger: Logger
   private let team: ThreadTeam
-  private var link: WorkerLink
-  /// What the learner was told of this worker's arithmetic.
-  private var announced: String
+  private let link: WorkerLink
 
   private var backend: (any MatrixBackend)?
   private var configuration: ModelConfiguration?
@@ -101,11 +106,9 @@ public final class WorkerService {
     self.stop = stop
     self.logger = logger
     team = ThreadTeam(threadCount: options.threads)
-    let backend = try Cluster.workerBackend(options.dtype, learner: preferredComputeType.rawValue, logger: logger)
-    link = try WorkerLink(options.link(fingerprint: hardwareFingerprint(backend)), logger: logger)
+    link = try WorkerLink(options.link(logger: logger), logger: logger)
     pacing = options.pace.map { Pacing($0) }
     gradients = GradientWorker(team: team, pacing: pacing)
-    announced = hardwareFingerprint(backend)
   }
 
   /// Works until the learner ends the run, or until SIGTERM: then what was started is finished and delivered first.
@@ -179,7 +182,6 @@ public final class WorkerService {
       configuration = try ModelConfiguration(welcome.model)
       backend = try Cluster.workerBackend(options.dtype, learner: welcome.dtype, logger: logger)
       logger.info("joined run \(welcome.runID): \(welcome.model.architecture), \(welcome.model.layerCount) layers")
-      if let backend { try announce(hardwareFingerprint(backend)) }
     case .base(let snapshot): base = snapshot
     case .weights(let snapshot): newest = snapshot
     case .lease(let lease): queue.append(lease)
@@ -206,17 +208,6 @@ public final class WorkerService {
       return false
     }
     return true
-  }
-
-  /// Joins anew when the arithmetic that the learner asks for is another than was announced: a fingerprint must be that of
-  /// what computes.
-  private func announce(_ fingerprint: String) throws {
-    if fingerprint == announced { return }
-    logger.debug("joining anew as \(fingerprint)")
-    link.close(reason: "joins anew in the learner's number format")
-    link = try WorkerLink(options.link(fingerprint: fingerprint), logger: logger)
-    announced = fingerprint
-    if isDraining { link.drain() }
   }
 
   /// Starts queued leases; new weights are taken up once nothing of the version before is running, or at once where samples

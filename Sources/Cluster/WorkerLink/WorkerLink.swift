@@ -77,7 +77,7 @@ public final class WorkerLink: Sendable {
     }
     let hello = Hello(
       workerName: options.workerName, incarnation: 1, hostname: "", processID: 1, threads: options.threads,
-      fingerprint: options.fingerprint)
+      fingerprint: options.fingerprint, float32Fingerprint: options.float32Fingerprint)
     do { _ = try Envelope(.hello(hello)).encoded() } catch {
       throw ClusterError("the worker cannot introduce itself: \(error)")
     }

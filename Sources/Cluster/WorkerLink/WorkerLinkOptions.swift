@@ -26,6 +26,8 @@ public struct WorkerLinkOptions: Sendable {
   public var threads: Int
   /// CPU, instruction set in use, library versions, build.
   public var fingerprint: String
+  /// The same under a learner of "float32", where that is another; empty: the same.
+  public var float32Fingerprint = ""
   /// Samples the worker holds at once, those it has finished excluded. 0: of a relay that knows no workers yet.
   public var capacity: Int
   /// Takes gradient leases.
@@ -41,6 +43,8 @@ public struct WorkerLinkOptions: Sendable {
   public var waitingNotice: Duration = .seconds(10)
   /// Silence after which an unwelcomed worker opens a new connection.
   public var handshakeTimeout: Duration = .seconds(10)
+  /// Of the names of libzmq's threads.
+  var threadPrefix: Int?
 
   public init(endpoint: String, workerName: String, threads: Int, fingerprint: String, capacity: Int) {
     self.endpoint = endpoint

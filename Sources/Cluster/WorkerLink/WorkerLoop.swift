@@ -13,23 +13,27 @@ final class WorkerLoop {
   let logger: Logger
   /// Where this worker may attach, and which of them it is trying or using.
   private let attachments: [(endpoint: Endpoint, security: SocketSecurity)]
-  private var attachment = 0
+  var attachment = 0
+  /// Those whose handshake was completed once: their keys are right.
+  var provenAttachments: Set<Int> = []
+  /// In a row, at this attachment.
+  var brokenHandshakes = 0
   private let context: TransportContext
   private let limits = WireLimits()
   private var incarnation: UInt64 { shared.incarnation }
   private var waitingSince = MonotonicClock.now()
   private var dealer: Socket
   private var outbox = Outbox()
-  private var lastRefusal: (reason: String, at: Duration)?
+  var lastRefusal: (reason: String, at: Duration)?
   private var subscriber: Socket
   private var subscribedTo: String?
   var session: WorkerSession?
   private var learnerIncarnation: UInt64?
   private var backoff: Backoff
-  private var nextHello: Duration = .zero
-  private var isHelloUnheard = false
+  var nextHello: Duration = .zero
+  var isHelloUnheard = false
   private var connectionOpened: Duration
-  private var lastNotice: Duration
+  var lastNotice: Duration
   private var hasLoggedWaiting = false
   var work = HeldWork()
   var gradients = HeldGradients()
@@ -55,7 +59,7 @@ final class WorkerLoop {
     }
     weights = WeightPull(window: options.chunkWindow)
     applier = WeightApplier(threads: options.threads, waker: shared.waker)
-    context = try TransportContext()
+    context = try TransportContext(threadPrefix: options.threadPrefix)
     dealer = try Self.openDealer(context, attachments[0].endpoint, limits, attachments[0].security)
     subscriber = try Self.openSubscriber(context, attachments[0].security)
     backoff = Backoff(first: options.firstRetry, ceiling: options.longestRetry)
@@ -63,8 +67,8 @@ final class WorkerLoop {
     lastNotice = connectionOpened
   }
 
-  private var endpoint: Endpoint { attachments[attachment].endpoint }
-  private var security: SocketSecurity { attachments[attachment].security }
+  var endpoint: Endpoint { attachments[attachment].endpoint }
+  var security: SocketSecurity { attachments[attachment].security }
 
   private static func openDealer(
     _ context: TransportContext, _ endpoint: Endpoint, _ limits: WireLimits, _ security: SocketSecurity
@@ -152,7 +156,8 @@ final class WorkerLoop {
     nextHello = now + backoff.pause(spread: Double.random(in: 0..<1))
     let hello = Hello(
       workerName: options.workerName, incarnation: incarnation, hostname: hostName(), processID: Int(getpid()),
-      threads: options.threads, fingerprint: options.fingerprint, computesGradients: options.computesGradients)
+      threads: options.threads, fingerprint: options.fingerprint, float32Fingerprint: options.float32Fingerprint,
+      computesGradients: options.computesGradients)
     // Refused when nobody is there; the next knock comes anyway.
     isHelloUnheard = try dealer.send(Envelope(.hello(hello)).encoded()) != .sent
   }
@@ -161,6 +166,7 @@ final class WorkerLoop {
   private func openConnection(elsewhere: Bool = false) throws {
     if elsewhere, attachments.count > 1 {
       attachment = (attachment + 1) % attachments.count
+      brokenHandshakes = 0
       logger.notice("trying \(endpoint)")
     }
     dealer = try Self.openDealer(context, endpoint, limits, security)
@@ -168,57 +174,8 @@ final class WorkerLoop {
     connectionOpened = MonotonicClock.now()
   }
 
-  /// What happens below the messages: a connection that ends, and keys that do not fit, of which CURVE itself says nothing.
-  private func handle(_ event: ConnectionEvent) throws {
-    switch event {
-    case .connected, .accepted: break
-    case .ready:
-      // Somebody is there now. (After a lost session the pause is meant: many workers lose it at once.)
-      if session == nil, isHelloUnheard { nextHello = MonotonicClock.now() }
-    case .disconnected:
-      if session != nil { try reconnect("the connection was closed", elsewhere: true) }
-    case .keyRefused:
-      complain(
-        "the learner at \(endpoint) refuses this worker's key \(ownKey); add the line \"\(ownKey) \(options.workerName)\" to "
-          + "its authorized workers (learner.authorized_workers): it is let in within seconds. Or give this worker a --key "
-          + "that is there")
-    case .keyQuarantined:
-      complain(
-        "the learner at \(endpoint) refuses this worker's key \(ownKey): its holder broke the protocol before. See the "
-          + "learner's log; start the learner again (--resume), or give this worker a new key")
-    case .mechanismMismatch:
-      complain(
-        security.isNone
-          ? "the learner at \(endpoint) asks for keys and this worker has none: give --keys, or --key and --server-key"
-          : "the learner at \(endpoint) works without keys and this worker has some: start the learner with --keys, or this "
-            + "worker with --insecure and without keys")
-    case .handshakeEnded:
-      guard session == nil else { break }
-      complain(
-        security.isNone
-          ? "the learner at \(endpoint) ended the handshake: perhaps it asks for keys and this worker has none: give --keys"
-          : "the learner at \(endpoint) ended the handshake: --server-key is probably not that learner's key (its log has it), "
-            + "or it works without keys, or something else listens there")
-    case .wrongServerKey, .handshakeBroken:
-      complain("the handshake with \(endpoint) broke: something else than a softgrpo learner may listen there")
-    }
-  }
-
-  private var ownKey: String {
-    if case .client(let keys, _) = security { keys.publicKey.text } else { "(none)" }
-  }
-
-  /// Logs why there is no session: once, then as often as a waiting worker says that it waits.
-  private func complain(_ reason: String) {
-    let now = MonotonicClock.now()
-    if let last = lastRefusal, last.reason == reason, now - last.at < options.waitingNotice { return }
-    lastRefusal = (reason, now)
-    lastNotice = now
-    logger.error("\(reason)")
-  }
-
   /// Gives the connection up and starts anew. Work and results are kept: the learner may be back with the same run.
-  private func reconnect(_ reason: String, elsewhere: Bool = false) throws {
+  func reconnect(_ reason: String, elsewhere: Bool = false) throws {
     let now = MonotonicClock.now()
     if session != nil {
       logger.warning("lost the learner at \(endpoint): \(reason)")

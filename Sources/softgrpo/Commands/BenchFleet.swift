@@ -30,6 +30,8 @@ struct BenchFleet: ParsableCommand {
   var fixedShare = 0.0
   @Option(help: "Rows of a gradient, and tokens, that a machine computes in a second in the others.")
   var rowsPerSecond = 2000.0
+  @Option(help: "Speeds of the workers as multiples of these, in turns: 1,0.5,2 makes every third one half as fast, …")
+  var speeds = CommaSeparated<Double>([1])
   @Option(help: "Rows of a gradient's leaf.")
   var leafRows = 100
   @Option(help: "Measured steps of each run (twice as many in the pipeline's).")
@@ -47,13 +49,18 @@ struct BenchFleet: ParsableCommand {
     for lag in staleness.elements where !(0...100).contains(lag) {
       throw ValidationError("--staleness: each must be 0 to 100, got \(lag)")
     }
+    for speed in speeds.elements where !(speed > 0.001 && speed <= 1000) {
+      throw ValidationError("--speeds: each must be above 0.001, at most 1000, got \(speed)")
+    }
     for share in updateShare.elements where !(share > 0.01 && share <= 100) {
       throw ValidationError("--update-share: each must be above 0.01, at most 100, got \(share)")
     }
     guard tokensPerSecond > 0, rowsPerSecond > 0, tokensPerSecond <= 1e9, rowsPerSecond <= 1e9 else {
       throw ValidationError("--tokens-per-second, --rows-per-second: must be above 0")
     }
-    guard (0...1).contains(fixedShare) else { throw ValidationError("--fixed-share: must be 0 to 1, got \(fixedShare)") }
+    guard (0...1).contains(fixedShare) else {
+      throw ValidationError("--fixed-share: must be 0 to 1, got \(fixedShare)")
+    }
     for table in tables.elements where !["sampling", "gradients", "pipeline"].contains(table) {
       throw ValidationError("--tables: must be sampling, gradients or pipeline, got \(table)")
     }
@@ -65,6 +72,7 @@ struct BenchFleet: ParsableCommand {
     settings.tokensPerSecond = tokensPerSecond
     settings.fixedShare = fixedShare
     settings.rowsPerSecond = rowsPerSecond
+    settings.speeds = speeds.elements
     settings.leafRows = leafRows
     settings.steps = steps
     let output = RunConsole("bench", level: .error)

@@ -9,6 +9,7 @@ struct KeyGeneration: ParsableCommand {
     discussion: """
       With --cluster DIR it makes everything a cluster needs: the learner's key, a key for each worker and the list of \
       workers that may connect. Keys that exist are kept, so that it also adds workers to a running cluster. \
+      --relay adds a relay: DIR/relays/NAME is all that its machine needs, and its workers get its public key. \
       With --output FILE it makes one key pair: FILE, readable by its owner alone, and FILE.pub. docs/security.md has more.
       """)
 
@@ -21,6 +22,12 @@ struct KeyGeneration: ParsableCommand {
   @Option(help: "Keys for workers of these names, separated by commas: hosts, for instance.")
   var names: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "Keys for a relay and the workers (or relays) that attach to it, as in rack-1=box-1,box-2; their keys are made too. Without =, all workers of this command. May be given again.",
+      valueName: "name=workers"))
+  var relay: [String] = []
+
   @Option(help: "File of a single secret key.")
   var output: String?
 
@@ -31,8 +38,8 @@ struct KeyGeneration: ParsableCommand {
     guard (cluster == nil) != (output == nil) else {
       throw ValidationError("give --cluster DIR for a whole cluster, or --output FILE for one key pair")
     }
-    if output != nil, workers != nil || names != nil {
-      throw ValidationError("--workers, --names: belong to --cluster")
+    if output != nil, workers != nil || names != nil || !relay.isEmpty {
+      throw ValidationError("--workers, --names, --relay: belong to --cluster")
     }
     if cluster != nil, name != nil { throw ValidationError("--name: belongs to --output; --cluster takes --names") }
     if let workers, !(1...100_000).contains(workers) {
@@ -45,10 +52,24 @@ struct KeyGeneration: ParsableCommand {
   }
 
   private func makeCluster(_ path: String) throws {
-    var wanted = names.map { $0.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) } } ?? []
-    if let count = workers ?? (names == nil ? 1 : nil) { wanted += (1...count).map { "worker-\($0)" } }
+    var wanted = names.map(list) ?? []
+    if let count = workers ?? (names == nil && relay.isEmpty ? 1 : nil) { wanted += (1...count).map { "worker-\($0)" } }
     guard Set(wanted).count == wanted.count else { throw CommandError("--names: a name is there twice") }
-    let changes = try KeyDirectory(path).extend(workers: wanted)
+    let relays = try relay.map { text in
+      guard let equals = text.firstIndex(of: "=") else {
+        guard !wanted.isEmpty else {
+          throw CommandError(
+            "--relay \(text): name its workers, as in \(text)=box-1,box-2, or with --workers or --names")
+        }
+        return KeyDirectory.Relay(name: text, children: wanted)
+      }
+      let children = list(String(text[text.index(after: equals)...]))
+      guard Set(children).count == children.count else {
+        throw CommandError("--relay \(text): a name is there twice")
+      }
+      return KeyDirectory.Relay(name: text[..<equals].trimmingCharacters(in: .whitespaces), children: children)
+    }
+    let changes = try KeyDirectory(path).extend(workers: wanted, relays: relays)
     print("learner     \(changes.serverKey)\(changes.madeServer ? " (new)" : "")")
     print(
       "workers     \(changes.workerCount) authorized, \(changes.madeWorkers.count) of them new"
@@ -57,6 +78,20 @@ struct KeyGeneration: ParsableCommand {
     print("start       softgrpo learner --keys \(path) …")
     print("            softgrpo worker  --keys \(path) --connect tcp://LEARNER:5555")
     print("elsewhere   a worker's machine needs \(path)/workers/server.pub and its own NAME.key, nothing else")
+    guard let first = relays.first else { return }
+    print(
+      "relays      \(changes.relayCount), \(changes.madeRelays.count) of them new"
+        + (changes.madeRelays.isEmpty ? "" : ": \(changes.madeRelays.joined(separator: ", "))"))
+    print("start       softgrpo relay   --keys \(path) --name \(first.name) --connect tcp://LEARNER:5555 --bind …")
+    print("            softgrpo worker  --keys \(path) --connect tcp://RELAY:5555 --server-key \(first.name) \\")
+    print("                             --connect tcp://LEARNER:5555 --server-key server")
+    print(
+      "elsewhere   a relay's machine needs \(path)/relays/NAME, nothing else; its workers' machines \(path)/workers/NAME.pub too"
+    )
+  }
+
+  private func list(_ text: String) -> [String] {
+    text.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) }
   }
 
   private func makePair(_ path: String) throws {

@@ -29,17 +29,22 @@ struct Relay: ParsableCommand {
   @Option(help: "Least severity that is logged: trace, debug, info, notice, warning, error, critical.")
   var logLevel = "info"
 
-  @Option(help: "Upwards: folder of workers' keys that `softgrpo keygen --cluster` made; the relay takes one of them.")
+  @Option(
+    help:
+      "Folder of keys that `softgrpo keygen --cluster … --relay` made, for both directions; or a folder of workers' keys, of which the relay shows one upwards."
+  )
   var keys: String?
 
   @Option(help: "Upwards: this relay's secret key file. With --server-key, in place of --keys.")
   var key: String?
 
   @Option(
-    help: "Upwards: public key of the learner or relay above, or its file; one for all --connect, or one for each.")
+    help:
+      "Upwards: public key of the learner or relay above, its file, or with --keys its name there (server); one for all --connect, or one for each."
+  )
   var serverKey: [String] = []
 
-  @Option(help: "Downwards: folder with server.key and authorized_workers, as a learner's.")
+  @Option(help: "Downwards: folder with server.key and authorized_workers, as a learner's. Default: --keys.")
   var bindKeys: String?
 
   @Option(
@@ -69,14 +74,14 @@ struct Relay: ParsableCommand {
     let logger = output.logger
     let (attachments, loaded) = try workerAttachments(
       connecting: connect, name: name, keys: keys, key: key, serverKeys: serverKey, allowInsecure: insecure,
-      logger: logger)
+      isRelay: true, logger: logger)
     if insecure { logger.warning("INSECURE: the link to \(connect[0]) is neither encrypted nor authenticated") }
     var options = RelayServiceOptions(
       attachments: attachments, name: name ?? loaded.flatMap { $0.name.isEmpty ? nil : $0.name },
       controlEndpoint: bind, announcementEndpoint: announceBind)
     options.security = try relaySecurity(
       binding: [bind, announceBind], keys: bindKeys, key: bindKey, authorizedWorkers: authorizedWorkers,
-      allowInsecure: insecure, logger: logger)
+      ownKeys: keys, name: name, allowInsecure: insecure, logger: logger)
     options.allowInsecure = insecure
     options.upstreamKeys = loaded
     let service = try RelayService(options, stop: StopSignal(), logger: logger)

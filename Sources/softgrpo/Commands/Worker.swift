@@ -45,7 +45,10 @@ struct Worker: ParsableCommand {
   @Option(help: "This worker's secret key file. With --server-key, in place of --keys.")
   var key: String?
 
-  @Option(help: "The learner's public key, or its file; one for all --connect, or one for each.")
+  @Option(
+    help:
+      "The learner's public key, its file, or with --keys the name of a key there (server, or a relay's); one for all --connect, or one for each."
+  )
   var serverKey: [String] = []
 
   @Flag(help: "Join over a network without encryption or authentication.")
@@ -63,10 +66,12 @@ struct Worker: ParsableCommand {
   func run() throws {
     let label = name.map { "worker \($0)" } ?? "worker"
     let output = RunConsole(label, level: RunConfiguration.Run.LogLevel(rawValue: logLevel) ?? .info)
-    let (attachments, security) = try workerAttachments(
+    var (attachments, security) = try workerAttachments(
       connecting: connect, name: name, keys: keys, key: key, serverKeys: serverKey, allowInsecure: insecure,
       logger: output.logger)
     if insecure { output.logger.warning("INSECURE: the link to \(connect[0]) is neither encrypted nor authenticated") }
+    // Of the first place, whose key may be a relay's.
+    security?.security = attachments[0].security
     var options = WorkerServiceOptions(
       endpoint: connect[0], name: name ?? security.flatMap { $0.name.isEmpty ? nil : $0.name },
       threads: threads ?? ProcessorFeatures.current.availableProcessors,

@@ -1,9 +1,11 @@
-/// A JSON value. Objects keep the order of their members; integers that fit `Int` stay exact.
+/// A JSON value. Objects keep the order of their members, integers that fit `Int` stay exact, other numbers keep their text.
 public enum JSONValue: Sendable, Equatable {
   case null
   case bool(Bool)
   case integer(Int)
-  case number(Double)
+  case number(JSONNumber)
+  /// Python's `NaN`, `Infinity` or `-Infinity`, where they were asked for: no JSON, and no number either.
+  case nonFinite(String)
   case string(String)
   case array([JSONValue])
   case object(JSONObject)
@@ -13,6 +15,11 @@ public enum JSONValue: Sendable, Equatable {
     var object = JSONObject()
     for (key, value) in members { object[key] = value }
     return .object(object)
+  }
+
+  /// A number that reads back exactly; null for what JSON cannot write.
+  public static func decimal(_ value: Double) -> JSONValue {
+    value.isFinite ? .number(JSONNumber(text: "\(value)")) : .null
   }
 
   public subscript(key: String) -> JSONValue? {
@@ -34,15 +41,16 @@ public enum JSONValue: Sendable, Equatable {
   public var integerValue: Int? {
     switch self {
     case .integer(let value): return value
-    case .number(let value): return Int(exactly: value)
+    case .number(let value): return Int(exactly: value.double)
     default: return nil
     }
   }
 
+  /// Nil also for a number beyond `Double`, such as 1e999.
   public var doubleValue: Double? {
     switch self {
     case .integer(let value): return Double(value)
-    case .number(let value): return value
+    case .number(let value): return value.double.isFinite ? value.double : nil
     default: return nil
     }
   }
@@ -58,6 +66,39 @@ public enum JSONValue: Sendable, Equatable {
   }
 
   public var isNull: Bool { self == .null }
+
+  /// What kind of value it is, for messages: "an array".
+  public var kind: String {
+    switch self {
+    case .null: "null"
+    case .bool: "a boolean"
+    case .integer, .number: "a number"
+    case .nonFinite(let text): text
+    case .string: "a string"
+    case .array(let elements): elements.isEmpty ? "an empty array" : "an array"
+    case .object: "an object"
+    }
+  }
+}
+
+extension JSONValue: ExpressibleByStringLiteral, ExpressibleByBooleanLiteral {
+  public init(stringLiteral value: String) { self = .string(value) }
+  public init(booleanLiteral value: Bool) { self = .bool(value) }
+}
+
+/// A number with a fraction or an exponent, or beyond `Int`. It keeps its text, so that it is rounded once, to whatever
+/// type it is read as.
+public struct JSONNumber: Sendable, Equatable {
+  public let text: String
+
+  /// - Parameter text: a number by the JSON grammar.
+  init(text: String) { self.text = text }
+
+  /// The nearest `Double`; infinite beyond its range.
+  public var double: Double { Double(text) ?? .nan }
+
+  /// Numbers are equal when they are as `Double`s: 1e2 is 100.0.
+  public static func == (left: JSONNumber, right: JSONNumber) -> Bool { left.double == right.double }
 }
 
 /// Members of a JSON object in the order of the file. Keys are unique.

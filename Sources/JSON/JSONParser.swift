@@ -1,29 +1,56 @@
+/// What is wrong with a text that should be JSON, and where.
+public struct JSONError: Error, Sendable, Equatable, CustomStringConvertible {
+  /// Both from 1; columns are bytes.
+  public var line: Int
+  public var column: Int
+  public var reason: String
+
+  public var description: String { "line \(line), column \(column): \(reason)" }
+}
+
+/// What else than strict JSON is read, and how deep.
+public struct JSONReading: Sendable {
+  /// Arrays and objects within each other: what a hostile text can make the reader recurse.
+  public var depthLimit = 128
+  /// Whether Python's `NaN`, `Infinity` and `-Infinity` are values.
+  public var acceptsNonFinite = false
+  /// Whether half of a surrogate pair becomes U+FFFD, as in Foundation, instead of an error.
+  public var replacesLoneSurrogates = false
+
+  public init(depthLimit: Int = 128, acceptsNonFinite: Bool = false, replacesLoneSurrogates: Bool = false) {
+    self.depthLimit = depthLimit
+    self.acceptsNonFinite = acceptsNonFinite
+    self.replacesLoneSurrogates = replacesLoneSurrogates
+  }
+}
+
 extension JSONValue {
-  /// Parses strict JSON (RFC 8259, UTF-8). Throws `ModelFileError` naming `path`, line and column: on malformed text,
-  /// duplicate keys, nesting deeper than 128, lone surrogates, or anything after the value.
-  public init(parsing bytes: UnsafeRawBufferPointer, path: String) throws {
-    var parser = JSONParser(bytes: bytes, path: path)
+  /// Parses strict JSON (RFC 8259, UTF-8, perhaps after a byte-order mark).
+  ///
+  /// - Throws: `JSONError` on malformed text, a key that occurs twice, nesting that is too
+  ///   deep, half of a surrogate pair, or anything after the value.
+  public init(parsing bytes: UnsafeRawBufferPointer, _ reading: JSONReading = JSONReading()) throws(JSONError) {
+    var parser = JSONParser(bytes: bytes, reading: reading)
     self = try parser.parseDocument()
   }
 
-  /// Reads and parses the JSON file at `path`.
-  public init(contentsOfFile path: String) throws {
-    let bytes = try readSmallFile(path)
-    self = try bytes.withUnsafeBytes { try JSONValue(parsing: $0, path: path) }
+  /// The same for bytes in an array.
+  public init(parsing bytes: [UInt8], _ reading: JSONReading = JSONReading()) throws(JSONError) {
+    self = try bytes.withUnsafeBufferPointer { (bytes) throws(JSONError) in
+      try JSONValue(parsing: UnsafeRawBufferPointer(bytes), reading)
+    }
   }
 }
 
 private struct JSONParser {
   let bytes: UnsafeRawBufferPointer
-  let path: String
+  let reading: JSONReading
   var position = 0
-  static let depthLimit = 128
 
-  func failure(_ reason: String) -> ModelFileError {
+  func failure(_ reason: String) -> JSONError {
     let before = bytes.prefix(position)
-    let line = before.count { $0 == 0x0A } + 1
-    let column = position - (before.lastIndex(of: 0x0A) ?? -1)
-    return ModelFileError(path: path, reason: "is not valid JSON at line \(line), column \(column): \(reason)")
+    return JSONError(
+      line: before.count { $0 == 0x0A } + 1, column: position - (before.lastIndex(of: 0x0A) ?? -1), reason: reason)
   }
 
   var next: UInt8? { position < bytes.count ? bytes[position] : nil }
@@ -32,7 +59,7 @@ private struct JSONParser {
     while let byte = next, byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 { position += 1 }
   }
 
-  mutating func parseDocument() throws -> JSONValue {
+  mutating func parseDocument() throws(JSONError) -> JSONValue {
     if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { position = 3 }
     let value = try parseValue(depth: 0)
     skipSpace()
@@ -40,8 +67,8 @@ private struct JSONParser {
     return value
   }
 
-  mutating func parseValue(depth: Int) throws -> JSONValue {
-    guard depth < Self.depthLimit else { throw failure("nested deeper than \(Self.depthLimit)") }
+  mutating func parseValue(depth: Int) throws(JSONError) -> JSONValue {
+    guard depth < reading.depthLimit else { throw failure("nested deeper than \(reading.depthLimit) levels") }
     skipSpace()
     guard let byte = next else { throw failure("the text ends early") }
     switch byte {
@@ -51,11 +78,15 @@ private struct JSONParser {
     case UInt8(ascii: "t"): return try parseWord("true", .bool(true))
     case UInt8(ascii: "f"): return try parseWord("false", .bool(false))
     case UInt8(ascii: "n"): return try parseWord("null", .null)
+    case UInt8(ascii: "N") where reading.acceptsNonFinite: return try parseWord("NaN", .nonFinite("NaN"))
+    case UInt8(ascii: "I") where reading.acceptsNonFinite: return try parseWord("Infinity", .nonFinite("Infinity"))
+    case UInt8(ascii: "-") where reading.acceptsNonFinite && bytes[position...].starts(with: "-I".utf8):
+      return try parseWord("-Infinity", .nonFinite("-Infinity"))
     default: return try parseNumber()
     }
   }
 
-  mutating func parseWord(_ word: StaticString, _ value: JSONValue) throws -> JSONValue {
+  mutating func parseWord(_ word: StaticString, _ value: JSONValue) throws(JSONError) -> JSONValue {
     for offset in 0..<word.utf8CodeUnitCount {
       guard next == word.utf8Start[offset] else { throw failure("expected \(word)") }
       position += 1
@@ -63,7 +94,7 @@ private struct JSONParser {
     return value
   }
 
-  mutating func parseObject(depth: Int) throws -> JSONValue {
+  mutating func parseObject(depth: Int) throws(JSONError) -> JSONValue {
     var object = JSONObject()
     position += 1
     skipSpace()
@@ -91,7 +122,7 @@ private struct JSONParser {
     }
   }
 
-  mutating func parseArray(depth: Int) throws -> JSONValue {
+  mutating func parseArray(depth: Int) throws(JSONError) -> JSONValue {
     var values: [JSONValue] = []
     position += 1
     skipSpace()
@@ -112,7 +143,7 @@ private struct JSONParser {
     }
   }
 
-  mutating func parseNumber() throws -> JSONValue {
+  mutating func parseNumber() throws(JSONError) -> JSONValue {
     let start = position
     var isInteger = true
     func digits(_ parser: inout JSONParser) -> Int {
@@ -140,13 +171,10 @@ private struct JSONParser {
     }
     let text = String(decoding: bytes[start..<position], as: UTF8.self)
     if isInteger, let integer = Int(text) { return .integer(integer) }
-    guard let number = Double(text), number.isFinite else {
-      throw failure("the number \(text.prefix(40)) is out of range")
-    }
-    return .number(number)
+    return .number(JSONNumber(text: text))
   }
 
-  mutating func parseString() throws -> String {
+  mutating func parseString() throws(JSONError) -> String {
     position += 1
     let start = position
     while let byte = next, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\"), byte >= 0x20 { position += 1 }
@@ -158,7 +186,9 @@ private struct JSONParser {
     while let byte = next {
       if byte == UInt8(ascii: "\"") {
         position += 1
-        return try unescaped.withUnsafeBytes { try text($0[...]) }
+        return try unescaped.withUnsafeBufferPointer { (bytes) throws(JSONError) in
+          try text(UnsafeRawBufferPointer(bytes)[...])
+        }
       }
       guard byte >= 0x20 else { throw failure("a control character inside a string") }
       position += 1
@@ -171,12 +201,12 @@ private struct JSONParser {
     throw failure("a string is not closed")
   }
 
-  func text(_ utf8: Slice<UnsafeRawBufferPointer>) throws -> String {
+  func text(_ utf8: Slice<UnsafeRawBufferPointer>) throws(JSONError) -> String {
     guard let string = String(validating: utf8, as: UTF8.self) else { throw failure("a string is not UTF-8") }
     return string
   }
 
-  mutating func appendEscape(_ output: inout [UInt8]) throws {
+  mutating func appendEscape(_ output: inout [UInt8]) throws(JSONError) {
     guard let byte = next else { throw failure("a string is not closed") }
     position += 1
     switch byte {
@@ -187,22 +217,27 @@ private struct JSONParser {
     case UInt8(ascii: "f"): output.append(0x0C)
     case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"): output.append(byte)
     case UInt8(ascii: "u"):
-      var code = UInt32(try parseHex())
-      if code >= 0xD800, code < 0xDC00, next == UInt8(ascii: "\\") {
-        position += 1
-        guard next == UInt8(ascii: "u") else { throw failure("a surrogate without its pair") }
-        position += 1
-        let low = UInt32(try parseHex())
-        guard low >= 0xDC00, low < 0xE000 else { throw failure("a surrogate without its pair") }
-        code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00)
-      }
-      guard let scalar = Unicode.Scalar(code) else { throw failure("a surrogate without its pair") }
-      output.append(contentsOf: UTF8.encode(scalar)!)
+      output.append(contentsOf: UTF8.encode(try parseScalar())!)
     default: throw failure("unknown escape")
     }
   }
 
-  mutating func parseHex() throws -> UInt16 {
+  /// What follows `\u`: a scalar, or the two halves of one.
+  mutating func parseScalar() throws(JSONError) -> Unicode.Scalar {
+    let high = UInt32(try parseHex())
+    if let scalar = Unicode.Scalar(high) { return scalar }
+    if high < 0xDC00, bytes[position...].starts(with: "\\u".utf8) {
+      position += 2
+      let low = UInt32(try parseHex())
+      if low >= 0xDC00, low < 0xE000, let scalar = Unicode.Scalar(0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00)) {
+        return scalar
+      }
+    }
+    guard reading.replacesLoneSurrogates else { throw failure("half of a surrogate pair") }
+    return "\u{FFFD}"
+  }
+
+  mutating func parseHex() throws(JSONError) -> UInt16 {
     guard position + 4 <= bytes.count else { throw failure("the text ends early") }
     var value: UInt16 = 0
     for _ in 0..<4 {

@@ -12,8 +12,9 @@ extension JSONValue {
     case .null: output += "null"
     case .bool(let value): output += value ? "true" : "false"
     case .integer(let value): output += String(value)
-    case .number(let value): output += value.isFinite ? "\(value)" : "null"
-    case .string(let value): Self.write(value, to: &output)
+    case .number(let value): output += value.text
+    case .nonFinite(let text): output += text
+    case .string(let value): output.appendJSON(value)
     case .array(let values):
       Self.write(count: values.count, open: "[", close: "]", to: &output, indent: indent, level: level) {
         index, output in
@@ -23,7 +24,7 @@ extension JSONValue {
       let members = object.members
       Self.write(count: members.count, open: "{", close: "}", to: &output, indent: indent, level: level) {
         index, output in
-        Self.write(members[index].key, to: &output)
+        output.appendJSON(members[index].key)
         output += indent == nil ? ":" : ": "
         members[index].value.write(to: &output, indent: indent, level: level + 1)
       }
@@ -43,22 +44,25 @@ extension JSONValue {
     if let indent, count > 0 { output += "\n" + String(repeating: " ", count: indent * level) }
     output += close
   }
+}
 
-  private static func write(_ string: String, to output: inout String) {
-    output += "\""
+extension String {
+  /// Appends `string` in double quotes, escaped as JSON wants it.
+  public mutating func appendJSON(_ string: String) {
+    self += "\""
     for scalar in string.unicodeScalars {
       switch scalar {
-      case "\"": output += "\\\""
-      case "\\": output += "\\\\"
-      case "\n": output += "\\n"
-      case "\r": output += "\\r"
-      case "\t": output += "\\t"
+      case "\"": self += "\\\""
+      case "\\": self += "\\\\"
+      case "\n": self += "\\n"
+      case "\r": self += "\\r"
+      case "\t": self += "\\t"
       case _ where scalar.value < 0x20 || scalar.value == 0x7F:
         let digits = String(scalar.value, radix: 16)
-        output += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-      default: output.unicodeScalars.append(scalar)
+        self += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+      default: unicodeScalars.append(scalar)
       }
     }
-    output += "\""
+    self += "\""
   }
 }
