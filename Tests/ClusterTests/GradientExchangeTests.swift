@@ -62,9 +62,11 @@ import Wire
     /// - Returns: seconds until the sum is complete.
     mutating func step(
       _ offer: GradientOffer, learner: Double, workers: [WorkerID: Double], bytesPerSecond: Double,
-      dead: Set<WorkerID> = []
+      dead: Set<WorkerID> = [], sampling: Double = 0
     ) throws -> Double {
       let start = now
+      // Of all workers, spent on gradients.
+      var lent = 0.0
       var missing = Set(offer.leaves.indices)
       exchange.begin(offer)
       learnerIsIdle = true
@@ -86,6 +88,7 @@ import Wire
           }
         }
         exchange.keepTime(now: time)
+        exchange.samplingSeconds = max(0, sampling - (now - start - lent / Double(workers.count)))
         exchange.grant(now: time) { worker, version in workers[worker] != nil && version == 3 }
         let outgoing = exchange.outgoing
         exchange.outgoing = []
@@ -96,6 +99,7 @@ import Wire
             let rows = offer.leaves[run].reduce(0) { $0 + $1.rowCount }
             let seconds = Double(rows) / workers[worker]!
             leavesOf[worker, default: 0] += run.count
+            lent += seconds
             let part = GradientStatistics()
             events.append(
               (
@@ -196,7 +200,9 @@ import Wire
     #expect(first < 2.2 * alone, "\(first) s, alone \(alone) s")
     // What little came says how slow the link is.
     simulation.leavesOf = [:]
+    print("DEBUG", first, simulation.exchange.rates, simulation.exchange.peers)
     let second = try simulation.step(step, learner: 100, workers: [WorkerID(0): 100], bytesPerSecond: 1000)
+    print("DEBUG", second, simulation.exchange.rates)
     #expect(abs(second - alone) < 0.1 && simulation.leavesOf.isEmpty, "\(second) s, \(simulation.leavesOf)")
   }
 
@@ -244,6 +250,26 @@ import Wire
     #expect(exchange.takeLocal(now: .zero) == 1)
     exchange.grant(now: .seconds(done * seconds)) { _, _ in true }
     #expect(exchange.outgoing.isEmpty != isLent)
+  }
+
+  /// With steps ahead a worker's sampling is work like a gradient: 16 leaves of 1 s and 8 s of sampling for each of three
+  /// workers are (16 + 24) / 4 = 10 s for everybody, so that the learner computes about ten leaves and they two each.
+  @Test(arguments: [(0.0, 4), (8, 10), (20, 16)])
+  func whatIsToBeSampledIsWorkToo(_ sampling: Double, _ ofLearner: Int) throws {
+    var simulation = Simulation()
+    var workers: [WorkerID: Double] = [:]
+    for index in 0..<3 {
+      simulation.exchange.join(WorkerID(UInt64(index)), hello: hello(index), older: nil)
+      workers[WorkerID(UInt64(index))] = 100
+    }
+    _ = try simulation.step(offer(16), learner: 100, workers: workers, bytesPerSecond: 1e8)
+    simulation.leavesOf = [:]
+    let seconds = try simulation.step(
+      offer(16), learner: 100, workers: workers, bytesPerSecond: 1e8,
+      sampling: sampling / GradientExchange.samplingFirst)
+    let lent = simulation.leavesOf.values.reduce(0, +)
+    #expect(abs(16 - lent - ofLearner) <= 1, "\(lent) lent")
+    #expect(seconds < Double(ofLearner) + 1.5, "\(seconds) s")
   }
 
   /// Gradients of adapters come many at a time, those of a large model two.

@@ -78,9 +78,11 @@ public struct FleetBenchmark {
 
   /// Sampling and updating side by side.
   public struct Pipeline: Sendable, Encodable {
-    public var updateShare: Double
+    /// Update over sampling as it was set; nil: the workers compute gradients, too.
+    public var updateShare: Double?
     public var maxStaleness: Int
-    /// g: tokens over the workers' stated rates; u: update and publication; w: what the first row's period has beside them.
+    /// g: tokens over the workers' stated rates; u: update and publication; w: what the first row's period has beside what is
+    /// predicted without it.
     public var samplingSeconds: Double
     public var updateSeconds: Double
     public var weightSeconds: Double
@@ -92,6 +94,7 @@ public struct FleetBenchmark {
     public var dropped: Int
     public var meanLag: Double
     public var largestLag: Int
+    public var leasedShare: Double
     public var processors: Processors
   }
 

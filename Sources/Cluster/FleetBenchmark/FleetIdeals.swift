@@ -23,4 +23,18 @@ enum FleetIdeals {
   static func period(sampling: Double, update: Double, weights: Double, staleness: Int) -> Double {
     max(sampling, update, (sampling + weights + update) / Double(staleness + 1))
   }
+
+  /// Period of a step when the workers compute gradients, too, all machines being equally fast: with steps ahead everybody has
+  /// something to do at any time; the learner does not sample.
+  ///
+  /// - Parameters:
+  ///   - sampling: seconds that one worker would need for a step's samples.
+  ///   - gradients: seconds that one machine would need for its gradient.
+  static func sharedPeriod(
+    sampling: Double, gradients: Double, weights: Double, workers: Int, staleness: Int
+  ) -> Double {
+    let machines = Double(workers + 1)
+    if staleness == 0 { return sampling / Double(workers) + weights + gradients / machines }
+    return max((sampling + gradients) / machines, sampling / Double(workers))
+  }
 }

@@ -79,47 +79,62 @@ extension FleetBenchmark {
     return rows
   }
 
-  /// Four workers and a learner whose updates take a stated share of the sampling.
+  /// Four workers and a learner whose updates take a stated share of the sampling; then four whose gradients the workers
+  /// compute, too.
   func pipeline(progress: (String) -> Void) throws -> [Pipeline] {
-    let (workers, prompts) = (4, 32)
-    let rate = settings.rowsPerSecond
-    var rows: [Pipeline] = []
-    for share in settings.updateShares {
-      var base: Pipeline?
+    let shares: [Double?] = settings.updateShares + (settings.updateShares.isEmpty ? [] : [nil])
+    return try shares.flatMap { share in
+      var rows: [Pipeline] = []
       for staleness in settings.staleness {
-        progress("pipeline: update \(formatFixed(share, 2)) of sampling, max_staleness \(staleness)")
-        // A trajectory has about as many rows as tokens.
-        let outcome = try outcome(
-          FleetRun.Plan(
-            workers: workers, workerPace: Pace(tokensPerSecond: rate),
-            learnerPace: Pace(rowsPerSecond: Double(workers) * rate / share), steps: 2 * settings.steps + 3,
-            promptsPerStep: prompts, slots: settings.slots, maxStaleness: staleness))
-        // Steps at both ends have no others before or after them.
-        let (first, last) = (1, 2 * settings.steps + 1)
-        let measured = outcome.steps[(first + 1)...last]
-        func mean(_ value: (FleetRun.Step) -> Double) -> Double {
-          measured.reduce(0) { $0 + value($1) } / Double(measured.count)
-        }
-        let period = outcome.period(from: first, to: last)
-        let g = mean { Double($0.tokens) } / (Double(workers) * rate)
-        let u = mean { $0.published - $0.collected }
-        let w = base?.weightSeconds ?? max(0, period * Double(staleness + 1) - g - u)
-        let processors = processors(outcome, from: first, to: last)
-        let isSound = !processors.wereTheLimit && base?.processors.wereTheLimit != true
-        let predicted = FleetIdeals.period(sampling: g, update: u, weights: w, staleness: staleness)
-        let row = Pipeline(
-          updateShare: share, maxStaleness: staleness, samplingSeconds: g, updateSeconds: u, weightSeconds: w,
-          period: period, predictedPeriod: predicted,
-          speedup: isSound ? (base?.period ?? period) / period : nil,
-          predictedSpeedup: (base?.predictedPeriod ?? predicted) / predicted,
-          dropped: Int(outcome.sum(MetricName.offPolicyDropped)),
-          meanLag: mean { $0.metrics[MetricName.offPolicyMean] ?? 0 },
-          largestLag: Int(outcome.steps.compactMap { $0.metrics[MetricName.offPolicyMaximum] }.max() ?? 0),
-          processors: processors)
-        if base == nil { base = row }
-        rows.append(row)
+        let update = share.map { "update \(formatFixed($0, 2)) of sampling" } ?? "leased gradients"
+        progress("pipeline: \(update), max_staleness \(staleness)")
+        rows.append(try pipeline(share, staleness, base: rows.first))
       }
+      return rows
     }
-    return rows
   }
+
+  /// - Parameter share: update over sampling; nil: the workers compute gradients.
+  private func pipeline(_ share: Double?, _ staleness: Int, base: Pipeline?) throws -> Pipeline {
+    let (workers, rate) = (Self.pipelineWorkers, settings.rowsPerSecond)
+    // A trajectory has about as many rows as tokens.
+    let learner = share.map { Double(workers) * rate / $0 } ?? rate
+    // Steps at both ends have no others before or after them.
+    let (first, last) = (1, 2 * settings.steps + 1)
+    var plan = FleetRun.Plan(
+      workers: workers, workerPace: Pace(tokensPerSecond: rate, rowsPerSecond: rate),
+      learnerPace: Pace(rowsPerSecond: learner), steps: last + 2, promptsPerStep: 32, slots: settings.slots,
+      maxStaleness: staleness)
+    if share == nil { (plan.gradientWorkers, plan.leafRows) = (workers, settings.leafRows) }
+    let outcome = try outcome(plan)
+    let measured = outcome.steps[(first + 1)...last]
+    func mean(_ value: (FleetRun.Step) -> Double) -> Double {
+      measured.reduce(0) { $0 + value($1) } / Double(measured.count)
+    }
+    let period = outcome.period(from: first, to: last)
+    let g = mean { Double($0.tokens) } / (Double(workers) * rate)
+    let u = mean { $0.published - $0.collected }
+    let computing = mean { Double($0.leafRows.reduce(0, +)) } / rate
+    func ideal(_ weights: Double) -> Double {
+      share == nil
+        ? FleetIdeals.sharedPeriod(
+          sampling: g * Double(workers), gradients: computing, weights: weights, workers: workers, staleness: staleness)
+        : FleetIdeals.period(sampling: g, update: u, weights: weights, staleness: staleness)
+    }
+    // What the first run's period has beside computing is taken for w; the others are predicted with it.
+    let w = base?.weightSeconds ?? max(0, (period - ideal(0)) * Double(staleness + 1))
+    let processors = processors(outcome, from: first, to: last)
+    let isSound = !processors.wereTheLimit && base?.processors.wereTheLimit != true
+    return Pipeline(
+      updateShare: share, maxStaleness: staleness, samplingSeconds: g, updateSeconds: u, weightSeconds: w,
+      period: period, predictedPeriod: ideal(w), speedup: isSound ? (base?.period ?? period) / period : nil,
+      predictedSpeedup: (base?.predictedPeriod ?? ideal(w)) / ideal(w),
+      dropped: Int(outcome.sum(MetricName.offPolicyDropped)),
+      meanLag: mean { $0.metrics[MetricName.offPolicyMean] ?? 0 },
+      largestLag: Int(outcome.steps.compactMap { $0.metrics[MetricName.offPolicyMaximum] }.max() ?? 0),
+      leasedShare: mean { $0.metrics[MetricName.gradientLeasedShare] ?? 0 }, processors: processors)
+  }
+
+  /// Workers of the pipeline's runs.
+  static let pipelineWorkers = 4
 }

@@ -32,13 +32,16 @@ extension LearnerLoop {
   /// Grants what is worthwhile and sends what the exchange has to say.
   func sendGradientMessages(_ now: Duration) throws {
     guard shared.gradients.state.withLock({ $0.isActive || !$0.outgoing.isEmpty }) else { return }
-    let workers = shared.state.withLock { state in
-      state.shutdownReason == nil
-        ? Dictionary(uniqueKeysWithValues: state.registry.all.map { ($0.id, $0.isDraining ? -1 : $0.heldVersion) })
-        : [:]
+    let (workers, sampling) = shared.state.withLock { state in
+      (
+        state.shutdownReason == nil
+          ? Dictionary(uniqueKeysWithValues: state.registry.all.map { ($0.id, $0.isDraining ? -1 : $0.heldVersion) })
+          : [:], state.samplingSeconds(dueVersion: (state.table.currentVersion ?? 0) + 1)
+      )
     }
     let outgoing = shared.gradients.state.withLock { exchange in
       exchange.startTransfers(now: now)
+      exchange.samplingSeconds = sampling
       exchange.grant(now: now) { worker, version in workers[worker] == version }
       defer { exchange.outgoing.removeAll() }
       return exchange.outgoing

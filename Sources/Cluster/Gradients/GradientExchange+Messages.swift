@@ -35,7 +35,11 @@ extension GradientExchange {
     // The learner comes to what is left when it is done with the leaf that it is at.
     let local = round.leases.localRowsLeft(learnerRowsPerSecond: learnerRate, now: now)
     let shares = GradientShares(
-      rowsLeft: Double(round.leases.pendingRows) + local, learnerRowsPerSecond: learnerRate, workers: workers)
+      rowsLeft: Double(round.leases.pendingRows) + local, learnerRowsPerSecond: learnerRate,
+      workers: workers.map {
+        GradientShares.Worker(
+          rowsPerSecond: $0.rowsPerSecond, delaySeconds: $0.delaySeconds + Self.samplingFirst * samplingSeconds)
+      })
     // A last leaf is better left to whoever comes free and is faster.
     let fastest = workers.reduce(learnerRate) { max($0, $1.rowsPerSecond) }
     for (index, (id, peer)) in candidates.enumerated() where busy[id] == nil && shares.rows[index] > 0 {

@@ -78,6 +78,10 @@ struct GradientExchange: Sendable {
   /// Messages for the I/O thread to send.
   var outgoing: [(worker: WorkerID, message: Message)] = []
   var round: Round?
+  /// What the workers have to do for the next step, whose samples the learner will wait for when it is done with this one.
+  var samplingSeconds = 0.0
+  /// Of that, what they do before gradients: the new version should be there a little before the next step's samples are.
+  static let samplingFirst = 0.9
   var peers: [WorkerID: Peer] = [:]
   private var nextLeaseID: UInt64
 

@@ -144,7 +144,8 @@ struct BenchFleet: ParsableCommand {
       for row in report.pipeline {
         try table.append(
           [
-            formatFixed(row.updateShare, 2), "\(row.maxStaleness)", formatFixed(row.samplingSeconds, 3),
+            row.updateShare.map { "\(formatFixed($0, 2)) g" } ?? "\(percent(row.leasedShare)) leased",
+            "\(row.maxStaleness)", formatFixed(row.samplingSeconds, 3),
             formatFixed(row.updateSeconds, 3), formatFixed(row.weightSeconds, 3), formatFixed(row.period, 3),
             formatFixed(row.predictedPeriod, 3), ratio(row.speedup), ratio(row.predictedSpeedup), "\(row.dropped)",
             formatFixed(row.meanLag, 2), "\(row.largestLag)",
