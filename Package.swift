@@ -88,7 +88,8 @@ targets += [
   .executableTarget(
     name: "softgrpo",
     dependencies: [
-      "Cluster", "Kernels", "JSON", "ModelFiles", "Tokenization", "Transformer", "SoftThinking", "PolicyOptimization", "Tasks",
+      "Cluster", "Kernels", "JSON", "ModelFiles", "Tokenization", "Transformer", "SoftThinking", "PolicyOptimization",
+      "Tasks",
       "Rollouts", "Training", "Benchmarking", "WeightSync", "Transport", "Observability", "RunConfiguration", "CZeroMQ",
       "CLibCrypto",
       argumentParser, logging,

@@ -4,6 +4,8 @@ public struct GradientRates: Sendable {
   struct Worker: Sendable {
     var rowsPerSecond: Double?
     var bytesPerSecond: Double?
+    /// What little came of a transfer that was given up; forgotten by and by, or when a whole one tells better.
+    var linkBound: Double?
   }
 
   /// What a link is taken for until a gradient came over it: gigabit Ethernet.
@@ -33,6 +35,15 @@ public struct GradientRates: Sendable {
     guard bytes > 0, seconds > 0 else { return }
     workers[worker, default: Worker()].bytesPerSecond = Self.blend(
       workers[worker]?.bytesPerSecond, Double(bytes) / seconds)
+    workers[worker]!.linkBound = nil
+  }
+
+  /// Another step: links that were too slow once may not be so for ever, and are tried again after some dozens of steps.
+  public mutating func beginStep() {
+    for (worker, rates) in workers {
+      guard let bound = rates.linkBound else { continue }
+      workers[worker]!.linkBound = bound < Self.assumedBytesPerSecond ? bound * 1.05 : nil
+    }
   }
 
   /// A lease of so many rows was out for so long and did not come: a worker cannot be faster than that.
@@ -42,10 +53,11 @@ public struct GradientRates: Sendable {
     if let rate = workers[worker]?.rowsPerSecond, rate > bound { workers[worker]!.rowsPerSecond = bound }
   }
 
-  /// In so many seconds of a transfer not even so many bytes came: a link cannot be faster than that.
+  /// A transfer was given up after so many seconds, of which about so many bytes had come.
   public mutating func disappointed(_ worker: UInt64, bytes: Int, seconds: Double) {
     guard bytes > 0, seconds > 0 else { return }
-    workers[worker, default: Worker()].bytesPerSecond = min(bytesPerSecond(of: worker), Double(bytes) / seconds)
+    workers[worker, default: Worker()].linkBound = min(
+      workers[worker]?.linkBound ?? .infinity, Double(bytes) / seconds)
   }
 
   /// Whether a worker's speed is known.
@@ -58,7 +70,8 @@ public struct GradientRates: Sendable {
   }
 
   public func bytesPerSecond(of worker: UInt64) -> Double {
-    workers[worker]?.bytesPerSecond ?? Self.assumedBytesPerSecond
+    let known = workers[worker]
+    return min(known?.bytesPerSecond ?? Self.assumedBytesPerSecond, known?.linkBound ?? .infinity)
   }
 }
 

@@ -96,6 +96,7 @@ struct GradientExchange: Sendable {
 
   mutating func begin(_ offer: GradientOffer) {
     _ = end()
+    rates.beginStep()
     round = Round(
       offer: offer,
       leases: GradientLeases(
@@ -192,8 +193,9 @@ struct GradientExchange: Sendable {
   private mutating func disappointed(_ record: GradientLeaseRecord, _ now: Duration) {
     guard let peer = peers[record.worker] else { return }
     if let transfer = round?.transfers[record.id] {
+      // Half of the chunk that is on its way.
       rates.disappointed(
-        peer.incarnation, bytes: transfer.bytesSoFar + GradientChunk.byteCount,
+        peer.incarnation, bytes: transfer.bytesSoFar + GradientChunk.byteCount / 2,
         seconds: (now - transfer.started).inSeconds)
     } else if !record.isComputed {
       rates.disappointed(peer.incarnation, rows: record.rows, seconds: (now - record.granted).inSeconds)
