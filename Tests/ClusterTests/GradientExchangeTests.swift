@@ -200,9 +200,7 @@ import Wire
     #expect(first < 2.2 * alone, "\(first) s, alone \(alone) s")
     // What little came says how slow the link is.
     simulation.leavesOf = [:]
-    print("DEBUG", first, simulation.exchange.rates, simulation.exchange.peers)
     let second = try simulation.step(step, learner: 100, workers: [WorkerID(0): 100], bytesPerSecond: 1000)
-    print("DEBUG", second, simulation.exchange.rates)
     #expect(abs(second - alone) < 0.1 && simulation.leavesOf.isEmpty, "\(second) s, \(simulation.leavesOf)")
   }
 
