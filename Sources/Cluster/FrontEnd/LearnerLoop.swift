@@ -30,6 +30,9 @@ final class LearnerLoop {
   private var listGeneration = 0
   private var nextTimeCheck: Duration = .zero
   private var nextFlush: Duration = .zero
+  private var nextGrants: Duration = .zero
+  /// Grants were put off.
+  private var owesGrants = false
   private var failedHandshakes = 0
   private var handshakesLogged: Duration?
   private var nextSession: UInt64 = UInt64.random(in: 1...(1 << 48))
@@ -71,7 +74,8 @@ final class LearnerLoop {
   private func turn() throws -> Bool {
     // A full queue has no event of its own: what waits is offered again soon.
     let timeout: Duration =
-      !gone.isEmpty ? .zero : waiting.isEmpty ? options.heartbeatInterval / 2 : .milliseconds(5)
+      !gone.isEmpty
+      ? .zero : owesGrants ? .milliseconds(1) : waiting.isEmpty ? options.heartbeatInterval / 2 : .milliseconds(5)
     if let authentication {
       try poll(control, authentication.socket, waker: shared.waker, timeout: timeout)
       try authentication.serve()
@@ -127,7 +131,12 @@ final class LearnerLoop {
   private func sendOutgoing() throws {
     let now = MonotonicClock.now()
     let (outgoing, announcement) = shared.state.withLock { state in
-      state.grantWork(now: now, leaseDuration: options.leaseDuration)
+      // A plan looks at every worker: with a thousand of them not after every few messages.
+      owesGrants = now < nextGrants
+      if !owesGrants {
+        state.grantWork(now: now, leaseDuration: options.leaseDuration)
+        nextGrants = now + min(.milliseconds(5), .microseconds(4 * state.registry.count))
+      }
       defer {
         state.outgoing.removeAll()
         state.announcement = nil
