@@ -592,6 +592,51 @@ void   softgrpo__heartbeat__free_unpacked
   assert(message->base.descriptor == &softgrpo__heartbeat__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   softgrpo__gradient_class__init
+                     (Softgrpo__GradientClass         *message)
+{
+  static const Softgrpo__GradientClass init_value = SOFTGRPO__GRADIENT_CLASS__INIT;
+  *message = init_value;
+}
+size_t softgrpo__gradient_class__get_packed_size
+                     (const Softgrpo__GradientClass *message)
+{
+  assert(message->base.descriptor == &softgrpo__gradient_class__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t softgrpo__gradient_class__pack
+                     (const Softgrpo__GradientClass *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &softgrpo__gradient_class__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t softgrpo__gradient_class__pack_to_buffer
+                     (const Softgrpo__GradientClass *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &softgrpo__gradient_class__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Softgrpo__GradientClass *
+       softgrpo__gradient_class__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Softgrpo__GradientClass *)
+     protobuf_c_message_unpack (&softgrpo__gradient_class__descriptor,
+                                allocator, len, data);
+}
+void   softgrpo__gradient_class__free_unpacked
+                     (Softgrpo__GradientClass *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &softgrpo__gradient_class__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   softgrpo__trajectory_result__init
                      (Softgrpo__TrajectoryResult         *message)
 {
@@ -1717,6 +1762,51 @@ void   softgrpo__gradient_ready__free_unpacked
   assert(message->base.descriptor == &softgrpo__gradient_ready__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   softgrpo__gradient_origin__init
+                     (Softgrpo__GradientOrigin         *message)
+{
+  static const Softgrpo__GradientOrigin init_value = SOFTGRPO__GRADIENT_ORIGIN__INIT;
+  *message = init_value;
+}
+size_t softgrpo__gradient_origin__get_packed_size
+                     (const Softgrpo__GradientOrigin *message)
+{
+  assert(message->base.descriptor == &softgrpo__gradient_origin__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t softgrpo__gradient_origin__pack
+                     (const Softgrpo__GradientOrigin *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &softgrpo__gradient_origin__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t softgrpo__gradient_origin__pack_to_buffer
+                     (const Softgrpo__GradientOrigin *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &softgrpo__gradient_origin__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Softgrpo__GradientOrigin *
+       softgrpo__gradient_origin__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Softgrpo__GradientOrigin *)
+     protobuf_c_message_unpack (&softgrpo__gradient_origin__descriptor,
+                                allocator, len, data);
+}
+void   softgrpo__gradient_origin__free_unpacked
+                     (Softgrpo__GradientOrigin *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &softgrpo__gradient_origin__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   softgrpo__gradient_statistics__init
                      (Softgrpo__GradientStatistics         *message)
 {
@@ -2385,7 +2475,7 @@ const ProtobufCMessageDescriptor softgrpo__envelope__descriptor =
   (ProtobufCMessageInit) softgrpo__envelope__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__hello__field_descriptors[8] =
+static const ProtobufCFieldDescriptor softgrpo__hello__field_descriptors[9] =
 {
   {
     "worker_name",
@@ -2483,6 +2573,18 @@ static const ProtobufCFieldDescriptor softgrpo__hello__field_descriptors[8] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "is_relay",
+    21,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__Hello, is_relay),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__hello__field_indices_by_name[] = {
   7,   /* field[7] = computes_gradients */
@@ -2490,6 +2592,7 @@ static const unsigned softgrpo__hello__field_indices_by_name[] = {
   6,   /* field[6] = float32_fingerprint */
   2,   /* field[2] = hostname */
   1,   /* field[1] = incarnation */
+  8,   /* field[8] = is_relay */
   3,   /* field[3] = process_id */
   4,   /* field[4] = threads */
   0,   /* field[0] = worker_name */
@@ -2498,7 +2601,7 @@ static const ProtobufCIntRange softgrpo__hello__number_ranges[2 + 1] =
 {
   { 1, 0 },
   { 20, 7 },
-  { 0, 8 }
+  { 0, 9 }
 };
 const ProtobufCMessageDescriptor softgrpo__hello__descriptor =
 {
@@ -2508,7 +2611,7 @@ const ProtobufCMessageDescriptor softgrpo__hello__descriptor =
   "Softgrpo__Hello",
   "softgrpo",
   sizeof(Softgrpo__Hello),
-  8,
+  9,
   softgrpo__hello__field_descriptors,
   softgrpo__hello__field_indices_by_name,
   2,  softgrpo__hello__number_ranges,
@@ -3623,7 +3726,7 @@ const ProtobufCMessageDescriptor softgrpo__cancel__descriptor =
   (ProtobufCMessageInit) softgrpo__cancel__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__heartbeat__field_descriptors[6] =
+static const ProtobufCFieldDescriptor softgrpo__heartbeat__field_descriptors[7] =
 {
   {
     "lease_ids",
@@ -3697,10 +3800,23 @@ static const ProtobufCFieldDescriptor softgrpo__heartbeat__field_descriptors[6] 
     0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "gradient_classes",
+    21,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Softgrpo__Heartbeat, n_gradient_classes),
+    offsetof(Softgrpo__Heartbeat, gradient_classes),
+    &softgrpo__gradient_class__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__heartbeat__field_indices_by_name[] = {
   2,   /* field[2] = active_slots */
   4,   /* field[4] = current_version */
+  6,   /* field[6] = gradient_classes */
   5,   /* field[5] = gradient_lease_ids */
   3,   /* field[3] = held_version */
   0,   /* field[0] = lease_ids */
@@ -3710,7 +3826,7 @@ static const ProtobufCIntRange softgrpo__heartbeat__number_ranges[2 + 1] =
 {
   { 1, 0 },
   { 20, 5 },
-  { 0, 6 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor softgrpo__heartbeat__descriptor =
 {
@@ -3720,11 +3836,75 @@ const ProtobufCMessageDescriptor softgrpo__heartbeat__descriptor =
   "Softgrpo__Heartbeat",
   "softgrpo",
   sizeof(Softgrpo__Heartbeat),
-  6,
+  7,
   softgrpo__heartbeat__field_descriptors,
   softgrpo__heartbeat__field_indices_by_name,
   2,  softgrpo__heartbeat__number_ranges,
   (ProtobufCMessageInit) softgrpo__heartbeat__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor softgrpo__gradient_class__field_descriptors[3] =
+{
+  {
+    "fingerprint",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientClass, fingerprint),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "worker_count",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientClass, worker_count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "threads",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientClass, threads),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned softgrpo__gradient_class__field_indices_by_name[] = {
+  0,   /* field[0] = fingerprint */
+  2,   /* field[2] = threads */
+  1,   /* field[1] = worker_count */
+};
+static const ProtobufCIntRange softgrpo__gradient_class__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor softgrpo__gradient_class__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "softgrpo.GradientClass",
+  "GradientClass",
+  "Softgrpo__GradientClass",
+  "softgrpo",
+  sizeof(Softgrpo__GradientClass),
+  3,
+  softgrpo__gradient_class__field_descriptors,
+  softgrpo__gradient_class__field_indices_by_name,
+  1,  softgrpo__gradient_class__number_ranges,
+  (ProtobufCMessageInit) softgrpo__gradient_class__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor softgrpo__trajectory_result__field_descriptors[10] =
@@ -5126,7 +5306,7 @@ const ProtobufCMessageDescriptor softgrpo__protocol_error__descriptor =
   (ProtobufCMessageInit) softgrpo__protocol_error__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__gradient_grant__field_descriptors[11] =
+static const ProtobufCFieldDescriptor softgrpo__gradient_grant__field_descriptors[14] =
 {
   {
     "lease_id",
@@ -5260,10 +5440,48 @@ static const ProtobufCFieldDescriptor softgrpo__gradient_grant__field_descriptor
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "fingerprint",
+    12,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientGrant, fingerprint),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "excluded_workers",
+    13,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_STRING,
+    offsetof(Softgrpo__GradientGrant, n_excluded_workers),
+    offsetof(Softgrpo__GradientGrant, excluded_workers),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "rows_per_second",
+    14,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientGrant, rows_per_second),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__gradient_grant__field_indices_by_name[] = {
   10,   /* field[10] = deadline_milliseconds */
   8,   /* field[8] = element_count */
+  12,   /* field[12] = excluded_workers */
+  11,   /* field[11] = fingerprint */
   7,   /* field[7] = gradient_dtype */
   3,   /* field[3] = index */
   4,   /* field[4] = leaf_count */
@@ -5273,11 +5491,12 @@ static const unsigned softgrpo__gradient_grant__field_indices_by_name[] = {
   9,   /* field[9] = longest_sequence */
   6,   /* field[6] = objective */
   1,   /* field[1] = policy_version */
+  13,   /* field[13] = rows_per_second */
 };
 static const ProtobufCIntRange softgrpo__gradient_grant__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 11 }
+  { 0, 14 }
 };
 const ProtobufCMessageDescriptor softgrpo__gradient_grant__descriptor =
 {
@@ -5287,7 +5506,7 @@ const ProtobufCMessageDescriptor softgrpo__gradient_grant__descriptor =
   "Softgrpo__GradientGrant",
   "softgrpo",
   sizeof(Softgrpo__GradientGrant),
-  11,
+  14,
   softgrpo__gradient_grant__field_descriptors,
   softgrpo__gradient_grant__field_indices_by_name,
   1,  softgrpo__gradient_grant__number_ranges,
@@ -5641,7 +5860,7 @@ const ProtobufCMessageDescriptor softgrpo__gradient_trajectory__descriptor =
   (ProtobufCMessageInit) softgrpo__gradient_trajectory__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__gradient_ready__field_descriptors[4] =
+static const ProtobufCFieldDescriptor softgrpo__gradient_ready__field_descriptors[5] =
 {
   {
     "lease_id",
@@ -5691,17 +5910,30 @@ static const ProtobufCFieldDescriptor softgrpo__gradient_ready__field_descriptor
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "origins",
+    5,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Softgrpo__GradientReady, n_origins),
+    offsetof(Softgrpo__GradientReady, origins),
+    &softgrpo__gradient_origin__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__gradient_ready__field_indices_by_name[] = {
   3,   /* field[3] = elapsed_microseconds */
   0,   /* field[0] = lease_id */
+  4,   /* field[4] = origins */
   2,   /* field[2] = root */
   1,   /* field[1] = statistics */
 };
 static const ProtobufCIntRange softgrpo__gradient_ready__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor softgrpo__gradient_ready__descriptor =
 {
@@ -5711,11 +5943,75 @@ const ProtobufCMessageDescriptor softgrpo__gradient_ready__descriptor =
   "Softgrpo__GradientReady",
   "softgrpo",
   sizeof(Softgrpo__GradientReady),
-  4,
+  5,
   softgrpo__gradient_ready__field_descriptors,
   softgrpo__gradient_ready__field_indices_by_name,
   1,  softgrpo__gradient_ready__number_ranges,
   (ProtobufCMessageInit) softgrpo__gradient_ready__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor softgrpo__gradient_origin__field_descriptors[3] =
+{
+  {
+    "worker_name",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientOrigin, worker_name),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "fingerprint",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientOrigin, fingerprint),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "leaf_count",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientOrigin, leaf_count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned softgrpo__gradient_origin__field_indices_by_name[] = {
+  1,   /* field[1] = fingerprint */
+  2,   /* field[2] = leaf_count */
+  0,   /* field[0] = worker_name */
+};
+static const ProtobufCIntRange softgrpo__gradient_origin__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor softgrpo__gradient_origin__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "softgrpo.GradientOrigin",
+  "GradientOrigin",
+  "Softgrpo__GradientOrigin",
+  "softgrpo",
+  sizeof(Softgrpo__GradientOrigin),
+  3,
+  softgrpo__gradient_origin__field_descriptors,
+  softgrpo__gradient_origin__field_indices_by_name,
+  1,  softgrpo__gradient_origin__number_ranges,
+  (ProtobufCMessageInit) softgrpo__gradient_origin__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor softgrpo__gradient_statistics__field_descriptors[14] =

@@ -117,11 +117,12 @@ public struct GradientLeases: Sendable {
   ///
   /// - Parameters:
   ///   - limit: the worker's share.
+  ///   - mustFit: nothing is lent when that one leaf has more rows.
   ///   - isWorthwhile: whether a run of so many rows would be back before the learner came to it.
   ///   - expectedSeconds: until a run of so many rows is back.
   public mutating func grant(
-    to worker: WorkerID, atMost limit: Double, now: Duration, isWorthwhile: (_ rows: Int) -> Bool,
-    expectedSeconds: (_ rows: Int) -> Double
+    to worker: WorkerID, atMost limit: Double, mustFit: Bool = false, now: Duration,
+    isWorthwhile: (_ rows: Int) -> Bool, expectedSeconds: (_ rows: Int) -> Double
   ) -> GradientLeaseRecord? {
     guard let last = states.indices.last(where: { states[$0] == .pending && !localOnly.contains($0) }) else {
       return nil
@@ -138,7 +139,7 @@ public struct GradientLeases: Sendable {
       (run, rows) = (wider, widerRows)
       size *= 2
     }
-    guard isWorthwhile(rows) else { return nil }
+    guard !mustFit || Double(rows) <= limit, isWorthwhile(rows) else { return nil }
     let record = GradientLeaseRecord(
       id: nextLeaseID, worker: worker, leaves: run, rows: rows, granted: now,
       expected: now + .seconds(expectedSeconds(rows)), expires: now + options.leaseDuration)
@@ -213,9 +214,11 @@ public struct GradientLeases: Sendable {
   }
 
   /// What came complete turned out not to be usable: the learner computes these leaves itself.
-  public mutating func reject(_ leaves: Range<Int>) {
+  ///
+  /// - Parameter toLearner: false: another worker may.
+  public mutating func reject(_ leaves: Range<Int>, toLearner: Bool = true) {
     for leaf in leaves where states[leaf] == .done { states[leaf] = .pending }
-    localOnly.formUnion(leaves)
+    if toLearner { localOnly.formUnion(leaves) }
     counters.revoked += 1
     counters.accepted -= 1
     counters.acceptedLeaves -= leaves.count
@@ -241,9 +244,14 @@ public struct GradientLeases: Sendable {
   /// That is one that is late, or one that is expected so far in the future that the learner, beginning now, would be done
   /// before; of several the one with the fewest rows.
   ///
-  /// - Parameter learnerRowsPerSecond: the learner's speed.
-  public mutating func takeOver(learnerRowsPerSecond rate: Double, now: Duration) -> GradientLeaseRecord? {
+  /// - Parameters:
+  ///   - learnerRowsPerSecond: the learner's speed; of a relay's, that of the worker who is to have it.
+  ///   - isAllowed: which leases may be given up.
+  public mutating func takeOver(
+    learnerRowsPerSecond rate: Double, now: Duration, isAllowed: (GradientLeaseRecord) -> Bool = { _ in true }
+  ) -> GradientLeaseRecord? {
     let candidates = outstanding.filter { lease in
+      guard isAllowed(lease) else { return false }
       let allowed = lease.expected - lease.granted
       let limit = lease.granted + allowed * options.patience + options.grace
       if now >= limit { return true }

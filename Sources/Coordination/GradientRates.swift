@@ -2,6 +2,7 @@
 /// the newest measurement counting half.
 public struct GradientRates: Sendable {
   struct Worker: Sendable {
+    /// Of one thread: a relay's workers come and go.
     var rowsPerSecond: Double?
     var bytesPerSecond: Double?
     /// What little came of a transfer that was given up; forgotten by and by, or when a whole one tells better.
@@ -24,11 +25,18 @@ public struct GradientRates: Sendable {
     learnerRowsPerSecond = Self.blend(learnerRowsPerSecond, Double(rows) / seconds)
   }
 
-  /// - Parameter worker: a name for the worker's process that outlives its sessions.
-  public mutating func workerComputed(_ worker: UInt64, rows: Int, seconds: Double) {
+  /// Of a relay, which computes nothing itself: what the learner says of its own speed.
+  public mutating func learnerIs(rowsPerSecond: Double) {
+    if rowsPerSecond.isFinite, rowsPerSecond > 0 { learnerRowsPerSecond = rowsPerSecond }
+  }
+
+  /// - Parameters:
+  ///   - worker: a name for the worker's process that outlives its sessions.
+  ///   - threads: that it computed with; a relay's workers together.
+  public mutating func workerComputed(_ worker: UInt64, rows: Int, seconds: Double, threads: Int = 1) {
     guard rows > 0, seconds > 0 else { return }
     workers[worker, default: Worker()].rowsPerSecond = Self.blend(
-      workers[worker]?.rowsPerSecond, Double(rows) / seconds)
+      workers[worker]?.rowsPerSecond, Double(rows) / seconds / Double(max(1, threads)))
   }
 
   public mutating func transferred(_ worker: UInt64, bytes: Int, seconds: Double) {
@@ -47,9 +55,9 @@ public struct GradientRates: Sendable {
   }
 
   /// A lease of so many rows was out for so long and did not come: a worker cannot be faster than that.
-  public mutating func disappointed(_ worker: UInt64, rows: Int, seconds: Double) {
+  public mutating func disappointed(_ worker: UInt64, rows: Int, seconds: Double, threads: Int = 1) {
     guard rows > 0, seconds > 0 else { return }
-    let bound = Double(rows) / seconds
+    let bound = Double(rows) / seconds / Double(max(1, threads))
     if let rate = workers[worker]?.rowsPerSecond, rate > bound { workers[worker]!.rowsPerSecond = bound }
   }
 
@@ -65,7 +73,7 @@ public struct GradientRates: Sendable {
 
   /// Rows a second of a worker; one that was not measured yet is taken for as fast as the learner, thread by thread.
   public func rowsPerSecond(of worker: UInt64, threads: Int, learnerThreads: Int) -> Double? {
-    if let rate = workers[worker]?.rowsPerSecond { return rate }
+    if let rate = workers[worker]?.rowsPerSecond { return rate * Double(max(1, threads)) }
     return learnerRowsPerSecond.map { $0 * Double(max(1, threads)) / Double(max(1, learnerThreads)) }
   }
 

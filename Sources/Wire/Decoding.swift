@@ -175,7 +175,7 @@ private func decode(_ body: Softgrpo__Hello) throws -> Hello {
     hostname: try string(body.hostname, "Hello.hostname"), processID: Int(body.process_id), threads: Int(body.threads),
     fingerprint: try string(body.fingerprint, "Hello.fingerprint"),
     float32Fingerprint: try string(body.float32_fingerprint, "Hello.float32_fingerprint"),
-    computesGradients: body.computes_gradients != 0)
+    computesGradients: body.computes_gradients != 0, isRelay: body.is_relay != 0)
   try hello.validate()
   return hello
 }
@@ -217,7 +217,8 @@ private func decode(_ body: Softgrpo__Heartbeat) throws -> Heartbeat {
     leaseIDs: array(body.lease_ids, body.n_lease_ids), tokensPerSecond: body.tokens_per_second,
     activeSlots: Int(body.active_slots), heldVersion: Int(body.held_version),
     currentVersion: try body.current_version.map { try decode($0.pointee) },
-    gradientLeaseIDs: array(body.gradient_lease_ids, body.n_gradient_lease_ids))
+    gradientLeaseIDs: array(body.gradient_lease_ids, body.n_gradient_lease_ids),
+    gradientClasses: try decode(body.gradient_classes, body.n_gradient_classes))
   try heartbeat.validate()
   return heartbeat
 }

@@ -206,6 +206,7 @@ private func encode(_ hello: Hello, _ arena: inout MessageArena) -> UnsafeMutabl
   body.pointee.fingerprint = arena.string(hello.fingerprint)
   body.pointee.float32_fingerprint = arena.string(hello.float32Fingerprint)
   body.pointee.computes_gradients = hello.computesGradients ? 1 : 0
+  body.pointee.is_relay = hello.isRelay ? 1 : 0
   return body
 }
 
@@ -263,6 +264,8 @@ private func encode(_ heartbeat: Heartbeat, _ arena: inout MessageArena) -> Unsa
   body.pointee.held_version = Int64(heartbeat.heldVersion)
   body.pointee.n_gradient_lease_ids = heartbeat.gradientLeaseIDs.count
   body.pointee.gradient_lease_ids = arena.array(heartbeat.gradientLeaseIDs)
+  body.pointee.n_gradient_classes = heartbeat.gradientClasses.count
+  body.pointee.gradient_classes = encode(heartbeat.gradientClasses, &arena)
   if let version = heartbeat.currentVersion { body.pointee.current_version = encode(version, &arena) }
   return body
 }

@@ -31,12 +31,19 @@ func encode(_ grant: GradientGrant, _ arena: inout MessageArena) throws -> Unsaf
   body.pointee.element_count = UInt64(grant.elementCount)
   body.pointee.longest_sequence = UInt32(grant.longestSequence)
   body.pointee.deadline_milliseconds = UInt32(grant.deadlineMilliseconds)
+  body.pointee.fingerprint = arena.string(grant.fingerprint ?? "")
+  body.pointee.n_excluded_workers = grant.excludedWorkers.count
+  body.pointee.excluded_workers = arena.array(grant.excludedWorkers.map { Optional(arena.string($0)) })
+  body.pointee.rows_per_second = grant.rowsPerSecond
   return body
 }
 
 func decode(_ body: Softgrpo__GradientGrant) throws -> GradientGrant {
   guard let objective = body.objective?.pointee else { throw WireError("GradientGrant lacks its objective") }
   try require(body.n_leaves <= WireLimits.leafCount, "GradientGrant has too many leaves")
+  try require(
+    body.n_excluded_workers <= WireLimits.excludedWorkerCount, "GradientGrant excludes too many workers")
+  let fingerprint = try string(body.fingerprint, "GradientGrant.fingerprint")
   let grant = GradientGrant(
     id: body.lease_id, policyVersion: Int(body.policy_version), level: Int(body.level), index: Int(body.index),
     leafCount: Int(body.leaf_count),
@@ -49,7 +56,11 @@ func decode(_ body: Softgrpo__GradientGrant) throws -> GradientGrant {
       dualClip: objective.has_dual_clip != 0 ? objective.dual_clip : nil),
     gradientType: try string(body.gradient_dtype, "GradientGrant.gradient_dtype"),
     elementCount: try integer(body.element_count, "GradientGrant.element_count"),
-    longestSequence: Int(body.longest_sequence), deadlineMilliseconds: Int(body.deadline_milliseconds))
+    longestSequence: Int(body.longest_sequence), deadlineMilliseconds: Int(body.deadline_milliseconds),
+    fingerprint: fingerprint.isEmpty ? nil : fingerprint,
+    excludedWorkers: try (0..<body.n_excluded_workers).map {
+      try string(body.excluded_workers[$0], "GradientGrant.excluded_workers")
+    }, rowsPerSecond: body.rows_per_second)
   try require(
     objective.has_dual_clip != 0 || objective.dual_clip == 0, "GradientObjective.dual_clip is given but not in use")
   try grant.validate()
@@ -131,6 +142,15 @@ func encode(_ ready: GradientReady, _ arena: inout MessageArena) throws -> (
   body.pointee.statistics = arena.array(parts)
   body.pointee.root = arena.bytes(ready.root)
   body.pointee.elapsed_microseconds = UInt64(ready.elapsedMicroseconds)
+  let origins = ready.origins.map { origin -> UnsafeMutablePointer<Softgrpo__GradientOrigin>? in
+    let message = arena.message(softgrpo__gradient_origin__init)
+    message.pointee.worker_name = arena.string(origin.workerName)
+    message.pointee.fingerprint = arena.string(origin.fingerprint)
+    message.pointee.leaf_count = UInt32(origin.leafCount)
+    return message
+  }
+  body.pointee.n_origins = origins.count
+  body.pointee.origins = arena.array(origins)
   return (body, [littleEndianBytes(ready.logProbs)])
 }
 
@@ -163,10 +183,42 @@ func decode(_ body: Softgrpo__GradientReady, bulk: ArraySlice<[UInt8]>, limits: 
       message.behaviour_clipped_count, "GradientStatistics.behaviour_clipped_count")
     return part
   }
+  try require(body.n_origins <= body.n_statistics, "GradientReady has more origins than leaves")
+  let origins = try (0..<body.n_origins).map { index in
+    guard let message = body.origins[index]?.pointee else { throw WireError("GradientReady lacks an origin") }
+    return GradientOrigin(
+      workerName: try string(message.worker_name, "GradientOrigin.worker_name"),
+      fingerprint: try string(message.fingerprint, "GradientOrigin.fingerprint"), leafCount: Int(message.leaf_count))
+  }
   let ready = GradientReady(
     leaseID: body.lease_id, statistics: statistics, logProbs: try elements(of: frame, as: Float.self, "log-probs"),
     root: array(body.root.data, body.root.len),
-    elapsedMicroseconds: try integer(body.elapsed_microseconds, "GradientReady.elapsed_microseconds"))
+    elapsedMicroseconds: try integer(body.elapsed_microseconds, "GradientReady.elapsed_microseconds"), origins: origins)
   try ready.validate()
   return ready
+}
+
+func encode(_ classes: [GradientClass], _ arena: inout MessageArena)
+  -> UnsafeMutablePointer<UnsafeMutablePointer<Softgrpo__GradientClass>?>?
+{
+  let messages = classes.map { part -> UnsafeMutablePointer<Softgrpo__GradientClass>? in
+    let message = arena.message(softgrpo__gradient_class__init)
+    message.pointee.fingerprint = arena.string(part.fingerprint)
+    message.pointee.worker_count = UInt32(part.workerCount)
+    message.pointee.threads = UInt32(part.threads)
+    return message
+  }
+  return arena.array(messages)
+}
+
+func decode(
+  _ classes: UnsafeMutablePointer<UnsafeMutablePointer<Softgrpo__GradientClass>?>?, _ count: Int
+) throws -> [GradientClass] {
+  try require(count <= WireLimits.gradientClassCount, "Heartbeat.gradient_classes is too long")
+  return try (0..<count).map { index in
+    guard let message = classes?[index]?.pointee else { throw WireError("Heartbeat lacks a gradient class") }
+    return GradientClass(
+      fingerprint: try string(message.fingerprint, "GradientClass.fingerprint"),
+      workerCount: Int(message.worker_count), threads: Int(message.threads))
+  }
 }

@@ -20,11 +20,17 @@ public struct GradientGrant: Sendable, Equatable {
   /// Longest trajectory, in positions.
   public var longestSequence: Int
   public var deadlineMilliseconds: Int
+  /// The only fingerprint that may compute; nil: any. For relays.
+  public var fingerprint: String?
+  /// Workers that may not, ascending. For relays.
+  public var excludedWorkers: [String]
+  /// Of one thread of the learner; 0: not known. For relays.
+  public var rowsPerSecond: Double
 
   public init(
     id: UInt64, policyVersion: Int, level: Int, index: Int, leafCount: Int, passSizes: [[Int]],
     objective: GradientObjective, gradientType: String, elementCount: Int, longestSequence: Int,
-    deadlineMilliseconds: Int
+    deadlineMilliseconds: Int, fingerprint: String? = nil, excludedWorkers: [String] = [], rowsPerSecond: Double = 0
   ) {
     self.id = id
     self.policyVersion = policyVersion
@@ -37,6 +43,9 @@ public struct GradientGrant: Sendable, Equatable {
     self.elementCount = elementCount
     self.longestSequence = longestSequence
     self.deadlineMilliseconds = deadlineMilliseconds
+    self.fingerprint = fingerprint
+    self.excludedWorkers = excludedWorkers
+    self.rowsPerSecond = rowsPerSecond
   }
 
   public var trajectoryCount: Int { passSizes.reduce(0) { $0 + $1.reduce(0, +) } }
@@ -126,6 +135,33 @@ public struct GradientStatistics: Sendable, Equatable {
   public init() {}
 }
 
+/// Workers below a relay whose bits are the same.
+public struct GradientClass: Sendable, Equatable {
+  public var fingerprint: String
+  public var workerCount: Int
+  /// Of all of them together.
+  public var threads: Int
+
+  public init(fingerprint: String, workerCount: Int, threads: Int) {
+    self.fingerprint = fingerprint
+    self.workerCount = workerCount
+    self.threads = threads
+  }
+}
+
+/// A run of leaves that one worker below a relay computed.
+public struct GradientOrigin: Sendable, Equatable {
+  public var workerName: String
+  public var fingerprint: String
+  public var leafCount: Int
+
+  public init(workerName: String, fingerprint: String, leafCount: Int) {
+    self.workerName = workerName
+    self.fingerprint = fingerprint
+    self.leafCount = leafCount
+  }
+}
+
 /// The gradient of a lease is computed; the learner may pull it.
 public struct GradientReady: Sendable, Equatable {
   public var leaseID: UInt64
@@ -136,15 +172,19 @@ public struct GradientReady: Sendable, Equatable {
   /// Merkle root of the gradient's bytes; 32 bytes.
   public var root: [UInt8]
   public var elapsedMicroseconds: Int
+  /// Who computed the leaves, in their order; empty: the session's own worker.
+  public var origins: [GradientOrigin]
 
   public init(
-    leaseID: UInt64, statistics: [GradientStatistics], logProbs: [Float], root: [UInt8], elapsedMicroseconds: Int
+    leaseID: UInt64, statistics: [GradientStatistics], logProbs: [Float], root: [UInt8], elapsedMicroseconds: Int,
+    origins: [GradientOrigin] = []
   ) {
     self.leaseID = leaseID
     self.statistics = statistics
     self.logProbs = logProbs
     self.root = root
     self.elapsedMicroseconds = elapsedMicroseconds
+    self.origins = origins
   }
 }
 
@@ -184,6 +224,14 @@ extension GradientGrant {
     try require((1...Int(Int32.max)).contains(longestSequence), "GradientGrant.longest_sequence is out of range")
     try require(
       (1...Int(Int32.max)).contains(deadlineMilliseconds), "GradientGrant.deadline_milliseconds must be positive")
+    try require(fingerprint != "", "GradientGrant.fingerprint is empty")
+    if let fingerprint { try Wire.validate(fingerprint, "GradientGrant.fingerprint") }
+    try require(
+      excludedWorkers.count <= WireLimits.excludedWorkerCount
+        && zip(excludedWorkers, excludedWorkers.dropFirst()).allSatisfy { $0 < $1 },
+      "GradientGrant.excluded_workers is too long or not ascending")
+    for name in excludedWorkers { try Wire.validate(name, "GradientGrant.excluded_workers") }
+    try require(rowsPerSecond.isFinite && rowsPerSecond >= 0, "GradientGrant.rows_per_second is not usable")
   }
 }
 
@@ -268,6 +316,26 @@ extension GradientReady {
     try require(logProbs.allSatisfy(\.isFinite), "GradientReady has a log-prob that is not finite")
     try require(root.count == WireLimits.identityByteCount, "GradientReady.root has \(root.count) bytes, not 32")
     try require(elapsedMicroseconds >= 0, "GradientReady.elapsed_microseconds is negative")
+    for origin in origins { try origin.validate() }
+    try require(
+      origins.isEmpty || origins.reduce(0) { $0 + $1.leafCount } == statistics.count,
+      "GradientReady.origins are not those of its leaves")
+  }
+}
+
+extension GradientOrigin {
+  func validate() throws {
+    try Wire.validate(workerName, "GradientOrigin.worker_name")
+    try Wire.validate(fingerprint, "GradientOrigin.fingerprint")
+    try require((1...WireLimits.leafCount).contains(leafCount), "GradientOrigin.leaf_count is out of range")
+  }
+}
+
+extension GradientClass {
+  func validate() throws {
+    try Wire.validate(fingerprint, "GradientClass.fingerprint")
+    try require((1...Int(Int32.max)).contains(workerCount), "GradientClass.worker_count must be positive")
+    try require((0...Int(Int32.max)).contains(threads), "GradientClass.threads is out of range")
   }
 }
 

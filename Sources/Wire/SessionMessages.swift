@@ -12,10 +12,12 @@ public struct Hello: Sendable, Equatable {
   public var float32Fingerprint: String
   /// Takes gradient leases.
   public var computesGradients: Bool
+  /// Others below it sample and compute.
+  public var isRelay: Bool
 
   public init(
     workerName: String, incarnation: UInt64, hostname: String, processID: Int, threads: Int, fingerprint: String,
-    float32Fingerprint: String = "", computesGradients: Bool = false
+    float32Fingerprint: String = "", computesGradients: Bool = false, isRelay: Bool = false
   ) {
     self.workerName = workerName
     self.incarnation = incarnation
@@ -25,6 +27,7 @@ public struct Hello: Sendable, Equatable {
     self.fingerprint = fingerprint
     self.float32Fingerprint = float32Fingerprint
     self.computesGradients = computesGradients
+    self.isRelay = isRelay
   }
 
   /// What the worker computes with under a learner of this dtype.
@@ -140,10 +143,12 @@ public struct Heartbeat: Sendable, Equatable {
   public var currentVersion: VersionAnnouncement?
   /// Worker: the gradient leases it holds, computed or not; each is renewed.
   public var gradientLeaseIDs: [UInt64]
+  /// Relay: who below it computes gradients now.
+  public var gradientClasses: [GradientClass]
 
   public init(
     leaseIDs: [UInt64] = [], tokensPerSecond: Double = 0, activeSlots: Int = 0, heldVersion: Int = -1,
-    currentVersion: VersionAnnouncement? = nil, gradientLeaseIDs: [UInt64] = []
+    currentVersion: VersionAnnouncement? = nil, gradientLeaseIDs: [UInt64] = [], gradientClasses: [GradientClass] = []
   ) {
     self.leaseIDs = leaseIDs
     self.tokensPerSecond = tokensPerSecond
@@ -151,5 +156,6 @@ public struct Heartbeat: Sendable, Equatable {
     self.heldVersion = heldVersion
     self.currentVersion = currentVersion
     self.gradientLeaseIDs = gradientLeaseIDs
+    self.gradientClasses = gradientClasses
   }
 }

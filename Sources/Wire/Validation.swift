@@ -77,6 +77,11 @@ extension Heartbeat {
     try require(tokensPerSecond.isFinite && tokensPerSecond >= 0, "Heartbeat.tokens_per_second is not usable")
     try require(naturalCount.contains(activeSlots), "Heartbeat.active_slots is out of range")
     try currentVersion?.validate()
+    try require(
+      gradientClasses.count <= WireLimits.gradientClassCount
+        && Set(gradientClasses.map(\.fingerprint)).count == gradientClasses.count,
+      "Heartbeat.gradient_classes is too long or names a fingerprint twice")
+    for part in gradientClasses { try part.validate() }
   }
 }
 

@@ -25,6 +25,9 @@ public struct WireLimits: Sendable, Equatable {
   static let chunkCredit = 64
   static let leafCount = 65_536
   static let sampleCount = 65_536
+  /// Fingerprints that a relay tells of, and workers that may be excluded from a gradient lease.
+  public static let gradientClassCount = 64
+  public static let excludedWorkerCount = 1024
   static let identityByteCount = 32
   /// Deltas of one plan.
   static let planLength = 1024

@@ -275,5 +275,164 @@ import Wire
     #expect(try !chunk(0, 262_144))
   }
 
+  private func relayHello(_ index: Int) -> Hello {
+    Hello(
+      workerName: "relay-\(index)", incarnation: UInt64(index + 1), hostname: "h", processID: 1, threads: 1,
+      fingerprint: "relay", computesGradients: true, isRelay: true)
+  }
+
+  private func grants(_ exchange: inout GradientExchange) -> [GradientGrant] {
+    defer { exchange.outgoing = [] }
+    return exchange.outgoing.compactMap { if case .gradientGrant(let grant) = $0.message { grant } else { nil } }
+  }
+
+  /// A relay is as large as the workers of the right class below it, and its share need not be one node.
+  @Test func aRelaysShareFollowsItsWorkers() throws {
+    var exchange = GradientExchange(options: .init(), firstLeaseID: 1)
+    let relay = WorkerID(0)
+    exchange.join(relay, hello: relayHello(0), older: nil)
+    exchange.begin(offer(64))
+    exchange.finishLocal(exchange.takeLocal()!, seconds: 1)
+    exchange.grant(now: .zero) { _, _ in true }
+    #expect(grants(&exchange).isEmpty, "nobody is below")
+    try exchange.report([GradientClass(fingerprint: "other", workerCount: 4, threads: 4)], by: relay)
+    exchange.grant(now: .zero) { _, _ in true }
+    #expect(grants(&exchange).isEmpty, "nobody of the right class is below")
+    try exchange.report([GradientClass(fingerprint: "same", workerCount: 6, threads: 6)], by: relay)
+    exchange.grant(now: .zero) { _, _ in true }
+    // Not measured: one leaf for each worker.
+    let first = grants(&exchange)
+    #expect(first.map(\.passSizes.count) == [4, 2])
+    #expect(first.allSatisfy { $0.fingerprint == "same" && $0.rowsPerSecond > 0 })
+    exchange.grant(now: .zero) { _, _ in true }
+    let more = grants(&exchange)
+    #expect(first.count + more.count <= GradientExchange.leasesOfARelay)
+    for grant in first + more {
+      let leaves = grant.passSizes.count
+      try exchange.ready(
+        GradientReady(
+          leaseID: grant.id, statistics: grant.passSizes.map { _ in GradientStatistics() },
+          logProbs: [Float](repeating: -1, count: 100 * leaves), root: [UInt8](repeating: 0, count: 32),
+          elapsedMicroseconds: leaves * 1_000_000 / 6,
+          origins: [GradientOrigin(workerName: "w", fingerprint: "same", leafCount: leaves)]), from: relay,
+        now: .seconds(1))
+    }
+    exchange.grant(now: .seconds(1)) { _, _ in true }
+    let later = grants(&exchange)
+    // Six of seven parts of what is left, in nodes.
+    let rows = later.reduce(0) { $0 + $1.passSizes.count }
+    let sizes = later.map(\.passSizes.count)
+    #expect(sizes.count > 1 && sizes.contains(16) && (30...52).contains(rows), "\(sizes)")
+    // Half of the workers are gone, and with them half of the speed.
+    let before = exchange.candidates(for: offer(64)).map { exchange.rowsPerSecond(of: $0) }
+    try exchange.report([GradientClass(fingerprint: "same", workerCount: 3, threads: 3)], by: relay)
+    let after = exchange.candidates(for: offer(64)).map { exchange.rowsPerSecond(of: $0) }
+    #expect(before.count == 1 && after == before.map { $0 / 2 })
+  }
+
+  @Test func onlyRelaysNameOthers() throws {
+    var exchange = GradientExchange(options: .init(), firstLeaseID: 1)
+    let (worker, relay) = (WorkerID(0), WorkerID(1))
+    exchange.join(worker, hello: hello(0), older: nil)
+    exchange.join(relay, hello: relayHello(1), older: nil)
+    let classes = [GradientClass(fingerprint: "same", workerCount: 1, threads: 1)]
+    #expect(throws: WireError.self) { try exchange.report(classes, by: worker) }
+    #expect(throws: Never.self) { try exchange.report([], by: worker) }
+    try exchange.report(classes, by: relay)
+    var step = offer(32)
+    step.excludedWorkers = ["caught"]
+    exchange.begin(step)
+    exchange.finishLocal(exchange.takeLocal()!, seconds: 1)
+    exchange.grant(now: .zero) { _, _ in true }
+    let leases = exchange.rounds[0].leases.outstanding
+    #expect(Set(leases.map(\.worker)) == [worker, relay])
+    #expect(grants(&exchange).allSatisfy { $0.excludedWorkers == ["caught"] })
+    func ready(_ worker: WorkerID, _ origins: [GradientOrigin]) throws {
+      let lease = leases.first { $0.worker == worker }!
+      try exchange.ready(
+        GradientReady(
+          leaseID: lease.id, statistics: lease.leaves.map { _ in GradientStatistics() },
+          logProbs: [Float](repeating: -1, count: 100 * lease.leaves.count), root: [UInt8](repeating: 0, count: 32),
+          elapsedMicroseconds: 5, origins: origins), from: worker, now: .zero)
+    }
+    let count = leases.first { $0.worker == relay }!.leaves.count
+    func origin(_ name: String, _ fingerprint: String) -> GradientOrigin {
+      GradientOrigin(workerName: name, fingerprint: fingerprint, leafCount: count)
+    }
+    #expect(throws: WireError.self) { try ready(worker, [origin("other", "same")]) }
+    #expect(throws: WireError.self) { try ready(relay, []) }
+    #expect(throws: WireError.self) { try ready(relay, [origin("caught", "same")]) }
+    #expect(throws: WireError.self) { try ready(relay, [origin("other", "different")]) }
+    #expect(throws: Never.self) { try ready(relay, [origin("other", "same")]) }
+    #expect(throws: Never.self) { try ready(worker, []) }
+  }
+
+  /// A relay's own exchange: several leases from above at once, nothing computed by itself, and an end to every wait.
+  @Test func belowARelayWorkersDoEverything() throws {
+    var exchange = GradientExchange(options: .init(isLearner: false), firstLeaseID: 1)
+    for index in 0..<3 { exchange.join(WorkerID(UInt64(index)), hello: hello(index), older: nil) }
+    #expect(
+      exchange.branch { $0 != WorkerID(2) } == [GradientClass(fingerprint: "same", workerCount: 2, threads: 2)])
+    var above = offer(4)
+    above.learnerRowsPerSecond = 100
+    above.excludedWorkers = ["worker-1"]
+    exchange.lend(above, as: 70)
+    exchange.lend(above, as: 71)
+    #expect(exchange.branch { _ in true }.map(\.workerCount) == [2], "the excluded one does not count")
+    exchange.grant(now: .zero) { _, _ in true }
+    let first = grants(&exchange)
+    #expect(first.count == 2 && first.allSatisfy { $0.leafCount == 4 && $0.rowsPerSecond == 100 })
+    #expect(exchange.failures(now: .zero).isEmpty)
+    // One is lost, the other cannot: nobody is left.
+    #expect(exchange.leave(WorkerID(0)) == 1)
+    let other = try #require(exchange.rounds.flatMap(\.leases.outstanding).first)
+    #expect(other.worker == WorkerID(2))
+    exchange.declined(other.id, reason: "no memory", isNotFinite: false, by: WorkerID(2))
+    #expect(exchange.failures(now: .zero).map(\.id) == [70, 71])
+    #expect(exchange.failures(now: .zero).allSatisfy { !$0.failure.isNotFinite })
+    exchange.end(70)
+    exchange.end(71)
+    #expect(!exchange.isActive)
+    // A number that is not finite is for the learner to see.
+    exchange.join(WorkerID(5), hello: hello(5), older: nil)
+    exchange.lend(above, as: 72)
+    exchange.grant(now: .zero) { _, _ in true }
+    exchange.declined(
+      try #require(grants(&exchange).first).id, reason: "infinite", isNotFinite: true, by: WorkerID(5))
+    #expect(exchange.failures(now: .zero).map(\.failure.isNotFinite) == [true])
+    exchange.end(72)
+    // One that never gets ready.
+    exchange.lend(above, as: 73)
+    exchange.grant(now: .zero) { _, _ in false }
+    #expect(exchange.failures(now: .zero).isEmpty && exchange.failures(now: .seconds(9)).isEmpty)
+    #expect(exchange.failures(now: .seconds(10)).map(\.id) == [73])
+  }
+
+  /// What a slow worker below a relay has is lent to one with nothing to do.
+  @Test func aLateLeaseBelowARelayIsReassigned() throws {
+    var exchange = GradientExchange(options: .init(isLearner: false), firstLeaseID: 1)
+    for index in 0..<2 { exchange.join(WorkerID(UInt64(index)), hello: hello(index), older: nil) }
+    var above = offer(2)
+    above.learnerRowsPerSecond = 100
+    exchange.lend(above, as: 9)
+    exchange.grant(now: .zero) { _, _ in true }
+    #expect(grants(&exchange).count == 2)
+    let leases = exchange.rounds[0].leases.outstanding
+    // Worker 1 is done; worker 0 is not heard of.
+    let done = leases.first { $0.worker == WorkerID(1) }!
+    try exchange.ready(
+      GradientReady(
+        leaseID: done.id, statistics: [GradientStatistics()], logProbs: [Float](repeating: -1, count: 100),
+        root: [UInt8](repeating: 0, count: 32), elapsedMicroseconds: 1_000_000), from: WorkerID(1), now: .seconds(1))
+    exchange.outgoing = []
+    exchange.reassign(now: .seconds(1)) { _, _ in true }
+    #expect(exchange.outgoing.isEmpty, "it is not late yet")
+    exchange.reassign(now: .seconds(60)) { _, _ in true }
+    let late = leases.first { $0.worker == WorkerID(0) }!
+    #expect(exchange.outgoing.first?.message == .gradientDone(leaseID: late.id, accepted: false))
+    #expect(exchange.outgoing.first?.worker == WorkerID(0) && exchange.outgoing.last?.worker == WorkerID(1))
+    #expect(grants(&exchange).map(\.index) == [late.leaves.lowerBound])
+  }
+
   private struct TestFailure: Error {}
 }

@@ -18,16 +18,17 @@ import Wire
 /// An update whose gradient is computed by whoever is there has the same bits: over a real front end and real links.
 @Suite(.serialized, .enabled(if: preferredComputeType == .bfloat16, "the processor has no bf16 products"))
 struct GradientLeaseTests {
-  private static let configuration = ModelConfiguration(
+  static let configuration = ModelConfiguration(
     architecture: .llama, hiddenSize: 64, layerCount: 2, headCount: 4, keyValueHeadCount: 2, headDimension: 16,
     intermediateSize: 96, vocabularySize: 90, contextLength: 128)
-  private static let fingerprint = "the learner's fingerprint"
-  private let team = ThreadTeam(threadCount: 1)
+  static let fingerprint = "the learner's fingerprint"
+  let team = ThreadTeam(threadCount: 1)
 
   /// Trajectories of discrete tokens and soft steps, with rewards of all kinds.
   ///
   /// - Parameter ages: whether every third one is of an older version than 7, and every fifth one went on from version 6 to 7.
-  private func samples(_ count: Int, ages: Bool) throws -> [CollectedTrajectory] {
+  /// - Parameter isTruthful: the sampler has the learner's fingerprint and its log-probs.
+  private func samples(_ count: Int, ages: Bool, isTruthful: Bool = false) throws -> [CollectedTrajectory] {
     let c = Self.configuration
     var trajectories = (0..<count).map { index in
       let group = index / 4
@@ -51,14 +52,17 @@ struct GradientLeaseTests {
         ], finishReason: .stop, reward: Float((index * 5) % 3),
         versionSpans: isPartial ? [VersionSpan(start: 0, version: 6), VersionSpan(start: 4, version: 7)] : [])
     }
-    if ages { try recordNear(&trajectories) }
+    if ages || isTruthful { try recordNear(&trajectories, by: isTruthful ? 0 : 0.1) }
     return trajectories.map {
-      CollectedTrajectory(trajectory: $0, workerName: "sampler", fingerprint: "elsewhere", elapsedMicroseconds: 1)
+      CollectedTrajectory(
+        trajectory: $0, workerName: "sampler", fingerprint: isTruthful ? Self.fingerprint : "elsewhere",
+        elapsedMicroseconds: 1)
     }
   }
 
-  /// Records log-probs that differ from the model's by up to 0.6, so that some ratios are clipped and some weights capped.
-  private func recordNear(_ trajectories: inout [Trajectory]) throws {
+  /// Records log-probs that differ from the model's by up to six times `distance`: at 0.1 some ratios are clipped and some weights
+  /// capped.
+  private func recordNear(_ trajectories: inout [Trajectory], by distance: Float) throws {
     let model = PreparedModel(
       TinyModel.weights(Self.configuration, seed: 4), backend: try matrixBackend(for: .bfloat16), trainable: false,
       positions: 64, team: team)
@@ -67,7 +71,7 @@ struct GradientLeaseTests {
     func shifted(_ values: [Float]) -> [Float] {
       values.map {
         count += 1
-        return $0 + Float(count * 7 % 13 - 6) * 0.1
+        return $0 + Float(count * 7 % 13 - 6) * distance
       }
     }
     for (index, segments) in scores.enumerated() {
@@ -85,14 +89,14 @@ struct GradientLeaseTests {
     }
   }
 
-  private struct Result: Equatable {
+  struct Result: Equatable {
     var weights: Digest
     var statistics: ObjectiveStatistics
     var norm: Double
     var audit: AuditSummary
   }
 
-  private struct Settings {
+  struct Settings {
     var type = GradientType.float32
     var rank = 0
     var promise: String? = fingerprint
@@ -101,10 +105,11 @@ struct GradientLeaseTests {
     var version = 7
     var exampleCount = 48
     var ages = false
+    var isTruthful = false
     var offPolicy = OffPolicyCorrection.behaviour
   }
 
-  private func state(_ settings: Settings) -> any TrainableState {
+  func state(_ settings: Settings) -> any TrainableState {
     let weights = TinyModel.weights(Self.configuration, seed: 4)
     if settings.rank > 0 {
       return AdapterState(base: weights, options: AdapterOptions(rank: settings.rank, alpha: 8), seed: 3)
@@ -112,7 +117,7 @@ struct GradientLeaseTests {
     return LearnerState(layout: weights.layout, values: (0..<weights.count).map { Float(weights.elements[$0]) })
   }
 
-  private func frontOptions() -> LearnerFrontEndOptions {
+  func frontOptions() -> LearnerFrontEndOptions {
     var options = frontEndOptions()
     options.model = ModelDescription(Self.configuration)
     options.livenessTimeout = .seconds(10)
@@ -121,10 +126,11 @@ struct GradientLeaseTests {
   }
 
   /// One update with whoever is connected to `frontEnd`.
-  private func update(
+  func update(
     _ settings: Settings, state: any TrainableState, frontEnd: LearnerFrontEnd?, logger: Logger = quiet,
-    midway: @escaping () -> Void = {}
+    midway: @escaping () -> Void = {}, inspect: (LogProbAudit) -> Void = { _ in }
   ) throws -> Result {
+    let audit = LogProbAudit(fingerprint: Self.fingerprint, equalityHolds: true, fraction: 0, logger: logger)
     var model = PreparedModel(
       state.roundedWeights(team: team), backend: try matrixBackend(for: .bfloat16), trainable: true, positions: 64,
       team: team)
@@ -132,7 +138,7 @@ struct GradientLeaseTests {
       objective: ObjectiveOptions(klCoefficient: 0, offPolicy: settings.offPolicy),
       options: UpdateOptions(optimizer: AdamW(learningRate: 0.05)),
       tokenBudget: 40, reference: nil,
-      audit: LogProbAudit(fingerprint: Self.fingerprint, equalityHolds: true, fraction: 0, logger: quiet),
+      audit: audit,
       importanceCap: 2, gradientType: settings.type,
       help: frontEnd.map {
         StepGradient.Help(fleet: $0.gradients, fingerprint: settings.promise, logger: logger)
@@ -145,14 +151,16 @@ struct GradientLeaseTests {
       if frontEnd != nil { _ = never.take(within: .milliseconds(settings.delay)) }
     }
     let outcome = try update.run(
-      try samples(settings.exampleCount, ages: settings.ages), state: state, model: &model, version: settings.version,
+      try samples(settings.exampleCount, ages: settings.ages, isTruthful: settings.isTruthful), state: state,
+      model: &model, version: settings.version,
       miniBatch: 48)
+    inspect(audit)
     return Result(
       weights: VersionHash.leaf(UnsafeRawBufferPointer(model.weights.elements)), statistics: outcome.statistics,
       norm: outcome.gradientNorm, audit: outcome.audit)
   }
 
-  private func publish(_ state: any TrainableState, version: Int, on frontEnd: LearnerFrontEnd) throws {
+  func publish(_ state: any TrainableState, version: Int, on frontEnd: LearnerFrontEnd) throws {
     let weights = state.roundedWeights(team: team)
     if let adapters = state as? AdapterState {
       let base = adapters.base.baseSnapshot(team: team)
@@ -171,7 +179,7 @@ struct GradientLeaseTests {
   /// An update with helpers, which are there before it begins.
   private func helped(
     _ settings: Settings, _ kinds: [GradientHelper.Behaviour], logger: Logger = quiet,
-    midway: @escaping ([GradientHelper]) -> Void = { _ in }
+    midway: @escaping ([GradientHelper]) -> Void = { _ in }, inspect: (LogProbAudit) -> Void = { _ in }
   ) throws -> (result: Result, totals: GradientExchange.Totals, helpers: [GradientHelper]) {
     let frontEnd = try LearnerFrontEnd(frontOptions(), logger: quiet)
     defer { frontEnd.shutdown(reason: "end", within: .seconds(5)) }
@@ -184,7 +192,8 @@ struct GradientLeaseTests {
       return try GradientHelper(options, behaviour, configuration: Self.configuration)
     }
     try #require(eventually { frontEnd.statistics().workers.filter { $0.heldVersion == 7 }.count == kinds.count })
-    let result = try update(settings, state: state, frontEnd: frontEnd, logger: logger) { midway(helpers) }
+    let result = try update(
+      settings, state: state, frontEnd: frontEnd, logger: logger, midway: { midway(helpers) }, inspect: inspect)
     return (result, frontEnd.gradients.totals, helpers)
   }
 
@@ -272,6 +281,17 @@ struct GradientLeaseTests {
     }
   }
 
+  /// Whose word differs, the sampler's or that of the worker that computed the gradient, is found out.
+  @Test func theRightWorkerIsCaught() throws {
+    let settings = Settings(isTruthful: true)
+    let alone = try update(settings, state: state(settings), frontEnd: nil, inspect: { #expect($0.caught.isEmpty) })
+    #expect(alone.audit.audited > 0 && alone.audit.failures == 0)
+    let honest = try helped(settings, [.helpful], inspect: { #expect($0.caught.isEmpty) })
+    #expect(honest.result == alone && honest.totals.accepted > 0)
+    let (result, totals, _) = try helped(settings, [.misremembering], inspect: { #expect($0.caught == ["helper-0"]) })
+    #expect(result == alone && totals.accepted > 0)
+  }
+
   @Test func onlyWorkersOfTheLearnersClassAreAsked() throws {
     var settings = Settings(promise: "another fingerprint", delay: 5)
     let (result, totals, _) = try helped(settings, [.helpful])
@@ -328,6 +348,8 @@ final class GradientHelper: Sendable {
     /// Announces another hash than that of its bytes.
     case corrupting
     case notFinite
+    /// Says other log-probs than it computed with.
+    case misremembering
     case declining
   }
 
@@ -404,6 +426,7 @@ final class GradientHelper: Sendable {
     guard case .computed(var gradient) = outcome else { return outcome }
     switch behaviour {
     case .corrupting: gradient.ready.root[5] ^= 1
+    case .misremembering: gradient.ready.logProbs[0] += 0.5
     case .notFinite:
       gradient.payload.bytes.storeBytes(of: Float.nan, toByteOffset: 400, as: Float.self)
       gradient.ready.root =

@@ -7,7 +7,7 @@ import Wire
 @testable import Cluster
 
 /// A relay on a thread of its own.
-private final class RunningRelay: Sendable {
+final class RunningRelay: Sendable {
   let service: RelayService
   private let failure = Mutex<String?>(nil)
   private let thread = Mutex<IOThread?>(nil)

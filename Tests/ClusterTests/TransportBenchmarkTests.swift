@@ -38,7 +38,8 @@ import Wire
       #expect(result.lostTrajectories == 0 && result.lostSessions == 0 && result.repeatedResults == 0)
       #expect(result.trajectoriesPerSecond > 0 && result.broadcastSlowestMilliseconds > 0)
       #expect(result.broadcastLearnerByteCount == 300_000 * (result.relays > 0 ? 4 : 40))
-      #expect((result.relayMicrosecondsPerTrajectory > 0) == (result.relays > 0))
+      // Other tests' relays count, too: a name is all that a thread is known by.
+      #expect(result.relays == 0 || result.relayMicrosecondsPerTrajectory > 0)
     }
   }
 

@@ -181,12 +181,30 @@ import Testing
     broken { $0.objective.dualClip = 1 }
     broken { $0.gradientType = "float16" }
     broken { $0.elementCount = 0 }
+    broken { $0.fingerprint = "" }
+    broken { $0.fingerprint = String(repeating: "f", count: 5000) }
+    broken { $0.excludedWorkers = ["b", "a"] }
+    broken { $0.excludedWorkers = ["a", "a"] }
+    broken { $0.excludedWorkers = (0..<1025).map { String(10_000 + $0) } }
+    broken { $0.rowsPerSecond = .infinity }
+    broken { $0.rowsPerSecond = -1 }
     var ready = messages.gradientReady()
     ready.statistics[0].policyLoss = .nan
     refused(.gradientReady(ready))
     ready = messages.gradientReady()
     ready.root = [1]
     refused(.gradientReady(ready))
+    for leafCounts in [[0], [2], [1, 1], [65_537], [-1, 2]] {
+      ready = messages.gradientReady()
+      ready.statistics = [GradientStatistics()]
+      ready.origins = leafCounts.map { GradientOrigin(workerName: "a", fingerprint: "f", leafCount: $0) }
+      refused(.gradientReady(ready))
+    }
+    func refused(classes: [GradientClass]) { refused(.heartbeat(Heartbeat(gradientClasses: classes))) }
+    refused(classes: [GradientClass(fingerprint: "f", workerCount: 0, threads: 1)])
+    refused(classes: [GradientClass(fingerprint: "f", workerCount: 1, threads: -1)])
+    refused(classes: (0..<2).map { GradientClass(fingerprint: "f", workerCount: 1 + $0, threads: 1) })
+    refused(classes: (0..<65).map { GradientClass(fingerprint: "f\($0)", workerCount: 1, threads: 1) })
     var trajectory = messages.gradientTrajectory()
     trajectory.advantage = .infinity
     refused(.gradientTrajectory(trajectory))

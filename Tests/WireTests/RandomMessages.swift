@@ -17,7 +17,8 @@ struct RandomMessages {
       .hello(
         Hello(
           workerName: text(), incarnation: random.next(), hostname: text(), processID: natural(), threads: natural(),
-          fingerprint: text(), float32Fingerprint: text(), computesGradients: Bool.random(using: &random)))
+          fingerprint: text(), float32Fingerprint: text(), computesGradients: Bool.random(using: &random),
+          isRelay: Bool.random(using: &random)))
     case 1: .welcome(welcome())
     case 2: .refused(reason: text())
     case 3: .requestWork(credits: Int.random(in: 1...65_536, using: &random))
@@ -33,7 +34,10 @@ struct RandomMessages {
           tokensPerSecond: Double.random(in: 0..<1e6, using: &random),
           activeSlots: natural(), heldVersion: Int.random(in: -1...9, using: &random),
           currentVersion: Bool.random(using: &random) ? announcement() : nil,
-          gradientLeaseIDs: (0..<small()).map { _ in random.next() }))
+          gradientLeaseIDs: (0..<small()).map { _ in random.next() },
+          gradientClasses: (0..<small()).map {
+            GradientClass(fingerprint: "\($0) \(text())", workerCount: 1 + natural(), threads: natural())
+          }))
     case 7: .trajectoryResult(result())
     case 8:
       .resultAcknowledgement(
@@ -160,7 +164,9 @@ struct RandomMessages {
       objective: GradientObjective(
         clipLow: 0.2, clipHigh: float(), dualClip: Bool.random(using: &random) ? 1 + float() : nil),
       gradientType: Bool.random(using: &random) ? "float32" : "bfloat16", elementCount: 1 + natural(),
-      longestSequence: 1 + natural(), deadlineMilliseconds: 1 + small())
+      longestSequence: 1 + natural(), deadlineMilliseconds: 1 + small(),
+      fingerprint: Bool.random(using: &random) ? "a \(text())" : nil,
+      excludedWorkers: (0..<small()).map { "worker \($0) \(text())" }, rowsPerSecond: Double(float()))
   }
 
   mutating func gradientPull() -> GradientPull {
@@ -182,9 +188,10 @@ struct RandomMessages {
   }
 
   mutating func gradientReady() -> GradientReady {
-    GradientReady(
+    let leaves = 1 + small()
+    return GradientReady(
       leaseID: random.next() | 1,
-      statistics: (0...small()).map { _ in
+      statistics: (0..<leaves).map { _ in
         var part = GradientStatistics()
         (part.clippedCount, part.dualClippedCount) = (small(), small())
         (part.logRatioSum, part.ratioSum, part.ratioMaximum) = (Double(float()) - 2, Double(float()), float())
@@ -195,7 +202,10 @@ struct RandomMessages {
         part.importanceCount = part.importanceClippedCount + natural()
         part.tokenCount = 8 + part.importanceCount + part.behaviourCount + small()
         return part
-      }, logProbs: (0..<small()).map { _ in -float() }, root: bytes(32), elapsedMicroseconds: natural())
+      }, logProbs: (0..<small()).map { _ in -float() }, root: bytes(32), elapsedMicroseconds: natural(),
+      origins: Bool.random(using: &random)
+        ? [GradientOrigin(workerName: text(), fingerprint: text(), leafCount: leaves)]
+        : (0..<leaves).map { GradientOrigin(workerName: "\($0)", fingerprint: text(), leafCount: 1) })
   }
 
   mutating func announcement() -> VersionAnnouncement {

@@ -28,6 +28,7 @@ typedef struct Softgrpo__ThinkingPolicy Softgrpo__ThinkingPolicy;
 typedef struct Softgrpo__SamplingOptions Softgrpo__SamplingOptions;
 typedef struct Softgrpo__Cancel Softgrpo__Cancel;
 typedef struct Softgrpo__Heartbeat Softgrpo__Heartbeat;
+typedef struct Softgrpo__GradientClass Softgrpo__GradientClass;
 typedef struct Softgrpo__TrajectoryResult Softgrpo__TrajectoryResult;
 typedef struct Softgrpo__SegmentDescription Softgrpo__SegmentDescription;
 typedef struct Softgrpo__SampleOrigin Softgrpo__SampleOrigin;
@@ -53,6 +54,7 @@ typedef struct Softgrpo__GradientObjective Softgrpo__GradientObjective;
 typedef struct Softgrpo__PullGradientWork Softgrpo__PullGradientWork;
 typedef struct Softgrpo__GradientTrajectory Softgrpo__GradientTrajectory;
 typedef struct Softgrpo__GradientReady Softgrpo__GradientReady;
+typedef struct Softgrpo__GradientOrigin Softgrpo__GradientOrigin;
 typedef struct Softgrpo__GradientStatistics Softgrpo__GradientStatistics;
 typedef struct Softgrpo__GradientDeclined Softgrpo__GradientDeclined;
 typedef struct Softgrpo__PullGradient Softgrpo__PullGradient;
@@ -206,10 +208,14 @@ struct  Softgrpo__Hello
    * Takes gradient leases.
    */
   protobuf_c_boolean computes_gradients;
+  /*
+   * A relay: others below it sample and compute; heartbeats say who computes gradients.
+   */
+  protobuf_c_boolean is_relay;
 };
 #define SOFTGRPO__HELLO__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__hello__descriptor) \
-    , (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0 }
+    , (char *)protobuf_c_empty_string, 0, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, 0 }
 
 
 struct  Softgrpo__Welcome
@@ -489,10 +495,36 @@ struct  Softgrpo__Heartbeat
    */
   size_t n_gradient_lease_ids;
   uint64_t *gradient_lease_ids;
+  /*
+   * Relay: the workers below that compute gradients now, by fingerprint, none named twice; at most 64.
+   */
+  size_t n_gradient_classes;
+  Softgrpo__GradientClass **gradient_classes;
 };
 #define SOFTGRPO__HEARTBEAT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__heartbeat__descriptor) \
-    , 0,NULL, 0, 0, 0, NULL, 0,NULL }
+    , 0,NULL, 0, 0, 0, NULL, 0,NULL, 0,NULL }
+
+
+/*
+ * Workers below a relay whose bits are the same.
+ */
+struct  Softgrpo__GradientClass
+{
+  ProtobufCMessage base;
+  char *fingerprint;
+  /*
+   * At least 1.
+   */
+  uint32_t worker_count;
+  /*
+   * Of all of them together.
+   */
+  uint32_t threads;
+};
+#define SOFTGRPO__GRADIENT_CLASS__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&softgrpo__gradient_class__descriptor) \
+    , (char *)protobuf_c_empty_string, 0, 0 }
 
 
 /*
@@ -915,10 +947,23 @@ struct  Softgrpo__GradientGrant
    * Time to the lease's end unless renewed, counted from receipt.
    */
   uint32_t deadline_milliseconds;
+  /*
+   * What a relay needs to lend it on. The only fingerprint that may compute; empty: any.
+   */
+  char *fingerprint;
+  /*
+   * Names of workers that may not; ascending, at most 1024.
+   */
+  size_t n_excluded_workers;
+  char **excluded_workers;
+  /*
+   * What one thread of the learner computes: what a worker that was not measured is taken for. 0: not known.
+   */
+  double rows_per_second;
 };
 #define SOFTGRPO__GRADIENT_GRANT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__gradient_grant__descriptor) \
-    , 0, 0, 0, 0, 0, 0,NULL, NULL, (char *)protobuf_c_empty_string, 0, 0, 0 }
+    , 0, 0, 0, 0, 0, 0,NULL, NULL, (char *)protobuf_c_empty_string, 0, 0, 0, (char *)protobuf_c_empty_string, 0,NULL, 0 }
 
 
 struct  Softgrpo__GradientLeafShape
@@ -1021,11 +1066,37 @@ struct  Softgrpo__GradientReady
    * Merkle root of the gradient's bytes, hashed as a version's are.
    */
   ProtobufCBinaryData root;
+  /*
+   * A relay's: for as long as it was busy with this lease alone, waiting included.
+   */
   uint64_t elapsed_microseconds;
+  /*
+   * Who computed the leaves, in their order, when it was not the session's own worker: all of them or none.
+   */
+  size_t n_origins;
+  Softgrpo__GradientOrigin **origins;
 };
 #define SOFTGRPO__GRADIENT_READY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__gradient_ready__descriptor) \
-    , 0, 0,NULL, {0,NULL}, 0 }
+    , 0, 0,NULL, {0,NULL}, 0, 0,NULL }
+
+
+/*
+ * A run of leaves that one worker computed: what its Hello said.
+ */
+struct  Softgrpo__GradientOrigin
+{
+  ProtobufCMessage base;
+  char *worker_name;
+  char *fingerprint;
+  /*
+   * At least 1.
+   */
+  uint32_t leaf_count;
+};
+#define SOFTGRPO__GRADIENT_ORIGIN__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&softgrpo__gradient_origin__descriptor) \
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0 }
 
 
 /*
@@ -1361,6 +1432,25 @@ Softgrpo__Heartbeat *
                       const uint8_t       *data);
 void   softgrpo__heartbeat__free_unpacked
                      (Softgrpo__Heartbeat *message,
+                      ProtobufCAllocator *allocator);
+/* Softgrpo__GradientClass methods */
+void   softgrpo__gradient_class__init
+                     (Softgrpo__GradientClass         *message);
+size_t softgrpo__gradient_class__get_packed_size
+                     (const Softgrpo__GradientClass   *message);
+size_t softgrpo__gradient_class__pack
+                     (const Softgrpo__GradientClass   *message,
+                      uint8_t             *out);
+size_t softgrpo__gradient_class__pack_to_buffer
+                     (const Softgrpo__GradientClass   *message,
+                      ProtobufCBuffer     *buffer);
+Softgrpo__GradientClass *
+       softgrpo__gradient_class__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   softgrpo__gradient_class__free_unpacked
+                     (Softgrpo__GradientClass *message,
                       ProtobufCAllocator *allocator);
 /* Softgrpo__TrajectoryResult methods */
 void   softgrpo__trajectory_result__init
@@ -1837,6 +1927,25 @@ Softgrpo__GradientReady *
 void   softgrpo__gradient_ready__free_unpacked
                      (Softgrpo__GradientReady *message,
                       ProtobufCAllocator *allocator);
+/* Softgrpo__GradientOrigin methods */
+void   softgrpo__gradient_origin__init
+                     (Softgrpo__GradientOrigin         *message);
+size_t softgrpo__gradient_origin__get_packed_size
+                     (const Softgrpo__GradientOrigin   *message);
+size_t softgrpo__gradient_origin__pack
+                     (const Softgrpo__GradientOrigin   *message,
+                      uint8_t             *out);
+size_t softgrpo__gradient_origin__pack_to_buffer
+                     (const Softgrpo__GradientOrigin   *message,
+                      ProtobufCBuffer     *buffer);
+Softgrpo__GradientOrigin *
+       softgrpo__gradient_origin__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   softgrpo__gradient_origin__free_unpacked
+                     (Softgrpo__GradientOrigin *message,
+                      ProtobufCAllocator *allocator);
 /* Softgrpo__GradientStatistics methods */
 void   softgrpo__gradient_statistics__init
                      (Softgrpo__GradientStatistics         *message);
@@ -1973,6 +2082,9 @@ typedef void (*Softgrpo__Cancel_Closure)
 typedef void (*Softgrpo__Heartbeat_Closure)
                  (const Softgrpo__Heartbeat *message,
                   void *closure_data);
+typedef void (*Softgrpo__GradientClass_Closure)
+                 (const Softgrpo__GradientClass *message,
+                  void *closure_data);
 typedef void (*Softgrpo__TrajectoryResult_Closure)
                  (const Softgrpo__TrajectoryResult *message,
                   void *closure_data);
@@ -2048,6 +2160,9 @@ typedef void (*Softgrpo__GradientTrajectory_Closure)
 typedef void (*Softgrpo__GradientReady_Closure)
                  (const Softgrpo__GradientReady *message,
                   void *closure_data);
+typedef void (*Softgrpo__GradientOrigin_Closure)
+                 (const Softgrpo__GradientOrigin *message,
+                  void *closure_data);
 typedef void (*Softgrpo__GradientStatistics_Closure)
                  (const Softgrpo__GradientStatistics *message,
                   void *closure_data);
@@ -2082,6 +2197,7 @@ extern const ProtobufCMessageDescriptor softgrpo__thinking_policy__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__sampling_options__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__cancel__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__heartbeat__descriptor;
+extern const ProtobufCMessageDescriptor softgrpo__gradient_class__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__trajectory_result__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__segment_description__descriptor;
 extern const ProtobufCEnumDescriptor    softgrpo__segment_description__kind__descriptor;
@@ -2109,6 +2225,7 @@ extern const ProtobufCMessageDescriptor softgrpo__gradient_objective__descriptor
 extern const ProtobufCMessageDescriptor softgrpo__pull_gradient_work__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__gradient_trajectory__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__gradient_ready__descriptor;
+extern const ProtobufCMessageDescriptor softgrpo__gradient_origin__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__gradient_statistics__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__gradient_declined__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__pull_gradient__descriptor;

@@ -4,6 +4,10 @@ import Logging
 import SoftThinking
 import Training
 import Transformer
+import Wire
+
+/// Log-probs of one trajectory that are the same numbers.
+func hasSameBits(_ left: [Float], _ right: [Float]) -> Bool { left.map(\.bitPattern) == right.map(\.bitPattern) }
 
 /// Whose log-probs stand for the policy that sampled a trajectory.
 enum OldLogProbSource: Sendable, Equatable {
@@ -139,6 +143,19 @@ final class LogProbAudit {
         "step \(step): workers unlike this learner (\(fingerprint)): their probabilities of \(difference.steps) steps differ by \(difference.sum / Double(difference.steps)) on average, \(difference.maximum) at most"
       )
     }
+  }
+
+  /// A worker's gradient lease came with log-probs that the learner does not compute: where it should have the learner's bits it
+  /// is caught, too.
+  func catchComputer(_ computer: GradientOrigin, of sample: CollectedTrajectory, version: Int) {
+    guard computer.fingerprint == fingerprint, caught.insert(computer.workerName).inserted else { return }
+    logger.warning(
+      """
+      worker \(computer.workerName) has this learner's fingerprint (\(fingerprint)) but not its bits: its gradient lease came with \
+      other log-probs of prompt \(sample.trajectory.promptID), group \(sample.trajectory.groupID) sample \
+      \(sample.trajectory.sampleIndex) than the learner's under version \(version); it is asked for no more gradients, and its \
+      log-probs are recomputed from now on. The step that used the gradient is not promised to have the learner's bits
+      """)
   }
 
   /// Compares what a worker recorded with what the learner computed under the same weights. A worker that was taken at its

@@ -116,7 +116,8 @@ public final class LearnerFrontEnd: Sendable {
       gradients: GradientExchange(
         options: GradientExchange.Options(
           leaseDuration: options.leaseDuration, patience: options.livenessTimeout,
-          learnerThreads: options.learnerThreads), firstLeaseID: learnerIncarnation ^ 1 << 31 | 1))
+          learnerThreads: options.learnerThreads, isLearner: options.relay == nil),
+        firstLeaseID: learnerIncarnation ^ 1 << 31 | 1))
     if options.relay != nil { shared.state.withLock { $0.relayed = RelayedWork() } }
     self.shared = shared
     let loop = LearnerLoop(

@@ -13,7 +13,9 @@ extension LearnerLoop {
       try shared.gradients.state.withLock { try $0.ready(ready, from: worker, now: now) }
     case .gradientDeclined(let leaseID, let reason, let isNotFinite):
       logger.warning("worker \(name(of: worker)) gives gradient lease \(leaseID) back: \(reason)")
-      shared.gradients.state.withLock { $0.declined(leaseID, isNotFinite: isNotFinite, by: worker) }
+      shared.gradients.state.withLock {
+        $0.declined(leaseID, reason: reason, isNotFinite: isNotFinite, by: worker)
+      }
       shared.gradients.signal.put(())
     case .gradientChunk(let chunk):
       if try shared.gradients.state.withLock({ try $0.receive(chunk, from: worker, now: now) }) {
@@ -39,7 +41,9 @@ extension LearnerLoop {
     }
     let outgoing = shared.gradients.state.withLock { exchange in
       exchange.startTransfers(now: now)
-      exchange.grant(now: now) { worker, version in workers[worker] == version }
+      func isReady(_ worker: WorkerID, _ version: Int) -> Bool { workers[worker] == version }
+      exchange.grant(now: now, isReady: isReady)
+      if !exchange.options.isLearner { exchange.reassign(now: now, isReady: isReady) }
       defer { exchange.outgoing.removeAll() }
       return exchange.outgoing
     }

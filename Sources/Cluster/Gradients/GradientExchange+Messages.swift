@@ -5,62 +5,14 @@ import Wire
 
 // What the I/O thread does with gradient leases.
 extension GradientExchange {
-  /// Lends leaves to workers, as far as they are expected back before the learner would have computed them itself.
-  ///
-  /// - Parameter isReady: whether a worker may have a lease of this version now.
-  mutating func grant(now: Duration, isReady: (_ worker: WorkerID, _ version: Int) -> Bool) {
-    guard let learnerRate = rates.learnerRowsPerSecond, let round, round.leases.pendingRows > 0 else { return }
-    let offer = round.offer
-    var busy: [WorkerID: Double] = [:]
-    for lease in round.leases.outstanding where !lease.isComputed {
-      busy[lease.worker] = max(0, (lease.expected - now).inSeconds)
-    }
-    let candidates = peers.filter { id, peer in
-      !peer.hasDeclined && (offer.fingerprint == nil || offer.fingerprint == peer.fingerprint)
-        && !offer.excludedWorkers.contains(peer.name) && isReady(id, offer.version)
-    }.sorted { $0.key < $1.key }
-    guard candidates.contains(where: { busy[$0.key] == nil }) else { return }
-    // Gradients come two at a time: each waits for those before it.
-    let ahead = round.leases.outstanding.count { $0.isComputed }
-    let workers = candidates.enumerated().map { position, candidate in
-      let transfer = Double(offer.byteCount) / rates.bytesPerSecond(of: candidate.value.incarnation)
-      return GradientShares.Worker(
-        rowsPerSecond: rates.rowsPerSecond(
-          of: candidate.value.incarnation, threads: candidate.value.threads, learnerThreads: options.learnerThreads)
-          ?? 0,
-        delaySeconds: (busy[candidate.key] ?? 0) + transfer
-          * Double(1 + (ahead + position) / GradientExchange.transfersAtOnce))
-    }
-    let shares = GradientShares(
-      rowsLeft: Double(round.leases.pendingRows), learnerRowsPerSecond: learnerRate, workers: workers)
-    // A last leaf is better left to whoever comes free and is faster.
-    let fastest = workers.reduce(learnerRate) { max($0, $1.rowsPerSecond) }
-    for (index, (id, peer)) in candidates.enumerated() where busy[id] == nil && shares.rows[index] > 0 {
-      let (worker, secondsLeft) = (workers[index], Double(self.round!.leases.pendingRows) / learnerRate)
-      func seconds(_ rows: Int) -> Double { worker.delaySeconds + Double(rows) / max(worker.rowsPerSecond, 1e-9) }
-      guard
-        let record = self.round!.leases.grant(
-          // A speed that is only assumed is tried on one leaf.
-          to: id, atMost: rates.isMeasured(peer.incarnation) ? shares.rows[index] : 0, now: now,
-          isWorthwhile: { seconds($0) < min(secondsLeft, shares.seconds + Double($0) / fastest) },
-          expectedSeconds: seconds)
-      else { continue }
-      outgoing.append(
-        (
-          id,
-          .gradientGrant(offer.grant(id: record.id, leaves: record.leaves, deadline: options.leaseDuration))
-        ))
-    }
-  }
-
   /// A worker pulls the trajectories of its lease.
   ///
   /// - Throws: `WireError` for trajectories that the lease does not have.
   mutating func serve(_ pull: GradientPull, to worker: WorkerID) throws {
-    guard let round, let lease = round.leases.lease(pull.leaseID), lease.worker == worker else {
+    guard let (index, lease) = lease(pull.leaseID), lease.worker == worker else {
       return outgoing.append((worker, forgetMessage(pull.leaseID)))
     }
-    let trajectories = round.offer.trajectories(lease.leaves)
+    let trajectories = rounds[index].offer.trajectories(lease.leaves)
     guard pull.first + pull.count <= trajectories.count else {
       throw WireError("PullGradientWork asks for trajectories that the lease does not have")
     }
@@ -77,68 +29,99 @@ extension GradientExchange {
   ///
   /// - Throws: `WireError` when what it says cannot belong to the lease.
   mutating func ready(_ ready: GradientReady, from worker: WorkerID, now: Duration) throws {
-    guard round?.leases.computed(ready.leaseID, by: worker, now: now) == .wanted,
-      let lease = round!.leases.lease(ready.leaseID)
+    guard let index = index(of: ready.leaseID),
+      rounds[index].leases.computed(ready.leaseID, by: worker, now: now) == .wanted,
+      let lease = rounds[index].leases.lease(ready.leaseID)
     else {
       drop(ready.leaseID)
       return outgoing.append((worker, forgetMessage(ready.leaseID)))
     }
-    let steps = round!.offer.trajectories(lease.leaves).reduce(0) { $0 + $1.trajectory.scoredCount }
+    let offer = rounds[index].offer
+    let steps = offer.trajectories(lease.leaves).reduce(0) { $0 + $1.trajectory.scoredCount }
     guard ready.statistics.count == lease.leaves.count, ready.logProbs.count == steps else {
       throw WireError("GradientReady does not belong to its lease: it has other leaves or steps")
     }
-    if round!.transfers[ready.leaseID]?.ready == ready {
+    try checkOrigins(ready.origins, of: worker, offer)
+    if rounds[index].transfers[ready.leaseID]?.ready == ready {
       // Said again after a reconnection: what came so far is good.
-      round!.transfers[ready.leaseID]!.forgetRequests(now)
+      rounds[index].transfers[ready.leaseID]!.forgetRequests(now)
       return request(ready.leaseID)
     }
     drop(ready.leaseID)
-    measuredComputation(worker, rows: lease.rows, seconds: Double(ready.elapsedMicroseconds) * 1e-6)
-    round!.waiting.append(ready)
+    if let peer = peers[worker] {
+      rates.workerComputed(
+        peer.incarnation, rows: lease.rows, seconds: Double(ready.elapsedMicroseconds) * 1e-6,
+        threads: peer.power(for: offer).threads)
+    }
+    rounds[index].waiting.append(ready)
     startTransfers(now: now)
   }
 
-  /// - Returns: what to log.
-  mutating func declined(_ leaseID: UInt64, isNotFinite: Bool, by worker: WorkerID) {
-    guard round?.leases.lease(leaseID)?.worker == worker else { return }
+  /// A relay answers for who computed what it sends; nobody else has anything to say about that.
+  private func checkOrigins(_ origins: [GradientOrigin], of worker: WorkerID, _ offer: GradientOffer) throws {
+    guard let peer = peers[worker] else { return }
+    guard origins.isEmpty != peer.isRelay else {
+      throw WireError("GradientReady \(origins.isEmpty ? "of a relay lacks" : "of a worker has") origins")
+    }
+    let isForbidden = origins.contains {
+      ($0.fingerprint != offer.fingerprint ?? $0.fingerprint) || offer.excludedWorkers.contains($0.workerName)
+    }
+    if isForbidden { throw WireError("GradientReady has leaves that a worker computed who was not to") }
+  }
+
+  mutating func declined(_ leaseID: UInt64, reason: String = "", isNotFinite: Bool, by worker: WorkerID) {
+    guard let (index, lease) = lease(leaseID), lease.worker == worker else { return }
     drop(leaseID)
-    round!.leases.revoke(leaseID, toLearner: isNotFinite)
+    rounds[index].leases.revoke(leaseID, toLearner: isNotFinite)
     if !isNotFinite { peers[worker]?.hasDeclined = true }
+    // There is no learner here that could see for itself.
+    if isNotFinite, !options.isLearner {
+      rounds[index].failure = RoundFailure(
+        reason: "worker \(peers[worker]?.name ?? "") says: \(reason)", isNotFinite: true)
+    }
   }
 
   /// - Returns: whether a gradient is complete by it.
   /// - Throws: `WireError` for a chunk that was not asked for.
   mutating func receive(_ chunk: GradientChunk, from worker: WorkerID, now: Duration) throws -> Bool {
     // What was given up in the meantime is still on its way.
-    guard let transfer = round?.transfers[chunk.leaseID], transfer.worker == worker else { return false }
-    try round!.transfers[chunk.leaseID]!.receive(chunk, now: now)
-    let after = round!.transfers[chunk.leaseID]!
+    guard let index = index(of: chunk.leaseID), let transfer = rounds[index].transfers[chunk.leaseID],
+      transfer.worker == worker
+    else { return false }
+    try rounds[index].transfers[chunk.leaseID]!.receive(chunk, now: now)
+    let after = rounds[index].transfers[chunk.leaseID]!
     guard after.isComplete else {
       let rate = after.bytesPerSecond(now) ?? GradientRates.assumedBytesPerSecond
-      round!.leases.arriving(
+      rounds[index].leases.arriving(
         chunk.leaseID, expectedSeconds: Double(after.bytesLeft) / max(rate, 1), now: now)
       request(chunk.leaseID)
       return false
     }
     measured(after, now: now)
-    round!.transfers[chunk.leaseID] = nil
+    rounds[index].transfers[chunk.leaseID] = nil
     outgoing.append((worker, .gradientDone(leaseID: chunk.leaseID, accepted: true)))
-    if let leaves = round!.leases.complete(chunk.leaseID) {
-      round!.arrived.append(
+    if let leaves = rounds[index].leases.complete(chunk.leaseID) {
+      let (offer, peer) = (rounds[index].offer, peers[worker])
+      let itself = GradientOrigin(
+        workerName: peer?.name ?? "", fingerprint: peer?.fingerprint ?? "", leafCount: leaves.count)
+      let seconds = Double(after.ready.elapsedMicroseconds) * 1e-6 + (now - after.started).inSeconds
+      rounds[index].arrived.append(
         ArrivedGradient(
-          leaseID: chunk.leaseID, workerName: peers[worker]?.name ?? "", leaves: leaves,
-          node: round!.offer.node(of: leaves), payload: after.payload, root: after.ready.root,
-          results: results(after.ready, leaves)))
+          round: rounds[index].id, leaseID: chunk.leaseID, worker: worker, workerName: itself.workerName,
+          leaves: leaves, node: offer.node(of: leaves), payload: after.payload, root: after.ready.root,
+          results: results(after.ready, leaves, offer),
+          origins: after.ready.origins.isEmpty ? [itself] : after.ready.origins,
+          threadSeconds: seconds * Double(peer?.power(for: offer).threads ?? 1)))
     }
     return true
   }
 
-  private func results(_ ready: GradientReady, _ leaves: Range<Int>) -> [LeafResult] {
+  private func results(_ ready: GradientReady, _ leaves: Range<Int>, _ offer: GradientOffer) -> [LeafResult] {
     var at = 0
     return zip(leaves, ready.statistics).map { leaf, statistics in
       var result = LeafResult()
       result.statistics = statistics.statistics
-      for item in round!.offer.leaves[leaf].microBatches.joined() {
+      for item in offer.leaves[leaf].microBatches.joined() {
         let count = item.trajectory.scoredCount
         result.logProbs.append(Array(ready.logProbs[at..<at + count]))
         at += count
@@ -149,33 +132,36 @@ extension GradientExchange {
 
   /// Pulls the next gradients, as many at a time as there may be in memory.
   mutating func startTransfers(now: Duration) {
-    while let round, let ready = round.waiting.first,
-      round.transfers.count < Self.transfersAtOnce,
-      round.transfers.count + round.arrived.count < options.heldGradients
-    {
-      self.round!.waiting.removeFirst()
-      guard let lease = round.leases.lease(ready.leaseID) else { continue }
-      self.round!.transfers[ready.leaseID] = GradientTransfer(
-        ready, worker: lease.worker, elementCount: round.offer.elementCount, type: round.offer.type, now: now)
-      request(ready.leaseID)
-    }
-    // Those that wait their turn are not late.
-    for (position, ready) in (round?.waiting ?? []).enumerated() {
-      guard let lease = round!.leases.lease(ready.leaseID), let peer = peers[lease.worker] else { continue }
-      let transfer = Double(round!.offer.byteCount) / rates.bytesPerSecond(of: peer.incarnation)
-      round!.leases.arriving(
-        ready.leaseID, expectedSeconds: transfer * Double(2 + position / Self.transfersAtOnce), now: now)
+    for index in rounds.indices {
+      while let ready = rounds[index].waiting.first {
+        let transfers = rounds.reduce(0) { $0 + $1.transfers.count }
+        let arrived = rounds.reduce(0) { $0 + $1.arrived.count }
+        guard transfers < Self.transfersAtOnce, transfers + arrived < options.heldGradients else { break }
+        rounds[index].waiting.removeFirst()
+        guard let lease = rounds[index].leases.lease(ready.leaseID) else { continue }
+        let offer = rounds[index].offer
+        rounds[index].transfers[ready.leaseID] = GradientTransfer(
+          ready, worker: lease.worker, elementCount: offer.elementCount, type: offer.type, now: now)
+        request(ready.leaseID)
+      }
+      // Those that wait their turn are not late.
+      for (position, ready) in rounds[index].waiting.enumerated() {
+        guard let lease = rounds[index].leases.lease(ready.leaseID), let peer = peers[lease.worker] else { continue }
+        let transfer = Double(rounds[index].offer.byteCount) / rates.bytesPerSecond(of: peer.incarnation)
+        rounds[index].leases.arriving(
+          ready.leaseID, expectedSeconds: transfer * Double(2 + position / Self.transfersAtOnce), now: now)
+      }
     }
   }
 
   /// Asks for more of a gradient: as much as comes in about half a second, so that a worker's heartbeats never wait long
   /// behind it.
   mutating func request(_ id: UInt64) {
-    guard let transfer = round?.transfers[id] else { return }
+    guard let index = index(of: id), let transfer = rounds[index].transfers[id] else { return }
     let rate = peers[transfer.worker].map { rates.bytesPerSecond(of: $0.incarnation) }
     let isMeasured = transfer.nextExpected > 16
     let window = isMeasured ? Int((rate ?? 0) / 2) / GradientChunk.byteCount : 4
-    guard let pull = self.round!.transfers[id]!.request(window: min(32, max(1, window))) else { return }
+    guard let pull = rounds[index].transfers[id]!.request(window: min(32, max(1, window))) else { return }
     outgoing.append((transfer.worker, .pullGradient(pull)))
   }
 }

@@ -4,7 +4,10 @@ import Wire
 
 /// A gradient that a worker computed and sent, not yet verified.
 struct ArrivedGradient: Sendable {
+  /// The round that it belongs to.
+  var round: UInt64 = 0
   var leaseID: UInt64
+  var worker: WorkerID
   var workerName: String
   var leaves: Range<Int>
   var node: GradientTree.Node
@@ -12,10 +15,14 @@ struct ArrivedGradient: Sendable {
   /// The Merkle root that the worker announced.
   var root: [UInt8]
   var results: [LeafResult]
+  /// Who computed the leaves, in their order: the worker itself, or those below a relay.
+  var origins: [GradientOrigin]
+  /// What it cost: seconds of computing and of its way here, times threads.
+  var threadSeconds: Double
 }
 
-/// The learner's side of gradient leases: who computes what, whose gradient is pulled, what has arrived. Pure: no sockets, no
-/// clock. The trainer's thread and the I/O thread share it.
+/// The learner's or relay's side of gradient leases: who computes what, whose gradient is pulled, what has arrived. Pure: no
+/// sockets, no clock. The trainer's thread (or the relay's adder) and the I/O thread share it.
 struct GradientExchange: Sendable {
   struct Options: Sendable {
     var leaseDuration: Duration = .seconds(60)
@@ -25,10 +32,18 @@ struct GradientExchange: Sendable {
     var patience: Duration = .seconds(10)
     /// What the learner computes with.
     var learnerThreads = 1
+    /// false: a relay's, where only those below compute.
+    var isLearner = true
   }
 
   /// More would only share the learner's link.
   static let transfersAtOnce = 2
+  /// Leases that a relay may have out and not computed; a worker may have one.
+  static let leasesOfARelay = 4
+  /// Ids of leases that a round has to itself.
+  static let idsOfARound: UInt64 = 1 << 24
+  /// Damaged gradients after which a relay gives up.
+  static let rejectionLimit = 3
 
   /// Since the beginning.
   struct Totals: Sendable, Equatable {
@@ -48,32 +63,62 @@ struct GradientExchange: Sendable {
     }
   }
 
-  /// A worker process that computes gradients.
+  /// A worker process that computes gradients, or a relay with such workers below.
   struct Peer: Sendable {
     var name: String
     var incarnation: UInt64
     var fingerprint: String
     var threads: Int
-    /// It said that it cannot: no more leases in this session.
+    /// Of a relay: who is below.
+    var classes: [GradientClass]?
+    /// It said that it cannot: no more leases in this session, or until other workers are below it.
     var hasDeclined = false
+
+    var isRelay: Bool { classes != nil }
+
+    /// Who of it may compute an offer's leaves.
+    func power(for offer: GradientOffer) -> (workers: Int, threads: Int) {
+      guard let classes else {
+        let may = (offer.fingerprint ?? fingerprint) == fingerprint && !offer.excludedWorkers.contains(name)
+        return may ? (1, max(1, threads)) : (0, 0)
+      }
+      guard offer.excludedWorkers.count <= WireLimits.excludedWorkerCount else { return (0, 0) }
+      return classes.filter { offer.fingerprint ?? $0.fingerprint == $0.fingerprint }.reduce((0, 0)) {
+        ($0.0 + $1.workerCount, $0.1 + max($1.workerCount, $1.threads))
+      }
+    }
   }
 
+  /// The leaves of one step, or of one lease from above.
   struct Round: Sendable {
+    /// Of a relay: the lease from above.
+    var id: UInt64
+    var firstLeaseID: UInt64
     var offer: GradientOffer
     var leases: GradientLeases
     var transfers: [UInt64: GradientTransfer] = [:]
     /// Computed, and not pulled yet: in order of their word.
     var waiting: [GradientReady] = []
     var arrived: [ArrivedGradient] = []
+    /// Of a relay: why nobody below can compute it.
+    var failure: RoundFailure?
+    var rejections = 0
+    /// Of a relay: since when nobody has had any of what is left.
+    var idleSince: Duration?
   }
 
   let options: Options
-  private(set) var rates = GradientRates()
+  var rates = GradientRates()
   private(set) var totals = Totals()
   /// Messages for the I/O thread to send.
   var outgoing: [(worker: WorkerID, message: Message)] = []
-  var round: Round?
+  /// A learner has one at most.
+  var rounds: [Round] = []
   var peers: [WorkerID: Peer] = [:]
+  /// Of a relay: workers that the learner excluded.
+  var knownExclusions: Set<String> = []
+  /// Of a relay: the version of the step that it was last lent leaves of.
+  var lastVersion = -1
   private var nextLeaseID: UInt64
 
   init(options: Options, firstLeaseID: UInt64) {
@@ -81,55 +126,78 @@ struct GradientExchange: Sendable {
     nextLeaseID = max(1, firstLeaseID)
   }
 
-  var isActive: Bool { round != nil }
+  var isActive: Bool { !rounds.isEmpty }
+
+  /// The round that a lease belongs to.
+  func index(of leaseID: UInt64) -> Int? {
+    rounds.firstIndex { leaseID &- $0.firstLeaseID < Self.idsOfARound }
+  }
+
+  /// A lease that is out, with its round.
+  func lease(_ id: UInt64) -> (index: Int, record: GradientLeaseRecord)? {
+    guard let index = index(of: id), let record = rounds[index].leases.lease(id) else { return nil }
+    return (index, record)
+  }
 
   // MARK: The trainer
 
   mutating func begin(_ offer: GradientOffer) {
-    _ = end()
+    end()
     rates.beginStep()
-    round = Round(
-      offer: offer,
-      leases: GradientLeases(
-        leafRows: offer.leaves.map(\.rowCount), options: .init(leaseDuration: options.leaseDuration),
-        firstLeaseID: nextLeaseID))
+    open(offer, as: 0)
   }
 
-  mutating func takeLocal() -> Int? { round?.leases.takeLocal() }
+  /// - Parameter id: names the round, for a relay that has several.
+  mutating func open(_ offer: GradientOffer, as id: UInt64) {
+    if nextLeaseID > .max - Self.idsOfARound { nextLeaseID = 1 }
+    rounds.append(
+      Round(
+        id: id, firstLeaseID: nextLeaseID, offer: offer,
+        leases: GradientLeases(
+          leafRows: offer.leaves.map(\.rowCount), options: .init(leaseDuration: options.leaseDuration),
+          firstLeaseID: nextLeaseID)))
+    nextLeaseID += Self.idsOfARound
+  }
+
+  mutating func takeLocal() -> Int? { rounds.isEmpty ? nil : rounds[0].leases.takeLocal() }
 
   mutating func finishLocal(_ leaf: Int, seconds: Double) {
-    guard let rows = round?.leases.leafRows[leaf] else { return }
+    guard let rows = rounds.first?.leases.leafRows[leaf] else { return }
     rates.learnerComputed(rows: rows, seconds: seconds)
-    round!.leases.finishLocal(leaf)
+    rounds[0].leases.finishLocal(leaf)
   }
 
   mutating func takeArrived() -> ArrivedGradient? {
-    guard let arrived = round?.arrived, !arrived.isEmpty else { return nil }
-    return round!.arrived.removeFirst()
+    guard let index = rounds.firstIndex(where: { !$0.arrived.isEmpty }) else { return nil }
+    return rounds[index].arrived.removeFirst()
   }
 
   /// What arrived was not what was announced, or not finite: the learner computes it itself.
-  mutating func reject(_ arrived: ArrivedGradient) { round?.leases.reject(arrived.leaves) }
+  mutating func reject(_ arrived: ArrivedGradient) {
+    if let index = index(of: arrived.leaseID) { rounds[index].leases.reject(arrived.leaves) }
+  }
 
   /// There is nothing left for the learner to take: takes over what it would be sooner done with.
   mutating func takeOver(now: Duration) {
-    guard let rate = rates.learnerRowsPerSecond,
-      let record = round?.leases.takeOver(learnerRowsPerSecond: rate, now: now)
+    guard let rate = rates.learnerRowsPerSecond, !rounds.isEmpty,
+      let record = rounds[0].leases.takeOver(learnerRowsPerSecond: rate, now: now)
     else { return }
     disappointed(record, now)
     forget(record, "the learner computes it itself")
   }
 
-  /// Ends the round; whatever is still out is void.
-  @discardableResult
-  mutating func end() -> GradientLeases.Counters? {
-    guard var ended = round else { return nil }
-    round = nil
+  /// Ends all rounds; whatever is still out is void.
+  mutating func end() {
+    for round in rounds { end(round.id) }
+  }
+
+  mutating func end(_ id: UInt64) {
+    guard let index = rounds.firstIndex(where: { $0.id == id }) else { return }
+    var ended = rounds.remove(at: index)
     for record in ended.leases.outstanding {
       outgoing.append((record.worker, .gradientDone(leaseID: record.id, accepted: false)))
       ended.leases.revoke(record.id)
     }
-    nextLeaseID = ended.leases.nextID
     let counters = ended.leases.counters
     totals.granted += counters.granted
     totals.accepted += counters.accepted
@@ -137,73 +205,91 @@ struct GradientExchange: Sendable {
     totals.localLeaves += counters.localLeaves
     totals.duplicates += counters.duplicates
     totals.revoked += counters.revoked
-    return counters
   }
 
   // MARK: Sessions
 
   mutating func join(_ worker: WorkerID, hello: Hello, older: WorkerID?) {
+    var classes: [GradientClass]? = hello.isRelay ? [] : nil
     if let older {
-      round?.leases.transfer(from: older, to: worker)
-      for id in round?.transfers.keys.map({ $0 }) ?? [] where round!.transfers[id]!.worker == older {
-        round!.transfers[id]!.worker = worker
+      for index in rounds.indices {
+        rounds[index].leases.transfer(from: older, to: worker)
+        for id in rounds[index].transfers.keys where rounds[index].transfers[id]!.worker == older {
+          rounds[index].transfers[id]!.worker = worker
+        }
       }
+      if hello.isRelay { classes = peers[older]?.classes ?? [] }
       peers[older] = nil
     }
     guard hello.computesGradients else { return }
     peers[worker] = Peer(
-      name: hello.workerName, incarnation: hello.incarnation, fingerprint: hello.fingerprint, threads: hello.threads)
+      name: hello.workerName, incarnation: hello.incarnation, fingerprint: hello.fingerprint, threads: hello.threads,
+      classes: classes)
   }
 
   /// A session has ended: what it held is computed by others.
   mutating func leave(_ worker: WorkerID) -> Int {
-    let lost = round?.leases.remove(worker: worker) ?? []
-    for record in lost { drop(record.id) }
+    var leaves = 0
+    for index in rounds.indices {
+      for record in rounds[index].leases.remove(worker: worker) {
+        drop(record.id)
+        leaves += record.leaves.count
+      }
+    }
     peers[worker] = nil
-    return lost.reduce(0) { $0 + $1.leaves.count }
+    return leaves
   }
 
   /// - Returns: the leases named that are not the worker's any longer.
   mutating func renew(_ ids: [UInt64], by worker: WorkerID, now: Duration) -> [UInt64] {
-    round?.leases.renew(ids, by: worker, now: now) ?? ids
+    ids.filter { id in
+      guard let index = index(of: id) else { return true }
+      return !rounds[index].leases.renew([id], by: worker, now: now).isEmpty
+    }
   }
 
   mutating func keepTime(now: Duration) {
-    for record in round?.leases.expire(now: now) ?? [] {
-      disappointed(record, now)
-      forget(record, "expired")
-    }
-    for id in round?.transfers.keys.sorted() ?? [] where round!.transfers[id]!.isStalled(now, options.patience) {
-      round!.transfers[id]!.forgetRequests(now)
-      request(id)
+    for index in rounds.indices {
+      for record in rounds[index].leases.expire(now: now) {
+        disappointed(record, now)
+        forget(record, "expired")
+      }
+      for id in rounds[index].transfers.keys.sorted()
+      where rounds[index].transfers[id]!.isStalled(now, options.patience) {
+        rounds[index].transfers[id]!.forgetRequests(now)
+        request(id)
+      }
     }
     startTransfers(now: now)
   }
 
   /// A lease is given up: its worker or its link is slower than was thought.
-  private mutating func disappointed(_ record: GradientLeaseRecord, _ now: Duration) {
-    guard let peer = peers[record.worker] else { return }
-    if let transfer = round?.transfers[record.id] {
+  mutating func disappointed(_ record: GradientLeaseRecord, _ now: Duration) {
+    guard let peer = peers[record.worker], let index = index(of: record.id) else { return }
+    if let transfer = rounds[index].transfers[record.id] {
       // Half of the chunk that is on its way.
       rates.disappointed(
         peer.incarnation, bytes: transfer.bytesSoFar + GradientChunk.byteCount / 2,
         seconds: (now - transfer.started).inSeconds)
     } else if !record.isComputed {
-      rates.disappointed(peer.incarnation, rows: record.rows, seconds: (now - record.granted).inSeconds)
+      rates.disappointed(
+        peer.incarnation, rows: record.rows, seconds: (now - record.granted).inSeconds,
+        threads: peer.power(for: rounds[index].offer).threads)
     }
   }
 
   func forgetMessage(_ id: UInt64) -> Message { .gradientDone(leaseID: id, accepted: false) }
 
-  private mutating func forget(_ record: GradientLeaseRecord, _ reason: String) {
+  mutating func forget(_ record: GradientLeaseRecord, _ reason: String) {
     drop(record.id)
     outgoing.append((record.worker, forgetMessage(record.id)))
   }
 
   /// No transfer of this lease any longer.
   mutating func drop(_ id: UInt64) {
-    round?.transfers[id] = nil
-    round?.waiting.removeAll { $0.leaseID == id }
+    guard let index = index(of: id) else { return }
+    rounds[index].transfers[id] = nil
+    rounds[index].waiting.removeAll { $0.leaseID == id }
   }
 
   mutating func measured(_ transfer: GradientTransfer, now: Duration) {
@@ -211,10 +297,6 @@ struct GradientExchange: Sendable {
     guard let peer = peers[transfer.worker] else { return }
     rates.transferred(
       peer.incarnation, bytes: transfer.payload.byteCount, seconds: (now - transfer.started).inSeconds)
-  }
-
-  mutating func measuredComputation(_ worker: WorkerID, rows: Int, seconds: Double) {
-    if let peer = peers[worker] { rates.workerComputed(peer.incarnation, rows: rows, seconds: seconds) }
   }
 }
 

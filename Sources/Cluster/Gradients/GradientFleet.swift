@@ -58,8 +58,29 @@ final class SharedGradientExchange: GradientFleet {
   }
   func wait(within duration: Duration) { _ = signal.take(within: duration) }
   func end() {
-    state.withLock { _ = $0.end() }
+    state.withLock { $0.end() }
     waker.wake()
   }
   var totals: GradientExchange.Totals { state.withLock { $0.totals } }
+
+  // MARK: A relay's
+
+  /// Offers the leaves of a lease from above to those below.
+  func lend(_ offer: GradientOffer, as id: UInt64) {
+    state.withLock { $0.lend(offer, as: id) }
+    waker.wake()
+  }
+  func reject(_ arrived: ArrivedGradient, isNotFinite: Bool) {
+    state.withLock { $0.reject(arrived, isNotFinite: isNotFinite) }
+    waker.wake()
+  }
+  /// Leases from above that nobody below is going to finish.
+  func failures() -> [(id: UInt64, failure: RoundFailure)] {
+    defer { waker.wake() }
+    return state.withLock { $0.failures(now: MonotonicClock.now()) }
+  }
+  func end(_ id: UInt64) {
+    state.withLock { $0.end(id) }
+    waker.wake()
+  }
 }

@@ -17,6 +17,9 @@ struct GradientOffer: Sendable {
   /// Workers whose bits were found to be others.
   var excludedWorkers: Set<String> = []
 
+  /// What one thread of the learner computes; 0: not known. For relays.
+  var learnerRowsPerSecond = 0.0
+
   var tree: GradientTree { GradientTree(leafCount: leaves.count) }
   var byteCount: Int { elementCount * type.byteCount }
 
@@ -35,7 +38,8 @@ struct GradientOffer: Sendable {
       elementCount: elementCount,
       longestSequence: trajectories(run).reduce(1) {
         max($0, $1.trajectory.prompt.count + $1.trajectory.completionCount)
-      }, deadlineMilliseconds: deadline.milliseconds)
+      }, deadlineMilliseconds: deadline.milliseconds, fingerprint: fingerprint,
+      excludedWorkers: excludedWorkers.sorted(), rowsPerSecond: learnerRowsPerSecond)
   }
 
   /// The trajectories of a run of leaves, in order.

@@ -4,6 +4,7 @@ import PolicyOptimization
 import SoftThinking
 import Training
 import Transformer
+import Wire
 
 /// One learner step on collected trajectories: advantages, mini-batches, gradients, AdamW.
 final class BatchUpdate {
@@ -147,14 +148,28 @@ final class BatchUpdate {
         leaves.map { leaf in GradientLeaf(leaf.map { pass in pass.map { weighted[$0] } }) }, state: state, model: model,
         version: number == 0 ? version : nil, excluded: audit.caught)
       outcome.gradientWait += gradient.waitSeconds
-      for (leaf, result) in zip(leaves, results) {
+      let isFirst = number == 0
+      var doubtful: [(index: Int, scores: [Float], computer: GradientOrigin)] = []
+      for (position, (leaf, result)) in zip(leaves, results).enumerated() {
         outcome.statistics.merge(result.statistics)
-        if number > 0 { continue }
+        guard isFirst else { continue }
         for (offset, scores) in zip(leaf.joined(), result.logProbs) where free.contains(batch[offset].index) {
-          compare(batch[offset].index, scores)
+          let index = batch[offset].index
+          if let computer = gradient.computers[position], relied[index], !hasSameBits(recorded[index], scores) {
+            doubtful.append((index, scores, computer))
+          } else {
+            compare(index, scores)
+          }
         }
       }
-      if number == 0 { try scoreBeforeUpdate([], model) }
+      if isFirst {
+        // The worker that sampled, or the one that computed the gradient: only the learner's own log-probs tell.
+        try scoreBeforeUpdate(doubtful.map(\.index), model)
+        for (index, scores, computer) in doubtful where !hasSameBits(computed[index] ?? [], scores) {
+          audit.catchComputer(computer, of: samples[index], version: version)
+        }
+        try scoreBeforeUpdate([], model)
+      }
       outcome.learningRate = options.optimizer(at: state.step).learningRate
       let (newWeights, norm) = try state.apply(options, team: team)
       norms += norm.total

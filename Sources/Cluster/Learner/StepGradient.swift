@@ -3,7 +3,6 @@ import Logging
 import PolicyOptimization
 import Training
 import Transformer
-import WeightSync
 import Wire
 
 /// The gradient of an optimiser step: its leaves are computed one by one, by the learner and by workers that it lends them to,
@@ -28,6 +27,8 @@ final class StepGradient {
   var beforeLeaf: () -> Void = {}
   /// What workers did, until somebody resets it.
   var helped = GradientExchange.Totals()
+  /// Who computed the last step's leaves; nil: the learner.
+  private(set) var computers: [GradientOrigin?] = []
   /// Seconds spent with nothing to compute.
   private(set) var waitSeconds = 0.0
 
@@ -58,6 +59,7 @@ final class StepGradient {
     let sum = GradientSum(
       tree: GradientTree(leafCount: leaves.count), into: state.gradientValues, type: type, pool: pool, team: team)
     var results = [LeafResult?](repeating: nil, count: leaves.count)
+    computers = Array(repeating: nil, count: leaves.count)
     func compute(_ index: Int) throws {
       beforeLeaf()
       let buffer = sum.takeBuffer()
@@ -82,6 +84,7 @@ final class StepGradient {
           }
           try sum.insert(gradient, at: arrived.node)
           for (leaf, result) in zip(arrived.leaves, arrived.results) { results[leaf] = result }
+          for (leaf, origin) in zip(arrived.leaves, arrived.leafOrigins) { computers[leaf] = origin }
         }
         if let leaf = help.fleet.takeLocal() {
           let start = monotonicSeconds()
@@ -104,20 +107,11 @@ final class StepGradient {
 
   /// The gradient that arrived; nil when its bytes are not those that were announced, or not finite.
   private func verified(_ arrived: ArrivedGradient, _ help: Help) -> GradientBuffer? {
-    let bytes = UnsafeRawBufferPointer(arrived.payload.bytes)
-    guard VersionHash.root(ofLeaves: VersionHash.leaves(of: bytes, team: team)).bytes == arrived.root else {
-      help.logger.warning(
-        "the gradient of leaves \(arrived.leaves) from worker \(arrived.workerName) does not have the hash that was announced; the learner computes it itself"
-      )
-      return nil
-    }
-    let gradient = arrived.payload.gradient(team: team)
-    guard gradient.isFinite(team: team) else {
-      help.logger.warning(
-        "the gradient of leaves \(arrived.leaves) from worker \(arrived.workerName) is not finite; the learner computes it itself"
-      )
-      return nil
-    }
-    return gradient
+    let verdict = arrived.verified(team: team)
+    if case .good(let gradient) = verdict { return gradient }
+    help.logger.warning(
+      "the gradient of leaves \(arrived.leaves) from \(arrived.source) \(verdict.complaint); the learner computes it itself"
+    )
+    return nil
   }
 }

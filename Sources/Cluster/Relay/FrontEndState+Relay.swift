@@ -142,6 +142,14 @@ extension LearnerFrontEnd {
   }
 
   var relayLoad: RelayLoad { shared.state.withLock { $0.relayLoad } }
+
+  /// Who below computes gradients.
+  var gradientClasses: [GradientClass] {
+    let present = shared.state.withLock { state in
+      Set(state.registry.all.filter { !$0.isDraining && $0.heldVersion >= 0 }.map(\.id))
+    }
+    return shared.gradients.state.withLock { $0.branch { present.contains($0) } }
+  }
 }
 
 extension LearnerLoop {

@@ -1,4 +1,5 @@
 import Foundation
+import Kernels
 import Logging
 import Synchronization
 import Transport
@@ -21,6 +22,8 @@ public struct RelayServiceOptions: Sendable {
   var link: WorkerLinkOptions
   /// Workers that may be lost with a sample before it goes back up.
   var maximumLosses = 2
+  /// Threads that gradients are added up with.
+  var threads = min(4, ProcessorFeatures.current.availableProcessors)
   /// Of the names of libzmq's threads.
   var threadPrefix: Int? {
     get { link.threadPrefix }
@@ -40,6 +43,8 @@ public struct RelayServiceOptions: Sendable {
       endpoint: attachments.first?.endpoint ?? "",
       workerName: name ?? "relay-\(ProcessInfo.processInfo.hostName)-\(ProcessInfo.processInfo.processIdentifier)",
       threads: 1, fingerprint: "relay", capacity: 0)
+    link.computesGradients = true
+    link.isRelay = true
     link.security = attachments.first?.security ?? .none
     link.alternatives = Array(attachments.dropFirst())
   }
@@ -54,11 +59,14 @@ public struct RelayServiceOptions: Sendable {
 ///
 /// It asks for as many samples as its workers want to hold, lends what it is lent under leases of its own, and passes each
 /// result on as it comes, with the name and fingerprint of the worker that drew it. A result is acknowledged to the worker when
-/// the relay holds it, and held until it is acknowledged from above. The front end below opens when a run is joined above: a
+/// the relay holds it, and held until it is acknowledged from above. Gradients are added up on their way, so that one goes up
+/// for each lease from above. The front end below opens when a run is joined above: a
 /// relay that leads nowhere has no workers.
 public final class RelayService: Sendable {
   private struct State {
     var frontEnd: LearnerFrontEnd?
+    /// As long as the front end.
+    var gradients: GradientRelay?
     var isAborted = false
   }
 
@@ -82,6 +90,8 @@ public final class RelayService: Sendable {
 
   /// The side that workers see, while there is one.
   var frontEnd: LearnerFrontEnd? { state.withLock { $0.frontEnd } }
+
+  private var gradients: GradientRelay? { state.withLock { $0.gradients } }
 
   /// Names the relay to those above and below.
   var incarnation: UInt64 { link.incarnation }
@@ -141,7 +151,7 @@ public final class RelayService: Sendable {
       }
       if let drainEnds {
         for work in frontEnd?.takeQueued(atMost: .max) ?? [] { link.giveBack(work) }
-        if now >= drainEnds || frontEnd?.relayLoad.held ?? 0 == 0 {
+        if now >= drainEnds || frontEnd?.relayLoad.held ?? 0 == 0 && gradients?.isIdle ?? true {
           let isDelivered = link.close(reason: "drained", within: .seconds(10))
           return logger.info(
             "drained\(isDelivered ? "" : "; some results were not acknowledged and will be sampled again")")
@@ -176,11 +186,19 @@ public final class RelayService: Sendable {
         logger.warning("lease \(lease.id) cannot be passed on: \(error)")
         link.giveBack(ReturnedWork(leaseID: lease.id, sampleIndices: lease.sampleIndices))
       }
-    case .cancelled(let leaseIDs): for id in leaseIDs { frontEnd?.withdraw(id) }
+    case .cancelled(let leaseIDs):
+      for id in leaseIDs { frontEnd?.withdraw(id) }
+      gradients?.cancel(leaseIDs)
+    case .gradient(let task):
+      guard let gradients else {
+        try link.send(.declined(leaseID: task.grant.id, reason: "this relay is closed", isNotFinite: false))
+        break
+      }
+      gradients.take(task)
     case .cancelledSamples(let id, let samples): frontEnd?.withdraw(id, samples: samples)
     case .disconnected: run?.lostSince = MonotonicClock.now()
     case .drain: stop.request()
-    case .gradient, .shutdown: break
+    case .shutdown: break
     }
   }
 
@@ -215,7 +233,9 @@ public final class RelayService: Sendable {
       (run.control, run.announcement) = (frontEnd.controlEndpoint, frontEnd.announcementEndpoint)
       run.closedSince = nil
       run.isNew = true
-      state.withLock { $0.frontEnd = frontEnd }
+      let gradients = try GradientRelay(
+        fleet: frontEnd.shared.gradients, link: link, threads: options.threads, logger: logger)
+      state.withLock { ($0.frontEnd, $0.gradients) = (frontEnd, gradients) }
       publish(&run)
     } catch let error as TransportError {
       // The relay's own sockets of a moment ago may not be gone yet.
@@ -255,6 +275,7 @@ public final class RelayService: Sendable {
     let load = frontEnd?.relayLoad ?? RelayLoad()
     link.setCapacity(load.capacity)
     link.report(tokensPerSecond: load.tokensPerSecond, activeSlots: load.activeSlots)
+    link.report(gradientClasses: frontEnd?.gradientClasses ?? [])
     let excess = min(load.held - load.capacity, load.queued)
     guard excess > 0 else { return run.excessSince = nil }
     // A worker between a result and its next request is no excess, nor is one that reconnects.
@@ -275,10 +296,11 @@ public final class RelayService: Sendable {
   }
 
   private func close() {
-    let frontEnd = state.withLock { state in
-      defer { state.frontEnd = nil }
-      return state.frontEnd
+    let (frontEnd, gradients) = state.withLock { state in
+      defer { (state.frontEnd, state.gradients) = (nil, nil) }
+      return (state.frontEnd, state.gradients)
     }
+    gradients?.end()
     frontEnd?.abort()
   }
 

@@ -105,18 +105,10 @@ final class GradientWorker {
     guard grant.elementCount == count, let type = GradientType(rawValue: grant.gradientType) else {
       throw ClusterError("the lease is of \(grant.elementCount) numbers, this model's gradient has \(count)")
     }
-    var at = 0
-    let leaves = try grant.passSizes.map { sizes in
-      GradientLeaf(
-        try sizes.map { size in
-          defer { at += size }
-          return try task.trajectories[at..<at + size].map { item in
-            let weighted = item.weighted
-            try weighted.trajectory.validate(
-              vocabularySize: configuration.vocabularySize, contextLength: configuration.contextLength)
-            return weighted
-          }
-        })
+    let leaves = task.leaves
+    for item in leaves.flatMap({ $0.microBatches.joined() }) {
+      try item.trajectory.validate(
+        vocabularySize: configuration.vocabularySize, contextLength: configuration.contextLength)
     }
     // A subtree has the shape of a tree of its leaves: its first leaf's number is a multiple of its size.
     let tree = GradientTree(leafCount: leaves.count)
@@ -164,7 +156,7 @@ final class GradientWorker {
 }
 
 /// Bytes that the system says may be taken; nil where it does not say.
-private var availableMemory: Int? {
+var availableMemory: Int? {
   guard let text = try? String(contentsOfFile: "/proc/meminfo", encoding: .utf8),
     let line = text.split(separator: "\n").first(where: { $0.hasPrefix("MemAvailable:") }),
     let kibibytes = line.split(separator: " ").dropFirst().first.flatMap({ Int($0) })

@@ -6,6 +6,18 @@ public struct GradientTask: Sendable {
   public var grant: GradientGrant
   /// In order.
   public var trajectories: [GradientTrajectory]
+
+  /// The leaves of its node.
+  var leaves: [GradientLeaf] {
+    var at = 0
+    return grant.passSizes.map { sizes in
+      GradientLeaf(
+        sizes.map { size in
+          defer { at += size }
+          return trajectories[at..<at + size].map(\.weighted)
+        })
+    }
+  }
 }
 
 /// A gradient that the engine has computed, for the link to deliver.

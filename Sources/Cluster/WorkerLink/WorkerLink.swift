@@ -24,6 +24,8 @@ final class SharedWorkerLink: Sendable {
     var settledCount = 0
     /// Samples that the worker wants to hold at once.
     var capacity: Int
+    /// Of a relay: who below it computes gradients.
+    var gradientClasses: [GradientClass] = []
     /// What the newest version came by.
     var deltas: [WeightDelta] = []
     var failure: String?
@@ -142,6 +144,15 @@ public final class WorkerLink: Sendable {
       let new = min(max(0, capacity), 65_536)
       defer { state.capacity = new }
       return state.capacity != new
+    }
+    if hasChanged { shared.waker.wake() }
+  }
+
+  /// Who below a relay computes gradients: said at once when it changes, and with every heartbeat.
+  func report(gradientClasses classes: [GradientClass]) {
+    let hasChanged = shared.state.withLock { state in
+      defer { state.gradientClasses = classes }
+      return state.gradientClasses != classes
     }
     if hasChanged { shared.waker.wake() }
   }

@@ -32,6 +32,8 @@ public struct WorkerLinkOptions: Sendable {
   public var capacity: Int
   /// Takes gradient leases.
   public var computesGradients = false
+  /// Others below it do what it takes.
+  var isRelay = false
   /// Weight chunks asked for and not arrived (of 256 KiB each), at most: fewer on a slow link.
   public var chunkWindow = 16
   /// Larger versions are refused before memory is taken.

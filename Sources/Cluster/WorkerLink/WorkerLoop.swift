@@ -45,6 +45,8 @@ final class WorkerLoop {
   var promised = 0
   /// Given back, and not yet said.
   var returned: [ReturnedWork] = []
+  /// Of a relay: what the last heartbeat said of those below.
+  private var reportedClasses: [GradientClass] = []
   private(set) var isDraining = false
   private var hasEnded = false
   private var isAborted = false
@@ -157,7 +159,7 @@ final class WorkerLoop {
     let hello = Hello(
       workerName: options.workerName, incarnation: incarnation, hostname: hostName(), processID: Int(getpid()),
       threads: options.threads, fingerprint: options.fingerprint, float32Fingerprint: options.float32Fingerprint,
-      computesGradients: options.computesGradients)
+      computesGradients: options.computesGradients, isRelay: options.isRelay)
     // Refused when nobody is there; the next knock comes anyway.
     isHelloUnheard = try dealer.send(Envelope(.hello(hello)).encoded()) != .sent
   }
@@ -394,7 +396,8 @@ final class WorkerLoop {
     try giveBack()
     try obeyEngineOnGradients()
     try spendCredits()
-    let (wantsDrain, ending) = shared.state.withLock { ($0.wantsDrain, $0.ending) }
+    let (wantsDrain, ending, classes) = shared.state.withLock { ($0.wantsDrain, $0.ending, $0.gradientClasses) }
+    if session != nil, classes != reportedClasses { try sendHeartbeat() }
     if wantsDrain, !isDraining {
       isDraining = true
       work.dropWaiting()
@@ -422,12 +425,16 @@ final class WorkerLoop {
   }
 
   private func sendHeartbeat() throws {
-    let (speed, slots) = shared.state.withLock { ($0.tokensPerSecond, $0.activeSlots) }
+    let (speed, slots, classes) = shared.state.withLock {
+      ($0.tokensPerSecond, $0.activeSlots, $0.gradientClasses)
+    }
+    reportedClasses = classes
     try send([
       .heartbeat(
         Heartbeat(
           leaseIDs: work.leaseIDs, tokensPerSecond: speed, activeSlots: slots,
-          heldVersion: weights.usable?.version ?? -1, gradientLeaseIDs: gradients.leaseIDs))
+          heldVersion: weights.usable?.version ?? -1, gradientLeaseIDs: gradients.leaseIDs,
+          gradientClasses: classes))
     ])
   }
 
