@@ -12,29 +12,29 @@ final class WorkerLoop {
   let shared: SharedWorkerLink
   let logger: Logger
   /// Where this worker may attach, and which of them it is trying or using.
-  private let attachments: [(endpoint: Endpoint, security: SocketSecurity)]
+  let attachments: [(endpoint: Endpoint, security: SocketSecurity)]
   var attachment = 0
   /// Those whose handshake was completed once: their keys are right.
   var provenAttachments: Set<Int> = []
   /// In a row, at this attachment.
   var brokenHandshakes = 0
-  private let context: TransportContext
+  let context: TransportContext
   let limits = WireLimits()
-  private var incarnation: UInt64 { shared.incarnation }
-  private var waitingSince = MonotonicClock.now()
-  private var dealer: Socket
-  private var outbox = Outbox()
+  var incarnation: UInt64 { shared.incarnation }
+  var waitingSince = MonotonicClock.now()
+  var dealer: Socket
+  var outbox = Outbox()
   var lastRefusal: (reason: String, at: Duration)?
-  private var subscriber: Socket
-  private var subscribedTo: String?
+  var subscriber: Socket
+  var subscribedTo: String?
   var session: WorkerSession?
-  private var learnerIncarnation: UInt64?
-  private var backoff: Backoff
+  var learnerIncarnation: UInt64?
+  var backoff: Backoff
   var nextHello: Duration = .zero
   var isHelloUnheard = false
-  private var connectionOpened: Duration
+  var connectionOpened: Duration
   var lastNotice: Duration
-  private var hasLoggedWaiting = false
+  var hasLoggedWaiting = false
   var work = HeldWork()
   var gradients = HeldGradients()
   var weights: WeightPull
@@ -49,10 +49,10 @@ final class WorkerLoop {
   /// Given back, and not yet said.
   var returned: [ReturnedWork] = []
   /// Of a relay: what the last heartbeat said of those below.
-  private var reportedClasses: [GradientClass] = []
+  var reportedClasses: [GradientClass] = []
   private(set) var isDraining = false
   var wayBack = WayBack()
-  private var hasEnded = false
+  var hasEnded = false
   private var isAborted = false
 
   init(_ options: WorkerLinkOptions, shared: SharedWorkerLink, logger: Logger) throws {
@@ -76,7 +76,7 @@ final class WorkerLoop {
   var endpoint: Endpoint { attachments[attachment].endpoint }
   var security: SocketSecurity { attachments[attachment].security }
 
-  private static func openDealer(
+  static func openDealer(
     _ context: TransportContext, _ endpoint: Endpoint, _ limits: WireLimits, _ security: SocketSecurity
   ) throws -> Socket {
     var options = Socket.Options()
@@ -91,7 +91,7 @@ final class WorkerLoop {
     return socket
   }
 
-  private static func openSubscriber(_ context: TransportContext, _ security: SocketSecurity) throws -> Socket {
+  static func openSubscriber(_ context: TransportContext, _ security: SocketSecurity) throws -> Socket {
     var options = Socket.Options()
     options.maximumFrameByteCount = 1 << 20
     options.security = security
@@ -148,149 +148,9 @@ final class WorkerLoop {
     try lookBack(now)
   }
 
-  /// Says Hello until somebody answers.
-  private func knock(_ now: Duration) throws {
-    if now - lastNotice >= options.waitingNotice {
-      lastNotice = now
-      logger.notice("waiting for the learner at \(endpoint) (\((now - waitingSince).components.seconds) s)")
-    } else if !hasLoggedWaiting {
-      hasLoggedWaiting = true
-      logger.info("connecting to the learner at \(endpoint)")
-    }
-    let patience = attachments.count > 1 ? min(.seconds(3), options.handshakeTimeout) : options.handshakeTimeout
-    if now - connectionOpened >= patience { try openConnection(elsewhere: true) }
-    guard now >= nextHello else { return }
-    nextHello = now + backoff.pause(spread: Double.random(in: 0..<1))
-    let hello = Hello(
-      workerName: options.workerName, incarnation: incarnation, hostname: hostName(), processID: Int(getpid()),
-      threads: options.threads, fingerprint: options.fingerprint, float32Fingerprint: options.float32Fingerprint,
-      computesGradients: options.computesGradients, isRelay: options.isRelay)
-    // Refused when nobody is there; the next knock comes anyway.
-    isHelloUnheard = try dealer.send(Envelope(.hello(hello)).encoded()) != .sent
-  }
-
-  /// - Parameter elsewhere: at the next place there is.
-  private func openConnection(elsewhere: Bool = false) throws {
-    if elsewhere, attachments.count > 1 {
-      attachment = (attachment + 1) % attachments.count
-      brokenHandshakes = 0
-      logger.notice("trying \(endpoint)")
-    }
-    dealer = try Self.openDealer(context, endpoint, limits, security)
-    outbox = Outbox()
-    connectionOpened = MonotonicClock.now()
-  }
-
-  var preferredEndpoint: Endpoint { attachments[0].endpoint }
-  var hasSentEverything: Bool { outbox.isEmpty }
-
-  /// A connection to the first place.
-  func openProbe() throws -> Socket {
-    try Self.openDealer(context, attachments[0].endpoint, limits, attachments[0].security)
-  }
-
-  /// Leaves the session, which has ended with a goodbye, for the first place.
-  func attachToFirst() throws {
-    session = nil
-    isHelloUnheard = false
-    shared.state.withLock { $0.isConnected = false }
-    (attachment, brokenHandshakes) = (0, 0)
-    waitingSince = MonotonicClock.now()
-    nextHello = waitingSince
-    try openConnection()
-  }
-
-  /// Gives the connection up and starts anew. Work and results are kept: the learner may be back with the same run.
-  func reconnect(_ reason: String, elsewhere: Bool = false) throws {
-    let now = MonotonicClock.now()
-    if session != nil {
-      logger.warning("lost the learner at \(endpoint): \(reason)")
-      shared.events.put(.disconnected(reason: reason))
-      waitingSince = now
-      lastNotice = now
-    } else {
-      logger.warning("\(reason)")
-    }
-    session = nil
-    wayBack = WayBack()
-    isHelloUnheard = false
-    shared.state.withLock { $0.isConnected = false }
-    nextHello = now + backoff.pause(spread: Double.random(in: 0..<1))
-    try openConnection(elsewhere: elsewhere)
-  }
-
-  private func handle(_ envelope: Envelope) throws {
-    switch envelope.message {
-    case .welcome(let welcome):
-      return try join(welcome, session: envelope.session)
-    case .refused(let reason):
-      // Without a session it is the answer to a Hello, and the next one is due anyway.
-      if session != nil { return try reconnect(reason) }
-      return logger.warning("the learner at \(endpoint) refuses: \(reason)")
-    case .protocolError(let reason):
-      return try reconnect("the learner says that we broke the protocol: \(reason)", elsewhere: true)
-    default: break
-    }
-    guard session != nil, envelope.session == session!.id else { return }
-    session!.liveness.heard(now: MonotonicClock.now())
-    try handleInSession(envelope.message)
-  }
-
-  private func join(_ welcome: Welcome, session id: UInt64) throws {
-    let now = MonotonicClock.now()
-    if welcome.relayPath.contains(incarnation) {
-      complain("\(endpoint) gets its work from this very relay: name another --connect")
-      return try reconnect("a loop of relays", elsewhere: true)
-    }
-    session = WorkerSession(
-      id: id,
-      liveness: Liveness(
-        interval: .milliseconds(welcome.heartbeatIntervalMilliseconds),
-        timeout: .milliseconds(welcome.livenessTimeoutMilliseconds), now: now))
-    backoff.reset()
-    lastRefusal = nil
-    logger.info("joined run \(welcome.runID) at \(endpoint)")
-    shared.state.withLock { $0.isConnected = true }
-    if learnerIncarnation != welcome.learnerIncarnation {
-      learnerIncarnation = welcome.learnerIncarnation
-      settle(work.unacknowledged.count + gradients.computed.count)
-      work.removeAll()
-      returned = []
-      gradients.removeAll()
-      deliveredVersion = nil
-      deliveredBase = nil
-      deliveredReference = nil
-      weights.learnerChanged(current: welcome.currentVersion)
-      shared.events.put(.joined(welcome))
-    }
-    try subscribe(to: welcome.announcementEndpoint)
-    try send(weights.resume(now: now))
-    if let current = welcome.currentVersion { try announced(current, isAuthoritative: true) }
-    for result in work.unacknowledged.values { try send([.trajectoryResult(result)]) }
-    try send(gradients.resume())
-    if isDraining { try send([.drain(reason: "draining")]) }
-    try giveBack()
-    promised = work.sampleCount
-    try spendCredits()
-    try sendHeartbeat()
-  }
-
-  private func subscribe(to announced: String) throws {
-    guard let announced = try? endpoint.sibling(announced: Endpoint(announced)), announced.description != subscribedTo
-    else { return }
-    if subscribedTo != nil { subscriber = try Self.openSubscriber(context, security) }
-    // A missed announcement repairs itself with the next heartbeat, so a useless endpoint is no reason to stop.
-    do {
-      try subscriber.connect(announced)
-      subscribedTo = announced.description
-    } catch {
-      logger.warning("no announcements: \(error)")
-    }
-  }
-
   // MARK: Messages
 
-  private func handleInSession(_ message: Message) throws {
+  func handleInSession(_ message: Message) throws {
     let now = MonotonicClock.now()
     switch message {
     case .grant(let leases):
@@ -388,7 +248,7 @@ final class WorkerLoop {
 
   func settle(_ count: Int) { shared.state.withLock { $0.settledCount += count } }
 
-  private func spendCredits() throws {
+  func spendCredits() throws {
     guard session != nil, !isDraining, !wayBack.isReturning else { return }
     let credits = min(shared.state.withLock { $0.capacity } - promised, WorkerRegistry.maximumCredits)
     guard credits > 0 else { return }
