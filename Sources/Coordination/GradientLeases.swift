@@ -76,6 +76,8 @@ public struct GradientLeases: Sendable {
   private var revoked: [UInt64: GradientLeaseRecord] = [:]
   /// Leaves that no worker may have (again).
   private var localOnly: Set<Int> = []
+  /// When the learner began with the leaf that it is at.
+  private var localSince: Duration?
 
   /// - Parameters:
   ///   - leafRows: rows of each leaf; at least one leaf.
@@ -98,10 +100,19 @@ public struct GradientLeases: Sendable {
   // MARK: The learner's own
 
   /// The next leaf for the learner to compute: the first that is pending; nil when there is none.
-  public mutating func takeLocal() -> Int? {
+  ///
+  /// - Parameter now: when it begins; nil: it counts as nearly done.
+  public mutating func takeLocal(now: Duration? = nil) -> Int? {
     guard let leaf = states.firstIndex(of: .pending) else { return nil }
     states[leaf] = .local
+    localSince = now
     return leaf
+  }
+
+  /// Rows of the leaf that the learner is at which it has not come to yet, at so many rows a second.
+  public func localRowsLeft(learnerRowsPerSecond rate: Double, now: Duration) -> Double {
+    guard let localSince, let leaf = states.firstIndex(of: .local) else { return 0 }
+    return max(0, Double(leafRows[leaf]) - rate * ((now - localSince) / .seconds(1)))
   }
 
   public mutating func finishLocal(_ leaf: Int) {

@@ -106,6 +106,11 @@ public struct LeaseTable: Sendable {
     cohortsByDue.values.filter { $0.unfinishedSamples > 0 }.sorted { $0.dueVersion < $1.dueVersion }
   }
 
+  /// Samples of a cohort that are neither finished nor given up.
+  public func unfinished(dueVersion: Int) -> (queued: Int, leased: Int) {
+    cohortsByDue[dueVersion].map { ($0.queuedSamples, $0.leasedSamples) } ?? (0, 0)
+  }
+
   /// Samples that a worker holds.
   public func leasedCount(of worker: WorkerID) -> Int { holdings[worker]?.samples ?? 0 }
 

@@ -199,6 +199,9 @@ public struct WorkerRegistry: Sendable {
     }.sorted { ($0.speed, $0.credits, $1.id) > ($1.speed, $1.credits, $0.id) }
   }
 
+  /// Tokens per second of all workers whose speed is known.
+  public var totalSpeed: Double { workers.values.reduce(0) { $0 + ($1.isDraining ? 0 : $1.speed ?? 0) } }
+
   /// Workers that could take work now.
   public var readyCount: Int { ready.count }
 }

@@ -148,6 +148,33 @@ struct BenchTests {
     try scratch.refuse(["bench"] + arguments + ["--model", model], saying: [part])
   }
 
+  @Test(arguments: [
+    (["--workers", "0"], "--workers"), (["--gradient-workers", "-1"], "--gradient-workers"),
+    (["--tables", "all"], "--tables"), (["--speeds", "0"], "--speeds"), (["--update-share", "0"], "--update-share"),
+    (["--staleness", "0,x"], "--staleness"), (["--fixed-share", "2"], "--fixed-share"), (["--steps", "0"], "--steps"),
+    (["--rows-per-second", "0"], "--rows-per-second"),
+  ])
+  func badFleetsAreRefused(arguments: [String], part: String) throws {
+    try scratch.refuse(["bench", "fleet"] + arguments, saying: [part])
+  }
+
+  @Test func fleetTablesSayHowBusyTheMachineWas() throws {
+    let fleet = [
+      "bench", "fleet", "--tables", "gradients", "--gradient-workers", "0,1", "--steps", "1", "--rows-per-second",
+      "40000",
+    ]
+    let table = try scratch.succeed(fleet)
+    for part in ["whole leaves", "same bits", "own CPU", "machine"] { #expect(table.output.contains(part), "\(part)") }
+    let json = try scratch.succeed(fleet + ["--json"])
+    let report = try #require(try JSONSerialization.jsonObject(with: Data(json.output.utf8)) as? [String: Any])
+    let rows = try #require(report["gradients"] as? [[String: Any]])
+    #expect(rows.map { $0["workers"] as? Int } == [0, 1])
+    for row in rows {
+      let processors = try #require(row["processors"] as? [String: Any])
+      #expect((row["step_over_ideal"] is Double) != (processors["complaint"] is String))
+    }
+  }
+
   @Test func helpSaysWhatIsMeasured() throws {
     #expect(try scratch.succeed(["bench", "--help"]).output.contains("USAGE: softgrpo bench"))
     #expect(try scratch.succeed(["bench", "rollout", "--help"]).output.contains("--context"))

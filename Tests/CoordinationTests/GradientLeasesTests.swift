@@ -33,6 +33,20 @@ private final class GradientDesk {
 }
 
 @Suite struct GradientLeasesTests {
+  /// What the learner still has to do of the leaf that it is at.
+  @Test func theLearnersLeafIsPartOfWhatIsLeft() {
+    var leases = GradientLeases(leafRows: [100, 60], options: .init(leaseDuration: .seconds(10)), firstLeaseID: 1)
+    #expect(leases.localRowsLeft(learnerRowsPerSecond: 10, now: .zero) == 0)
+    #expect(leases.takeLocal(now: .seconds(5)) == 0)
+    #expect(leases.localRowsLeft(learnerRowsPerSecond: 10, now: .seconds(7)) == 80)
+    #expect(leases.localRowsLeft(learnerRowsPerSecond: 10, now: .seconds(70)) == 0)
+    leases.finishLocal(0)
+    #expect(leases.localRowsLeft(learnerRowsPerSecond: 10, now: .seconds(7)) == 0)
+    // When it began is not known.
+    #expect(leases.takeLocal() == 1)
+    #expect(leases.localRowsLeft(learnerRowsPerSecond: 10, now: .seconds(7)) == 0)
+  }
+
   @Test func learnerFromTheFrontWorkersFromTheBack() throws {
     let desk = GradientDesk([10, 10, 10, 10, 10, 10, 10])
     #expect(desk.local() == 0)

@@ -24,6 +24,8 @@ struct FrontEndState: Sendable {
   /// Messages for the I/O thread to send.
   var outgoing: [(worker: WorkerID, message: Message)] = []
   var announcement: VersionAnnouncement?
+  /// Of accepted samples, smoothed.
+  var tokensPerSample: Double?
   var shutdownReason: String?
   var isFinished = false
   var failure: String?
@@ -109,6 +111,8 @@ struct FrontEndState: Sendable {
       promptID: group.promptID, groupID: group.ordinal, sampleIndex: result.sampleIndex, policy: group.policy,
       policyVersion: result.policyVersion, prompt: group.prompt, segments: result.segments,
       finishReason: result.finishReason, versionSpans: result.versionSpans)
+    let tokens = Double(result.segments.reduce(0) { $0 + $1.count })
+    tokensPerSample = tokensPerSample.map { $0 + (tokens - $0) / 64 } ?? tokens
     let sender = registry[worker]
     samples[group.ordinal]![result.sampleIndex] = CollectedTrajectory(
       trajectory: trajectory, workerName: result.origin?.workerName ?? sender?.name ?? "",
@@ -146,6 +150,14 @@ struct FrontEndState: Sendable {
       }
       return false
     }
+  }
+
+  /// Seconds for which all workers still sample until the step that is due at `version` is complete: what is lent counts half.
+  /// 0 when that is not known.
+  func samplingSeconds(dueVersion version: Int) -> Double {
+    let (unfinished, speed) = (table.unfinished(dueVersion: version), registry.totalSpeed)
+    guard let tokensPerSample, speed > 0 else { return 0 }
+    return (Double(unfinished.queued) + 0.5 * Double(unfinished.leased)) * tokensPerSample / speed
   }
 
   /// Samples that were given up since the last call; their groups may be complete without them.

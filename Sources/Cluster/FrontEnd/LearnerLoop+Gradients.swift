@@ -43,14 +43,18 @@ extension LearnerLoop {
   /// Grants what is worthwhile and sends what the exchange has to say.
   func sendGradientMessages(_ now: Duration) throws {
     guard shared.gradients.state.withLock({ $0.isActive || !$0.outgoing.isEmpty }) else { return }
-    let workers = shared.state.withLock { state in
+    let (workers, sampling) = shared.state.withLock { state in
       // A reference is served only where every gradient needs it.
       let reference = state.versions.reference?.description.root.bytes
       let able = state.registry.all.filter { !$0.isDraining && (reference == nil || $0.heldReference == reference) }
-      return state.shutdownReason == nil ? Dictionary(uniqueKeysWithValues: able.map { ($0.id, $0.heldVersion) }) : [:]
+      return (
+        state.shutdownReason == nil ? Dictionary(uniqueKeysWithValues: able.map { ($0.id, $0.heldVersion) }) : [:],
+        state.samplingSeconds(dueVersion: (state.table.currentVersion ?? 0) + 1)
+      )
     }
     let outgoing = shared.gradients.state.withLock { exchange in
       exchange.startTransfers(now: now)
+      exchange.samplingSeconds = sampling
       func isReady(_ worker: WorkerID, _ version: Int) -> Bool { workers[worker] == version }
       exchange.grant(now: now, isReady: isReady)
       if !exchange.options.isLearner { exchange.reassign(now: now, isReady: isReady) }

@@ -135,7 +135,7 @@ final class LearnerLoop {
       owesGrants = now < nextGrants
       if !owesGrants {
         state.grantWork(now: now, leaseDuration: options.leaseDuration)
-        nextGrants = now + min(.milliseconds(5), .microseconds(4 * state.registry.count))
+        nextGrants = now + min(.milliseconds(20), .microseconds(4 * state.registry.count))
       }
       defer {
         state.outgoing.removeAll()

@@ -57,17 +57,24 @@ extension GradientExchange {
       (candidate.peer.isRelay ? Self.leasesOfARelay : 1) - (busy[candidate.id]?.leases ?? 0)
     }
     guard candidates.contains(where: { room($0) > 0 }) else { return }
-    // Gradients come two at a time: each waits for those before it.
+    // Gradients come some at a time: each waits for those before it.
+    let atOnce = Self.transfersAtOnce(byteCount: offer.byteCount)
     let ahead = rounds.flatMap(\.leases.outstanding).count { $0.isComputed }
     let workers = candidates.enumerated().map { position, candidate in
       let transfer = Double(offer.byteCount) / rates.bytesPerSecond(of: candidate.peer.incarnation)
       return GradientShares.Worker(
         rowsPerSecond: rowsPerSecond(of: candidate),
         delaySeconds: max(0, busy[candidate.id]?.seconds ?? 0) + transfer
-          * Double(1 + (ahead + position) / GradientExchange.transfersAtOnce))
+          * Double(1 + (ahead + position) / atOnce))
     }
+    // The learner comes to what is left when it is done with the leaf that it is at.
+    let local = rounds[index].leases.localRowsLeft(learnerRowsPerSecond: learnerRate, now: now)
     let shares = GradientShares(
-      rowsLeft: Double(rounds[index].leases.pendingRows), learnerRowsPerSecond: learnerRate, workers: workers)
+      rowsLeft: Double(rounds[index].leases.pendingRows) + local, learnerRowsPerSecond: learnerRate,
+      workers: workers.map {
+        GradientShares.Worker(
+          rowsPerSecond: $0.rowsPerSecond, delaySeconds: $0.delaySeconds + Self.samplingFirst * samplingSeconds)
+      })
     // A last leaf is better left to whoever comes free and is faster: the fastest machine, below a relay too.
     let fastest = candidates.indices.reduce(learnerRate) {
       shares.rows[$1] > 0 ? max($0, workers[$1].rowsPerSecond / Double(candidates[$1].workers)) : $0
@@ -92,7 +99,7 @@ extension GradientExchange {
       }
       // A relay's share need not be one node.
       for number in 0..<room(candidate) {
-        let secondsLeft = Double(rounds[index].leases.pendingRows) / learnerRate
+        let secondsLeft = (Double(rounds[index].leases.pendingRows) + local) / learnerRate
         // Below a relay somebody has to do it.
         let isUrgent = !options.isLearner && rounds[index].leases.outstanding.isEmpty
         guard

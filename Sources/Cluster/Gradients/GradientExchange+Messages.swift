@@ -136,10 +136,12 @@ extension GradientExchange {
       while let ready = rounds[index].waiting.first {
         let transfers = rounds.reduce(0) { $0 + $1.transfers.count }
         let arrived = rounds.reduce(0) { $0 + $1.arrived.count }
-        guard transfers < Self.transfersAtOnce, transfers + arrived < options.heldGradients else { break }
+        let offer = rounds[index].offer
+        guard transfers < Self.transfersAtOnce(byteCount: offer.byteCount),
+          transfers + arrived < heldGradients(byteCount: offer.byteCount)
+        else { break }
         rounds[index].waiting.removeFirst()
         guard let lease = rounds[index].leases.lease(ready.leaseID) else { continue }
-        let offer = rounds[index].offer
         rounds[index].transfers[ready.leaseID] = GradientTransfer(
           ready, worker: lease.worker, elementCount: offer.elementCount, type: offer.type, now: now)
         request(ready.leaseID)
@@ -147,9 +149,11 @@ extension GradientExchange {
       // Those that wait their turn are not late.
       for (position, ready) in rounds[index].waiting.enumerated() {
         guard let lease = rounds[index].leases.lease(ready.leaseID), let peer = peers[lease.worker] else { continue }
-        let transfer = Double(rounds[index].offer.byteCount) / rates.bytesPerSecond(of: peer.incarnation)
+        let byteCount = rounds[index].offer.byteCount
+        let transfer = Double(byteCount) / rates.bytesPerSecond(of: peer.incarnation)
         rounds[index].leases.arriving(
-          ready.leaseID, expectedSeconds: transfer * Double(2 + position / Self.transfersAtOnce), now: now)
+          ready.leaseID, expectedSeconds: transfer * Double(2 + position / Self.transfersAtOnce(byteCount: byteCount)),
+          now: now)
       }
     }
   }

@@ -26,8 +26,9 @@ struct ArrivedGradient: Sendable {
 struct GradientExchange: Sendable {
   struct Options: Sendable {
     var leaseDuration: Duration = .seconds(60)
-    /// Gradients in memory that are arriving or wait for the trainer.
+    /// Gradients in memory that are arriving or wait for the trainer: so many, and more where they are small.
     var heldGradients = 3
+    var heldBytes = 256 << 20
     /// Silence after which a transfer is asked for again.
     var patience: Duration = .seconds(10)
     /// What the learner computes with.
@@ -36,8 +37,12 @@ struct GradientExchange: Sendable {
     var isLearner = true
   }
 
-  /// More would only share the learner's link.
-  static let transfersAtOnce = 2
+  /// Gradients that arrive at the same time: more would only share the learner's link, unless they are so small that they
+  /// wait for messages rather than for bytes.
+  static func transfersAtOnce(byteCount: Int) -> Int { max(2, min(32, (8 << 20) / max(1, byteCount))) }
+
+  /// Gradients in memory that are arriving or wait for the trainer, who looks between two leaves of its own.
+  func heldGradients(byteCount: Int) -> Int { max(options.heldGradients, options.heldBytes / max(1, byteCount)) }
   /// Leases that a relay may have out and not computed; a worker may have one.
   static let leasesOfARelay = 4
   /// Ids of leases that a round has to itself.
@@ -114,6 +119,10 @@ struct GradientExchange: Sendable {
   var outgoing: [(worker: WorkerID, message: Message)] = []
   /// A learner has one at most.
   var rounds: [Round] = []
+  /// What the workers have to do for the next step, whose samples the learner will wait for when it is done with this one.
+  var samplingSeconds = 0.0
+  /// Of that, what they do before gradients: the new version should be there a little before the next step's samples are.
+  static let samplingFirst = 0.9
   var peers: [WorkerID: Peer] = [:]
   /// Of a relay: workers that the learner excluded.
   var knownExclusions: Set<String> = []
@@ -159,7 +168,9 @@ struct GradientExchange: Sendable {
     nextLeaseID += Self.idsOfARound
   }
 
-  mutating func takeLocal() -> Int? { rounds.isEmpty ? nil : rounds[0].leases.takeLocal() }
+  mutating func takeLocal(now: Duration? = nil) -> Int? {
+    rounds.isEmpty ? nil : rounds[0].leases.takeLocal(now: now)
+  }
 
   mutating func finishLocal(_ leaf: Int, seconds: Double) {
     guard let rows = rounds.first?.leases.leafRows[leaf] else { return }

@@ -39,7 +39,7 @@ final class SharedGradientExchange: GradientFleet {
     state.withLock { $0.begin(offer) }
     waker.wake()
   }
-  func takeLocal() -> Int? { state.withLock { $0.takeLocal() } }
+  func takeLocal() -> Int? { state.withLock { $0.takeLocal(now: MonotonicClock.now()) } }
   func finishLocal(_ leaf: Int, seconds: Double) {
     state.withLock { $0.finishLocal(leaf, seconds: seconds) }
     // The learner's speed is known now, and with it what is worth lending.

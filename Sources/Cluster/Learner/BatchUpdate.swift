@@ -21,6 +21,8 @@ final class BatchUpdate {
     var scoredSteps = 0
     /// Seconds in which all leaves of a gradient were out and the learner had nothing to compute.
     var gradientWait = 0.0
+    /// Rows of the leaves of each mini-batch's gradient.
+    var leafRows: [[Int]] = []
     /// What workers did of it.
     var gradients = GradientExchange.Totals()
   }
@@ -148,6 +150,7 @@ final class BatchUpdate {
         leaves.map { leaf in GradientLeaf(leaf.map { pass in pass.map { weighted[$0] } }) }, state: state, model: model,
         version: number == 0 ? version : nil, excluded: audit.caught)
       outcome.gradientWait += gradient.waitSeconds
+      outcome.leafRows.append(gradient.leafRows)
       let isFirst = number == 0
       var doubtful: [(index: Int, scores: [Float], computer: GradientOrigin)] = []
       for (position, (leaf, result)) in zip(leaves, results).enumerated() {

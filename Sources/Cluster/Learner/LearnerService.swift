@@ -1,3 +1,4 @@
+import Coordination
 import Foundation
 import Kernels
 import Logging
@@ -27,6 +28,8 @@ public final class LearnerService {
     public var allowInsecure: Bool
     /// Folder of keys that `softgrpo keygen --cluster` made; goes before the configuration's.
     public var keys: String?
+    /// Emulates a slower machine, for measurements; nil: as fast as this one.
+    public var pace: Pace?
 
     public init(resume: Bool = false, allowInsecure: Bool = false, keys: String? = nil) {
       self.resume = resume
@@ -54,6 +57,18 @@ public final class LearnerService {
   private var weightsDensity: Double?
   /// Weight bytes sent until the last step's record.
   private var recordedWireBytes = 0
+  /// What a step was, for measurements.
+  struct StepReport {
+    var record: MetricsRecord
+    var trajectories: [Trajectory]
+    var leafRows: [[Int]]
+    /// Of the version that the step made.
+    var identity: Digest
+    /// When the step began, its batch was complete, the update was done and published, on the monotonic clock.
+    var times: (began: Double, collected: Double, updated: Double, published: Double)
+  }
+  /// Called after each step.
+  var observer: ((StepReport) -> Void)?
   /// The cluster at the last step's record.
   private var recordedStatistics = ClusterStatistics()
 
@@ -201,6 +216,7 @@ public final class LearnerService {
       sumsLeaves: configuration.learner.gradientLeases != .off,
       gradientType: GradientType(rawValue: configuration.learner.gradientDtype.rawValue)!,
       help: help, team: team)
+    if let pace = options.pace { update.gradient.pacing = Pacing(pace) }
     var progress = ProgressReporter(label: "train", total: configuration.run.totalSteps, unit: "step", console: console)
     var queue = StepQueue(
       prompts, step: run.step, nextOrdinal: run.nextGroupOrdinal, promptsPerStep: configuration.rollout.promptsPerStep,
@@ -276,6 +292,10 @@ public final class LearnerService {
     ).record
     recordedWireBytes = statistics.weightBytesSent
     recordedStatistics = statistics
+    observer?(
+      StepReport(
+        record: record, trajectories: trajectories, leafRows: outcome.leafRows, identity: identity,
+        times: (start, collected, updated, published)))
     progress.update(
       completed: run.step, at: published,
       detail: StepMetrics.summary(record))

@@ -3,6 +3,7 @@ import Logging
 import PolicyOptimization
 import Training
 import Transformer
+import Transport
 import WeightSync
 import Wire
 
@@ -28,6 +29,10 @@ final class StepGradient {
   private let pool = GradientPool()
   /// Called before each leaf of the learner's own. For tests: a learner that is slower than its workers.
   var beforeLeaf: () -> Void = {}
+  /// Emulates a slower learner.
+  var pacing: Pacing?
+  /// Rows of the leaves of the last gradient.
+  private(set) var leafRows: [Int] = []
   /// What workers did, until somebody resets it.
   var helped = GradientExchange.Totals()
   /// Who computed the last step's leaves; nil: the learner.
@@ -59,17 +64,20 @@ final class StepGradient {
     excluded: Set<String> = []
   ) throws -> [LeafResult] {
     waitSeconds = 0
+    leafRows = leaves.map(\.rowCount)
     let sum = GradientSum(
       tree: GradientTree(leafCount: leaves.count), into: state.gradientValues, type: type, pool: pool, team: team)
     var results = [LeafResult?](repeating: nil, count: leaves.count)
     computers = Array(repeating: nil, count: leaves.count)
     func compute(_ index: Int) throws {
       beforeLeaf()
+      let began = MonotonicClock.now()
       let buffer = sum.takeBuffer()
       results[index] = try passes.compute(
         leaves[index], model: model, reference: reference, options: objective, type: type,
         sink: state.gradientSink(into: buffer.values, backend: model.backend, team: team), into: buffer)
       try sum.insert(buffer, at: sum.tree.leaf(index))
+      pacing?.differentiated(leafRows[index], began: began)
     }
     if let help, let version, leaves.count > 1,
       let objective = GradientObjective(objective, reference: help.reference)
@@ -99,6 +107,7 @@ final class StepGradient {
           // Everything is out. What does not come in time becomes the learner's again: this wait has an end.
           help.fleet.takeOver()
           let start = monotonicSeconds()
+          pacing?.rested()
           help.fleet.wait(within: .milliseconds(20))
           waitSeconds += monotonicSeconds() - start
         }

@@ -90,8 +90,11 @@ private final class GradientAdder {
     /// Once there is something to add.
     var sum: (target: GradientBuffer, sum: GradientSum)?
 
-    /// Bytes that its sum may take: as many nodes as one machine would hold, and two that are arriving.
-    var byteCount: Int { (offer.tree.nodesHeldInOrder + GradientExchange.transfersAtOnce) * grant.elementCount * 4 }
+    /// Bytes that its sum may take: as many nodes as one machine would hold, and those that are arriving.
+    var byteCount: Int {
+      let node = grant.elementCount * 4
+      return (offer.tree.nodesHeldInOrder + GradientExchange.transfersAtOnce(byteCount: node)) * node
+    }
   }
 
   private let fleet: SharedGradientExchange

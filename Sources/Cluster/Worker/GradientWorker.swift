@@ -4,6 +4,7 @@ import PolicyOptimization
 import SoftThinking
 import Training
 import Transformer
+import Transport
 import WeightSync
 import Wire
 
@@ -34,14 +35,16 @@ final class GradientWorker {
   }
 
   private let team: ThreadTeam
+  private let pacing: Pacing?
   private let passes: PolicyGradient
   private let pool = GradientPool()
   private var tasks: [GradientTask] = []
   private var current: Work?
   private var adapterSink: (sink: AdapterGradient, adapters: AdapterWeights)?
 
-  init(team: ThreadTeam) {
+  init(team: ThreadTeam, pacing: Pacing? = nil) {
     self.team = team
+    self.pacing = pacing
     passes = PolicyGradient(team: team)
   }
 
@@ -79,7 +82,7 @@ final class GradientWorker {
       guard work.task.grant.objective.divergence?.referenceRoot == model.reference?.root else {
         throw ClusterError("the lease has a KL term, and its reference model is not here")
       }
-      let start = monotonicSeconds()
+      let (start, began) = (monotonicSeconds(), MonotonicClock.now())
       let index = work.results.count
       let buffer = work.sum.takeBuffer()
       let result = try passes.compute(
@@ -87,6 +90,7 @@ final class GradientWorker {
         options: work.task.grant.objective.options,
         type: work.sum.type, sink: sink(model, buffer), into: buffer)
       try work.sum.insert(buffer, at: work.sum.tree.leaf(index))
+      pacing?.differentiated(work.leaves[index].rowCount, began: began)
       current!.results.append(result)
       current!.seconds += monotonicSeconds() - start
       guard current!.results.count == work.leaves.count else { return nil }

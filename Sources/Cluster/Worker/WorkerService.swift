@@ -1,3 +1,4 @@
+import Coordination
 import Foundation
 import Kernels
 import Logging
@@ -28,6 +29,8 @@ public struct WorkerServiceOptions: Sendable {
   public var security: LoadedSecurity?
   /// Where else to attach when the first is lost: other learners' or relays' control endpoints, in turn.
   public var alternatives: [Attachment] = []
+  /// Emulates a slower machine, for measurements; nil: as fast as this one.
+  public var pace: Pace?
 
   public init(
     endpoint: String, name: String? = nil, threads: Int = ProcessorFeatures.current.availableProcessors,
@@ -85,6 +88,7 @@ public final class WorkerService {
   private var running: [UInt64: Running] = [:]
   private var isDraining = false
   private let gradients: GradientWorker
+  private let pacing: Pacing?
   /// What gradients are computed with, when it is not the engine's model.
   private var gradientModel: GradientWorker.Model?
   /// The frozen model of the KL term, and what of it is computed with once a gradient needs it.
@@ -106,7 +110,8 @@ public final class WorkerService {
     self.logger = logger
     team = ThreadTeam(threadCount: options.threads)
     link = try WorkerLink(options.link(logger: logger), logger: logger)
-    gradients = GradientWorker(team: team)
+    pacing = options.pace.map { Pacing($0) }
+    gradients = GradientWorker(team: team, pacing: pacing)
   }
 
   /// Works until the learner ends the run, or until SIGTERM: then what was started is finished and delivered first.
@@ -124,6 +129,7 @@ public final class WorkerService {
         link.drain()
       }
       let isIdle = (engine?.isIdle ?? true) && !gradients.hasWork
+      if isIdle && queue.isEmpty { pacing?.rested() }
       while let event = try link.nextEvent(within: isIdle && queue.isEmpty ? .milliseconds(200) : .zero) {
         if try !handle(event) {
           _ = link.close(reason: "the run is over")
@@ -135,13 +141,17 @@ public final class WorkerService {
       try computeGradients()
       try admit()
       if let engine, !engine.isIdle {
-        let began = monotonicSeconds()
-        do { try deliver(engine.step()) } catch let error as SamplingError {
+        let (began, before) = (MonotonicClock.now(), engine.statistics.sampledTokens)
+        do {
+          let finished = try engine.step()
+          pacing?.sampled(engine.statistics.sampledTokens - before, began: began)
+          try deliver(finished)
+        } catch let error as SamplingError {
           logger.error("sampling failed: \(error)")
           throw error
         }
         let now = monotonicSeconds()
-        busy += now - began
+        busy += (MonotonicClock.now() - began).inSeconds
         if now - lastReport >= 1 {
           let sampled = engine.statistics.sampledTokens
           link.report(
@@ -156,6 +166,9 @@ public final class WorkerService {
       }
     }
   }
+
+  /// How well a stated pace was kept, for the thread that runs the service.
+  var paceKept: PaceKeeper? { pacing?.keeper }
 
   /// - Returns: false when the run is over.
   private func handle(_ event: WorkerEvent) throws -> Bool {

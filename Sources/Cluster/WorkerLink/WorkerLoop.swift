@@ -51,6 +51,7 @@ final class WorkerLoop {
   /// Of a relay: what the last heartbeat said of those below.
   private var reportedClasses: [GradientClass] = []
   private(set) var isDraining = false
+  var wayBack = WayBack()
   private var hasEnded = false
   private var isAborted = false
 
@@ -144,6 +145,7 @@ final class WorkerLoop {
       try send(weights.resume(now: now))
     }
     if session.liveness.owesBeat(now: now) { try sendHeartbeat() }
+    try lookBack(now)
   }
 
   /// Says Hello until somebody answers.
@@ -179,6 +181,25 @@ final class WorkerLoop {
     connectionOpened = MonotonicClock.now()
   }
 
+  var preferredEndpoint: Endpoint { attachments[0].endpoint }
+  var hasSentEverything: Bool { outbox.isEmpty }
+
+  /// A connection to the first place.
+  func openProbe() throws -> Socket {
+    try Self.openDealer(context, attachments[0].endpoint, limits, attachments[0].security)
+  }
+
+  /// Leaves the session, which has ended with a goodbye, for the first place.
+  func attachToFirst() throws {
+    session = nil
+    isHelloUnheard = false
+    shared.state.withLock { $0.isConnected = false }
+    (attachment, brokenHandshakes) = (0, 0)
+    waitingSince = MonotonicClock.now()
+    nextHello = waitingSince
+    try openConnection()
+  }
+
   /// Gives the connection up and starts anew. Work and results are kept: the learner may be back with the same run.
   func reconnect(_ reason: String, elsewhere: Bool = false) throws {
     let now = MonotonicClock.now()
@@ -191,6 +212,7 @@ final class WorkerLoop {
       logger.warning("\(reason)")
     }
     session = nil
+    wayBack = WayBack()
     isHelloUnheard = false
     shared.state.withLock { $0.isConnected = false }
     nextHello = now + backoff.pause(spread: Double.random(in: 0..<1))
@@ -272,7 +294,7 @@ final class WorkerLoop {
     let now = MonotonicClock.now()
     switch message {
     case .grant(let leases):
-      for lease in leases where !isDraining && !work.add(lease) {
+      for lease in leases where !isDraining && !wayBack.isReturning && !work.add(lease) {
         logger.warning("lease \(lease.id) was granted twice")
       }
       try deliverLeases()
@@ -367,7 +389,7 @@ final class WorkerLoop {
   func settle(_ count: Int) { shared.state.withLock { $0.settledCount += count } }
 
   private func spendCredits() throws {
-    guard session != nil, !isDraining else { return }
+    guard session != nil, !isDraining, !wayBack.isReturning else { return }
     let credits = min(shared.state.withLock { $0.capacity } - promised, WorkerRegistry.maximumCredits)
     guard credits > 0 else { return }
     promised += credits

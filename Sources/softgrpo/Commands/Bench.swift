@@ -10,7 +10,7 @@ struct Bench: ParsableCommand {
     abstract:
       "How fast sampling, the update and the weight chain are here, and how far that is from the machine's limits.",
     discussion: "docs/performance.md says what each figure means.",
-    subcommands: [BenchRollout.self, BenchUpdate.self, BenchTransport.self, BenchWeights.self])
+    subcommands: [BenchRollout.self, BenchUpdate.self, BenchTransport.self, BenchWeights.self, BenchFleet.self])
 }
 
 /// What every benchmark is told.
