@@ -3726,7 +3726,7 @@ const ProtobufCMessageDescriptor softgrpo__cancel__descriptor =
   (ProtobufCMessageInit) softgrpo__cancel__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__heartbeat__field_descriptors[7] =
+static const ProtobufCFieldDescriptor softgrpo__heartbeat__field_descriptors[8] =
 {
   {
     "lease_ids",
@@ -3812,21 +3812,35 @@ static const ProtobufCFieldDescriptor softgrpo__heartbeat__field_descriptors[7] 
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "held_reference",
+    23,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__Heartbeat, held_reference),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__heartbeat__field_indices_by_name[] = {
   2,   /* field[2] = active_slots */
   4,   /* field[4] = current_version */
   6,   /* field[6] = gradient_classes */
   5,   /* field[5] = gradient_lease_ids */
+  7,   /* field[7] = held_reference */
   3,   /* field[3] = held_version */
   0,   /* field[0] = lease_ids */
   1,   /* field[1] = tokens_per_second */
 };
-static const ProtobufCIntRange softgrpo__heartbeat__number_ranges[2 + 1] =
+static const ProtobufCIntRange softgrpo__heartbeat__number_ranges[3 + 1] =
 {
   { 1, 0 },
   { 20, 5 },
-  { 0, 7 }
+  { 23, 7 },
+  { 0, 8 }
 };
 const ProtobufCMessageDescriptor softgrpo__heartbeat__descriptor =
 {
@@ -3836,10 +3850,10 @@ const ProtobufCMessageDescriptor softgrpo__heartbeat__descriptor =
   "Softgrpo__Heartbeat",
   "softgrpo",
   sizeof(Softgrpo__Heartbeat),
-  7,
+  8,
   softgrpo__heartbeat__field_descriptors,
   softgrpo__heartbeat__field_indices_by_name,
-  2,  softgrpo__heartbeat__number_ranges,
+  3,  softgrpo__heartbeat__number_ranges,
   (ProtobufCMessageInit) softgrpo__heartbeat__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -4423,7 +4437,7 @@ const ProtobufCMessageDescriptor softgrpo__result_acknowledgement__descriptor =
   (ProtobufCMessageInit) softgrpo__result_acknowledgement__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__version_announcement__field_descriptors[9] =
+static const ProtobufCFieldDescriptor softgrpo__version_announcement__field_descriptors[11] =
 {
   {
     "version",
@@ -4533,6 +4547,30 @@ static const ProtobufCFieldDescriptor softgrpo__version_announcement__field_desc
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "reference_root",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__VersionAnnouncement, reference_root),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reference_byte_count",
+    11,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__VersionAnnouncement, reference_byte_count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__version_announcement__field_indices_by_name[] = {
   6,   /* field[6] = adapter */
@@ -4542,13 +4580,15 @@ static const unsigned softgrpo__version_announcement__field_indices_by_name[] = 
   7,   /* field[7] = delta_root */
   3,   /* field[3] = identity */
   1,   /* field[1] = parent_identity */
+  10,   /* field[10] = reference_byte_count */
+  9,   /* field[9] = reference_root */
   2,   /* field[2] = root */
   0,   /* field[0] = version */
 };
 static const ProtobufCIntRange softgrpo__version_announcement__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 9 }
+  { 0, 11 }
 };
 const ProtobufCMessageDescriptor softgrpo__version_announcement__descriptor =
 {
@@ -4558,7 +4598,7 @@ const ProtobufCMessageDescriptor softgrpo__version_announcement__descriptor =
   "Softgrpo__VersionAnnouncement",
   "softgrpo",
   sizeof(Softgrpo__VersionAnnouncement),
-  9,
+  11,
   softgrpo__version_announcement__field_descriptors,
   softgrpo__version_announcement__field_indices_by_name,
   1,  softgrpo__version_announcement__number_ranges,
@@ -5551,7 +5591,7 @@ const ProtobufCMessageDescriptor softgrpo__gradient_leaf_shape__descriptor =
   (ProtobufCMessageInit) softgrpo__gradient_leaf_shape__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__gradient_objective__field_descriptors[4] =
+static const ProtobufCFieldDescriptor softgrpo__gradient_objective__field_descriptors[7] =
 {
   {
     "clip_low",
@@ -5601,17 +5641,56 @@ static const ProtobufCFieldDescriptor softgrpo__gradient_objective__field_descri
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "kl_coefficient",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientObjective, kl_coefficient),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "kl_estimator",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientObjective, kl_estimator),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reference_root",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientObjective, reference_root),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__gradient_objective__field_indices_by_name[] = {
   1,   /* field[1] = clip_high */
   0,   /* field[0] = clip_low */
   3,   /* field[3] = dual_clip */
   2,   /* field[2] = has_dual_clip */
+  4,   /* field[4] = kl_coefficient */
+  5,   /* field[5] = kl_estimator */
+  6,   /* field[6] = reference_root */
 };
 static const ProtobufCIntRange softgrpo__gradient_objective__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor softgrpo__gradient_objective__descriptor =
 {
@@ -5621,7 +5700,7 @@ const ProtobufCMessageDescriptor softgrpo__gradient_objective__descriptor =
   "Softgrpo__GradientObjective",
   "softgrpo",
   sizeof(Softgrpo__GradientObjective),
-  4,
+  7,
   softgrpo__gradient_objective__field_descriptors,
   softgrpo__gradient_objective__field_indices_by_name,
   1,  softgrpo__gradient_objective__number_ranges,

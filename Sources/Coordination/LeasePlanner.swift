@@ -4,7 +4,8 @@
 /// 1. Cohorts are served in the order in which they are due. Of a cohort's unfinished samples every worker may hold the share
 ///    that its speed has in the fleet's: all are expected to be done at the same time. While there is much to do, credits are
 ///    what bounds a worker; near a step's end the shares are, and a slow worker is lent little.
-/// 2. A worker that has finished nothing for long counts with what it holds and no more: work never waits for it.
+/// 2. A worker that has finished nothing for long counts with what it holds and no more: work never waits for it. Time that it
+///    spends on gradients is not counted: the learner's step waits for those, and for its samples nobody yet.
 /// 3. Who has nothing to do near the end also gets samples that others have had for long (`LeaseTable.hedge`); samples of
 ///    workers that are stuck are doubled before anything that is due later is begun.
 public enum LeasePlanner {
@@ -49,7 +50,8 @@ public enum LeasePlanner {
       // Whoever still has credits now is left without work of this cohort.
       let isLast = due == last.dueVersion && table.queuedSampleCount == 0
       guard mayHedge, isLast || !stuck.isEmpty else { continue }
-      let idle = fleet.indices.filter { !fleet[$0].isStuck && fleet[$0].credits > 0 }
+      // One that computes a gradient would only hold what another could begin with.
+      let idle = fleet.indices.filter { !fleet[$0].isStuck && !fleet[$0].isComputing && fleet[$0].credits > 0 }
       guard !idle.isEmpty else { continue }
       // A worker with sequences of its own under way would only slow them down.
       let free = Set(idle.filter { isLast && fleet[$0].held == 0 })
@@ -76,7 +78,7 @@ public enum LeasePlanner {
     _ lease: LeaseRecord, for worker: FleetMember, _ registry: WorkerRegistry, now: Duration
   ) -> Bool {
     guard let usual = registry.sampleDuration else { return false }
-    let age = now - lease.granted
+    let age = registry.workingTime(of: lease.worker, since: lease.granted, now: now)
     if age >= max(usual * 2, registry.interval) { return true }
     guard let theirs = registry[lease.worker]?.sampleDuration, let ours = worker.sampleDuration else { return false }
     return theirs - age > ours + ours / 4

@@ -9,6 +9,8 @@ struct FleetMember: Sendable, Equatable {
   /// It holds work and has finished nothing for long.
   var isStuck: Bool
   var sampleDuration: Duration?
+  /// It computes a gradient and would not begin with samples now.
+  var isComputing = false
 }
 
 /// The sessions a learner knows, their credits, speeds and signs of life. A pure state machine; instants are durations since
@@ -27,16 +29,21 @@ public struct WorkerRegistry: Sendable {
     public internal(set) var isDraining = false
     /// The newest version the worker said it holds; -1 for none.
     public var heldVersion = -1
+    /// Root of the reference model that it said it holds; nil for none.
+    public var heldReference: [UInt8]?
     /// As last reported.
     public var tokensPerSecond = 0.0
     public var activeSlots = 0
     /// Tokens per second when it is busy, smoothed; nil before the first report.
     public internal(set) var speed: Double?
-    /// Time from the grant of a sample to its result, smoothed; nil before the first.
+    /// Time from the grant of a sample to its result, less what gradients took of it, smoothed; nil before the first.
     public internal(set) var sampleDuration: Duration?
     /// When it last finished something, or began after a pause.
     public internal(set) var lastProgress: Duration
     var mostActiveSlots = 0
+    var working = WorkingTime()
+    /// It holds a gradient lease that it has not computed yet.
+    public var isComputing: Bool { working.pausedSince != nil }
   }
 
   /// A session never has more than this many credits, whatever it asks for.
@@ -102,10 +109,13 @@ public struct WorkerRegistry: Sendable {
     workers[id] = worker
   }
 
+  /// A worker said which reference model it holds.
+  public mutating func report(_ id: WorkerID, heldReference: [UInt8]?) { workers[id]?.heldReference = heldReference }
+
   /// A worker has been lent something after it held nothing.
   public mutating func started(_ id: WorkerID, now: Duration) { workers[id]?.lastProgress = now }
 
-  /// A worker finished a sample that it was lent `elapsed` ago.
+  /// A worker finished a sample that it was lent `elapsed` ago, of its working time.
   public mutating func finished(_ id: WorkerID, after elapsed: Duration, now: Duration) {
     func smoothed(_ before: Duration?) -> Duration { before.map { ($0 * 7 + elapsed) / 8 } ?? elapsed }
     sampleDuration = smoothed(sampleDuration)
@@ -114,11 +124,24 @@ public struct WorkerRegistry: Sendable {
     workers[id]!.lastProgress = now
   }
 
+  /// Who computes gradients now, and everybody else does not: time that is not counted as spent on samples.
+  public mutating func note(computing: Set<WorkerID>, now: Duration) {
+    for id in workers.keys where workers[id]!.isComputing != computing.contains(id) {
+      if computing.contains(id) { workers[id]!.working.pause(now: now) } else { workers[id]!.working.resume(now: now) }
+    }
+  }
+
+  /// What a worker had of the time since `start` for samples.
+  public func workingTime(of id: WorkerID, since start: Duration, now: Duration) -> Duration {
+    workers[id]?.working.passed(since: start, now: now) ?? now - start
+  }
+
   /// Whether a worker that holds work has finished nothing for so long that it is not counted on: three times what a sample
   /// takes, and a heartbeat interval at least. Never before the first sample of all was finished.
   public func isStuck(_ id: WorkerID, now: Duration) -> Bool {
     guard let worker = workers[id], let usual = sampleDuration else { return false }
-    return now - worker.lastProgress > max(interval, max(usual, worker.sampleDuration ?? usual) * 3)
+    return worker.working.passed(since: worker.lastProgress, now: now)
+      > max(interval, max(usual, worker.sampleDuration ?? usual) * 3)
   }
 
   /// True at most ten times per heartbeat interval: looking through all leases is not worth more.
@@ -171,7 +194,8 @@ public struct WorkerRegistry: Sendable {
       guard held > 0 || worker.credits > 0 else { return nil }
       return FleetMember(
         id: worker.id, credits: worker.credits, held: held, speed: worker.speed ?? mean,
-        isStuck: held > 0 && isStuck(worker.id, now: now), sampleDuration: worker.sampleDuration)
+        isStuck: held > 0 && isStuck(worker.id, now: now), sampleDuration: worker.sampleDuration,
+        isComputing: worker.isComputing)
     }.sorted { ($0.speed, $0.credits, $1.id) > ($1.speed, $1.credits, $0.id) }
   }
 

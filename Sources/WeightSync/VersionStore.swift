@@ -38,6 +38,8 @@ public struct WeightPlan: Sendable, Equatable {
 public struct VersionStore: Sendable {
   /// What adapter versions are merged into.
   public private(set) var base: WeightSnapshot?
+  /// The frozen model of the KL term, for those that compute gradients; nil: nobody needs it.
+  public private(set) var reference: WeightSnapshot?
   /// Ascending; the last is current.
   private var snapshots: [(snapshot: WeightSnapshot, pulled: Duration?)] = []
   /// Each one's parent is the version that the one before leads to; the last leads to the current version.
@@ -91,6 +93,16 @@ public struct VersionStore: Sendable {
     snapshots = kept + snapshots.suffix(2)
   }
 
+  /// Serves a frozen model beside the versions: it does not change in a run.
+  ///
+  /// - Throws: `WeightSyncError` unless it goes by the reference's version number.
+  public mutating func publish(reference snapshot: WeightSnapshot) throws {
+    guard snapshot.description.isReference else {
+      throw WeightSyncError("version \(snapshot.version) was published as the reference model")
+    }
+    reference = snapshot
+  }
+
   /// Deltas from a version to the current one; nil when there is no such chain.
   private func chain(from identity: Digest) -> ArraySlice<WeightDelta>? {
     if current?.description.identity == identity { return [] }
@@ -120,6 +132,7 @@ public struct VersionStore: Sendable {
   public mutating func served(version: Int, isDelta: Bool, now: Duration) -> (any ChunkedWeights)? {
     if isDelta { return deltas.last { $0.description.version == version } }
     if base?.version == version { return base }
+    if reference?.version == version { return reference }
     guard let index = snapshots.lastIndex(where: { $0.snapshot.version == version }) else { return nil }
     snapshots[index].pulled = now
     return snapshots[index].snapshot

@@ -218,7 +218,8 @@ private func decode(_ body: Softgrpo__Heartbeat) throws -> Heartbeat {
     activeSlots: Int(body.active_slots), heldVersion: Int(body.held_version),
     currentVersion: try body.current_version.map { try decode($0.pointee) },
     gradientLeaseIDs: array(body.gradient_lease_ids, body.n_gradient_lease_ids),
-    gradientClasses: try decode(body.gradient_classes, body.n_gradient_classes))
+    gradientClasses: try decode(body.gradient_classes, body.n_gradient_classes),
+    heldReference: body.held_reference.len == 0 ? nil : bytes(body.held_reference))
   try heartbeat.validate()
   return heartbeat
 }
@@ -228,7 +229,8 @@ func decode(_ body: Softgrpo__VersionAnnouncement) throws -> VersionAnnouncement
     version: Int(body.version), parentIdentity: bytes(body.parent_identity), root: bytes(body.root),
     identity: bytes(body.identity), byteCount: try integer(body.byte_count, "VersionAnnouncement.byte_count"),
     chunkByteCount: Int(body.chunk_byte_count), adapter: try body.adapter.map { try decode($0.pointee) },
-    delta: try decodeDelta(root: body.delta_root, byteCount: body.delta_byte_count))
+    delta: try decodeDelta(root: body.delta_root, byteCount: body.delta_byte_count),
+    reference: try decodeReference(root: body.reference_root, byteCount: body.reference_byte_count))
   try announcement.validate()
   return announcement
 }

@@ -264,6 +264,7 @@ private func encode(_ heartbeat: Heartbeat, _ arena: inout MessageArena) -> Unsa
   body.pointee.held_version = Int64(heartbeat.heldVersion)
   body.pointee.n_gradient_lease_ids = heartbeat.gradientLeaseIDs.count
   body.pointee.gradient_lease_ids = arena.array(heartbeat.gradientLeaseIDs)
+  if let root = heartbeat.heldReference { body.pointee.held_reference = arena.bytes(root) }
   body.pointee.n_gradient_classes = heartbeat.gradientClasses.count
   body.pointee.gradient_classes = encode(heartbeat.gradientClasses, &arena)
   if let version = heartbeat.currentVersion { body.pointee.current_version = encode(version, &arena) }
@@ -284,6 +285,10 @@ func encode(
   if let delta = announcement.delta {
     body.pointee.delta_root = arena.bytes(delta.root)
     body.pointee.delta_byte_count = UInt64(delta.byteCount)
+  }
+  if let reference = announcement.reference {
+    body.pointee.reference_root = arena.bytes(reference.root)
+    body.pointee.reference_byte_count = UInt64(reference.byteCount)
   }
   return body
 }

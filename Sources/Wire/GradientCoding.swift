@@ -26,6 +26,11 @@ func encode(_ grant: GradientGrant, _ arena: inout MessageArena) throws -> Unsaf
   objective.pointee.clip_high = grant.objective.clipHigh
   objective.pointee.has_dual_clip = grant.objective.dualClip == nil ? 0 : 1
   objective.pointee.dual_clip = grant.objective.dualClip ?? 0
+  if let divergence = grant.objective.divergence {
+    objective.pointee.kl_coefficient = divergence.coefficient
+    objective.pointee.kl_estimator = arena.string(divergence.estimator)
+    objective.pointee.reference_root = arena.bytes(divergence.referenceRoot)
+  }
   body.pointee.objective = objective
   body.pointee.gradient_dtype = arena.string(grant.gradientType)
   body.pointee.element_count = UInt64(grant.elementCount)
@@ -53,7 +58,7 @@ func decode(_ body: Softgrpo__GradientGrant) throws -> GradientGrant {
     },
     objective: GradientObjective(
       clipLow: objective.clip_low, clipHigh: objective.clip_high,
-      dualClip: objective.has_dual_clip != 0 ? objective.dual_clip : nil),
+      dualClip: objective.has_dual_clip != 0 ? objective.dual_clip : nil, divergence: try decodeDivergence(objective)),
     gradientType: try string(body.gradient_dtype, "GradientGrant.gradient_dtype"),
     elementCount: try integer(body.element_count, "GradientGrant.element_count"),
     longestSequence: Int(body.longest_sequence), deadlineMilliseconds: Int(body.deadline_milliseconds),
@@ -65,6 +70,20 @@ func decode(_ body: Softgrpo__GradientGrant) throws -> GradientGrant {
     objective.has_dual_clip != 0 || objective.dual_clip == 0, "GradientObjective.dual_clip is given but not in use")
   try grant.validate()
   return grant
+}
+
+private func decodeDivergence(_ objective: Softgrpo__GradientObjective) throws -> GradientObjective.Divergence? {
+  let estimator = try string(objective.kl_estimator, "GradientObjective.kl_estimator")
+  // A coefficient that is not a number is not 0, and refused by `validate`.
+  if objective.kl_coefficient == 0 {
+    try require(
+      estimator.isEmpty && objective.reference_root.len == 0 && objective.kl_coefficient.sign == .plus,
+      "GradientObjective describes a KL term that is not in use")
+    return nil
+  }
+  return GradientObjective.Divergence(
+    coefficient: objective.kl_coefficient, estimator: estimator,
+    referenceRoot: array(objective.reference_root.data, objective.reference_root.len))
 }
 
 func encode(_ trajectory: GradientTrajectory, _ arena: inout MessageArena) throws -> (

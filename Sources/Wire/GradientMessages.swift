@@ -60,11 +60,30 @@ public struct GradientObjective: Sendable, Equatable {
   public var clipLow: Float
   public var clipHigh: Float
   public var dualClip: Float?
+  /// The KL term; nil: there is none.
+  public var divergence: Divergence?
 
-  public init(clipLow: Float, clipHigh: Float, dualClip: Float?) {
+  /// The divergence from a frozen model.
+  public struct Divergence: Sendable, Equatable {
+    /// beta, above 0.
+    public var coefficient: Double
+    /// "k3" or "exact".
+    public var estimator: String
+    /// Merkle root of the frozen model's bf16 bytes.
+    public var referenceRoot: [UInt8]
+
+    public init(coefficient: Double, estimator: String, referenceRoot: [UInt8]) {
+      self.coefficient = coefficient
+      self.estimator = estimator
+      self.referenceRoot = referenceRoot
+    }
+  }
+
+  public init(clipLow: Float, clipHigh: Float, dualClip: Float?, divergence: Divergence? = nil) {
     self.clipLow = clipLow
     self.clipHigh = clipHigh
     self.dualClip = dualClip
+    self.divergence = divergence
   }
 }
 
@@ -240,6 +259,13 @@ extension GradientObjective {
     try require(clipLow > 0 && clipLow < 1, "GradientObjective.clip_low must be in (0, 1)")
     try require(clipHigh > 0 && clipHigh.isFinite, "GradientObjective.clip_high must be positive")
     if let dualClip { try require(dualClip > 1 && dualClip.isFinite, "GradientObjective.dual_clip must be above 1") }
+    if let divergence {
+      try require(
+        divergence.coefficient > 0 && divergence.coefficient.isFinite,
+        "GradientObjective.kl_coefficient must be positive")
+      try require(["k3", "exact"].contains(divergence.estimator), "GradientObjective.kl_estimator is not known")
+      try requireDigest(divergence.referenceRoot, "GradientObjective.reference_root")
+    }
   }
 }
 

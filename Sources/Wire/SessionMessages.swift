@@ -143,12 +143,15 @@ public struct Heartbeat: Sendable, Equatable {
   public var currentVersion: VersionAnnouncement?
   /// Worker: the gradient leases it holds, computed or not; each is renewed.
   public var gradientLeaseIDs: [UInt64]
+  /// Worker: root of the reference model that it holds; nil: none.
+  public var heldReference: [UInt8]?
   /// Relay: who below it computes gradients now.
   public var gradientClasses: [GradientClass]
 
   public init(
     leaseIDs: [UInt64] = [], tokensPerSecond: Double = 0, activeSlots: Int = 0, heldVersion: Int = -1,
-    currentVersion: VersionAnnouncement? = nil, gradientLeaseIDs: [UInt64] = [], gradientClasses: [GradientClass] = []
+    currentVersion: VersionAnnouncement? = nil, gradientLeaseIDs: [UInt64] = [], gradientClasses: [GradientClass] = [],
+    heldReference: [UInt8]? = nil
   ) {
     self.leaseIDs = leaseIDs
     self.tokensPerSecond = tokensPerSecond
@@ -156,6 +159,7 @@ public struct Heartbeat: Sendable, Equatable {
     self.heldVersion = heldVersion
     self.currentVersion = currentVersion
     self.gradientLeaseIDs = gradientLeaseIDs
+    self.heldReference = heldReference
     self.gradientClasses = gradientClasses
   }
 }

@@ -76,6 +76,7 @@ extension Heartbeat {
   func validate() throws {
     try require(tokensPerSecond.isFinite && tokensPerSecond >= 0, "Heartbeat.tokens_per_second is not usable")
     try require(naturalCount.contains(activeSlots), "Heartbeat.active_slots is out of range")
+    if let heldReference { try requireDigest(heldReference, "Heartbeat.held_reference") }
     try currentVersion?.validate()
     try require(
       gradientClasses.count <= WireLimits.gradientClassCount
@@ -168,6 +169,15 @@ extension VersionAnnouncement {
       byteCount / chunkByteCount < Int(Int32.max), "VersionAnnouncement has more chunks than can be numbered")
     try adapter?.validate()
     try delta?.validate("VersionAnnouncement.delta")
+    try reference?.validate()
+  }
+}
+
+extension VersionAnnouncement.Reference {
+  func validate() throws {
+    try requireDigest(root, "VersionAnnouncement.reference_root")
+    try require(
+      (1...(1 << 46)).contains(byteCount), "VersionAnnouncement.reference_byte_count \(byteCount) is out of range")
   }
 }
 

@@ -14,9 +14,23 @@ public struct VersionAnnouncement: Sendable, Equatable {
   public var adapter: Adapter?
   /// The delta from the parent that is served; nil: none.
   public var delta: Delta?
+  /// The frozen model of the KL term, served as version -2; nil: none.
+  public var reference: Reference?
 
   /// Names the delta's bytes.
   public struct Delta: Sendable, Equatable {
+    /// Root of the Merkle tree over them; 32 bytes.
+    public var root: [UInt8]
+    public var byteCount: Int
+
+    public init(root: [UInt8], byteCount: Int) {
+      self.root = root
+      self.byteCount = byteCount
+    }
+  }
+
+  /// Names the bytes of the frozen model of the KL term.
+  public struct Reference: Sendable, Equatable {
     /// Root of the Merkle tree over them; 32 bytes.
     public var root: [UInt8]
     public var byteCount: Int
@@ -54,7 +68,7 @@ public struct VersionAnnouncement: Sendable, Equatable {
 
   public init(
     version: Int, parentIdentity: [UInt8], root: [UInt8], identity: [UInt8], byteCount: Int, chunkByteCount: Int,
-    adapter: Adapter? = nil, delta: Delta? = nil
+    adapter: Adapter? = nil, delta: Delta? = nil, reference: Reference? = nil
   ) {
     self.version = version
     self.parentIdentity = parentIdentity
@@ -64,6 +78,7 @@ public struct VersionAnnouncement: Sendable, Equatable {
     self.chunkByteCount = chunkByteCount
     self.adapter = adapter
     self.delta = delta
+    self.reference = reference
   }
 }
 

@@ -46,6 +46,13 @@ func decodeDelta(root: ProtobufCBinaryData, byteCount: UInt64) throws -> Version
     root: bytes(root), byteCount: try integer(byteCount, "VersionAnnouncement.delta_byte_count"))
 }
 
+/// Half of a description is none: `validate` refuses it.
+func decodeReference(root: ProtobufCBinaryData, byteCount: UInt64) throws -> VersionAnnouncement.Reference? {
+  if root.len == 0, byteCount == 0 { return nil }
+  return VersionAnnouncement.Reference(
+    root: bytes(root), byteCount: try integer(byteCount, "VersionAnnouncement.reference_byte_count"))
+}
+
 extension VersionAnnouncement.Delta {
   func validate(_ name: String) throws {
     try requireDigest(root, "\(name) root")

@@ -41,6 +41,7 @@ final class FakeWorker: Sendable {
       switch event {
       case .joined: log.withLock { $0.joined += 1 }
       case .base(let base): log.withLock { $0.weightEvents.append("base \(base.description.root)") }
+      case .reference(let model): log.withLock { $0.weightEvents.append("reference \(model.description.root)") }
       case .weights(let newest):
         snapshot = newest
         log.withLock {

@@ -96,7 +96,7 @@ struct GradientLeaseTests {
     var audit: AuditSummary
   }
 
-  struct Settings {
+  struct Settings: Sendable {
     var type = GradientType.float32
     var rank = 0
     var promise: String? = fingerprint
@@ -107,6 +107,21 @@ struct GradientLeaseTests {
     var ages = false
     var isTruthful = false
     var offPolicy = OffPolicyCorrection.behaviour
+    /// 0: no KL term. Otherwise the reference is the policy itself with other weights here and there.
+    var beta = 0.0
+    var estimator = KLEstimator.k3
+    /// The reference is the version in hand (or the adapters' base), which nobody has to pull.
+    var referenceIsHeld = false
+  }
+
+  func reference(_ settings: Settings) -> ModelWeights? {
+    if settings.beta == 0 { return nil }
+    let weights = TinyModel.weights(Self.configuration, seed: 4)
+    if settings.referenceIsHeld { return weights }
+    for index in stride(from: 0, to: weights.count, by: 3) {
+      weights.elements[index] = BFloat16(Float(weights.elements[index]) * (index % 2 == 0 ? 1.25 : 0.875))
+    }
+    return weights
   }
 
   func state(_ settings: Settings) -> any TrainableState {
@@ -134,14 +149,20 @@ struct GradientLeaseTests {
     var model = PreparedModel(
       state.roundedWeights(team: team), backend: try matrixBackend(for: .bfloat16), trainable: true, positions: 64,
       team: team)
+    let frozen = reference(settings)
     let update = BatchUpdate(
-      objective: ObjectiveOptions(klCoefficient: 0, offPolicy: settings.offPolicy),
+      objective: ObjectiveOptions(
+        klCoefficient: settings.beta, klEstimator: settings.estimator, offPolicy: settings.offPolicy),
       options: UpdateOptions(optimizer: AdamW(learningRate: 0.05)),
-      tokenBudget: 40, reference: nil,
-      audit: audit,
+      tokenBudget: 40,
+      reference: frozen.map {
+        PreparedModel($0, backend: model.backend, trainable: false, positions: 64, team: team)
+      }, audit: audit,
       importanceCap: 2, gradientType: settings.type,
       help: frontEnd.map {
-        StepGradient.Help(fleet: $0.gradients, fingerprint: settings.promise, logger: logger)
+        StepGradient.Help(
+          fleet: $0.gradients, fingerprint: settings.promise,
+          reference: frozen?.referenceSnapshot(team: team).description.root, logger: logger)
       }, team: team)
     let never = Mailbox<Void>()
     var leaf = 0
@@ -179,7 +200,8 @@ struct GradientLeaseTests {
   /// An update with helpers, which are there before it begins.
   private func helped(
     _ settings: Settings, _ kinds: [GradientHelper.Behaviour], logger: Logger = quiet,
-    midway: @escaping ([GradientHelper]) -> Void = { _ in }, inspect: (LogProbAudit) -> Void = { _ in }
+    midway: @escaping ([GradientHelper], LearnerFrontEnd) -> Void = { _, _ in },
+    inspect: (LogProbAudit) -> Void = { _ in }
   ) throws -> (result: Result, totals: GradientExchange.Totals, helpers: [GradientHelper]) {
     let frontEnd = try LearnerFrontEnd(frontOptions(), logger: quiet)
     defer { frontEnd.shutdown(reason: "end", within: .seconds(5)) }
@@ -191,9 +213,20 @@ struct GradientLeaseTests {
       options.fingerprint = Self.fingerprint
       return try GradientHelper(options, behaviour, configuration: Self.configuration)
     }
+    if let frozen = reference(settings) {
+      let snapshot = frozen.referenceSnapshot(team: team)
+      try frontEnd.publish(reference: snapshot)
+      try #require(
+        eventually {
+          frontEnd.shared.state.withLock { state in
+            state.registry.all.allSatisfy { $0.heldReference == snapshot.description.root.bytes }
+          }
+        })
+    }
     try #require(eventually { frontEnd.statistics().workers.filter { $0.heldVersion == 7 }.count == kinds.count })
     let result = try update(
-      settings, state: state, frontEnd: frontEnd, logger: logger, midway: { midway(helpers) }, inspect: inspect)
+      settings, state: state, frontEnd: frontEnd, logger: logger, midway: { midway(helpers, frontEnd) },
+      inspect: inspect)
     return (result, frontEnd.gradients.totals, helpers)
   }
 
@@ -220,7 +253,7 @@ struct GradientLeaseTests {
     let lines = LogLines()
     let (result, totals, helpers) = try helped(
       settings, [.holding, .helpful], logger: Logger(label: "test") { _ in CapturingLogHandler(lines: lines) }
-    ) { helpers in
+    ) { helpers, _ in
       // It has a lease, and dies with it.
       #expect(eventually { helpers[0].received > 0 })
       helpers[0].kill()
@@ -250,7 +283,27 @@ struct GradientLeaseTests {
       #expect(result == alone, "\(count) workers")
       #expect((totals.acceptedLeaves > 0) == (count > 0), "\(count) workers: \(totals)")
     }
-    let (result, totals, helpers) = try helped(settings, [.holding, .helpful]) { helpers in
+    let (result, totals, helpers) = try helped(settings, [.holding, .helpful]) { helpers, _ in
+      #expect(eventually { helpers[0].received > 0 })
+      helpers[0].kill()
+    }
+    #expect(result == alone && totals.revoked > 0 && helpers[0].computed == 0)
+  }
+
+  /// The KL term's frozen model travels once; its value and its gradient have the same bits.
+  @Test(arguments: [
+    Settings(beta: 0.1), Settings(beta: 0.1, estimator: .exact), Settings(rank: 4, beta: 0.1),
+    Settings(rank: 4, beta: 0.1, estimator: .exact, referenceIsHeld: true), Settings(beta: 0.1, referenceIsHeld: true),
+  ])
+  func aStepWithAKLTerm(_ settings: Settings) throws {
+    let alone = try update(settings, state: state(settings), frontEnd: nil)
+    #expect((alone.statistics.klLoss > 0) == !settings.referenceIsHeld, "\(alone.statistics.klLoss)")
+    for count in [1, 2, 4] {
+      let (result, totals, _) = try helped(settings, (0..<count).map { _ in .helpful })
+      #expect(result == alone, "\(count) workers")
+      #expect(totals.acceptedLeaves > 0, "\(count) workers: \(totals)")
+    }
+    let (result, totals, helpers) = try helped(settings, [.holding, .helpful]) { helpers, _ in
       #expect(eventually { helpers[0].received > 0 })
       helpers[0].kill()
     }
@@ -261,7 +314,9 @@ struct GradientLeaseTests {
   @Test func aWorkerThatHoldsOnIsTakenOver() throws {
     let settings = Settings()
     let alone = try update(settings, state: state(settings), frontEnd: nil)
-    let (result, totals, helpers) = try helped(settings, [.holding])
+    let (result, totals, helpers) = try helped(settings, [.holding]) { _, frontEnd in
+      #expect(eventually { frontEnd.shared.state.withLock { $0.registry.all.allSatisfy(\.isComputing) } })
+    }
     #expect(result == alone && helpers[0].received > 0 && totals.revoked > 0 && totals.accepted == 0)
     #expect(eventually { helpers[0].cancelled > 0 }, "it is told")
   }
@@ -310,18 +365,25 @@ struct GradientLeaseTests {
   }
 
   /// The service itself: engine, link and gradients together.
-  @Test func theWorkerServiceComputesGradients() throws {
-    let settings = Settings(promise: nil)
+  @Test(arguments: [
+    Settings(promise: nil), Settings(promise: nil, beta: 0.1, estimator: .exact),
+    Settings(rank: 4, promise: nil, beta: 0.1, referenceIsHeld: true),
+  ])
+  func theWorkerServiceComputesGradients(_ settings: Settings) throws {
     let alone = try update(settings, state: state(settings), frontEnd: nil)
     let frontEnd = try LearnerFrontEnd(frontOptions(), logger: quiet)
     let state = state(settings)
     try publish(state, version: 7, on: frontEnd)
+    if let frozen = reference(settings) { try frontEnd.publish(reference: frozen.referenceSnapshot(team: team)) }
     let service = ServiceBox(
       try WorkerService(
         WorkerServiceOptions(endpoint: frontEnd.controlEndpoint, name: "service", threads: 1, batchSize: 4),
         stop: StopSignal(), logger: quiet))
     let thread = try IOThread(name: "worker-service") { service.run() }
     try #require(eventually { frontEnd.statistics().workers.first?.heldVersion == 7 })
+    if settings.beta > 0 {
+      try #require(eventually { frontEnd.shared.state.withLock { $0.registry.all.first?.heldReference != nil } })
+    }
     let result = try update(settings, state: state, frontEnd: frontEnd)
     #expect(result == alone && frontEnd.gradients.totals.accepted > 0, "\(frontEnd.gradients.totals)")
     #expect(frontEnd.shutdown(reason: "end", within: .seconds(10)))
@@ -337,105 +399,4 @@ private final class ServiceBox: @unchecked Sendable {
   init(_ service: WorkerService) { self.service = service }
   var error: String? { failure.withLock { $0 } }
   func run() { do { try service.run() } catch { failure.withLock { $0 = "\(error)" } } }
-}
-
-/// A worker that computes gradients, or pretends to.
-final class GradientHelper: Sendable {
-  enum Behaviour: Sendable {
-    case helpful
-    /// Takes leases and never finishes them.
-    case holding
-    /// Announces another hash than that of its bytes.
-    case corrupting
-    case notFinite
-    /// Says other log-probs than it computed with.
-    case misremembering
-    case declining
-  }
-
-  private struct State {
-    var received = 0
-    var computed = 0
-    var cancelled = 0
-  }
-
-  let link: WorkerLink
-  private let behaviour: Behaviour
-  private let configuration: ModelConfiguration
-  private let state = Mutex(State())
-  private let thread = Mutex<IOThread?>(nil)
-
-  var received: Int { state.withLock { $0.received } }
-  var computed: Int { state.withLock { $0.computed } }
-  var cancelled: Int { state.withLock { $0.cancelled } }
-
-  init(_ options: WorkerLinkOptions, _ behaviour: Behaviour, configuration: ModelConfiguration) throws {
-    self.behaviour = behaviour
-    self.configuration = configuration
-    link = try WorkerLink(options, logger: quiet)
-    let helper = self
-    let thread = try IOThread(name: "gradient-helper") { helper.run() }
-    self.thread.withLock { $0 = thread }
-  }
-
-  private func run() {
-    let team = ThreadTeam(threadCount: 2)
-    let layout = ParameterLayout(configuration)
-    let worker = GradientWorker(team: team)
-    var base: WeightSnapshot?
-    var model: GradientWorker.Model?
-    while let event = try? link.nextEvent(within: .seconds(60)) {
-      switch event {
-      case .base(let snapshot): base = snapshot
-      case .weights(let snapshot):
-        guard let backend = try? matrixBackend(for: .bfloat16) else { return }
-        let weights = ModelWeights(layout: layout)
-        var adapters: AdapterWeights?
-        if let base, snapshot.description.adapter != nil {
-          adapters = try? AdapterWeights(snapshot, model: layout)
-          let merged = base.withWeights { adapters!.merged(into: $0, team: team) }
-          _ = weights.elements.update(fromContentsOf: merged.elements)
-        } else {
-          snapshot.withWeights { _ = weights.elements.update(fromContentsOf: $0) }
-        }
-        model = GradientWorker.Model(
-          version: snapshot.version,
-          model: PreparedModel(weights, backend: backend, trainable: true, positions: 64, team: team),
-          adapters: adapters)
-      case .gradient(let task):
-        state.withLock { $0.received += 1 }
-        if behaviour == .holding { continue }
-        worker.add(task)
-        if behaviour == .declining {
-          if let outcome = worker.decline("no memory") { try? link.send(outcome) }
-          continue
-        }
-        while worker.hasWork, let model {
-          guard let outcome = worker.step(model) else { continue }
-          // Counted first: the learner may have taken it before this thread goes on.
-          state.withLock { $0.computed += 1 }
-          try? link.send(spoilt(outcome))
-        }
-      case .cancelled: state.withLock { $0.cancelled += 1 }
-      default: break
-      }
-    }
-  }
-
-  private func spoilt(_ outcome: GradientWorker.Outcome) -> GradientWorker.Outcome {
-    guard case .computed(var gradient) = outcome else { return outcome }
-    switch behaviour {
-    case .corrupting: gradient.ready.root[5] ^= 1
-    case .misremembering: gradient.ready.logProbs[0] += 0.5
-    case .notFinite:
-      gradient.payload.bytes.storeBytes(of: Float.nan, toByteOffset: 400, as: Float.self)
-      gradient.ready.root =
-        VersionHash.root(ofLeaves: VersionHash.leaves(of: UnsafeRawBufferPointer(gradient.payload.bytes))).bytes
-    default: break
-    }
-    return .computed(gradient)
-  }
-
-  /// As a killed process: no goodbye.
-  func kill() { link.abort() }
 }

@@ -66,9 +66,17 @@ struct GradientRelayTests {
     defer { frontEnd.shutdown(reason: "end", within: .seconds(5)) }
     let state = bench.state(settings)
     try bench.publish(state, version: 7, on: frontEnd)
+    let frozen = bench.reference(settings)?.referenceSnapshot(team: ThreadTeam(threadCount: 1))
+    if let frozen { try frontEnd.publish(reference: frozen) }
     let fleet = Fleet(frontEnd)
     try build(fleet)
-    try #require(eventually { fleet.known == fleet.helpers.count })
+    try #require(
+      eventually {
+        fleet.known == fleet.helpers.count
+          && frontEnd.shared.state.withLock { state in
+            frozen == nil || state.registry.all.allSatisfy { $0.heldReference == frozen?.description.root.bytes }
+          }
+      })
     let result = try bench.update(
       settings, state: state, frontEnd: frontEnd, logger: logger, midway: { midway(fleet) }, inspect: inspect)
     // While everybody is still there.
@@ -111,6 +119,22 @@ struct GradientRelayTests {
     let alone = try bench.update(settings, state: bench.state(settings), frontEnd: nil)
     let (result, totals, _) = try helped(settings, build: { try $0.workers([.helpful, .helpful], at: $0.relay()) })
     #expect(result == alone && totals.accepted > 0)
+  }
+
+  /// The KL term's reference model goes down once a relay.
+  @Test(arguments: [0, 4])
+  func aKLTermPassesThrough(_ rank: Int) throws {
+    let settings = Settings(rank: rank, beta: 0.1, estimator: .exact)
+    let alone = try bench.update(settings, state: bench.state(settings), frontEnd: nil)
+    let (result, totals, fleet) = try helped(
+      settings,
+      build: { fleet in
+        let upper = try fleet.relay()
+        try fleet.workers([.helpful, .helpful], at: fleet.relay(below: upper))
+        try fleet.workers([.helpful], at: fleet.frontEnd.controlEndpoint)
+      })
+    #expect(result == alone && alone.statistics.klLoss > 0 && totals.accepted > 0)
+    #expect(fleet.helpers.allSatisfy { $0.computed > 0 })
   }
 
   @Test func aWorkerBelowIsKilledInTheMiddle() throws {

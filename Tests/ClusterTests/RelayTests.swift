@@ -13,9 +13,9 @@ final class RunningRelay: Sendable {
   private let thread = Mutex<IOThread?>(nil)
   private let stop = StopSignal()
 
-  init(_ upstream: [String], name: String = "relay") throws {
+  init(_ upstream: [String], name: String = "relay", at endpoint: String = "tcp://127.0.0.1:0") throws {
     var options = RelayServiceOptions(
-      attachments: upstream.map { Attachment(endpoint: $0) }, name: name, controlEndpoint: "tcp://127.0.0.1:0",
+      attachments: upstream.map { Attachment(endpoint: $0) }, name: name, controlEndpoint: endpoint,
       announcementEndpoint: "tcp://127.0.0.1:0")
     options.link.firstRetry = .milliseconds(20)
     options.link.longestRetry = .milliseconds(100)
@@ -167,6 +167,34 @@ final class RunningRelay: Sendable {
     #expect(groups.map(\.ordinal) == Array(0..<40) && groups.allSatisfy { $0.samples.count == 4 })
     #expect(frontEnd.statistics().acceptedSamples == 160)
     #expect(workers.allSatisfy { $0.log.withLock { $0.joined == 2 } })
+  }
+
+  /// When the first place answers again its workers go back, and nothing is lost by it.
+  @Test func workersGoBackToTheirRelay() throws {
+    let frontEnd = try LearnerFrontEnd(frontEndOptions(), logger: quiet)
+    defer { frontEnd.shutdown(reason: "end", within: .seconds(5)) }
+    try frontEnd.publish(weights(0))
+    let relay = try RunningRelay([frontEnd.controlEndpoint])
+    let endpoint = try relay.endpoint()
+    let workers = try (0..<2).map { index in
+      var options = fingerprinted(endpoint, "worker-\(index)")
+      options.alternatives = [Attachment(endpoint: frontEnd.controlEndpoint)]
+      options.returnInterval = .milliseconds(100)
+      return try FakeWorker(options)
+    }
+    #expect(eventually { workers.allSatisfy { $0.log.withLock { $0.joined } == 1 } })
+    relay.service.abort()
+    relay.join()
+    #expect(eventually { frontEnd.statistics().workers.map(\.name).sorted() == ["worker-0", "worker-1"] })
+    let lost = frontEnd.statistics().lostSessions
+    try frontEnd.submit(promptGroups(0..<40))
+    let second = try RunningRelay([frontEnd.controlEndpoint], at: endpoint)
+    #expect(try second.endpoint() == endpoint)
+    #expect(eventually { frontEnd.statistics().workers.map(\.name) == ["relay"] })
+    #expect(try frontEnd.collect(groupCount: 40, within: .seconds(60)).count == 40)
+    let statistics = frontEnd.statistics()
+    #expect(statistics.acceptedSamples == 160 && statistics.lostSessions == lost)
+    #expect(eventually { workers.allSatisfy { $0.log.withLock { $0.joined } == 3 } })
   }
 
   /// The learner's own death: the relay joins the next one, and with it its workers.

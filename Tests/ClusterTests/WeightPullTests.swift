@@ -345,3 +345,151 @@ private func announce(_ pull: inout WeightPull, _ learner: Learner, isAuthoritat
     return requests
   }
 }
+
+/// The KL term's frozen model beside the chain.
+@Suite struct ReferencePullTests {
+  private let chain: Chain
+  private let other: WeightSnapshot
+
+  init() throws {
+    chain = try Chain(versions: 3)
+    other = try Self.reference(Chain(versions: 1, salt: 3).snapshots[0])
+  }
+
+  private static func reference(_ snapshot: WeightSnapshot) throws -> WeightSnapshot {
+    try WeightSnapshot(version: VersionDescription.referenceVersion, byteCount: snapshot.byteCount) { target in
+      snapshot.withBytes { target.copyMemory(from: $0) }
+    }
+  }
+
+  /// A pull that holds version 0.
+  private func holding(takesReference: Bool = true) throws -> (WeightPull, Learner) {
+    var (pull, learner) = (WeightPull(takesReference: takesReference), Learner())
+    try learner.publish(chain, 0)
+    try exchange(&pull, &learner, announce(&pull, learner))
+    learner.sent = []
+    return (pull, learner)
+  }
+
+  @Test func isPulledOnceBehindTheVersion() throws {
+    var (pull, learner) = (WeightPull(takesReference: true), Learner())
+    try learner.publish(chain, 0)
+    try learner.store.publish(reference: other)
+    var had: [Bool] = []
+    learner.fault = { message in
+      if case .weightsChunk(let chunk) = message { had.append(chunk.version == -2) }
+      return message
+    }
+    try exchange(&pull, &learner, announce(&pull, learner))
+    #expect(pull.reference?.leaves == other.leaves && pull.inHand?.version == 0)
+    #expect(had == [Bool](repeating: false, count: 10) + [Bool](repeating: true, count: 10))
+    learner.sent = []
+    #expect(try announce(&pull, learner).isEmpty)
+    try learner.publish(chain, 1)
+    try exchange(&pull, &learner, announce(&pull, learner))
+    #expect(learner.sent == ["chunk*"] && pull.reference?.leaves == other.leaves)
+  }
+
+  /// Who samples alone has no use for it; nor has a peer on PUB, whose words may be old, a say in it.
+  @Test func isPulledByThoseThatTakeItWhenTheSessionNamesIt() throws {
+    var (sampler, learner) = try holding(takesReference: false)
+    try learner.store.publish(reference: other)
+    #expect(try announce(&sampler, learner).isEmpty)
+    var (pull, _) = try holding()
+    #expect(try announce(&pull, learner, isAuthoritative: false).isEmpty)
+    #expect(try !announce(&pull, learner).isEmpty)
+  }
+
+  @Test func theSameBytesAreNotPulledAgain() throws {
+    var (pull, learner) = try holding()
+    try learner.store.publish(reference: Self.reference(chain.snapshots[0]))
+    #expect(try announce(&pull, learner).isEmpty && learner.sent.isEmpty)
+    #expect(pull.reference?.description.isReference == true && pull.reference?.leaves == chain.snapshots[0].leaves)
+    // It outlives the version whose bytes it shares.
+    for index in 1..<3 {
+      try learner.publish(chain, index)
+      try exchange(&pull, &learner, announce(&pull, learner))
+    }
+    #expect(pull.inHand?.version == 2)
+    let (kept, wanted) = (try #require(pull.reference), chain.snapshots[0])
+    #expect(kept.withBytes { one in wanted.withBytes { Array(one) == Array($0) } })
+  }
+
+  /// A version goes before it; what of it had come is kept.
+  @Test func makesWayForAVersion() throws {
+    var (pull, learner) = try holding()
+    try learner.store.publish(reference: other)
+    var arrived = 0
+    learner.fault = { message in
+      if case .weightsChunk = message { arrived += 1 }
+      return arrived > 5 ? nil : message
+    }
+    try exchange(&pull, &learner, announce(&pull, learner))
+    #expect(pull.reference == nil && pull.hasBegunReference && arrived >= 5)
+    (learner.sent, arrived) = ([], -100)
+    try learner.publish(chain, 1)
+    try exchange(&pull, &learner, announce(&pull, learner))
+    #expect(pull.inHand?.leaves == chain.snapshots[1].leaves && pull.reference?.leaves == other.leaves)
+    #expect(learner.sent.first == "chunk*")
+    #expect(learner.sent.count { $0 == "chunk" } == 5 && !learner.sent.contains("manifest"))
+  }
+
+  @Test func anotherOneReplacesIt() throws {
+    var (pull, learner) = try holding()
+    try learner.store.publish(reference: other)
+    try exchange(&pull, &learner, announce(&pull, learner))
+    let third = try Self.reference(Chain(versions: 1, salt: 9).snapshots[0])
+    // A learner that begins anew names none at first.
+    let store = learner.store
+    learner.store = VersionStore()
+    try learner.publish(chain, 0)
+    #expect(try announce(&pull, learner).isEmpty && pull.reference?.leaves == other.leaves)
+    learner.store = store
+    try learner.store.publish(reference: third)
+    let requests = try announce(&pull, learner)
+    #expect(pull.reference == nil)
+    try exchange(&pull, &learner, requests)
+    #expect(pull.reference?.leaves == third.leaves)
+  }
+
+  @Test func brokenChunksAreAskedForAgainAndAnUnservedOneIsNamedAgain() throws {
+    var (pull, learner) = try holding()
+    try learner.store.publish(reference: other)
+    var broken = 3
+    learner.fault = { message in
+      guard case .weightsChunk(var chunk) = message, broken > 0 else { return message }
+      broken -= 1
+      chunk.bytes[7] ^= 1
+      return .weightsChunk(chunk)
+    }
+    try exchange(&pull, &learner, announce(&pull, learner))
+    #expect(pull.reference?.leaves == other.leaves && broken == 0)
+    var fresh = try holding().0
+    learner.fault = { message in
+      if case .manifest(let manifest) = message {
+        return .weightsUnavailable(version: manifest.version, isDelta: false)
+      }
+      return message
+    }
+    try exchange(&fresh, &learner, announce(&fresh, learner))
+    #expect(fresh.reference == nil && fresh.inHand?.version == 0 && !fresh.isStalled(now: .seconds(9), patience: .zero))
+    learner.fault = { $0 }
+    try exchange(&fresh, &learner, announce(&fresh, learner))
+    #expect(fresh.reference?.leaves == other.leaves)
+  }
+
+  /// Without the memory nothing is asked for, and versions go on.
+  @Test func isNotBegunWithoutTheMemory() throws {
+    var (pull, learner) = try holding()
+    try learner.store.publish(reference: other)
+    pull.referenceLimit = other.byteCount - 1
+    #expect(try announce(&pull, learner).isEmpty && pull.wantedReference == other.description)
+    #expect(!pull.hasBegunReference)
+    try learner.publish(chain, 1)
+    try exchange(&pull, &learner, announce(&pull, learner))
+    #expect(pull.inHand?.version == 1 && pull.reference == nil)
+    pull.referenceLimit = other.byteCount
+    try exchange(&pull, &learner, announce(&pull, learner))
+    #expect(pull.reference?.leaves == other.leaves)
+  }
+}

@@ -110,6 +110,74 @@ import Testing
     #expect(leases.map(\.groupOrdinal) == [0, 1] && leases.map(\.isHedge) == [true, false])
   }
 
+  /// A gradient takes the time of many samples; the worker that computes it is neither stuck nor slow.
+  @Test func gradientsAreNotHeldAgainstAWorker() throws {
+    var (table, registry) = (try table(1, samples: 3, dueVersion: 0), registry([100], credits: 3))
+    try table.enqueue(groupOrdinal: 1, sampleCount: 2, dueVersion: 1)
+    let busy = WorkerID(0)
+    let first = LeasePlanner.plan(&table, &registry, now: .zero)
+    #expect(first.map(\.sampleIndices) == [[0, 1, 2]])
+    registry.finished(busy, after: .seconds(1), now: .seconds(1))
+    registry.note(computing: [busy], now: .milliseconds(1500))
+    registry.join(WorkerID(1), name: "", incarnation: 9, fingerprint: "", now: .zero)
+    registry.addCredits(8, to: WorkerID(1))
+    // Nearly a minute of gradients later: the other worker has work ahead, and doubles nothing.
+    let ahead = LeasePlanner.plan(&table, &registry, now: .seconds(60))
+    #expect(ahead.map(\.groupOrdinal) == [1] && ahead.allSatisfy { !$0.isHedge && $0.worker == WorkerID(1) })
+    #expect(!registry.isStuck(busy, now: .seconds(60)) && registry[busy]?.isComputing == true)
+    registry.finished(WorkerID(1), after: .seconds(1), now: .seconds(61))
+    for sample in 0..<2 {
+      _ = table.complete(SampleKey(groupOrdinal: 1, sampleIndex: sample), leaseID: ahead[0].id, policyVersion: 0)
+    }
+    var none = LeasePlanner.plan(&table, &registry, now: .seconds(70))
+    #expect(none.isEmpty, "an idle worker, and three samples that are 70 s old: 1.5 s of work")
+    none = LeasePlanner.plan(&table, &registry, now: .seconds(79))
+    #expect(none.isEmpty)
+    // The gradient is done. From here on the time counts.
+    registry.note(computing: [], now: .seconds(80))
+    #expect(registry.workingTime(of: busy, since: .zero, now: .seconds(81)) == .milliseconds(2500))
+    registry.finished(busy, after: registry.workingTime(of: busy, since: .zero, now: .seconds(80)), now: .seconds(80))
+    #expect(registry[busy]!.sampleDuration! < .seconds(2) && registry[busy]?.isComputing == false)
+    #expect(!registry.isStuck(busy, now: .seconds(82)) && registry.isStuck(busy, now: .seconds(84)))
+    let hedges = LeasePlanner.plan(&table, &registry, now: .seconds(84))
+    #expect(hedges.map(\.isHedge) == [true] && hedges[0].worker == WorkerID(1))
+  }
+
+  /// Who computes a gradient would begin with a hedge too late.
+  @Test func hedgesGoToThoseThatDrawSamples() throws {
+    var (table, registry) = (try table(1, samples: 2), registry([100], credits: 2))
+    _ = LeasePlanner.plan(&table, &registry, now: .zero)
+    registry.finished(WorkerID(9), after: .seconds(1), now: .zero)
+    registry.join(WorkerID(1), name: "", incarnation: 9, fingerprint: "", now: .zero)
+    registry.addCredits(2, to: WorkerID(1))
+    registry.note(computing: [WorkerID(1)], now: .zero)
+    let none = LeasePlanner.plan(&table, &registry, now: .seconds(9))
+    #expect(none.isEmpty)
+    registry.note(computing: [], now: .seconds(9))
+    let hedges = LeasePlanner.plan(&table, &registry, now: .seconds(10))
+    #expect(hedges.map(\.isHedge) == [true])
+  }
+
+  @Test func workingTimeLeavesPausesOut() {
+    var time = WorkingTime()
+    #expect(time.passed(since: .seconds(1), now: .seconds(5)) == .seconds(4))
+    time.pause(now: .seconds(2))
+    time.pause(now: .seconds(3))
+    #expect(time.passed(since: .seconds(1), now: .seconds(5)) == .seconds(1))
+    #expect(time.passed(since: .seconds(4), now: .seconds(5)) == .zero)
+    time.resume(now: .seconds(6))
+    time.resume(now: .seconds(7))
+    time.pause(now: .seconds(8))
+    #expect(time.passed(since: .zero, now: .seconds(10)) == .seconds(4))
+    #expect(time.passed(since: .seconds(5), now: .seconds(10)) == .seconds(2))
+    #expect(time.passed(since: .seconds(9), now: .seconds(10)) == .zero)
+    for second in 10..<1000 {
+      time.resume(now: .seconds(second) + .milliseconds(500))
+      time.pause(now: .seconds(second + 1))
+    }
+    #expect(time.passed(since: .seconds(990), now: .seconds(1000)) == .seconds(5))
+  }
+
   @Test func wholeSharesAddUp() {
     func fleet(_ speeds: [Double], stuck: Set<Int> = []) -> [FleetMember] {
       speeds.enumerated().map {

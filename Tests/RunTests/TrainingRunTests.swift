@@ -239,6 +239,43 @@ import Testing
     #expect(records.last?["perf/workers"] as? Double == 1)
   }
 
+  /// With a KL term workers that compute gradients get the reference model, after a resumption too, and the run ends with the
+  /// weights of a learner that computes alone.
+  @Test(.enabled(if: preferredComputeType == .bfloat16, "the processor has no bf16 products"))
+  func theReferenceModelTravelsAndTheBitsStay() throws {
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let kl = [
+      "model.dtype=bfloat16", "learner.kl_coefficient=0.05", "learner.micro_batch_tokens=64", "eval.prompts=0",
+      "learner.checkpoint_interval=1", "learner.learning_rate=1e-3", "reward.format=1",
+    ]
+    func weights(_ step: Int) throws -> Data {
+      try Data(contentsOf: URL(fileURLWithPath: run + "/checkpoints/step-00000\(step)/model.safetensors"))
+    }
+    let alone = try RunningProgram(["train"] + settings(steps: 4, warmUp: 40, kl), directory: folder)
+    #expect(alone.wait(seconds: 120) == 0, "\(alone.errors)")
+    let expected = try weights(4)
+    try FileManager.default.removeItem(atPath: run)
+    for (steps, isResumed) in [(2, false), (4, true)] {
+      let (control, broadcast) = (try freePort(), try freePort())
+      let endpoint = "tcp://127.0.0.1:\(control)"
+      let learner = try RunningProgram(
+        ["learner"] + (isResumed ? ["--resume"] : [])
+          + settings(
+            steps: steps, warmUp: 40,
+            kl + ["learner.control_endpoint=\(endpoint)", "learner.broadcast_endpoint=tcp://127.0.0.1:\(broadcast)"]),
+        directory: folder)
+      let worker = try RunningProgram(
+        ["worker", "--connect", endpoint, "--threads", "1", "--batch-size", "8"], directory: folder)
+      #expect(learner.wait(seconds: 120) == 0, "\(learner.errors.suffix(2000))")
+      #expect(worker.wait(seconds: 20) == 0)
+      #expect(worker.errors.contains("holding the reference model"), "\(worker.errors.suffix(2000))")
+    }
+    #expect(try weights(2) != expected)
+    let records = try metrics()
+    #expect(records.count == 4 && records.contains { ($0["actor/kl_loss"] as? Double ?? 0) > 0 })
+    #expect(try weights(4) == expected)
+  }
+
   @Test func terminatingTheLearnerEndsItsWorkersAndKeepsACheckpoint() throws {
     defer { try? FileManager.default.removeItem(at: folder) }
     let (control, broadcast) = (try freePort(), try freePort())

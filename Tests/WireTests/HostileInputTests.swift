@@ -179,6 +179,24 @@ import Testing
     broken { $0.passSizes = [[2], [65_536]] }
     broken { $0.objective.clipLow = 1 }
     broken { $0.objective.dualClip = 1 }
+    let digest = [UInt8](repeating: 1, count: 32)
+    func divergence(_ coefficient: Double, _ estimator: String, _ root: [UInt8]) -> GradientObjective.Divergence {
+      GradientObjective.Divergence(coefficient: coefficient, estimator: estimator, referenceRoot: root)
+    }
+    var penalised = grant
+    penalised.objective.divergence = divergence(0.001, "exact", digest)
+    #expect(throws: Never.self) { try Envelope(decoding: Envelope(.gradientGrant(penalised)).encoded()) }
+    broken { $0.objective.divergence = divergence(0, "k3", digest) }
+    broken { $0.objective.divergence = divergence(-0.001, "k3", digest) }
+    broken { $0.objective.divergence = divergence(.nan, "k3", digest) }
+    broken { $0.objective.divergence = divergence(0.001, "k2", digest) }
+    broken { $0.objective.divergence = divergence(0.001, "k3", [1]) }
+    refused(.heartbeat(Heartbeat(heldReference: [1])))
+    var announcement = messages.announcement()
+    announcement.reference = VersionAnnouncement.Reference(root: [], byteCount: 5)
+    refused(.versionAnnouncement(announcement))
+    announcement.reference = VersionAnnouncement.Reference(root: digest, byteCount: 0)
+    refused(.versionAnnouncement(announcement))
     broken { $0.gradientType = "float16" }
     broken { $0.elementCount = 0 }
     broken { $0.fingerprint = "" }

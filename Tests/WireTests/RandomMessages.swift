@@ -37,7 +37,7 @@ struct RandomMessages {
           gradientLeaseIDs: (0..<small()).map { _ in random.next() },
           gradientClasses: (0..<small()).map {
             GradientClass(fingerprint: "\($0) \(text())", workerCount: 1 + natural(), threads: natural())
-          }))
+          }, heldReference: bool() ? bytes(32) : nil))
     case 7: .trajectoryResult(result())
     case 8:
       .resultAcknowledgement(
@@ -162,7 +162,10 @@ struct RandomMessages {
       leafCount: leaves < 1 << level ? index << level + leaves : (index + 1) << level + small(),
       passSizes: (0..<leaves).map { _ in (0...small()).map { _ in 1 + small() } },
       objective: GradientObjective(
-        clipLow: 0.2, clipHigh: float(), dualClip: Bool.random(using: &random) ? 1 + float() : nil),
+        clipLow: 0.2, clipHigh: float(), dualClip: Bool.random(using: &random) ? 1 + float() : nil,
+        divergence: bool()
+          ? GradientObjective.Divergence(
+            coefficient: Double(float()), estimator: bool() ? "k3" : "exact", referenceRoot: bytes(32)) : nil),
       gradientType: Bool.random(using: &random) ? "float32" : "bfloat16", elementCount: 1 + natural(),
       longestSequence: 1 + natural(), deadlineMilliseconds: 1 + small(),
       fingerprint: Bool.random(using: &random) ? "a \(text())" : nil,
@@ -216,7 +219,8 @@ struct RandomMessages {
         ? VersionAnnouncement.Adapter(
           baseRoot: bytes(32), baseByteCount: 1 + natural(), rank: Int.random(in: 1...1024, using: &random),
           scale: float(), targets: ["q_proj", "größer ∇"], mergedRoot: bytes(32)) : nil,
-      delta: bool() ? VersionAnnouncement.Delta(root: bytes(32), byteCount: 1 + natural()) : nil)
+      delta: bool() ? VersionAnnouncement.Delta(root: bytes(32), byteCount: 1 + natural()) : nil,
+      reference: bool() ? VersionAnnouncement.Reference(root: bytes(32), byteCount: 1 + natural()) : nil)
   }
 
   mutating func plan() -> WeightPlanDescription {

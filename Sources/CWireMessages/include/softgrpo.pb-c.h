@@ -496,6 +496,10 @@ struct  Softgrpo__Heartbeat
   size_t n_gradient_lease_ids;
   uint64_t *gradient_lease_ids;
   /*
+   * Worker: root of the reference model that it holds; empty: none. Gradients with a KL term are asked of those that hold theirs.
+   */
+  ProtobufCBinaryData held_reference;
+  /*
    * Relay: the workers below that compute gradients now, by fingerprint, none named twice; at most 64.
    */
   size_t n_gradient_classes;
@@ -503,7 +507,7 @@ struct  Softgrpo__Heartbeat
 };
 #define SOFTGRPO__HEARTBEAT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__heartbeat__descriptor) \
-    , 0,NULL, 0, 0, 0, NULL, 0,NULL, 0,NULL }
+    , 0,NULL, 0, 0, 0, NULL, 0,NULL, {0,NULL}, 0,NULL }
 
 
 /*
@@ -671,10 +675,17 @@ struct  Softgrpo__VersionAnnouncement
    */
   ProtobufCBinaryData delta_root;
   uint64_t delta_byte_count;
+  /*
+   * The frozen model of the KL term, for workers that compute gradients: root of the Merkle tree over its bf16 bytes, and their
+   * number. It is served as version -2, without a parent; who has the same bytes under another name need not pull it.
+   * Empty and 0: none is needed, or not yet.
+   */
+  ProtobufCBinaryData reference_root;
+  uint64_t reference_byte_count;
 };
 #define SOFTGRPO__VERSION_ANNOUNCEMENT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__version_announcement__descriptor) \
-    , 0, {0,NULL}, {0,NULL}, {0,NULL}, 0, 0, NULL, {0,NULL}, 0 }
+    , 0, {0,NULL}, {0,NULL}, {0,NULL}, 0, 0, NULL, {0,NULL}, 0, {0,NULL}, 0 }
 
 
 /*
@@ -990,10 +1001,22 @@ struct  Softgrpo__GradientObjective
   float clip_high;
   protobuf_c_boolean has_dual_clip;
   float dual_clip;
+  /*
+   * beta of the KL term; 0: there is none, and what follows is empty.
+   */
+  double kl_coefficient;
+  /*
+   * "k3" or "exact".
+   */
+  char *kl_estimator;
+  /*
+   * The model that the divergence is measured from: VersionAnnouncement.reference_root.
+   */
+  ProtobufCBinaryData reference_root;
 };
 #define SOFTGRPO__GRADIENT_OBJECTIVE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__gradient_objective__descriptor) \
-    , 0, 0, 0, 0 }
+    , 0, 0, 0, 0, 0, (char *)protobuf_c_empty_string, {0,NULL} }
 
 
 /*

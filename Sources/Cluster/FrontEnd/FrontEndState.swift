@@ -81,6 +81,14 @@ struct FrontEndState: Sendable {
     completed.removeAll { !table.isComplete(groupOrdinal: $0) }
   }
 
+  /// Serves the KL term's frozen model and names it from now on.
+  mutating func publish(reference: WeightSnapshot) throws {
+    try versions.publish(reference: reference)
+    for worker in registry.all {
+      outgoing.append((worker.id, .heartbeat(Heartbeat(currentVersion: versions.announcement))))
+    }
+  }
+
   /// Judges a result and keeps it when it is the first.
   /// - Throws: `WireError` when it contradicts the work it claims to be.
   mutating func accept(
@@ -94,7 +102,9 @@ struct FrontEndState: Sendable {
     let newest = result.versionSpans.last?.version ?? result.policyVersion
     let verdict = table.complete(
       key, leaseID: result.leaseID, policyVersion: newest > table.currentVersion ?? -1 ? newest : result.policyVersion)
-    if let granted { registry.finished(worker, after: now - granted, now: now) }
+    if let granted {
+      registry.finished(worker, after: registry.workingTime(of: worker, since: granted, now: now), now: now)
+    }
     cancelSuperseded(reason: "another worker was first")
     guard verdict == .accepted, let group = groups[result.groupOrdinal] else { return verdict }
     let trajectory = Trajectory(

@@ -158,6 +158,13 @@ public final class LearnerFrontEnd: Sendable {
     shared.waker.wake()
   }
 
+  /// Serves the frozen model of the KL term to workers that compute gradients, beside the versions.
+  /// - Throws: `WeightSyncError` when it goes by another version number than the reference's.
+  func publish(reference: WeightSnapshot) throws {
+    try shared.state.withLock { try $0.publish(reference: reference) }
+    shared.waker.wake()
+  }
+
   /// The version that was published last.
   public var currentVersion: WeightSnapshot? { shared.state.withLock { $0.versions.current } }
 

@@ -31,14 +31,25 @@ extension LearnerLoop {
     }
   }
 
+  /// Who computes a gradient draws no samples meanwhile, and is not stuck for that.
+  func noteComputing(_ now: Duration) {
+    let computing = shared.gradients.state.withLock { exchange in
+      exchange.keepTime(now: now)
+      return Set(exchange.rounds.flatMap(\.leases.outstanding).filter { !$0.isComputed }.map(\.worker))
+    }
+    shared.state.withLock { $0.registry.note(computing: computing, now: now) }
+  }
+
   /// Grants what is worthwhile and sends what the exchange has to say.
   func sendGradientMessages(_ now: Duration) throws {
     guard shared.gradients.state.withLock({ $0.isActive || !$0.outgoing.isEmpty }) else { return }
     let (workers, sampling) = shared.state.withLock { state in
-      (
-        state.shutdownReason == nil
-          ? Dictionary(uniqueKeysWithValues: state.registry.all.map { ($0.id, $0.isDraining ? -1 : $0.heldVersion) })
-          : [:], state.samplingSeconds(dueVersion: (state.table.currentVersion ?? 0) + 1)
+      // A reference is served only where every gradient needs it.
+      let reference = state.versions.reference?.description.root.bytes
+      let able = state.registry.all.filter { !$0.isDraining && (reference == nil || $0.heldReference == reference) }
+      return (
+        state.shutdownReason == nil ? Dictionary(uniqueKeysWithValues: able.map { ($0.id, $0.heldVersion) }) : [:],
+        state.samplingSeconds(dueVersion: (state.table.currentVersion ?? 0) + 1)
       )
     }
     let outgoing = shared.gradients.state.withLock { exchange in

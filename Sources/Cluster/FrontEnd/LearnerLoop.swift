@@ -124,7 +124,7 @@ final class LearnerLoop {
       )
     }
     for worker in lost { drop(worker, "silent for \(options.livenessTimeout)", isLoss: true) }
-    shared.gradients.state.withLock { $0.keepTime(now: now) }
+    noteComputing(now)
     for worker in due { try send(.heartbeat(Heartbeat(currentVersion: current)), to: worker) }
   }
 
@@ -135,7 +135,7 @@ final class LearnerLoop {
       owesGrants = now < nextGrants
       if !owesGrants {
         state.grantWork(now: now, leaseDuration: options.leaseDuration)
-        nextGrants = now + min(.milliseconds(5), .microseconds(4 * state.registry.count))
+        nextGrants = now + min(.milliseconds(20), .microseconds(4 * state.registry.count))
       }
       defer {
         state.outgoing.removeAll()
@@ -279,6 +279,7 @@ final class LearnerLoop {
         state.registry.report(
           worker, heldVersion: heartbeat.heldVersion, tokensPerSecond: heartbeat.tokensPerSecond,
           activeSlots: heartbeat.activeSlots)
+        state.registry.report(worker, heldReference: heartbeat.heldReference)
         state.table.renew(heartbeat.leaseIDs, by: worker, now: now)
         return state.reclaim(heartbeat.leaseIDs, by: worker, now: now)
       }

@@ -1,6 +1,7 @@
 import PolicyOptimization
 import SoftThinking
 import Training
+import WeightSync
 import Wire
 
 /// The leaves of one optimiser step, as they are offered to workers.
@@ -49,15 +50,23 @@ struct GradientOffer: Sendable {
 }
 
 extension GradientObjective {
-  /// Nil when something else than clipping decides the gradient: the KL term needs the reference model.
-  init?(_ options: ObjectiveOptions) {
-    guard options.klCoefficient == 0 else { return nil }
+  /// Nil when there is a KL term and nobody but the learner has its reference model.
+  ///
+  /// - Parameter reference: root of that model, which is served.
+  init?(_ options: ObjectiveOptions, reference: Digest?) {
     self.init(clipLow: options.clip.clipLow, clipHigh: options.clip.clipHigh, dualClip: options.clip.dualClip)
+    guard options.klCoefficient != 0 else { return }
+    guard let reference else { return nil }
+    divergence = Divergence(
+      coefficient: options.klCoefficient, estimator: options.klEstimator.rawValue, referenceRoot: reference.bytes)
   }
 
+  /// - Precondition: it was validated.
   var options: ObjectiveOptions {
     ObjectiveOptions(
-      clip: ClippedObjective(clipLow: clipLow, clipHigh: clipHigh, dualClip: dualClip), klCoefficient: 0)
+      clip: ClippedObjective(clipLow: clipLow, clipHigh: clipHigh, dualClip: dualClip),
+      klCoefficient: divergence?.coefficient ?? 0,
+      klEstimator: divergence.flatMap { KLEstimator(rawValue: $0.estimator) } ?? .k3)
   }
 }
 

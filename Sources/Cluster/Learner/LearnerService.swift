@@ -202,6 +202,12 @@ public final class LearnerService {
     let audit = LogProbAudit.start(
       model, selfTest: configuration.learner.selfTest, policy: configuration.rollout.thinkingPolicy,
       positions: subject.positions, fraction: configuration.learner.auditFraction, team: team, logger: logger)
+    var help = configuration.gradientHelp(frontEnd.gradients, audit: audit, logger: logger)
+    if help != nil, let reference {
+      let snapshot = reference.weights.referenceSnapshot(team: team)
+      help?.reference = snapshot.description.root
+      try frontEnd.publish(reference: snapshot)
+    }
     let update = BatchUpdate(
       objective: try configuration.objectiveOptions(), options: try configuration.updateOptions(),
       tokenBudget: configuration.learner.microBatchTokens, reference: reference, audit: audit,
@@ -209,7 +215,7 @@ public final class LearnerService {
       activationMemoryBudget: configuration.activationMemoryBudget,
       sumsLeaves: configuration.learner.gradientLeases != .off,
       gradientType: GradientType(rawValue: configuration.learner.gradientDtype.rawValue)!,
-      help: configuration.gradientHelp(frontEnd.gradients, audit: audit, logger: logger), team: team)
+      help: help, team: team)
     if let pace = options.pace { update.gradient.pacing = Pacing(pace) }
     var progress = ProgressReporter(label: "train", total: configuration.run.totalSteps, unit: "step", console: console)
     var queue = StepQueue(

@@ -36,14 +36,8 @@ extension RunConfiguration {
     learner.activationMemoryBudget > 0 ? learner.activationMemoryBudget << 20 : automaticActivationMemoryBudget
   }
 
-  /// Who helps with gradients; nil: the learner is alone.
+  /// Who helps with gradients; nil: the learner is alone. With a KL term the help lacks the name of its model still.
   func gradientHelp(_ fleet: any GradientFleet, audit: LogProbAudit, logger: Logger) -> StepGradient.Help? {
-    if learner.gradientLeases == .off { return nil }
-    guard learner.klCoefficient == 0 else {
-      logger.notice(
-        "no gradient is leased: learner.kl_coefficient needs the reference model, which workers do not hold")
-      return nil
-    }
     switch learner.gradientLeases {
     case .off: return nil
     case .any:

@@ -4,6 +4,7 @@ import PolicyOptimization
 import Training
 import Transformer
 import Transport
+import WeightSync
 import Wire
 
 /// The gradient of an optimiser step: its leaves are computed one by one, by the learner and by workers that it lends them to,
@@ -14,6 +15,8 @@ final class StepGradient {
     var fleet: any GradientFleet
     /// The only fingerprint that may; nil: any, at the price of the same bits.
     var fingerprint: String?
+    /// Of the KL term's model, which is served to workers; nil: there is none, or nobody else has it.
+    var reference: Digest?
     var logger: Logger
   }
 
@@ -76,7 +79,9 @@ final class StepGradient {
       try sum.insert(buffer, at: sum.tree.leaf(index))
       pacing?.differentiated(leafRows[index], began: began)
     }
-    if let help, let version, leaves.count > 1, let objective = GradientObjective(objective) {
+    if let help, let version, leaves.count > 1,
+      let objective = GradientObjective(objective, reference: help.reference)
+    {
       let before = help.fleet.totals
       defer { helped.add(help.fleet.totals, since: before) }
       help.fleet.begin(

@@ -13,6 +13,11 @@ extension ModelWeights {
     withBytes { VersionHash.root(ofLeaves: VersionHash.leaves(of: $0, team: team)) }
   }
 
+  /// The weights as the frozen model of the KL term, without a copy.
+  func referenceSnapshot(team: ThreadTeam) -> WeightSnapshot {
+    withBytes { WeightSnapshot(version: VersionDescription.referenceVersion, borrowing: $0, from: self, team: team) }
+  }
+
   /// The weights as the base of adapter versions, without a copy.
   func baseSnapshot(team: ThreadTeam) -> WeightSnapshot {
     withBytes { WeightSnapshot(version: AdapterDescription.baseVersion, borrowing: $0, from: self, team: team) }

@@ -56,7 +56,9 @@ extension FrontEndState {
     // No version of this run; or one that the learner would refuse for certain.
     let isOutside = newest > table.currentVersion ?? -1 || !above.policyVersions.contains(result.policyVersion)
     let verdict = table.complete(key, leaseID: result.leaseID, policyVersion: isOutside ? -1 : newest)
-    if let granted { registry.finished(worker, after: now - granted, now: now) }
+    if let granted {
+      registry.finished(worker, after: registry.workingTime(of: worker, since: granted, now: now), now: now)
+    }
     cancelSuperseded(reason: "another worker was first")
     guard verdict == .accepted else { return verdict }
     var result = result
@@ -146,7 +148,11 @@ extension LearnerFrontEnd {
   /// Who below computes gradients.
   var gradientClasses: [GradientClass] {
     let present = shared.state.withLock { state in
-      Set(state.registry.all.filter { !$0.isDraining && $0.heldVersion >= 0 }.map(\.id))
+      let reference = state.versions.reference?.description.root.bytes
+      return Set(
+        state.registry.all.filter {
+          !$0.isDraining && $0.heldVersion >= 0 && (reference == nil || $0.heldReference == reference)
+        }.map(\.id))
     }
     return shared.gradients.state.withLock { $0.branch { present.contains($0) } }
   }

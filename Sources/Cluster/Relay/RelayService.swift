@@ -100,6 +100,8 @@ public final class RelayService: Sendable {
   private struct Run {
     var welcome: Welcome
     var base: WeightSnapshot?
+    /// The frozen model of the KL term.
+    var reference: WeightSnapshot?
     var snapshot: WeightSnapshot?
     var lostSince: Duration?
     /// Since when there is more work than the workers take.
@@ -175,6 +177,9 @@ public final class RelayService: Sendable {
       run = Run(welcome: welcome, control: control, announcement: announcement)
       try open(&run!, MonotonicClock.now())
     case .base(let base): run?.base = base
+    case .reference(let reference):
+      run?.reference = reference
+      try frontEnd?.publish(reference: reference)
     case .weights(let snapshot):
       run?.snapshot = snapshot
       if run != nil { publish(&run!) }
@@ -236,6 +241,7 @@ public final class RelayService: Sendable {
       let gradients = try GradientRelay(
         fleet: frontEnd.shared.gradients, link: link, threads: options.threads, logger: logger)
       state.withLock { ($0.frontEnd, $0.gradients) = (frontEnd, gradients) }
+      if let reference = run.reference { try frontEnd.publish(reference: reference) }
       publish(&run)
     } catch let error as TransportError {
       // The relay's own sockets of a moment ago may not be gone yet.

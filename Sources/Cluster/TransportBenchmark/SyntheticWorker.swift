@@ -84,7 +84,9 @@ final class SyntheticWorker {
     }
     guard let session else {
       if now >= nextHello {
-        nextHello = now + .milliseconds(500)
+        // The socket keeps it until somebody is there. A second one would be a second session, and what was sent in the first is
+        // not repeated here.
+        nextHello = now + .seconds(20)
         let hello = Hello(
           workerName: name, incarnation: incarnation, hostname: "synthetic", processID: 1, threads: 1,
           fingerprint: "synthetic")

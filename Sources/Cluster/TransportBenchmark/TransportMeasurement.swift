@@ -177,6 +177,8 @@ extension TransportBenchmark {
       received =
         statistics.acceptedSamples + statistics.duplicateResults + statistics.staleResults
         + statistics.unknownResults + (relays?.settledResults ?? 0)
+      // What a relay held when the same sample came from elsewhere goes no further.
+      if relayCount > 0 { received += statistics.hedgedSamples }
       let isQuiet = now.sent == last.sent && now.acknowledged == now.sent && received >= now.sent
       last = now
       if isQuiet || rate != nil { break }

@@ -16,6 +16,8 @@ final class GradientWorker {
     var model: PreparedModel
     /// The factors of an adapter version; nil: every weight is differentiated.
     var adapters: AdapterWeights?
+    /// The frozen model of the KL term, and its root.
+    var reference: (model: PreparedModel, root: [UInt8])?
   }
 
   enum Outcome {
@@ -47,10 +49,8 @@ final class GradientWorker {
   }
 
   var hasWork: Bool { current != nil || !tasks.isEmpty }
-  /// The version and the longest sequence of what is to be computed next.
-  var next: (version: Int, longestSequence: Int)? {
-    (current?.task ?? tasks.first).map { ($0.grant.policyVersion, $0.grant.longestSequence) }
-  }
+  /// What is to be computed next.
+  var next: GradientGrant? { (current?.task ?? tasks.first)?.grant }
 
   func add(_ task: GradientTask) { tasks.append(task) }
 
@@ -79,11 +79,15 @@ final class GradientWorker {
     do {
       if current == nil { try begin(model) }
       guard let work = current else { return nil }
+      guard work.task.grant.objective.divergence?.referenceRoot == model.reference?.root else {
+        throw ClusterError("the lease has a KL term, and its reference model is not here")
+      }
       let (start, began) = (monotonicSeconds(), MonotonicClock.now())
       let index = work.results.count
       let buffer = work.sum.takeBuffer()
       let result = try passes.compute(
-        work.leaves[index], model: model.model, reference: nil, options: work.task.grant.objective.options,
+        work.leaves[index], model: model.model, reference: model.reference?.model,
+        options: work.task.grant.objective.options,
         type: work.sum.type, sink: sink(model, buffer), into: buffer)
       try work.sum.insert(buffer, at: work.sum.tree.leaf(index))
       pacing?.differentiated(work.leaves[index].rowCount, began: began)

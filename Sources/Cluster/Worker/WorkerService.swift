@@ -91,6 +91,9 @@ public final class WorkerService {
   private let pacing: Pacing?
   /// What gradients are computed with, when it is not the engine's model.
   private var gradientModel: GradientWorker.Model?
+  /// The frozen model of the KL term, and what of it is computed with once a gradient needs it.
+  private var reference: WeightSnapshot?
+  private var referenceModel: PreparedModel?
   /// Whether a gradient was ever asked for: the engine's models are then prepared for it, and serve both.
   private var hasComputedGradients = false
 
@@ -179,10 +182,12 @@ public final class WorkerService {
       base = nil
       gradients.removeAll()
       gradientModel = nil
+      (reference, referenceModel) = (nil, nil)
       configuration = try ModelConfiguration(welcome.model)
       backend = try Cluster.workerBackend(options.dtype, learner: welcome.dtype, logger: logger)
       logger.info("joined run \(welcome.runID): \(welcome.model.architecture), \(welcome.model.layerCount) layers")
     case .base(let snapshot): base = snapshot
+    case .reference(let snapshot): (reference, referenceModel) = (snapshot, nil)
     case .weights(let snapshot): newest = snapshot
     case .lease(let lease): queue.append(lease)
     case .gradient(let task): gradients.add(task)
@@ -265,10 +270,15 @@ public final class WorkerService {
     guard let next = gradients.next else { return }
     hasComputedGradients = true
     let outcome: GradientWorker.Outcome?
-    if let model = try trainableModel(version: next.version, positions: next.longestSequence) {
-      outcome = gradients.step(model)
+    if var model = try trainableModel(version: next.policyVersion, positions: next.longestSequence) {
+      do {
+        model.reference = try preparedReference(for: next)
+        outcome = gradients.step(model)
+      } catch {
+        outcome = gradients.decline(error.message)
+      }
     } else {
-      outcome = gradients.decline("version \(next.version) is not here any longer")
+      outcome = gradients.decline("version \(next.policyVersion) is not here any longer")
     }
     if let outcome {
       if case .declined(let id, let reason, _) = outcome {
@@ -293,6 +303,35 @@ public final class WorkerService {
           positions: max(needed, positions), team: team, sharing: engine?.model), adapters: adapters)
     }
     return gradientModel
+  }
+
+  /// The model that a lease's KL term is measured from; nil when there is no such term, or that model is not here.
+  private func preparedReference(
+    for grant: GradientGrant
+  ) throws(ClusterError) -> (model: PreparedModel, root: [UInt8])? {
+    guard let wanted = grant.objective.divergence?.referenceRoot, let reference, let configuration, let backend,
+      reference.description.root.bytes == wanted
+    else { return nil }
+    if let referenceModel, referenceModel.rotary.positions >= grant.longestSequence { return (referenceModel, wanted) }
+    let layout = ParameterLayout(configuration)
+    guard reference.byteCount == layout.count * 2 else {
+      throw ClusterError("the reference model has \(reference.byteCount) bytes, this one \(layout.count * 2)")
+    }
+    referenceModel = nil
+    if let available = availableMemory, available < reference.byteCount / 4 * 5 {
+      throw ClusterError(
+        "the KL term's reference model takes \(reference.byteCount >> 20) MiB more, and \(available >> 20) MiB are free"
+      )
+    }
+    let weights = reference.withWeights {
+      ModelWeights(layout: layout, borrowing: $0.baseAddress!, from: reference)
+    }
+    let sharesHead = headOwner != nil && headOwner === base && base?.description.root == reference.description.root
+    let made = PreparedModel(
+      weights, backend: backend, trainable: false, positions: max(grant.longestSequence, positions), team: team,
+      sharing: engine?.model, keepsHead: sharesHead)
+    referenceModel = made
+    return (made, wanted)
   }
 
   /// The weights that a version stands for; of adapters the bits that the learner computes with, or an error.

@@ -52,11 +52,24 @@ struct WeightPull {
   private(set) var deltasInHand: [WeightDelta] = []
   /// What the adapters in hand are merged into.
   private(set) var base: WeightSnapshot?
+  private let takesReference: Bool
+  /// The frozen model of the KL term: the one that was named, and the one in hand.
+  private(set) var wantedReference: VersionDescription?
+  private(set) var reference: WeightSnapshot?
+  /// What of it had come when a version went before.
+  private var pausedReference: SnapshotAssembler?
+  /// A larger reference is not begun with; whoever calls knows how much memory there is.
+  var referenceLimit = Int.max
 
   private static let failureLimit = 8
 
-  /// - Parameter window: chunks asked for and not arrived, at most.
-  init(window: Int = 16) { self.window = ChunkWindow(ceiling: window) }
+  /// - Parameters:
+  ///   - window: chunks asked for and not arrived, at most.
+  ///   - takesReference: pulls the reference model too, whenever there is no version to be pulled.
+  init(window: Int = 16, takesReference: Bool = false) {
+    self.window = ChunkWindow(ceiling: window)
+    self.takesReference = takesReference
+  }
 
   /// What may be sampled with: versions of another learner process may bear the same numbers.
   var usable: WeightSnapshot? { isForeign ? nil : inHand }
@@ -72,9 +85,10 @@ struct WeightPull {
   ) throws -> [Message] {
     let description = try VersionDescription(announcement)
     byteLimit = limit
+    if isAuthoritative { try want(announcement.reference) }
     if let known = goal?.description ?? inHand?.description {
       if inHand?.description == description { isForeign = false }
-      if known.identity == description.identity { return [] }
+      if known.identity == description.identity { return try pullReference(now) }
       if !isAuthoritative && description.version <= known.version { return [] }
     }
     let previous = goal?.description
@@ -93,7 +107,7 @@ struct WeightPull {
           route = [.version(description)]
           return []
         }
-      } else if goal?.delta != nil, !isBase(assembler.subject) {
+      } else if goal?.delta != nil, assembler.subject.version >= 0 {
         return []
       }
     }
@@ -114,6 +128,7 @@ struct WeightPull {
   }
 
   private mutating func abandon() {
+    if case .pulling(let assembler) = stage, reference == nil, isReference(assembler) { pausedReference = assembler }
     stage = .idle
     route = []
     collected = []
@@ -128,7 +143,7 @@ struct WeightPull {
     let description = goal.description
     if inHand?.description == description {
       isForeign = false
-      return []
+      return try pullReference(now)
     }
     lastProgress = now
     if let adapter = description.adapter {
@@ -140,7 +155,7 @@ struct WeightPull {
     if let held = inHand?.renamed(description) {
       inHand = held
       deltasInHand = []
-      return []
+      return try pullReference(now)
     }
     if distrustsDeltas {
       route = [.version(description)]
@@ -179,6 +194,46 @@ struct WeightPull {
     }
     routeEnd = target
     return try pullNext(now)
+  }
+
+  // MARK: The reference model
+
+  private mutating func want(_ named: VersionAnnouncement.Reference?) throws {
+    // A learner that has just begun anew names it a moment later; what is held stays until another one is named.
+    guard takesReference, let named else { return }
+    let description = VersionDescription.reference(root: try Digest(named.root), byteCount: named.byteCount)
+    guard description != wantedReference else { return }
+    if reference?.description != description { reference = nil }
+    if case .pulling(let assembler) = stage, isReference(assembler) { abandon() }
+    (wantedReference, pausedReference) = (description, nil)
+  }
+
+  /// Whether the reference has its memory.
+  var hasBegunReference: Bool {
+    if case .pulling(let assembler) = stage, isReference(assembler) { return true }
+    return reference != nil || pausedReference != nil
+  }
+
+  private func isReference(_ assembler: SnapshotAssembler) -> Bool {
+    assembler.subject.version == VersionDescription.referenceVersion
+  }
+
+  /// With nothing else to pull: the reference model, unless the same bytes are here under another name.
+  private mutating func pullReference(_ now: Duration) throws -> [Message] {
+    guard case .idle = stage, let wanted = wantedReference, reference == nil else { return [] }
+    if let held = base?.renamed(wanted) ?? inHand?.renamed(wanted) {
+      reference = held
+      pausedReference = nil
+      return []
+    }
+    guard pausedReference != nil || wanted.byteCount <= referenceLimit else { return [] }
+    let assembler = try pausedReference ?? SnapshotAssembler(wanted, byteCountLimit: byteLimit)
+    pausedReference = nil
+    assembler.forgetRequests()
+    stage = .pulling(assembler)
+    lastProgress = now
+    window.forget()
+    return requests(assembler, now)
   }
 
   // MARK: Pulling
@@ -234,7 +289,9 @@ struct WeightPull {
       do { collected.append(try assembler.finishDelta()) } catch { return try pullWhole(after: error, now, logger) }
     case .version(let description):
       let snapshot = try assembler.finish()
-      if isBase(assembler.subject) {
+      if description.isReference {
+        reference = snapshot
+      } else if isBase(assembler.subject) {
         base = snapshot
       } else {
         if description.adapter == nil { base = nil }
@@ -307,9 +364,10 @@ struct WeightPull {
     if isDelta {
       return try pullWhole(after: WeightSyncError("the delta to version \(version) is not served"), now, logger)
     }
-    // The next heartbeat names a version that is.
+    // The next heartbeat names a version, or a reference, that is.
+    let isReference = version == VersionDescription.referenceVersion
     abandon()
-    goal = nil
+    if isReference { (wantedReference, pausedReference) = (nil, nil) } else { goal = nil }
     return []
   }
 

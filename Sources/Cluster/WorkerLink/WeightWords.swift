@@ -17,7 +17,7 @@ extension VersionDescription {
   }
 
   /// What peers are told of this version.
-  func announcement(delta: DeltaDescription? = nil) -> VersionAnnouncement {
+  func announcement(delta: DeltaDescription? = nil, reference: VersionDescription? = nil) -> VersionAnnouncement {
     VersionAnnouncement(
       version: version, parentIdentity: parent.bytes, root: root.bytes, identity: identity.bytes, byteCount: byteCount,
       chunkByteCount: WeightSnapshot.chunkByteCount,
@@ -25,13 +25,16 @@ extension VersionDescription {
         VersionAnnouncement.Adapter(
           baseRoot: $0.baseRoot.bytes, baseByteCount: $0.baseByteCount, rank: $0.rank, scale: $0.scale,
           targets: $0.targets, mergedRoot: $0.mergedRoot.bytes)
-      }, delta: delta.map { VersionAnnouncement.Delta(root: $0.root.bytes, byteCount: $0.byteCount) })
+      }, delta: delta.map { VersionAnnouncement.Delta(root: $0.root.bytes, byteCount: $0.byteCount) },
+      reference: reference.map { VersionAnnouncement.Reference(root: $0.root.bytes, byteCount: $0.byteCount) })
   }
 }
 
 extension VersionStore {
   /// What peers are told of the current version.
-  var announcement: VersionAnnouncement? { current?.description.announcement(delta: newestDelta?.description) }
+  var announcement: VersionAnnouncement? {
+    current?.description.announcement(delta: newestDelta?.description, reference: reference?.description)
+  }
 }
 
 extension DeltaDescription {

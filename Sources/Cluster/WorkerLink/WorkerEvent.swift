@@ -10,6 +10,8 @@ public enum WorkerEvent: Sendable {
   case base(WeightSnapshot)
   /// A complete, verified version. The link holds on to the newest; sample with it from the next lease on.
   case weights(WeightSnapshot)
+  /// The frozen model of the KL term, complete and verified: comes before the gradients that need it.
+  case reference(WeightSnapshot)
   /// Work. The newest `weights` are within `policyVersions`.
   case lease(Lease)
   /// A gradient to compute, under the newest `weights`.

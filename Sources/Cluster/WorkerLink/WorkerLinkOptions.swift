@@ -43,6 +43,8 @@ public struct WorkerLinkOptions: Sendable {
   public var longestRetry: Duration = .seconds(5)
   /// How often a waiting worker says that it waits.
   public var waitingNotice: Duration = .seconds(10)
+  /// How often a worker that is attached elsewhere looks whether its first place answers again.
+  var returnInterval: Duration = .seconds(60)
   /// Silence after which an unwelcomed worker opens a new connection.
   public var handshakeTimeout: Duration = .seconds(10)
   /// Of the names of libzmq's threads.

@@ -5,7 +5,7 @@ extension WorkerLoop {
   func handleGradient(_ message: Message) throws {
     switch message {
     case .gradientGrant(let grant):
-      guard options.computesGradients, !isDraining else {
+      guard options.computesGradients, !isDraining, !wayBack.isReturning else {
         return try send([.gradientDeclined(leaseID: grant.id, reason: "no gradients here", isNotFinite: false)])
       }
       try send(gradients.add(grant))

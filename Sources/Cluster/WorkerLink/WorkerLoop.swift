@@ -19,7 +19,7 @@ final class WorkerLoop {
   /// In a row, at this attachment.
   var brokenHandshakes = 0
   private let context: TransportContext
-  private let limits = WireLimits()
+  let limits = WireLimits()
   private var incarnation: UInt64 { shared.incarnation }
   private var waitingSince = MonotonicClock.now()
   private var dealer: Socket
@@ -38,9 +38,12 @@ final class WorkerLoop {
   var work = HeldWork()
   var gradients = HeldGradients()
   var weights: WeightPull
-  private let applier: WeightApplier
-  private var deliveredVersion: Digest?
-  private var deliveredBase: Digest?
+  let applier: WeightApplier
+  var deliveredVersion: Digest?
+  var deliveredBase: Digest?
+  var deliveredReference: Digest?
+  /// The reference that there was no memory for: said once.
+  var refusedReference: Digest?
   /// Credits with the learner and samples held: what may come without being asked for again.
   var promised = 0
   /// Given back, and not yet said.
@@ -48,6 +51,7 @@ final class WorkerLoop {
   /// Of a relay: what the last heartbeat said of those below.
   private var reportedClasses: [GradientClass] = []
   private(set) var isDraining = false
+  var wayBack = WayBack()
   private var hasEnded = false
   private var isAborted = false
 
@@ -59,7 +63,7 @@ final class WorkerLoop {
     {
       (try Endpoint($0.endpoint), $0.security)
     }
-    weights = WeightPull(window: options.chunkWindow)
+    weights = WeightPull(window: options.chunkWindow, takesReference: options.computesGradients)
     applier = WeightApplier(threads: options.threads, waker: shared.waker)
     context = try TransportContext(threadPrefix: options.threadPrefix)
     dealer = try Self.openDealer(context, attachments[0].endpoint, limits, attachments[0].security)
@@ -141,6 +145,7 @@ final class WorkerLoop {
       try send(weights.resume(now: now))
     }
     if session.liveness.owesBeat(now: now) { try sendHeartbeat() }
+    try lookBack(now)
   }
 
   /// Says Hello until somebody answers.
@@ -176,6 +181,25 @@ final class WorkerLoop {
     connectionOpened = MonotonicClock.now()
   }
 
+  var preferredEndpoint: Endpoint { attachments[0].endpoint }
+  var hasSentEverything: Bool { outbox.isEmpty }
+
+  /// A connection to the first place.
+  func openProbe() throws -> Socket {
+    try Self.openDealer(context, attachments[0].endpoint, limits, attachments[0].security)
+  }
+
+  /// Leaves the session, which has ended with a goodbye, for the first place.
+  func attachToFirst() throws {
+    session = nil
+    isHelloUnheard = false
+    shared.state.withLock { $0.isConnected = false }
+    (attachment, brokenHandshakes) = (0, 0)
+    waitingSince = MonotonicClock.now()
+    nextHello = waitingSince
+    try openConnection()
+  }
+
   /// Gives the connection up and starts anew. Work and results are kept: the learner may be back with the same run.
   func reconnect(_ reason: String, elsewhere: Bool = false) throws {
     let now = MonotonicClock.now()
@@ -188,6 +212,7 @@ final class WorkerLoop {
       logger.warning("\(reason)")
     }
     session = nil
+    wayBack = WayBack()
     isHelloUnheard = false
     shared.state.withLock { $0.isConnected = false }
     nextHello = now + backoff.pause(spread: Double.random(in: 0..<1))
@@ -234,6 +259,7 @@ final class WorkerLoop {
       gradients.removeAll()
       deliveredVersion = nil
       deliveredBase = nil
+      deliveredReference = nil
       weights.learnerChanged(current: welcome.currentVersion)
       shared.events.put(.joined(welcome))
     }
@@ -268,7 +294,7 @@ final class WorkerLoop {
     let now = MonotonicClock.now()
     switch message {
     case .grant(let leases):
-      for lease in leases where !isDraining && !work.add(lease) {
+      for lease in leases where !isDraining && !wayBack.isReturning && !work.add(lease) {
         logger.warning("lease \(lease.id) was granted twice")
       }
       try deliverLeases()
@@ -321,61 +347,7 @@ final class WorkerLoop {
     }
   }
 
-  private func handleAnnouncement(_ frames: [[UInt8]]) throws {
-    guard session != nil else { return }
-    do {
-      let envelope = try Envelope(decoding: Array(frames.dropFirst()), limits: limits)
-      guard case .versionAnnouncement(let announcement) = envelope.message else {
-        throw WireError("\(envelope.message.name) does not belong on PUB")
-      }
-      try announced(announcement, isAuthoritative: false)
-    } catch let error as WireError {
-      logger.warning("ignored a malformed announcement: \(error)")
-    } catch let error as WeightSyncError {
-      logger.warning("ignored an announcement: \(error)")
-    }
-  }
-
-  private func announced(_ announcement: VersionAnnouncement, isAuthoritative: Bool) throws {
-    try pulling(
-      weights.announced(
-        announcement, isAuthoritative: isAuthoritative, limit: options.weightByteLimit, now: MonotonicClock.now()))
-  }
-
-  /// After every step of the pull: sends what it asks for, hands on what is complete.
-  private func pulling(_ requests: [Message]) throws {
-    if let job = weights.takeJob() { try applier.start(job) }
-    try deliverWeights()
-    try send(requests)
-  }
-
-  private func takeApplied() throws {
-    for outcome in applier.takeOutcomes() {
-      try pulling(
-        weights.applied(outcome.number, outcome.result, now: MonotonicClock.now(), logger: logger))
-    }
-  }
-
-  private func deliverWeights() throws {
-    guard let snapshot = weights.usable, snapshot.description.identity != deliveredVersion else { return }
-    deliveredVersion = snapshot.description.identity
-    let deltas = weights.deltasInHand
-    let origin =
-      deltas.isEmpty
-      ? "\(snapshot.byteCount) bytes" : "\(deltas.reduce(0) { $0 + $1.bytes.count }) bytes of \(deltas.count) deltas"
-    logger.info("holding version \(snapshot.version) (\(snapshot.description.identity), \(origin))")
-    if snapshot.description.adapter != nil, let base = weights.base, base.description.identity != deliveredBase {
-      deliveredBase = base.description.identity
-      shared.events.put(.base(base))
-    }
-    shared.state.withLock { $0.deltas = deltas }
-    shared.events.put(.weights(snapshot))
-    try deliverLeases()
-    // The learner lends gradients of a version to those that hold it.
-    try sendHeartbeat()
-  }
-
-  private func deliverLeases() throws {
+  func deliverLeases() throws {
     guard let version = weights.usable?.version, deliveredVersion != nil else { return }
     for lease in work.deliverable(with: version) { shared.events.put(.lease(lease)) }
     try deliverGradients(version)
@@ -417,14 +389,14 @@ final class WorkerLoop {
   func settle(_ count: Int) { shared.state.withLock { $0.settledCount += count } }
 
   private func spendCredits() throws {
-    guard session != nil, !isDraining else { return }
+    guard session != nil, !isDraining, !wayBack.isReturning else { return }
     let credits = min(shared.state.withLock { $0.capacity } - promised, WorkerRegistry.maximumCredits)
     guard credits > 0 else { return }
     promised += credits
     try send([.requestWork(credits: credits)])
   }
 
-  private func sendHeartbeat() throws {
+  func sendHeartbeat() throws {
     let (speed, slots, classes) = shared.state.withLock {
       ($0.tokensPerSecond, $0.activeSlots, $0.gradientClasses)
     }
@@ -434,7 +406,8 @@ final class WorkerLoop {
         Heartbeat(
           leaseIDs: work.leaseIDs, tokensPerSecond: speed, activeSlots: slots,
           heldVersion: weights.usable?.version ?? -1, gradientLeaseIDs: gradients.leaseIDs,
-          gradientClasses: classes))
+          gradientClasses: classes,
+          heldReference: deliveredReference == nil ? nil : weights.reference?.description.root.bytes))
     ])
   }
 

@@ -57,7 +57,7 @@ struct BenchTransport: ParsableCommand {
     settings.rate = rate
     settings.credits = credits
     settings.threads = threads
-    let output = RunConsole("bench", level: .warning)
+    let output = RunConsole("bench", level: .error)
     let report = try TransportBenchmark(settings, logger: output.logger).run { Console.standardError.setStatus($0) }
     Console.standardError.setStatus("")
     if json {

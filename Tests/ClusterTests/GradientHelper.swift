@@ -1,0 +1,120 @@
+import Kernels
+import ModelFiles
+import Synchronization
+import Transformer
+import Transport
+import WeightSync
+import Wire
+
+@testable import Cluster
+
+/// A worker that computes gradients, or pretends to.
+final class GradientHelper: Sendable {
+  enum Behaviour: Sendable {
+    case helpful
+    /// Takes leases and never finishes them.
+    case holding
+    /// Announces another hash than that of its bytes.
+    case corrupting
+    case notFinite
+    /// Says other log-probs than it computed with.
+    case misremembering
+    case declining
+  }
+
+  private struct State {
+    var received = 0
+    var computed = 0
+    var cancelled = 0
+  }
+
+  let link: WorkerLink
+  private let behaviour: Behaviour
+  private let configuration: ModelConfiguration
+  private let state = Mutex(State())
+  private let thread = Mutex<IOThread?>(nil)
+
+  var received: Int { state.withLock { $0.received } }
+  var computed: Int { state.withLock { $0.computed } }
+  var cancelled: Int { state.withLock { $0.cancelled } }
+
+  init(_ options: WorkerLinkOptions, _ behaviour: Behaviour, configuration: ModelConfiguration) throws {
+    self.behaviour = behaviour
+    self.configuration = configuration
+    link = try WorkerLink(options, logger: quiet)
+    let helper = self
+    let thread = try IOThread(name: "gradient-helper") { helper.run() }
+    self.thread.withLock { $0 = thread }
+  }
+
+  private func run() {
+    let team = ThreadTeam(threadCount: 2)
+    let layout = ParameterLayout(configuration)
+    let worker = GradientWorker(team: team)
+    var base: WeightSnapshot?
+    var model: GradientWorker.Model?
+    var reference: (model: PreparedModel, root: [UInt8])?
+    while let event = try? link.nextEvent(within: .seconds(60)) {
+      switch event {
+      case .base(let snapshot): base = snapshot
+      case .reference(let snapshot):
+        guard let backend = try? matrixBackend(for: .bfloat16) else { return }
+        let weights = ModelWeights(layout: layout)
+        snapshot.withWeights { _ = weights.elements.update(fromContentsOf: $0) }
+        reference = (
+          PreparedModel(weights, backend: backend, trainable: false, positions: 64, team: team),
+          snapshot.description.root.bytes
+        )
+        model?.reference = reference
+      case .weights(let snapshot):
+        guard let backend = try? matrixBackend(for: .bfloat16) else { return }
+        let weights = ModelWeights(layout: layout)
+        var adapters: AdapterWeights?
+        if let base, snapshot.description.adapter != nil {
+          adapters = try? AdapterWeights(snapshot, model: layout)
+          let merged = base.withWeights { adapters!.merged(into: $0, team: team) }
+          _ = weights.elements.update(fromContentsOf: merged.elements)
+        } else {
+          snapshot.withWeights { _ = weights.elements.update(fromContentsOf: $0) }
+        }
+        model = GradientWorker.Model(
+          version: snapshot.version,
+          model: PreparedModel(weights, backend: backend, trainable: true, positions: 64, team: team),
+          adapters: adapters, reference: reference)
+      case .gradient(let task):
+        state.withLock { $0.received += 1 }
+        if behaviour == .holding { continue }
+        worker.add(task)
+        if behaviour == .declining {
+          if let outcome = worker.decline("no memory") { try? link.send(outcome) }
+          continue
+        }
+        while worker.hasWork, let model {
+          guard let outcome = worker.step(model) else { continue }
+          // Counted first: the learner may have taken it before this thread goes on.
+          state.withLock { $0.computed += 1 }
+          try? link.send(spoilt(outcome))
+        }
+      case .cancelled: state.withLock { $0.cancelled += 1 }
+      default: break
+      }
+    }
+  }
+
+  private func spoilt(_ outcome: GradientWorker.Outcome) -> GradientWorker.Outcome {
+    guard case .computed(var gradient) = outcome else { return outcome }
+    switch behaviour {
+    case .corrupting: gradient.ready.root[5] ^= 1
+    case .misremembering: gradient.ready.logProbs[0] += 0.5
+    case .notFinite:
+      gradient.payload.bytes.storeBytes(of: Float.nan, toByteOffset: 400, as: Float.self)
+      gradient.ready.root =
+        VersionHash.root(ofLeaves: VersionHash.leaves(of: UnsafeRawBufferPointer(gradient.payload.bytes))).bytes
+    default: break
+    }
+    return .computed(gradient)
+  }
+
+  /// As a killed process: no goodbye.
+  func kill() { link.abort() }
+}
