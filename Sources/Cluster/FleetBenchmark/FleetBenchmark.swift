@@ -31,7 +31,7 @@ public struct FleetBenchmark {
     /// Speeds of the workers as multiples of those rates, in turns; the pipeline's are all alike.
     public var speeds = [1.0]
     /// Measured steps of each run; a few more come before and after them.
-    public var steps = 4
+    public var steps = 3
     /// Sequences that a worker decodes at once.
     public var slots = 8
 

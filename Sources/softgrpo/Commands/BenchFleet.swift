@@ -35,7 +35,7 @@ struct BenchFleet: ParsableCommand {
   @Option(help: "Rows of a gradient's leaf.")
   var leafRows = 100
   @Option(help: "Measured steps of each run (twice as many in the pipeline's).")
-  var steps = 4
+  var steps = 3
   @Flag(help: "Print JSON instead of tables.")
   var json = false
 
