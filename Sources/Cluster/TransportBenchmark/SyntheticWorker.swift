@@ -84,13 +84,13 @@ final class SyntheticWorker {
     }
     guard let session else {
       if now >= nextHello {
-        // The socket keeps it until somebody is there. A second one would be a second session, and what was sent in the first is
-        // not repeated here.
-        nextHello = now + .seconds(20)
         let hello = Hello(
           workerName: name, incarnation: incarnation, hostname: "synthetic", processID: 1, threads: 1,
           fingerprint: "synthetic")
-        try dealer.send(Envelope(.hello(hello)).encoded())
+        // Refused until somebody is there. A second one would be a second session, and what was sent in the first is not
+        // repeated here.
+        let isSent = try dealer.send(Envelope(.hello(hello)).encoded()) == .sent
+        nextHello = now + (isSent ? .seconds(20) : .milliseconds(100))
       }
       return isBusy
     }
