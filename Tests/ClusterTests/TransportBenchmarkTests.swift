@@ -39,7 +39,9 @@ import Wire
       #expect(result.lostSessions == 0)
       #expect(result.repeatedResults == 0)
       #expect(result.trajectoriesPerSecond > 0 && result.broadcastSlowestMilliseconds > 0)
-      #expect(result.broadcastLearnerByteCount == 300_000 * (result.relays > 0 ? 4 : 40))
+      // A relay may still be fetching the small version before.
+      let expected = 300_000 * (result.relays > 0 ? 4 : 40)
+      #expect((expected...expected + 4 * 4096).contains(result.broadcastLearnerByteCount))
       // Other tests' relays count, too: a name is all that a thread is known by.
       #expect(result.relays == 0 || result.relayMicrosecondsPerTrajectory > 0)
     }

@@ -30,6 +30,8 @@ struct FrontEndState: Sendable {
   var isFinished = false
   var failure: String?
   var staleAfterArrival = 0
+  /// Of a relay: results of leases that it has no longer.
+  var forgottenResults = 0
   var lostSessions = 0
   var malformedMessages = 0
   var weightBytesSent = 0
@@ -252,7 +254,7 @@ struct FrontEndState: Sendable {
     statistics.acceptedSamples = table.counters.accepted
     statistics.duplicateResults = table.counters.duplicate
     statistics.staleResults = table.counters.stale + staleAfterArrival
-    statistics.unknownResults = table.counters.unknown
+    statistics.unknownResults = table.counters.unknown + forgottenResults
     statistics.requeuedSamples = table.counters.requeued
     statistics.expiredLeases = table.counters.expiredLeases
     statistics.hedgedSamples = table.counters.hedged

@@ -49,7 +49,10 @@ extension FrontEndState {
   ) throws -> ResultVerdict {
     guard let key = relayed?.key(groupOrdinal: result.groupOrdinal, sampleIndex: result.sampleIndex),
       let group = groups[key.groupOrdinal], let above = relayed?.leases[key.groupOrdinal]
-    else { return .unknown }
+    else {
+      forgottenResults += 1
+      return .unknown
+    }
     try check(result, against: group, model)
     let granted = table.lease(result.leaseID)?.granted
     let newest = result.versionSpans.last?.version ?? result.policyVersion
