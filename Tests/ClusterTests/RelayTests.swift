@@ -156,7 +156,8 @@ final class RunningRelay: Sendable {
       options.alternatives = [Attachment(endpoint: frontEnd.controlEndpoint)]
       return try FakeWorker(options, holding: index == 0)
     }
-    #expect(eventually { workers.allSatisfy { $0.log.withLock { $0.joined } == 1 } })
+    // Before all of them have asked for work the others might do all of it.
+    #expect(eventually { relay.service.frontEnd?.relayLoad.capacity == 3 * 4 })
     try frontEnd.submit(promptGroups(0..<40))
     #expect(eventually { frontEnd.statistics().acceptedSamples >= 20 })
     #expect(eventually { workers[0].log.withLock { !$0.leases.isEmpty } })
