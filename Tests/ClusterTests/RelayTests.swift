@@ -156,17 +156,19 @@ final class RunningRelay: Sendable {
       options.alternatives = [Attachment(endpoint: frontEnd.controlEndpoint)]
       return try FakeWorker(options, holding: index == 0)
     }
+    // Before all of them have asked for work the others might do all of it.
+    #expect(eventually { relay.service.frontEnd?.relayLoad.capacity == 3 * 4 })
     try frontEnd.submit(promptGroups(0..<40))
     #expect(eventually { frontEnd.statistics().acceptedSamples >= 20 })
     #expect(eventually { workers[0].log.withLock { !$0.leases.isEmpty } })
     relay.service.abort()
     relay.join()
     #expect(eventually { frontEnd.statistics().workers.map(\.name).sorted() == ["worker-0", "worker-1", "worker-2"] })
+    #expect(eventually { workers.allSatisfy { $0.log.withLock { $0.joined } == 2 } })
     workers[0].kill()
     let groups = try frontEnd.collect(groupCount: 40, within: .seconds(60))
     #expect(groups.map(\.ordinal) == Array(0..<40) && groups.allSatisfy { $0.samples.count == 4 })
     #expect(frontEnd.statistics().acceptedSamples == 160)
-    #expect(workers.allSatisfy { $0.log.withLock { $0.joined == 2 } })
   }
 
   /// When the first place answers again its workers go back, and nothing is lost by it.

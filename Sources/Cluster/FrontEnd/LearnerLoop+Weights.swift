@@ -1,4 +1,5 @@
 import Coordination
+import Transport
 import WeightSync
 import Wire
 

@@ -47,14 +47,6 @@ final class SyntheticRelays {
     endpoints = found.compactMap(\.self)
   }
 
-  /// Results that went no further than a relay: a sample that was finished twice below it, for instance.
-  var settledResults: Int {
-    services.reduce(0) { sum, service in
-      guard let statistics = service.frontEnd?.statistics() else { return sum }
-      return sum + statistics.duplicateResults + statistics.staleResults + statistics.unknownResults
-    }
-  }
-
   var lostSessions: Int { services.reduce(0) { $0 + ($1.frontEnd?.statistics().lostSessions ?? 0) } }
 
   /// After the learner has told them that the run is over.

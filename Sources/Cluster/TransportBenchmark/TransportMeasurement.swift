@@ -165,30 +165,26 @@ extension TransportBenchmark {
       result.broadcast = try broadcast(&version, frontEnd, fleet, workers: workers, usage: usage, trainer)
     }
 
-    // Everything that was sent must be acknowledged, and accepted once.
+    // Everything that was submitted must have come, and everything that was sent must be acknowledged.
     trainer.isClosed = true
     let deadline = MonotonicClock.now() + .seconds(30)
     var last = try fleet.counters()
-    var received = 0
-    while MonotonicClock.now() < deadline {
+    while rate == nil, MonotonicClock.now() < deadline {
       try trainer.turn(until: MonotonicClock.now() + .seconds(0.2))
       let now = try fleet.counters()
-      let statistics = frontEnd.statistics()
-      received =
-        statistics.acceptedSamples + statistics.duplicateResults + statistics.staleResults
-        + statistics.unknownResults + (relays?.settledResults ?? 0)
-      // What a relay held when the same sample came from elsewhere goes no further.
-      if relayCount > 0 { received += statistics.hedgedSamples }
-      let isQuiet = now.sent == last.sent && now.acknowledged == now.sent && received >= now.sent
+      let isQuiet = trainer.outstanding == 0 && now.sent == last.sent && now.acknowledged == now.sent
       last = now
-      if isQuiet || rate != nil { break }
+      if isQuiet { break }
     }
     let statistics = frontEnd.statistics()
-    result.lostTrajectories = rate == nil ? last.sent - min(last.acknowledged, received) : 0
-    // A sample lent twice on purpose, near the end, comes back twice.
+    if rate == nil {
+      result.lostTrajectories = max(0, trainer.submittedSamples - statistics.acceptedSamples)
+      result.lostTrajectories += max(0, last.sent - last.acknowledged)
+    }
+    // A sample lent twice on purpose, near the end, comes back twice: perhaps when its group is done with and forgotten.
     result.repeatedResults =
-      max(0, statistics.duplicateResults - statistics.hedgedSamples) + statistics.staleResults
-      + statistics.unknownResults + statistics.requeuedSamples
+      max(0, statistics.duplicateResults + statistics.unknownResults - statistics.hedgedSamples)
+      + statistics.staleResults + statistics.requeuedSamples
     result.lostSessions = last.lost + statistics.lostSessions + (relays?.lostSessions ?? 0)
     return result
   }
@@ -199,6 +195,11 @@ extension TransportBenchmark {
     usage: () throws -> Usage, _ trainer: SyntheticTrainer
   ) throws -> Broadcast {
     let rounds = 3
+    // Relays fetch the announced versions of before, too.
+    let current = version.version
+    try trainer.turn(
+      until: MonotonicClock.now() + .seconds(10),
+      unless: { frontEnd.statistics().workers.allSatisfy { $0.heldVersion >= current } })
     let (before, bytes) = (try usage(), frontEnd.statistics().weightBytesSent)
     for round in 1...rounds {
       version = try publish(
@@ -243,7 +244,9 @@ private final class SyntheticTrainer {
   private let frontEnd: LearnerFrontEnd
   private let wanted: Int
   private var next = 0
-  private var outstanding = 0
+  /// Groups that are not complete.
+  private(set) var outstanding = 0
+  var submittedSamples: Int { next * Self.groupSize }
   /// Submits nothing new.
   var isClosed = false
   private static let groupSize = 8
@@ -272,5 +275,7 @@ private final class SyntheticTrainer {
     if outstanding < wanted * 3 / 4 { try fill() }
   }
 
-  func turn(until deadline: Duration) throws { while MonotonicClock.now() < deadline { try turn() } }
+  func turn(until deadline: Duration, unless isDone: () -> Bool = { false }) throws {
+    while MonotonicClock.now() < deadline, !isDone() { try turn() }
+  }
 }
