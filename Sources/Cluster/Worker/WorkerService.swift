@@ -66,36 +66,36 @@ public struct WorkerServiceOptions: Sendable {
 }
 
 public final class WorkerService {
-  private let options: WorkerServiceOptions
+  let options: WorkerServiceOptions
   private let stop: StopSignal
-  private let logger: Logger
-  private let team: ThreadTeam
-  private let link: WorkerLink
+  let logger: Logger
+  let team: ThreadTeam
+  let link: WorkerLink
 
-  private var backend: (any MatrixBackend)?
-  private var configuration: ModelConfiguration?
+  var backend: (any MatrixBackend)?
+  var configuration: ModelConfiguration?
   /// The newest weights; not in use while samples of the version before are still running.
-  private var newest: WeightSnapshot?
+  var newest: WeightSnapshot?
   /// What adapter versions are merged into.
-  private var base: WeightSnapshot?
-  private var engine: SamplingEngine?
+  var base: WeightSnapshot?
+  var engine: SamplingEngine?
   /// The base whose head the engine's model has packed; nil: another one.
-  private var headOwner: WeightSnapshot?
-  private var engineVersion = -1
+  var headOwner: WeightSnapshot?
+  var engineVersion = -1
   /// Longest sequence the engine has room for; grows with what leases ask for.
-  private var positions = 0
+  var positions = 0
   private var queue: [Lease] = []
   private var running: [UInt64: Running] = [:]
   private var isDraining = false
-  private let gradients: GradientWorker
-  private let pacing: Pacing?
+  let gradients: GradientWorker
+  let pacing: Pacing?
   /// What gradients are computed with, when it is not the engine's model.
-  private var gradientModel: GradientWorker.Model?
+  var gradientModel: GradientWorker.Model?
   /// The frozen model of the KL term, and what of it is computed with once a gradient needs it.
-  private var reference: WeightSnapshot?
-  private var referenceModel: PreparedModel?
+  var reference: WeightSnapshot?
+  var referenceModel: PreparedModel?
   /// Whether a gradient was ever asked for: the engine's models are then prepared for it, and serve both.
-  private var hasComputedGradients = false
+  var hasComputedGradients = false
 
   private struct Running {
     var lease: Lease
@@ -244,7 +244,7 @@ public final class WorkerService {
     queue = waiting
   }
 
-  private func load(_ snapshot: WeightSnapshot, positions needed: Int) throws {
+  func load(_ snapshot: WeightSnapshot, positions needed: Int) throws {
     guard let configuration, let backend else { return }
     let weights = try weights(of: snapshot, layout: ParameterLayout(configuration))
     // Whole key/value pages, so that slightly longer leases do not make a new pool.
@@ -265,77 +265,8 @@ public final class WorkerService {
     logger.debug("sampling with version \(snapshot.version)")
   }
 
-  /// Computes a leaf of the gradient that was asked for first.
-  private func computeGradients() throws {
-    guard let next = gradients.next else { return }
-    hasComputedGradients = true
-    let outcome: GradientWorker.Outcome?
-    if var model = try trainableModel(version: next.policyVersion, positions: next.longestSequence) {
-      do {
-        model.reference = try preparedReference(for: next)
-        outcome = gradients.step(model)
-      } catch {
-        outcome = gradients.decline(error.message)
-      }
-    } else {
-      outcome = gradients.decline("version \(next.policyVersion) is not here any longer")
-    }
-    if let outcome {
-      if case .declined(let id, let reason, _) = outcome {
-        logger.warning("gradient lease \(id) is not computed here: \(reason)")
-      }
-      try link.send(outcome)
-    }
-  }
-
-  private func trainableModel(version: Int, positions needed: Int) throws -> GradientWorker.Model? {
-    if let made = gradientModel, made.version == version, made.model.rotary.positions >= needed { return made }
-    guard let newest, newest.version == version, let configuration, let backend else { return nil }
-    let layout = ParameterLayout(configuration)
-    let adapters = newest.description.adapter == nil ? nil : try AdapterWeights(newest, model: layout)
-    if let engine, engineVersion == version, engine.model.isTrainable, engine.model.rotary.positions >= needed {
-      gradientModel = GradientWorker.Model(version: version, model: engine.model, adapters: adapters)
-    } else {
-      gradientModel = GradientWorker.Model(
-        version: version,
-        model: PreparedModel(
-          try weights(of: newest, layout: layout), backend: backend, trainable: true,
-          positions: max(needed, positions), team: team, sharing: engine?.model), adapters: adapters)
-    }
-    return gradientModel
-  }
-
-  /// The model that a lease's KL term is measured from; nil when there is no such term, or that model is not here.
-  private func preparedReference(
-    for grant: GradientGrant
-  ) throws(ClusterError) -> (model: PreparedModel, root: [UInt8])? {
-    guard let wanted = grant.objective.divergence?.referenceRoot, let reference, let configuration, let backend,
-      reference.description.root.bytes == wanted
-    else { return nil }
-    if let referenceModel, referenceModel.rotary.positions >= grant.longestSequence { return (referenceModel, wanted) }
-    let layout = ParameterLayout(configuration)
-    guard reference.byteCount == layout.count * 2 else {
-      throw ClusterError("the reference model has \(reference.byteCount) bytes, this one \(layout.count * 2)")
-    }
-    referenceModel = nil
-    if let available = availableMemory, available < reference.byteCount / 4 * 5 {
-      throw ClusterError(
-        "the KL term's reference model takes \(reference.byteCount >> 20) MiB more, and \(available >> 20) MiB are free"
-      )
-    }
-    let weights = reference.withWeights {
-      ModelWeights(layout: layout, borrowing: $0.baseAddress!, from: reference)
-    }
-    let sharesHead = headOwner != nil && headOwner === base && base?.description.root == reference.description.root
-    let made = PreparedModel(
-      weights, backend: backend, trainable: false, positions: max(grant.longestSequence, positions), team: team,
-      sharing: engine?.model, keepsHead: sharesHead)
-    referenceModel = made
-    return (made, wanted)
-  }
-
   /// The weights that a version stands for; of adapters the bits that the learner computes with, or an error.
-  private func weights(of snapshot: WeightSnapshot, layout: ParameterLayout) throws -> ModelWeights {
+  func weights(of snapshot: WeightSnapshot, layout: ParameterLayout) throws -> ModelWeights {
     func check(_ snapshot: WeightSnapshot) throws {
       guard snapshot.byteCount != layout.count * 2 else { return }
       throw ClusterError(
@@ -375,41 +306,4 @@ public final class WorkerService {
       running[sample.requestID] = entry.remaining.isEmpty ? nil : entry
     }
   }
-}
-
-extension Lease {
-  /// Whether its samples may go on under these weights.
-  func continues(under version: Int) -> Bool { continuesAcrossVersions && policyVersions.contains(version) }
-
-  /// Positions that the longest possible completion of the lease takes.
-  var longestSequence: Int {
-    prompt.count + options.maxThinkingTokens + 1 + options.answerPrefixTokenIDs.count + options.maxAnswerTokens
-  }
-}
-
-extension SamplingRequest {
-  init(_ lease: Lease, policyVersion: Int) {
-    self.init(
-      id: lease.id, promptID: lease.promptID, groupOrdinal: UInt64(lease.groupOrdinal), prompt: lease.prompt,
-      sampleIndices: lease.sampleIndices, policy: lease.policy, options: Rollouts.SamplingOptions(lease.options),
-      noise: NoiseKey(seed: lease.noiseSeed), policyVersion: policyVersion)
-  }
-}
-
-extension Rollouts.SamplingOptions {
-  init(_ wire: Wire.SamplingOptions) {
-    self.init(
-      maxThinkingTokens: wire.maxThinkingTokens, endOfThinkingTokens: wire.endOfThinkingTokenIDs,
-      forcedEndToken: wire.forceEndTokenID, answerPrefix: wire.answerPrefixTokenIDs, stopTokens: wire.stopTokenIDs,
-      maxAnswerTokens: wire.maxAnswerTokens,
-      answer: DiscreteSampling(
-        temperature: wire.answerTemperature, topK: wire.answerTopK, topP: wire.answerTopP))
-  }
-}
-
-/// Seconds on the monotonic clock.
-func monotonicSeconds() -> Double {
-  var time = timespec()
-  clock_gettime(CLOCK_MONOTONIC, &time)
-  return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
 }

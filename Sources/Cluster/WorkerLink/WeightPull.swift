@@ -14,7 +14,7 @@ struct WeightPull {
     var target: VersionDescription
   }
 
-  private enum Stage {
+  enum Stage {
     case idle
     /// A plan was asked for.
     case planning
@@ -22,46 +22,46 @@ struct WeightPull {
     case applying(ApplyJob, isTaken: Bool)
   }
 
-  private struct Goal {
+  struct Goal {
     var description: VersionDescription
     var delta: DeltaDescription?
   }
 
-  private var stage = Stage.idle
+  var stage = Stage.idle
   /// The version announced last.
-  private var goal: Goal?
+  var goal: Goal?
   /// What is pulled after what is being pulled.
-  private var route: [SnapshotAssembler.Subject] = []
+  var route: [SnapshotAssembler.Subject] = []
   /// Deltas of the route that are there.
-  private var collected: [WeightDelta] = []
+  var collected: [WeightDelta] = []
   /// Where the route leads.
-  private var routeEnd: VersionDescription?
+  var routeEnd: VersionDescription?
   /// A delta has failed: the next version is pulled whole.
-  private var distrustsDeltas = false
-  private var byteLimit = 1 << 40
-  private var window: ChunkWindow
-  private var lastProgress: Duration = .zero
-  private var failureCount = 0
-  private var jobNumber = 0
-  private(set) var inHand: WeightSnapshot? {
+  var distrustsDeltas = false
+  var byteLimit = 1 << 40
+  var window: ChunkWindow
+  var lastProgress: Duration = .zero
+  var failureCount = 0
+  var jobNumber = 0
+  var inHand: WeightSnapshot? {
     didSet { isForeign = false }
   }
   /// What is in hand came from another learner process, and the one that answers now has not named it.
-  private var isForeign = false
+  var isForeign = false
   /// The deltas that led to the version in hand from the one before it; empty when it came whole.
-  private(set) var deltasInHand: [WeightDelta] = []
+  var deltasInHand: [WeightDelta] = []
   /// What the adapters in hand are merged into.
-  private(set) var base: WeightSnapshot?
-  private let takesReference: Bool
+  var base: WeightSnapshot?
+  let takesReference: Bool
   /// The frozen model of the KL term: the one that was named, and the one in hand.
-  private(set) var wantedReference: VersionDescription?
-  private(set) var reference: WeightSnapshot?
+  var wantedReference: VersionDescription?
+  var reference: WeightSnapshot?
   /// What of it had come when a version went before.
-  private var pausedReference: SnapshotAssembler?
+  var pausedReference: SnapshotAssembler?
   /// A larger reference is not begun with; whoever calls knows how much memory there is.
   var referenceLimit = Int.max
 
-  private static let failureLimit = 8
+  static let failureLimit = 8
 
   /// - Parameters:
   ///   - window: chunks asked for and not arrived, at most.
@@ -115,7 +115,7 @@ struct WeightPull {
     return try advance(now)
   }
 
-  private func isBase(_ subject: SnapshotAssembler.Subject) -> Bool {
+  func isBase(_ subject: SnapshotAssembler.Subject) -> Bool {
     subject.version == AdapterDescription.baseVersion
   }
 
@@ -127,7 +127,7 @@ struct WeightPull {
     goal = nil
   }
 
-  private mutating func abandon() {
+  mutating func abandon() {
     if case .pulling(let assembler) = stage, reference == nil, isReference(assembler) { pausedReference = assembler }
     stage = .idle
     route = []
@@ -137,7 +137,7 @@ struct WeightPull {
   }
 
   /// With nothing under way: the next thing to do towards the goal.
-  private mutating func advance(_ now: Duration) throws -> [Message] {
+  mutating func advance(_ now: Duration) throws -> [Message] {
     abandon()
     guard let goal else { return [] }
     let description = goal.description
@@ -171,7 +171,7 @@ struct WeightPull {
     return [planRequest]
   }
 
-  private var planRequest: Message { .pullPlan(heldIdentity: (inHand?.description.identity ?? .zero).bytes) }
+  var planRequest: Message { .pullPlan(heldIdentity: (inHand?.description.identity ?? .zero).bytes) }
 
   /// The learner's answer to `pullPlan`.
   mutating func receive(_ plan: WeightPlanDescription, now: Duration) throws -> [Message] {
@@ -196,50 +196,10 @@ struct WeightPull {
     return try pullNext(now)
   }
 
-  // MARK: The reference model
-
-  private mutating func want(_ named: VersionAnnouncement.Reference?) throws {
-    // A learner that has just begun anew names it a moment later; what is held stays until another one is named.
-    guard takesReference, let named else { return }
-    let description = VersionDescription.reference(root: try Digest(named.root), byteCount: named.byteCount)
-    guard description != wantedReference else { return }
-    if reference?.description != description { reference = nil }
-    if case .pulling(let assembler) = stage, isReference(assembler) { abandon() }
-    (wantedReference, pausedReference) = (description, nil)
-  }
-
-  /// Whether the reference has its memory.
-  var hasBegunReference: Bool {
-    if case .pulling(let assembler) = stage, isReference(assembler) { return true }
-    return reference != nil || pausedReference != nil
-  }
-
-  private func isReference(_ assembler: SnapshotAssembler) -> Bool {
-    assembler.subject.version == VersionDescription.referenceVersion
-  }
-
-  /// With nothing else to pull: the reference model, unless the same bytes are here under another name.
-  private mutating func pullReference(_ now: Duration) throws -> [Message] {
-    guard case .idle = stage, let wanted = wantedReference, reference == nil else { return [] }
-    if let held = base?.renamed(wanted) ?? inHand?.renamed(wanted) {
-      reference = held
-      pausedReference = nil
-      return []
-    }
-    guard pausedReference != nil || wanted.byteCount <= referenceLimit else { return [] }
-    let assembler = try pausedReference ?? SnapshotAssembler(wanted, byteCountLimit: byteLimit)
-    pausedReference = nil
-    assembler.forgetRequests()
-    stage = .pulling(assembler)
-    lastProgress = now
-    window.forget()
-    return requests(assembler, now)
-  }
-
   // MARK: Pulling
 
   /// The next piece of the route, or its end.
-  private mutating func pullNext(_ now: Duration) throws -> [Message] {
+  mutating func pullNext(_ now: Duration) throws -> [Message] {
     guard !route.isEmpty else {
       guard !collected.isEmpty, let inHand, let routeEnd else { return try advance(now) }
       jobNumber += 1
@@ -283,7 +243,7 @@ struct WeightPull {
     return requests(assembler, now)
   }
 
-  private mutating func finish(_ assembler: SnapshotAssembler, _ now: Duration, _ logger: Logger) throws -> [Message] {
+  mutating func finish(_ assembler: SnapshotAssembler, _ now: Duration, _ logger: Logger) throws -> [Message] {
     switch assembler.subject {
     case .delta:
       do { collected.append(try assembler.finishDelta()) } catch { return try pullWhole(after: error, now, logger) }
@@ -303,14 +263,14 @@ struct WeightPull {
     return try pullNext(now)
   }
 
-  private func assembler(_ version: Int, _ isDelta: Bool) -> SnapshotAssembler? {
+  func assembler(_ version: Int, _ isDelta: Bool) -> SnapshotAssembler? {
     guard case .pulling(let assembler) = stage, assembler.subject.version == version,
       assembler.subject.isDelta == isDelta
     else { return nil }
     return assembler
   }
 
-  private mutating func requests(_ assembler: SnapshotAssembler, _ now: Duration) -> [Message] {
+  mutating func requests(_ assembler: SnapshotAssembler, _ now: Duration) -> [Message] {
     let (version, isDelta) = (assembler.subject.version, assembler.subject.isDelta)
     if assembler.needsManifest { return [.pullManifest(version: version, isDelta: isDelta)] }
     return assembler.requests(window: window.size).map {
@@ -319,7 +279,7 @@ struct WeightPull {
     }
   }
 
-  private mutating func retry(
+  mutating func retry(
     _ assembler: SnapshotAssembler, after error: any Error, _ now: Duration, _ logger: Logger
   ) throws -> [Message] {
     failureCount += 1
@@ -332,7 +292,7 @@ struct WeightPull {
   }
 
   /// Gives deltas up until the next version has come whole.
-  private mutating func pullWhole(after error: any Error, _ now: Duration, _ logger: Logger) throws -> [Message] {
+  mutating func pullWhole(after error: any Error, _ now: Duration, _ logger: Logger) throws -> [Message] {
     logger.warning("\(error); pulling the whole version")
     distrustsDeltas = true
     return try advance(now)
@@ -369,30 +329,5 @@ struct WeightPull {
     abandon()
     if isReference { (wantedReference, pausedReference) = (nil, nil) } else { goal = nil }
     return []
-  }
-
-  // MARK: Applying
-
-  /// Deltas that are complete and wait for somebody to apply them; each is handed out once.
-  mutating func takeJob() -> ApplyJob? {
-    guard case .applying(let job, isTaken: false) = stage else { return nil }
-    stage = .applying(job, isTaken: true)
-    return job
-  }
-
-  /// A job has ended.
-  mutating func applied(
-    _ number: Int, _ result: Result<WeightSnapshot, WeightSyncError>, now: Duration, logger: Logger
-  ) throws -> [Message] {
-    guard case .applying(let job, _) = stage, job.number == number else { return [] }
-    switch result {
-    case .success(let snapshot):
-      inHand = snapshot
-      deltasInHand = job.deltas
-      base = nil
-      return try advance(now)
-    case .failure(let error):
-      return try pullWhole(after: error, now, logger)
-    }
   }
 }
