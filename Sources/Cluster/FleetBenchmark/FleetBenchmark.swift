@@ -158,7 +158,11 @@ public struct FleetBenchmark {
   /// - Parameter progress: told what is measured next.
   /// - Throws: what breaks a run.
   public func run(progress: (String) -> Void) throws -> Report {
-    Report(
+    guard ProcessorUse.now.seesMachine else {
+      throw ClusterError(
+        "/proc/stat cannot be read: nobody could tell whether the machine was the limit of what is measured")
+    }
+    return Report(
       settings: settings, processors: ProcessorFeatures.current.availableProcessors,
       sampling: try sampling(progress: progress), gradients: try gradients(progress: progress),
       pipeline: try pipeline(progress: progress))

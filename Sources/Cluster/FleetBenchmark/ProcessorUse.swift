@@ -12,6 +12,9 @@ struct ProcessorUse: Sendable {
   /// Ticks that were not idle, and all; nil where /proc/stat is not to be read.
   private var machine: (busy: Double, all: Double)?
 
+  /// Whether others on the machine are seen, too.
+  var seesMachine: Bool { machine != nil }
+
   static var now: ProcessorUse {
     let statistics = try? String(contentsOfFile: "/proc/stat", encoding: .utf8)
     return ProcessorUse(

@@ -233,9 +233,14 @@ private final class GradientAdder {
 
   private func decline(_ id: UInt64, _ reason: String, isNotFinite: Bool = false) {
     forget(id)
-    try? link.send(
-      .declined(
-        leaseID: id, reason: String(reason.filter { $0 != "\0" }.prefix(500)), isNotFinite: isNotFinite))
+    do {
+      try link.send(
+        .declined(
+          leaseID: id, reason: String(reason.filter { $0 != "\0" }.prefix(500)), isNotFinite: isNotFinite))
+    } catch {
+      // Above it expires, and somebody else computes it.
+      logger.warning("gradient lease \(id) cannot be declined (\(reason)): \(error)")
+    }
   }
 
   private func forget(_ id: UInt64) {

@@ -33,10 +33,7 @@ struct BenchOptions: ParsableArguments {
 
   func printJSON(_ report: some Encodable) throws {
     progress("")
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    encoder.keyEncodingStrategy = .convertToSnakeCase
-    print(String(decoding: try encoder.encode(report), as: UTF8.self))
+    try printReport(report)
   }
 
   /// The lines above a benchmark's tables.
@@ -51,6 +48,23 @@ struct BenchOptions: ParsableArguments {
       "limits     GEMM peak \(formatFixed(machine.gemmGflops, 0)) GFLOP/s (\(machine.dtype), "
         + "\(machine.gemmShape.map(String.init).joined(separator: " x "))\(library)), memory "
         + "\(formatFixed(machine.memoryGigabytesPerSecond, 1)) GB/s\n")
+  }
+}
+
+/// A benchmark's report as JSON on standard output.
+func printReport(_ report: some Encodable) throws {
+  let encoder = JSONEncoder()
+  encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+  encoder.keyEncodingStrategy = .convertToSnakeCase
+  print(String(decoding: try encoder.encode(report), as: UTF8.self))
+}
+
+/// What a long benchmark is at: a line that changes for a person who waits, lines of a log otherwise.
+func showStage(_ text: String) {
+  if Console.standardError.isTerminal {
+    Console.standardError.setStatus(text)
+  } else if !text.isEmpty {
+    Console.standardError.writeLine(text)
   }
 }
 

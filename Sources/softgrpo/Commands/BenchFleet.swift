@@ -76,19 +76,10 @@ struct BenchFleet: ParsableCommand {
     settings.leafRows = leafRows
     settings.steps = steps
     let output = RunConsole("bench", level: .error)
-    let report = try FleetBenchmark(settings, stop: StopSignal(), logger: output.logger).run {
-      if Console.standardError.isTerminal {
-        Console.standardError.setStatus($0)
-      } else {
-        Console.standardError.writeLine($0)
-      }
-    }
-    Console.standardError.setStatus("")
+    let report = try FleetBenchmark(settings, stop: StopSignal(), logger: output.logger).run(progress: showStage)
+    showStage("")
     if json {
-      let encoder = JSONEncoder()
-      encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-      encoder.keyEncodingStrategy = .convertToSnakeCase
-      print(String(decoding: try encoder.encode(report), as: UTF8.self))
+      try printReport(report)
     } else {
       try printTables(report)
     }

@@ -58,13 +58,10 @@ struct BenchTransport: ParsableCommand {
     settings.credits = credits
     settings.threads = threads
     let output = RunConsole("bench", level: .error)
-    let report = try TransportBenchmark(settings, logger: output.logger).run { Console.standardError.setStatus($0) }
-    Console.standardError.setStatus("")
+    let report = try TransportBenchmark(settings, logger: output.logger).run(progress: showStage)
+    showStage("")
     if json {
-      let encoder = JSONEncoder()
-      encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-      encoder.keyEncodingStrategy = .convertToSnakeCase
-      print(String(decoding: try encoder.encode(report), as: UTF8.self))
+      try printReport(report)
     } else {
       try printTable(report)
     }
