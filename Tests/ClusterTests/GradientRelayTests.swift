@@ -145,9 +145,12 @@ struct GradientRelayTests {
       midway: { fleet in
         #expect(eventually { fleet.helpers[0].received > 0 })
         fleet.helpers[0].kill()
+        // The learner does not take over what the relay has not yet missed.
+        #expect(eventually { fleet.relays[0].service.frontEnd?.statistics().lostSessions == 1 })
       },
       after: { fleet in
-        // The relay did not need the learner for it.
+        // The relay did not need the learner for it. Rounds are counted when they end.
+        #expect(try eventually { try !fleet.below(0).state.withLock { $0.isActive } })
         let below = try fleet.below(0).totals
         #expect(below.revoked > 0, "\(below)")
       })
