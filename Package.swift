@@ -96,7 +96,8 @@ targets += [
     ],
     swiftSettings: strict),
   .target(
-    name: "TestSupport", dependencies: ["Kernels", "ModelFiles", "Transformer"], path: "Tests/TestSupport",
+    name: "TestSupport", dependencies: ["Kernels", "ModelFiles", "Transformer", "SoftThinking", "Wire"],
+    path: "Tests/TestSupport",
     swiftSettings: strict + hot),
   tests("Kernels", ["CVectorKernels"]),
   tests("JSON"),

@@ -35,8 +35,10 @@ public struct GradientRates: Sendable {
   ///   - threads: that it computed with; a relay's workers together.
   public mutating func workerComputed(_ worker: UInt64, rows: Int, seconds: Double, threads: Int = 1) {
     guard rows > 0, seconds > 0 else { return }
+    // The worker's own word: times that are computed from it must be instants.
+    let (seconds, threads) = (min(seconds, 1e7), min(max(1, threads), 1 << 20))
     workers[worker, default: Worker()].rowsPerSecond = Self.blend(
-      workers[worker]?.rowsPerSecond, Double(rows) / seconds / Double(max(1, threads)))
+      workers[worker]?.rowsPerSecond, Double(rows) / seconds / Double(threads))
   }
 
   public mutating func transferred(_ worker: UInt64, bytes: Int, seconds: Double) {

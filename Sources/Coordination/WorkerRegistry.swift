@@ -46,6 +46,9 @@ public struct WorkerRegistry: Sendable {
     public var isComputing: Bool { working.pausedSince != nil }
   }
 
+  /// No machine is faster, whatever it says: shares are computed from sums of speeds, which must stay finite.
+  static let maximumTokensPerSecond = 1e12
+
   /// A session never has more than this many credits, whatever it asks for.
   public static let maximumCredits = 65_536
 
@@ -97,6 +100,7 @@ public struct WorkerRegistry: Sendable {
   /// A speed measured on few of a worker's slots says little about what it can do: it may raise the estimate only.
   public mutating func report(_ id: WorkerID, heldVersion: Int, tokensPerSecond: Double, activeSlots: Int) {
     guard var worker = workers[id] else { return }
+    let tokensPerSecond = min(max(0, tokensPerSecond), Self.maximumTokensPerSecond)
     worker.heldVersion = heldVersion
     worker.tokensPerSecond = tokensPerSecond
     worker.activeSlots = activeSlots

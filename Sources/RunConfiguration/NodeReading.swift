@@ -17,6 +17,9 @@ struct Bounds: Sendable, CustomStringConvertible {
   static func above(_ low: Double, upTo high: Double) -> Bounds {
     Bounds(description: " above \(plain(low)) and at most \(plain(high))") { $0 > low && $0 <= high }
   }
+  static func above(_ low: Double, below high: Double) -> Bounds {
+    Bounds(description: " above \(plain(low)) and below \(plain(high))") { $0 > low && $0 < high }
+  }
   static func from(_ low: Double, below high: Double) -> Bounds {
     Bounds(description: " of at least \(plain(low)) and below \(plain(high))") { $0 >= low && $0 < high }
   }

@@ -68,7 +68,7 @@ extension RunConfiguration.Rollout: ConfigurationSection {
       .number("noise_scale", \.noiseScale, .above(0, upTo: 100)),
       .number("mixture_floor", \.mixtureFloor, .above(0, upTo: 1)),
       .integer("max_thinking_tokens", \.maxThinkingTokens, 0...1_048_576),
-      .integer("max_answer_tokens", \.maxAnswerTokens, 0...1_048_576),
+      .integer("max_answer_tokens", \.maxAnswerTokens, 1...1_048_576),
       .optionalText("end_of_thinking_token", \.endOfThinkingToken),
       .optionalText("answer_prefix", \.answerPrefix),
       .number("answer_temperature", \.answerTemperature, .above(0, upTo: 100)),

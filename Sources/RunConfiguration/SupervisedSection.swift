@@ -33,7 +33,7 @@ extension RunConfiguration.SupervisedFineTuning: ConfigurationSection {
       .text("completion_field", \.completionField),
       .integer("steps", \.steps, 1...1_000_000_000),
       .integer("batch_size", \.batchSize, 1...65_536),
-      .number("learning_rate", \.learningRate, .above(0, upTo: 10)),
+      .number("learning_rate", \.learningRate, .above(0, upTo: 1)),
       .integer("warmup_steps", \.warmupSteps, 0...1_000_000_000),
       .number("min_lr_ratio", \.minLRRatio, .between(0, 1)),
       .number("adam_beta1", \.adamBeta1, .from(0, below: 1)),

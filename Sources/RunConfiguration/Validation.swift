@@ -73,9 +73,6 @@ extension RunConfiguration {
       rollout.policy != .gumbel || rollout.density != .concrete || rollout.noiseScale == 1,
       "rollout.noise_scale: must be 1 when rollout.density is concrete, got \(plain(rollout.noiseScale))")
     rules.require(
-      rollout.maxThinkingTokens + rollout.maxAnswerTokens > 0,
-      "rollout.max_thinking_tokens and rollout.max_answer_tokens: one must be above 0")
-    rules.require(
       !rollout.partialRollouts || learner.maxStaleness > 0,
       "rollout.partial_rollouts: needs learner.max_staleness of at least 1; at 0 no sequence is under way when new weights come"
     )
@@ -123,6 +120,10 @@ extension RunConfiguration {
     rules.require(
       learner.warmupSteps <= run.totalSteps,
       "learner.warmup_steps: must be at most run.total_steps = \(run.totalSteps), got \(learner.warmupSteps)")
+    rules.require(
+      learner.lrSchedule == .constant || learner.warmupSteps < run.totalSteps,
+      "learner.warmup_steps: must be below run.total_steps = \(run.totalSteps) when lr_schedule is \(learner.lrSchedule.rawValue), got \(learner.warmupSteps)"
+    )
     rules.require(
       !sft.enabled || sft.warmupSteps <= sft.steps,
       "sft.warmup_steps: must be at most sft.steps = \(sft.steps), got \(sft.warmupSteps)")

@@ -38,7 +38,7 @@ extension RunConfiguration.Worker: ConfigurationSection {
       .integer("batch_size", \.batchSize, 1...65_536),
       .number("lease_timeout_seconds", \.leaseTimeoutSeconds, .above(0, upTo: 86_400)),
       .integer("max_losses_per_sample", \.maxLossesPerSample, 1...1_000_000),
-      .number("heartbeat_seconds", \.heartbeatSeconds, .above(0, upTo: 3600)),
+      .number("heartbeat_seconds", \.heartbeatSeconds, .between(0.01, 3600)),
     ]
   }
 }

@@ -14,5 +14,5 @@ enum GumbelDensity {
 
 extension ThinkingPolicy {
   /// `concrete`: components this far below the largest g' are cut from the mixture, m = tau_g log(1 / mixture_floor).
-  var cutMargin: Double { -Double(gumbelTemperature) * PortableMath.log(Double(mixtureFloor)) }
+  public var cutMargin: Double { -Double(gumbelTemperature) * PortableMath.log(Double(mixtureFloor)) }
 }

@@ -23,7 +23,9 @@ struct SoftGRPO: ParsableCommand {
       if error is ExitCode || exitCode(for: error) != .failure { exit(withError: error) }
       Console.standardError.setStatus("")
       Console.standardError.writeLine("softgrpo: \(userMessage(error))")
-      exit(withError: ExitCode.failure)
+      // Not `exit`: what libraries do at exit may wait for ever where threads or memory are short, which may be the error.
+      fflush(nil)
+      _exit(ExitCode.failure.rawValue)
     }
   }
 }

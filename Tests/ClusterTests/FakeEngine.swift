@@ -68,7 +68,8 @@ final class FakeWorker: Sendable {
     var soft = SoftSegment()
     let id = Int32((lease.groupOrdinal + sample) % 90)
     soft.tokenIDs.append([id, id + 1])
-    soft.values.append([0.5, Float(snapshot.withBytes { $0[0] })])
+    let number = Float(snapshot.withBytes { $0[0] } % 16)
+    soft.values.append([number + 0.1, number])
     soft.logProbs = [-1]
     return TrajectoryResult(
       leaseID: lease.id, groupOrdinal: lease.groupOrdinal, sampleIndex: sample, policyVersion: snapshot.version,
@@ -129,6 +130,6 @@ func promptGroups(_ ordinals: Range<Int>, sampleCount: Int = 4) -> [PromptGroup]
 func weights(_ version: Int, after parent: WeightSnapshot? = nil, byteCount: Int = 3_000_000) throws -> WeightSnapshot {
   try WeightSnapshot(version: version, parent: parent?.description.identity ?? .zero, byteCount: byteCount) { bytes in
     for index in bytes.indices { bytes[index] = UInt8(truncatingIfNeeded: index &* 31 &+ version) }
-    bytes[0] = UInt8(version)
+    bytes[0] = UInt8(truncatingIfNeeded: version)
   }
 }

@@ -8,53 +8,6 @@ import Wire
 
 @testable import Cluster
 
-/// A client that speaks raw frames to a learner.
-private final class RawPeer {
-  let socket: Socket
-  private let waker: Waker
-
-  init(_ endpoint: String) throws {
-    socket = try Socket(.dealer, context: TransportContext())
-    try socket.connect(Endpoint(endpoint))
-    waker = try Waker()
-  }
-
-  func send(_ frames: [[UInt8]]) throws {
-    for _ in 0..<500 {
-      if try socket.send(frames) == .sent { return }
-      try poll(socket, waker: waker, timeout: .milliseconds(10))
-    }
-    Issue.record("could not send")
-  }
-
-  /// The next message that is not a heartbeat.
-  func receive() throws -> Envelope? {
-    for _ in 0..<500 {
-      while let frames = try socket.receive() {
-        let envelope = try Envelope(decoding: frames)
-        if case .heartbeat = envelope.message { continue }
-        return envelope
-      }
-      try poll(socket, waker: waker, timeout: .milliseconds(10))
-    }
-    return nil
-  }
-
-  /// Says Hello and returns the session.
-  func join(_ name: String) throws -> UInt64 {
-    let hello = Hello(
-      workerName: name, incarnation: UInt64.random(in: 1...UInt64.max), hostname: "h", processID: 1, threads: 1,
-      fingerprint: "")
-    try send(Envelope(.hello(hello)).encoded())
-    let answer = try receive()
-    guard case .welcome = answer?.message else {
-      Issue.record("not welcome: \(String(describing: answer))")
-      return 0
-    }
-    return answer!.session
-  }
-}
-
 @Suite(.serialized) struct HostilePeerTests {
   @Test func garbageIsCountedAndSurvived() throws {
     let frontEnd = try LearnerFrontEnd(frontEndOptions(), logger: quiet)

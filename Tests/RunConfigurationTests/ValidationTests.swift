@@ -39,10 +39,22 @@ import Testing
     #expect(problems("", overrides: [override]) == ["run.yaml: " + message])
   }
 
+  /// What a worker or the update would refuse, or what would make liveness a game of chance.
+  @Test(arguments: [
+    "rollout.max_answer_tokens=0", "learner.clip_low=0", "learner.clip_low=1", "learner.clip_high=0",
+    "learner.learning_rate=2", "sft.learning_rate=2", "worker.heartbeat_seconds=0.001",
+  ])
+  func rangesAreThoseOfWhatUsesThem(override: String) {
+    let found = problems("", overrides: [override])
+    #expect(found.count == 1 && found[0].contains(override.prefix { $0 != "=" } + ": expected"), "\(found)")
+  }
+
   @Test func rulesOfTwoKeys() {
     #expect(problems("", overrides: ["rollout.density=concrete", "rollout.noise_scale=0.5"]).count == 1)
     #expect(problems("", overrides: ["rollout.density=exact", "rollout.noise_scale=0.5"]).isEmpty)
-    #expect(problems("", overrides: ["rollout.max_thinking_tokens=0", "rollout.max_answer_tokens=0"]).count == 1)
+    #expect(problems("", overrides: ["rollout.max_thinking_tokens=0"]).isEmpty)
+    #expect(problems("", overrides: ["learner.lr_schedule=cosine", "learner.warmup_steps=100"]).count == 1)
+    #expect(problems("", overrides: ["learner.warmup_steps=100"]).isEmpty)
     #expect(problems("", overrides: ["rollout.group_size=1", "learner.advantage=rloo"]).count == 1)
     #expect(problems("", overrides: ["rollout.group_size=1"]).isEmpty)
     #expect(problems("", overrides: ["reward.overlong=1"]).count == 1)

@@ -1,5 +1,6 @@
 import CWireMessages
 import SoftThinking
+import TestSupport
 import Testing
 
 @testable import Wire

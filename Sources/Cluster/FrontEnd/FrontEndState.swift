@@ -169,32 +169,6 @@ struct FrontEndState: Sendable {
     return keys
   }
 
-  func check(_ result: TrajectoryResult, against group: PromptGroup, _ model: ModelDescription) throws {
-    var positions = group.prompt.count
-    for segment in result.segments {
-      positions += segment.count
-      let tokenIDs: [Int32]
-      switch segment {
-      case .soft(let soft):
-        tokenIDs = soft.tokenIDs.elements
-        let isTooWide = zip(soft.tokenIDs.offsets, soft.tokenIDs.offsets.dropFirst()).contains {
-          Int($1 - $0) > group.policy.topK
-        }
-        if isTooWide {
-          throw WireError("TrajectoryResult has a soft step of more than \(group.policy.topK) components")
-        }
-      case .discrete(let discrete): tokenIDs = discrete.tokenIDs
-      case .forced(let forced): tokenIDs = forced
-      }
-      if tokenIDs.contains(where: { Int($0) >= model.vocabularySize }) {
-        throw WireError("TrajectoryResult has a token id outside the vocabulary of \(model.vocabularySize)")
-      }
-    }
-    if positions > model.contextLength {
-      throw WireError("TrajectoryResult has \(positions) positions, more than the context of \(model.contextLength)")
-    }
-  }
-
   /// Hands out the completed group with the smallest ordinal, when that is below `bound`: whatever arrives for it later is a
   /// duplicate.
   mutating func takeCompleted(below bound: Int = .max) -> CompletedGroup? {

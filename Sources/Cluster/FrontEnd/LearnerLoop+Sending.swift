@@ -23,10 +23,16 @@ extension LearnerLoop {
   }
 
   func flush(_ worker: WorkerID) throws {
-    guard let route = routes[worker],
-      let state = try outboxes[worker]?.flush(
-        session: worker.value, { try control.send([route] + $0) })
-    else { return }
+    let state: Outbox.State
+    do {
+      guard let route = routes[worker],
+        let flushed = try outboxes[worker]?.flush(session: worker.value, { try control.send([route] + $0) })
+      else { return }
+      state = flushed
+    } catch let error as WireError {
+      // Whose message it is that cannot be sent pays for it, and nobody else.
+      return drop(worker, "a message to it cannot be sent: \(error)", isLoss: true)
+    }
     switch state {
     case .empty: waiting.remove(worker)
     case .waiting:

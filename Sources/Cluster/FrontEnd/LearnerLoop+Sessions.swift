@@ -79,7 +79,9 @@ extension LearnerLoop {
     nextSession += 1
     let worker = WorkerID(nextSession)
     let (current, ending, older) = shared.state.withLock { state in
-      let older = state.registry.session(ofIncarnation: hello.incarnation)
+      // An incarnation is no secret where there are relays: with keys it counts for its own key alone.
+      var older = state.registry.session(ofIncarnation: hello.incarnation)
+      if let known = older, allowed != nil, keys[known] != key { older = nil }
       if let older { state.table.transfer(from: older, to: worker) }
       state.registry.join(
         worker, name: hello.workerName, incarnation: hello.incarnation, fingerprint: hello.fingerprint, now: now)

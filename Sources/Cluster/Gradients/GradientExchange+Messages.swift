@@ -59,7 +59,10 @@ extension GradientExchange {
 
   /// A relay answers for who computed what it sends; nobody else has anything to say about that.
   private func checkOrigins(_ origins: [GradientOrigin], of worker: WorkerID, _ offer: GradientOffer) throws {
-    guard let peer = peers[worker] else { return }
+    // Whose ids are not secret may not be answered for by anyone.
+    guard let peer = peers[worker], peer.isRelay || peer.power(for: offer).workers > 0 else {
+      throw WireError("GradientReady of a worker that may not compute this gradient")
+    }
     guard origins.isEmpty != peer.isRelay else {
       throw WireError("GradientReady \(origins.isEmpty ? "of a relay lacks" : "of a worker has") origins")
     }

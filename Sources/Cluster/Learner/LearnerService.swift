@@ -67,6 +67,8 @@ public final class LearnerService {
     /// When the step began, its batch was complete, the update was done and published, on the monotonic clock.
     var times: (began: Double, collected: Double, updated: Double, published: Double)
   }
+  /// Called while the learner waits for samples: throws when there is no point in waiting any longer.
+  var watch: (() throws -> Void)?
   /// Called after each step.
   var observer: ((StepReport) -> Void)?
   /// The cluster at the last step's record.
@@ -95,7 +97,8 @@ public final class LearnerService {
     if options.resume && !directory.exists {
       throw ClusterError("\(directory.path): holds no run to resume; leave --resume away to start one")
     }
-    // What would only fail hours into a run is checked here.
+    // What would only fail hours into a run, or after its folder was made, is checked here.
+    _ = (try configuration.objectiveOptions(), try configuration.updateOptions())
     security = try configuration.learnerSecurity(
       keys: options.keys, allowInsecure: options.allowInsecure, logger: logger)
     subject = try TrainingSubject(configuration)
@@ -122,6 +125,9 @@ public final class LearnerService {
       try prompts.restore(saved.run.task)
       logger.info("resuming run \(run.runID) after step \(run.step)")
     } else {
+      if options.resume {
+        logger.warning("\(directory.path): holds no checkpoint yet: the run begins again")
+      }
       run = RunState(
         runID: Self.newRunID(configuration), step: 0, optimizerStep: 0, nextGroupOrdinal: 0, task: prompts.state)
     }
@@ -181,12 +187,21 @@ public final class LearnerService {
     frontOptions.leaseDuration = .seconds(configuration.worker.leaseTimeoutSeconds)
     frontOptions.maximumLosses = configuration.worker.maxLossesPerSample
     let frontEnd = try LearnerFrontEnd(frontOptions, logger: logger)
+    // A run that breaks off is not over: its workers wait for it to be resumed.
+    var isOver = false
     defer {
-      frontEnd.shutdown(
-        reason: stop.isRequested ? "the learner was stopped" : "the run is complete", within: .seconds(10))
+      if isOver {
+        frontEnd.shutdown(
+          reason: stop.isRequested ? "the learner was stopped" : "the run is complete", within: .seconds(10))
+      } else {
+        if !frontEnd.statistics().workers.isEmpty {
+          logger.error("the run breaks off at step \(run.step); workers wait for it to be continued with --resume")
+        }
+        frontEnd.abort()
+      }
     }
     var metrics =
-      run.step > 0
+      options.resume
       ? try MetricsLog(resuming: directory.metricsPath, after: run.step)
       : try MetricsLog(creating: directory.metricsPath)
     try publish(frontEnd)
@@ -222,18 +237,33 @@ public final class LearnerService {
       prompts, step: run.step, nextOrdinal: run.nextGroupOrdinal, promptsPerStep: configuration.rollout.promptsPerStep,
       lead: configuration.learner.maxStaleness, totalSteps: configuration.run.totalSteps)
     var lastCheckpoint = run.step
+    var failedCheckpoint: Double?
     while run.step < configuration.run.totalSteps && !stop.isRequested {
       guard let record = try step(frontEnd, update, &queue, &progress) else { break }
       try metrics.append(record)
       let interval = configuration.learner.checkpointInterval
-      if interval > 0 && run.step % interval == 0 {
-        try checkpoint()
-        lastCheckpoint = run.step
+      if interval > 0 && run.step % interval == 0
+        || failedCheckpoint.map({ monotonicSeconds() - $0 >= Self.checkpointPause }) ?? false
+      {
+        do {
+          try checkpoint()
+          (lastCheckpoint, failedCheckpoint) = (run.step, nil)
+        } catch {
+          // A disk that is full for a while should not cost what was trained since the last one.
+          failedCheckpoint = monotonicSeconds()
+          logger.error(
+            "no checkpoint of step \(run.step): \(error). The run goes on, and tries again within \(Int(Self.checkpointPause)) s; until then the newest checkpoint is that of step \(lastCheckpoint)"
+          )
+        }
       }
     }
     progress.finish(completed: run.step, at: monotonicSeconds())
     if lastCheckpoint != run.step || directory.checkpointSteps().isEmpty { try checkpoint() }
+    isOver = true
   }
+
+  /// Seconds between attempts at a checkpoint that failed.
+  private static let checkpointPause = 60.0
 
   /// One batch of rollouts and its updates. Workers meanwhile sample for the steps that are submitted ahead.
   ///
@@ -329,6 +359,7 @@ public final class LearnerService {
     var lastNotice = monotonicSeconds()
     while groups.count < ordinals.count {
       if stop.isRequested { return nil }
+      try watch?()
       if let group = try frontEnd.nextGroup(within: .milliseconds(500), below: ordinals.upperBound) {
         groups.append(group)
       }

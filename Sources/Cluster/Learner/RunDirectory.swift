@@ -58,7 +58,11 @@ public struct RunDirectory: Sendable {
       for folder in [path, checkpointsPath, samplesPath] {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
       }
-    } catch { throw ClusterError("\(path): cannot be created: \(error.localizedDescription)") }
+    } catch {
+      let system = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
+      let reason = system?.domain == NSPOSIXErrorDomain ? system.map { String(cString: strerror(Int32($0.code))) } : nil
+      throw ClusterError("\(path): cannot be created: \(reason ?? error.localizedDescription)")
+    }
   }
 
   /// Steps with a complete checkpoint, ascending.
@@ -104,6 +108,24 @@ public struct RunDirectory: Sendable {
           try? FileManager.default.removeItem(atPath: checkpointPath(step: step) + suffix)
         }
       }
+    }
+    removeLeftovers()
+  }
+
+  /// Removes what learners left that died in the middle of a checkpoint: states of several times the model's size that nobody
+  /// would ever read. A model whose state somebody has removed stays.
+  private func removeLeftovers() {
+    let names = Set((try? FileManager.default.contentsOfDirectory(atPath: checkpointsPath)) ?? [])
+    for name in names {
+      let parts = name.split(separator: ".", maxSplits: 1)
+      guard parts.count == 2, parts[0].hasPrefix("step-"), Int(parts[0].dropFirst(5)) != nil else { continue }
+      let isLeftover =
+        switch parts[1] {
+        case "state", "adapter": !names.contains(String(parts[0]))
+        case "partial", "adapter.partial": true
+        default: false
+        }
+      if isLeftover { try? FileManager.default.removeItem(atPath: checkpointsPath + "/" + name) }
     }
   }
 

@@ -4,41 +4,62 @@ import Synchronization
 
 /// Worker processes of `softgrpo train` on this machine. A worker that dies is started again.
 public final class LocalWorkers: Sendable {
+  private struct Member {
+    var process: Process
+    var isGivenUp = false
+  }
+
   private struct State {
-    var processes: [Int: Process] = [:]
-    var restarts = 0
+    var members: [Int: Member] = [:]
     var isStopping = false
+    /// How the last one ended that was given up.
+    var lastEnd = ""
   }
 
   private let state = Mutex(State())
   private let executable: String
   private let arguments: [String]
   private let logger: Logger
-  /// Restarts of one run before it is given up: a worker that always dies would otherwise never let the run end.
-  private static let maximumRestarts = 50
+  private let firstPause: Double
+  /// A process that ends within so many seconds of its start did not get far.
+  private static let earlySeconds = 30.0
+  /// Processes of a worker that may end early, one after the other, before it is given up: one that always dies would otherwise
+  /// never let the run end.
+  static let maximumEarlyEnds = 10
 
   /// - Parameters:
   ///   - executable: this program.
   ///   - arguments: the worker command's arguments, as a separate box would be given.
-  public init(executable: String, arguments: [String], logger: Logger) {
+  ///   - firstPause: seconds before a worker that ended early is started again; it doubles up to 50 times that.
+  public init(executable: String, arguments: [String], logger: Logger, firstPause: Double = 0.1) {
     self.executable = executable
     self.arguments = arguments
     self.logger = logger
+    self.firstPause = firstPause
   }
 
   /// - Throws: `ClusterError` when a process cannot be started.
   public func start(count: Int) throws {
-    for index in 0..<count { try launch(index) }
+    for index in 0..<count { try launch(index, earlyEnds: 0) }
   }
 
-  /// Whether so many workers died that the run cannot go on.
-  public var hasFailed: Bool { state.withLock { $0.restarts > Self.maximumRestarts } }
+  /// - Throws: `ClusterError` when every worker was given up, so that the run cannot go on.
+  public func check() throws {
+    let lastEnd = state.withLock { state in
+      !state.members.isEmpty && state.members.values.allSatisfy(\.isGivenUp) ? state.lastEnd : nil
+    }
+    guard let lastEnd else { return }
+    throw ClusterError(
+      "every worker process ended \(Self.maximumEarlyEnds) times in a row within \(Int(Self.earlySeconds)) s of its start, the last "
+        + "with \(lastEnd); what they said is above. The run can be continued with --resume when that is mended")
+  }
 
   /// Waits for the workers to end by themselves, then ends them: SIGTERM first, SIGKILL at the deadline.
-  public func stop(within seconds: Double) {
+  /// - Parameter isAnnounced: false: they were not told that the run is over, and SIGTERM is sent at once.
+  public func stop(within seconds: Double, isAnnounced: Bool = true) {
     let running = state.withLock { state in
       state.isStopping = true
-      return Array(state.processes.values)
+      return state.members.values.map(\.process)
     }
     let deadline = monotonicSeconds() + seconds
     var sentTerminate = false
@@ -48,7 +69,7 @@ public final class LocalWorkers: Sendable {
         for process in running where process.isRunning { kill(process.processIdentifier, SIGKILL) }
         break
       }
-      if !sentTerminate && now > deadline - seconds / 2 {
+      if !sentTerminate && (!isAnnounced || now > deadline - seconds / 2) {
         for process in running where process.isRunning { process.terminate() }
         sentTerminate = true
       }
@@ -56,31 +77,53 @@ public final class LocalWorkers: Sendable {
     }
   }
 
-  private func launch(_ index: Int) throws {
+  private func launch(_ index: Int, earlyEnds: Int) throws {
+    guard !state.withLock({ $0.isStopping }) else { return }
     let process = Process()
     process.executableURL = URL(fileURLWithPath: executable)
-    process.arguments = arguments + ["--name", "local-\(index)"]
+    process.arguments =
+      arguments + ["--name", "local-\(index)", "--parent", "\(ProcessInfo.processInfo.processIdentifier)"]
     process.standardInput = FileHandle.nullDevice
-    process.terminationHandler = { [weak self] process in self?.ended(index, process) }
+    let started = monotonicSeconds()
+    process.terminationHandler = { [weak self] process in
+      self?.ended(index, process, after: monotonicSeconds() - started, earlyEnds: earlyEnds)
+    }
     do { try process.run() } catch {
       throw ClusterError("cannot start a worker (\(executable)): \(error.localizedDescription)")
     }
-    state.withLock { $0.processes[index] = process }
+    let isStopping = state.withLock { state in
+      state.members[index] = Member(process: process)
+      return state.isStopping
+    }
+    if isStopping { process.terminate() }
     logger.debug("worker local-\(index): process \(process.processIdentifier)")
   }
 
-  private func ended(_ index: Int, _ process: Process) {
-    let mustRestart = state.withLock { state in
-      // Status 0: the learner ended the run, or the worker was told to drain.
-      if state.isStopping || (process.terminationReason == .exit && process.terminationStatus == 0) { return false }
-      state.restarts += 1
-      return state.restarts <= Self.maximumRestarts
-    }
-    guard mustRestart else { return }
+  private func ended(_ index: Int, _ process: Process, after seconds: Double, earlyEnds: Int) {
+    // Status 0: the learner ended the run, or the worker was told to drain.
+    if process.terminationReason == .exit && process.terminationStatus == 0 { return }
     let how = process.terminationReason == .uncaughtSignal ? "signal" : "status"
-    logger.warning(
-      "worker local-\(index) (process \(process.processIdentifier)) ended with \(how) \(process.terminationStatus); starting it again"
-    )
-    do { try launch(index) } catch { logger.error("\(error)") }
+    let end = "\(how) \(process.terminationStatus)"
+    let inARow = seconds < Self.earlySeconds ? earlyEnds + 1 : 0
+    let isGivenUp = inARow >= Self.maximumEarlyEnds
+    let isStopping = state.withLock { state in
+      if isGivenUp {
+        // It may have ended before `launch` could note it.
+        state.members[index] = Member(process: process, isGivenUp: true)
+        state.lastEnd = end
+      }
+      return state.isStopping
+    }
+    if isStopping { return }
+    let name = "worker local-\(index) (process \(process.processIdentifier)) ended with \(end)"
+    if isGivenUp {
+      return logger.error("\(name), soon after its start for the \(inARow)th time in a row: it is given up")
+    }
+    logger.warning("\(name); starting it again")
+    let pause = inARow == 0 ? 0 : firstPause * min(50, Double(1 << (inARow - 1)))
+    DispatchQueue.global().asyncAfter(deadline: .now() + pause) { [weak self] in
+      guard let self else { return }
+      do { try launch(index, earlyEnds: inARow) } catch { logger.error("\(error)") }
+    }
   }
 }

@@ -57,7 +57,10 @@ public final class TrainingRun {
       ? configuration.worker.threads
       : max(1, ProcessorFeatures.current.availableProcessors / configuration.worker.count)
     var workers: LocalWorkers?
-    defer { workers?.stop(within: 10) }
+    var isAnnounced = false
+    defer { workers?.stop(within: 10, isAnnounced: isAnnounced) }
+    service.watch = { try workers?.check() }
+    defer { service.watch = nil }
     try service.run { frontEnd in
       let started = LocalWorkers(
         executable: executable,
@@ -73,6 +76,7 @@ public final class TrainingRun {
         "starting \(configuration.worker.count) workers of \(threads) threads at \(frontEnd.controlEndpoint)")
       try started.start(count: configuration.worker.count)
     }
+    isAnnounced = true
     if stop.isRequested { return nil }
     let after = try evaluation?.evaluate(service.current, label: "after") ?? []
     logger.info("finished in \(formatDuration(monotonicSeconds() - start)); checkpoints in \(service.directory.path)")

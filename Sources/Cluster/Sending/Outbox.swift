@@ -34,6 +34,8 @@ struct Outbox {
 
   /// Beyond this the peer does not read: a learner ends its session.
   static let itemLimit = 1 << 18
+  /// The same for what repeats a peer's own words: as many messages of usual size.
+  static let byteLimit = itemLimit * 256
 
   private struct Lane {
     var items: [Item] = []
@@ -55,12 +57,16 @@ struct Outbox {
 
   private var control = Lane()
   private var bulk = Lane()
+  /// Bytes of lease ids that were put since the control lane was last empty.
+  private var echoedBytes = 0
 
   var isEmpty: Bool { control.isEmpty && bulk.isEmpty }
   var count: Int { control.items.count - control.next + bulk.items.count - bulk.next }
-  var isOverfull: Bool { count > Self.itemLimit }
+  var isOverfull: Bool { count > Self.itemLimit || echoedBytes > Self.byteLimit }
 
   mutating func put(_ message: Message) {
+    if control.isEmpty { echoedBytes = 0 }
+    if case .cancel(let leaseIDs, _, _) = message { echoedBytes += 8 * leaseIDs.count }
     if message.isBulk { bulk.items.append(.message(message)) } else { control.items.append(.message(message)) }
   }
 

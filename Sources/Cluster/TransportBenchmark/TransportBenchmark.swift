@@ -145,7 +145,8 @@ public struct TransportBenchmark: Sendable {
     }
     var soft = SoftSegment()
     for _ in 0..<steps {
-      soft.tokenIDs.append((0..<topK).map { _ in Int32(next(1000)) })
+      let first = Int32(next(1000))
+      soft.tokenIDs.append((0..<topK).map { (first + 7 * Int32($0)) % 1000 })
       soft.values.append((0..<topK).map { -Float($0) - Float(next(1000)) * 1e-3 })
       soft.logProbs.append(-Float(next(5000)) * 1e-3)
     }

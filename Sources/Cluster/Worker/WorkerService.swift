@@ -31,6 +31,8 @@ public struct WorkerServiceOptions: Sendable {
   public var alternatives: [Attachment] = []
   /// Emulates a slower machine, for measurements; nil: as fast as this one.
   public var pace: Pace?
+  /// The process that started this one and without which it has no purpose; nil: it is on its own.
+  public var parent: Int32?
 
   public init(
     endpoint: String, name: String? = nil, threads: Int = ProcessorFeatures.current.availableProcessors,
@@ -118,11 +120,24 @@ public final class WorkerService {
   ///
   /// - Throws: when the link has broken for good, or the learner's model is not usable here.
   public func run() throws {
+    do { try work() } catch {
+      // No goodbye: work that ends its workers must count as such, or it would end one after the other.
+      link.abort()
+      throw error
+    }
+  }
+
+  private func work() throws {
     var lastReport = monotonicSeconds()
     var sampledAtReport = 0
     // Seconds of sampling alone: waiting for work says nothing about the speed.
     var busy = 0.0
     while true {
+      if let parent = options.parent, getppid() != parent {
+        logger.warning("the process \(parent) that started this worker is gone: it ends, too")
+        _ = link.close(reason: "orphaned")
+        return
+      }
       if stop.isRequested && !isDraining {
         logger.info("draining: finishing \(running.count + queue.count) leases, taking no new ones")
         isDraining = true
@@ -204,7 +219,8 @@ public final class WorkerService {
         entry.remaining.subtract(samples)
         running[id] = entry.remaining.isEmpty ? nil : entry
       }
-    case .disconnected(let reason): logger.warning("lost the learner: \(reason)")
+    // The link has said so.
+    case .disconnected: break
     case .drain(let reason):
       logger.info("asked to drain: \(reason)")
       isDraining = true

@@ -5,6 +5,13 @@ extension WorkerLoop {
   /// What happens below the messages: a connection that ends, and keys that do not fit, of which CURVE itself says nothing.
   func handle(_ event: ConnectionEvent) throws {
     switch event {
+    case .connected: if connectionState != .broken { connectionState = .connected }
+    case .ready: connectionState = .ready
+    case .accepted: break
+    case .disconnected: connectionState = .nothing
+    default: connectionState = .broken
+    }
+    switch event {
     case .connected, .accepted: break
     case .ready:
       provenAttachments.insert(attachment)

@@ -10,9 +10,12 @@ extension WorkerLoop {
   func knock(_ now: Duration) throws {
     if now - lastNotice >= options.waitingNotice {
       lastNotice = now
-      logger.notice("waiting for the learner at \(endpoint) (\((now - waitingSince).components.seconds) s)")
+      logger.notice(
+        "waiting for the learner at \(endpoint) (\((now - waitingSince).components.seconds) s): \(whatIsMissing)")
+      nameLookup.start(endpoint)
     } else if !hasLoggedWaiting {
       hasLoggedWaiting = true
+      nameLookup.start(endpoint)
       logger.info("connecting to the learner at \(endpoint)")
     }
     let patience = attachments.count > 1 ? min(.seconds(3), options.handshakeTimeout) : options.handshakeTimeout
@@ -35,6 +38,7 @@ extension WorkerLoop {
       logger.notice("trying \(endpoint)")
     }
     dealer = try Self.openDealer(context, endpoint, limits, security)
+    connectionState = .nothing
     outbox = Outbox()
     connectionOpened = MonotonicClock.now()
   }

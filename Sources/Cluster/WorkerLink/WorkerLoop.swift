@@ -32,6 +32,8 @@ final class WorkerLoop {
   var backoff: Backoff
   var nextHello: Duration = .zero
   var isHelloUnheard = false
+  var connectionState = ConnectionState.nothing
+  let nameLookup = NameLookup()
   var connectionOpened: Duration
   var lastNotice: Duration
   var hasLoggedWaiting = false

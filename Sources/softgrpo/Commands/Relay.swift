@@ -62,6 +62,9 @@ struct Relay: ParsableCommand {
     if RunConfiguration.Run.LogLevel(rawValue: logLevel) == nil {
       throw ValidationError("--log-level: must be one of trace, debug, info, notice, warning, error, critical")
     }
+    if bind == announceBind, !bind.hasSuffix(":*"), !bind.hasSuffix(":0") {
+      throw ValidationError("--announce-bind: must differ from --bind, got \(bind)")
+    }
     let own = [bind, announceBind].compactMap { try? Endpoint($0) }.filter { $0.port != 0 || $0.kind != .tcp }
     if let loop = connect.first(where: { text in own.contains { (try? Endpoint(text)) == $0 } }) {
       throw ValidationError("--connect: \(loop) is where this relay listens itself")

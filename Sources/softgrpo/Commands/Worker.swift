@@ -54,6 +54,9 @@ struct Worker: ParsableCommand {
   @Flag(help: "Join over a network without encryption or authentication.")
   var insecure = false
 
+  @Option(help: .hidden)
+  var parent: Int32?
+
   func validate() throws {
     if let threads, threads < 1 { throw ValidationError("--threads: must be at least 1, got \(threads)") }
     if connect.isEmpty { throw ValidationError("--connect: is missing") }
@@ -78,6 +81,7 @@ struct Worker: ParsableCommand {
       batchSize: batchSize, dtype: RolloutDataType(rawValue: dtype.rawValue), computesGradients: gradients,
       security: security)
     options.alternatives = Array(attachments.dropFirst())
+    options.parent = parent
     let service = try WorkerService(options, stop: StopSignal(), logger: output.logger)
     try service.run()
   }

@@ -1,17 +1,15 @@
 import SoftThinking
-import TestSupport
-
-@testable import Wire
+import Wire
 
 /// Random but valid messages of every kind.
-struct RandomMessages {
-  var random: SplitMix64
+public struct RandomMessages {
+  public var random: SplitMix64
 
-  init(seed: UInt64) { random = SplitMix64(seed: seed) }
+  public init(seed: UInt64) { random = SplitMix64(seed: seed) }
 
-  static let kindCount = 30
+  public static let kindCount = 30
 
-  mutating func message(kind: Int) -> Message {
+  public mutating func message(kind: Int) -> Message {
     switch kind {
     case 0:
       .hello(
@@ -79,7 +77,7 @@ struct RandomMessages {
     }
   }
 
-  mutating func welcome() -> Welcome {
+  public mutating func welcome() -> Welcome {
     Welcome(
       runID: text(), learnerIncarnation: random.next(),
       model: ModelDescription(
@@ -97,7 +95,7 @@ struct RandomMessages {
       relayPath: (0..<small() % 8).map { _ in random.next() })
   }
 
-  mutating func lease() -> Lease {
+  public mutating func lease() -> Lease {
     let samples = (0..<20).filter { _ in Bool.random(using: &random) }
     return Lease(
       id: random.next() | 1, groupOrdinal: natural(), promptID: text(), prompt: [1] + tokens(),
@@ -116,7 +114,7 @@ struct RandomMessages {
       deadlineMilliseconds: 1 + small(), continuesAcrossVersions: Bool.random(using: &random))
   }
 
-  mutating func result() -> TrajectoryResult {
+  public mutating func result() -> TrajectoryResult {
     let segments = (0..<small()).map { _ in segment() }
     let version = natural()
     let count = segments.reduce(0) { $0 + $1.count }
@@ -153,7 +151,7 @@ struct RandomMessages {
     }
   }
 
-  mutating func gradientGrant() -> GradientGrant {
+  public mutating func gradientGrant() -> GradientGrant {
     let level = Int.random(in: 0...3, using: &random)
     let index = small()
     let leaves = Int.random(in: 1...(1 << level), using: &random)
@@ -172,11 +170,11 @@ struct RandomMessages {
       excludedWorkers: (0..<small()).map { "worker \($0) \(text())" }, rowsPerSecond: Double(float()))
   }
 
-  mutating func gradientPull() -> GradientPull {
+  public mutating func gradientPull() -> GradientPull {
     GradientPull(leaseID: random.next() | 1, first: natural(), count: Int.random(in: 1...64, using: &random))
   }
 
-  mutating func gradientTrajectory() -> GradientTrajectory {
+  public mutating func gradientTrajectory() -> GradientTrajectory {
     let cap: Float? = bool() ? 1 + float() : nil
     let segments = (0..<small()).map { _ in segment(recorded: cap != nil) }
     let scored = segments.reduce(0) { total, segment in
@@ -190,7 +188,7 @@ struct RandomMessages {
       isOlder: (cap != nil || old != nil) && bool())
   }
 
-  mutating func gradientReady() -> GradientReady {
+  public mutating func gradientReady() -> GradientReady {
     let leaves = 1 + small()
     return GradientReady(
       leaseID: random.next() | 1,
@@ -211,7 +209,7 @@ struct RandomMessages {
         : (0..<leaves).map { GradientOrigin(workerName: "\($0)", fingerprint: text(), leafCount: 1) })
   }
 
-  mutating func announcement() -> VersionAnnouncement {
+  public mutating func announcement() -> VersionAnnouncement {
     VersionAnnouncement(
       version: natural(), parentIdentity: bytes(32), root: bytes(32), identity: bytes(32), byteCount: 1 + natural(),
       chunkByteCount: 262_144,
@@ -223,7 +221,7 @@ struct RandomMessages {
       reference: bool() ? VersionAnnouncement.Reference(root: bytes(32), byteCount: 1 + natural()) : nil)
   }
 
-  mutating func plan() -> WeightPlanDescription {
+  public mutating func plan() -> WeightPlanDescription {
     let (start, target) = (bool() ? announcement() : nil, announcement())
     if start == nil && bool() { return WeightPlanDescription(target: target, start: nil, deltas: []) }
     var identity = start?.identity ?? bytes(32)
@@ -238,14 +236,16 @@ struct RandomMessages {
     return WeightPlanDescription(target: target, start: start, deltas: deltas)
   }
 
-  mutating func bool() -> Bool { Bool.random(using: &random) }
+  public mutating func bool() -> Bool { Bool.random(using: &random) }
 
-  mutating func small() -> Int { Int.random(in: 0..<8, using: &random) }
-  mutating func natural() -> Int { Int.random(in: 0..<Int(Int32.max) - 1, using: &random) }
-  mutating func float() -> Float { Float.random(in: 0.001..<4, using: &random) }
-  mutating func tokens() -> [Int32] { (0..<small()).map { _ in Int32(natural()) } }
-  mutating func bytes(_ count: Int) -> [UInt8] { (0..<count).map { _ in UInt8.random(in: 0...255, using: &random) } }
-  mutating func text() -> String {
+  public mutating func small() -> Int { Int.random(in: 0..<8, using: &random) }
+  public mutating func natural() -> Int { Int.random(in: 0..<Int(Int32.max) - 1, using: &random) }
+  public mutating func float() -> Float { Float.random(in: 0.001..<4, using: &random) }
+  public mutating func tokens() -> [Int32] { (0..<small()).map { _ in Int32(natural()) } }
+  public mutating func bytes(_ count: Int) -> [UInt8] {
+    (0..<count).map { _ in UInt8.random(in: 0...255, using: &random) }
+  }
+  public mutating func text() -> String {
     ["", "a", "worker-1", "größer ∇", "x86-64-v3 avx512 oneDNN 2.6"].randomElement(using: &random)!
   }
 }

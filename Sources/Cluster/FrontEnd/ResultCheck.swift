@@ -1,0 +1,63 @@
+import SoftThinking
+import Training
+import Wire
+
+extension FrontEndState {
+  /// Whether a result can be a sample of the group: what passes can be scored and trained on without a trap or a number that is
+  /// not finite, whoever sent it.
+  ///
+  /// The shape of every row, the completeness of the log-probs, the budget (buffers and rotary tables are sized for it), the
+  /// temperatures and the range of the values are looked at. Whether the numbers are honest is for audits to find out.
+  /// - Throws: `WireError` naming the rule that is broken.
+  func check(_ result: TrajectoryResult, against group: PromptGroup, _ model: ModelDescription) throws {
+    let trajectory = Trajectory(
+      promptID: group.promptID, groupID: group.ordinal, sampleIndex: result.sampleIndex, policy: group.policy,
+      policyVersion: result.policyVersion, prompt: group.prompt, segments: result.segments,
+      finishReason: result.finishReason, versionSpans: result.versionSpans)
+    func refuse(_ what: String) -> WireError { WireError("TrajectoryResult: \(what)") }
+    do {
+      try trajectory.validate(vocabularySize: model.vocabularySize, contextLength: model.contextLength)
+    } catch { throw refuse("\(error)") }
+    guard trajectory.completionCount <= group.longestCompletion else {
+      throw refuse(
+        "\(trajectory.completionCount) positions, but its lease allows \(group.longestCompletion) at most")
+    }
+    guard trajectory.scoredCount > 0 else { throw refuse("it has no sampled step") }
+    guard trajectory.recordedLogProbs != nil else { throw refuse("it lacks the log-probs of a segment") }
+    for segment in result.segments {
+      switch segment {
+      case .forced: break
+      case .discrete(let discrete):
+        guard let temperature = discrete.temperature else { break }
+        let options = group.options
+        guard [group.policy.temperature, options.answerTemperature, 1].contains(temperature) else {
+          throw refuse("a segment's temperature \(temperature) is none of its lease")
+        }
+      case .soft(let soft):
+        if let value = soft.unusableValue(under: group.policy) {
+          throw refuse("the value \(value) is out of what its lease's policy can draw")
+        }
+      }
+    }
+  }
+}
+
+extension SoftSegment {
+  /// A value that no noise gives: its score could overflow. Gumbel noise lies in [-2.82, 22.19] (`NoiseKey`), log-probabilities
+  /// have an epsilon of 1e-6; under `concrete`, which has none, values count relative to the largest of their row alone, and
+  /// lie above the margin.
+  fileprivate func unusableValue(under policy: ThinkingPolicy) -> Float? {
+    if policy.density == .concrete {
+      let margin = Float(policy.cutMargin) * 1.001 + 0.01
+      for step in 0..<values.count {
+        let row = values[step]
+        // Compared from both sides: a difference of large numbers says nothing.
+        guard let first = row.first, let last = row.last, abs(first) < 1e6 else { return row.first }
+        if first - last > margin { return last }
+      }
+      return nil
+    }
+    let range = -14 - 4 * policy.noiseScale...1 + 24 * policy.noiseScale
+    return values.elements.first { !range.contains($0) }
+  }
+}
