@@ -43,8 +43,9 @@ extension LearnerLoop {
 
   /// From here on the connection is not read.
   func ban(_ route: [UInt8]) {
-    outcasts.append(route)
-    if outcasts.count > 1024 { outcasts.removeFirst() }
+    guard outcasts.insert(route).inserted else { return }
+    outcastsByAge.append(route)
+    if outcastsByAge.count > 1024 { outcasts.remove(outcastsByAge.removeFirst()) }
   }
 
   /// Sessions whose key was taken off the list end; a new connection would be refused anyway.

@@ -37,7 +37,9 @@ final class LearnerLoop {
   var handshakesLogged: Duration?
   var nextSession: UInt64 = UInt64.random(in: 1...(1 << 48))
   /// Connections that broke the rules: their frames are dropped unread. Bounded; the oldest are forgotten first.
-  var outcasts: [[UInt8]] = []
+  var outcasts: Set<[UInt8]> = []
+  /// The same in order.
+  var outcastsByAge: [[UInt8]] = []
 
   init(
     options: LearnerFrontEndOptions, shared: SharedFrontEnd, control: consuming Socket, publisher: consuming Socket,

@@ -251,8 +251,10 @@ public final class LearnerService {
         } catch {
           // A disk that is full for a while should not cost what was trained since the last one.
           failedCheckpoint = monotonicSeconds()
+          let newest =
+            directory.checkpointSteps().last.map { "the newest checkpoint is that of step \($0)" } ?? "there is none"
           logger.error(
-            "no checkpoint of step \(run.step): \(error). The run goes on, and tries again within \(Int(Self.checkpointPause)) s; until then the newest checkpoint is that of step \(lastCheckpoint)"
+            "no checkpoint of step \(run.step): \(error). The run goes on, and tries again within \(Int(Self.checkpointPause)) s; until then \(newest)"
           )
         }
       }

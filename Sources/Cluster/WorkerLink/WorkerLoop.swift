@@ -181,7 +181,9 @@ final class WorkerLoop {
       let known = work.acknowledge(leaseID: acknowledgement.leaseID, sampleIndex: acknowledgement.sampleIndex)
       if known != nil { settle(1) }
       if known != nil, acknowledgement.verdict != .accepted {
-        logger.notice(
+        // Hedging has duplicates every day.
+        logger.log(
+          level: acknowledgement.verdict == .duplicate ? .debug : .notice,
           "sample \(acknowledgement.sampleIndex) of lease \(acknowledgement.leaseID): \(acknowledgement.verdict)")
       }
     case .versionAnnouncement(let announcement):
