@@ -1,4 +1,5 @@
 import Kernels
+import PolicyOptimization
 
 /// Number format of the gradients of a sum: each node of the tree is rounded to it, whoever computes it.
 public enum GradientType: String, Sendable, Codable, CaseIterable {
@@ -69,6 +70,20 @@ public final class GradientBuffer: @unchecked Sendable {
       case .bfloat16: addVectorRounded(from + range.lowerBound, to: to + range.lowerBound, count: range.count)
       }
     }
+  }
+
+  /// Whether every value is a finite number, and none so large (1e30) that a sum of many such gradients could not be one.
+  public func isSummable(team: ThreadTeam) -> Bool {
+    var clean = [Bool](repeating: true, count: (count + (1 << 18) - 1) >> 18)
+    nonisolated(unsafe) let values = UnsafeBufferPointer(start: values, count: count)
+    clean.withUnsafeMutableBufferPointer { clean in
+      nonisolated(unsafe) let clean = clean
+      team.forEachRange(count, grain: 1 << 18) { range, _ in
+        // Not a number: no comparison holds.
+        clean[range.lowerBound >> 18] = GradientNorm.sumOfSquares(values, in: range) <= 1e60
+      }
+    }
+    return clean.allSatisfy { $0 }
   }
 
   /// Whether every value is a finite number.

@@ -83,14 +83,14 @@ import WeightSync
     let second = try LearnerFrontEnd(options, logger: quiet)
     defer { second.shutdown(reason: "end", within: .seconds(5)) }
     let other = try WeightSnapshot(version: 1, byteCount: 3_000_000) { bytes in
-      for index in bytes.indices { bytes[index] = 77 }
+      for index in bytes.indices { bytes[index] = 7 }
     }
     try second.publish(other)
     try second.submit(promptGroups(0..<2))
     let groups = try second.collect(groupCount: 2, within: .seconds(30))
     for sample in groups.flatMap(\.samples) {
       guard case .soft(let soft) = sample.trajectory.segments[0] else { continue }
-      #expect(soft.values.elements[1] == 77)
+      #expect(soft.values.elements[1] == 7)
     }
     #expect(worker.log.withLock { $0.weightEvents } == ["version 1", "version 1"])
   }

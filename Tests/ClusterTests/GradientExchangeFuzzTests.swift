@@ -54,7 +54,9 @@ import Wire
       let hello = Hello(
         workerName: "w\(id.value)", incarnation: id.value, hostname: "h", processID: 1, threads: extreme(),
         fingerprint: fingerprint, computesGradients: true, isRelay: isRelay)
-      let older = chance(6) ? workers.randomElement(using: &random) : nil
+      // The same process again.
+      let same = workers.filter { relays.contains($0) == isRelay && trusted.contains($0) == (fingerprint == "same") }
+      let older = chance(6) ? same.randomElement(using: &random) : nil
       exchange.join(id, hello: hello, older: older)
       if let older { workers.removeAll { $0 == older } }
       workers.append(id)

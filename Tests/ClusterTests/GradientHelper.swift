@@ -17,6 +17,8 @@ final class GradientHelper: Sendable {
     /// Announces another hash than that of its bytes.
     case corrupting
     case notFinite
+    /// Finite, and its sum with another one of its kind is not.
+    case overflowing
     /// Says other log-probs than it computed with.
     case misremembering
     case declining
@@ -106,8 +108,9 @@ final class GradientHelper: Sendable {
     switch behaviour {
     case .corrupting: gradient.ready.root[5] ^= 1
     case .misremembering: gradient.ready.logProbs[0] += 0.5
-    case .notFinite:
-      gradient.payload.bytes.storeBytes(of: Float.nan, toByteOffset: 400, as: Float.self)
+    case .notFinite, .overflowing:
+      gradient.payload.bytes.storeBytes(
+        of: behaviour == .notFinite ? Float.nan : 3e38, toByteOffset: 400, as: Float.self)
       gradient.ready.root =
         VersionHash.root(ofLeaves: VersionHash.leaves(of: UnsafeRawBufferPointer(gradient.payload.bytes))).bytes
     default: break

@@ -321,7 +321,7 @@ struct GradientLeaseTests {
     #expect(eventually { helpers[0].cancelled > 0 }, "it is told")
   }
 
-  @Test(arguments: [GradientHelper.Behaviour.corrupting, .notFinite, .declining])
+  @Test(arguments: [GradientHelper.Behaviour.corrupting, .notFinite, .overflowing, .declining])
   func whatIsNotUsableIsComputedAgain(_ behaviour: GradientHelper.Behaviour) throws {
     let settings = Settings()
     let alone = try update(settings, state: state(settings), frontEnd: nil)
@@ -331,7 +331,7 @@ struct GradientLeaseTests {
     #expect(result == alone && helpers[0].received > 0 && totals.accepted == 0 && totals.revoked > 0)
     switch behaviour {
     case .corrupting: #expect(lines.all.contains { $0.contains("hash") && $0.contains("helper-0") })
-    case .notFinite: #expect(lines.all.contains { $0.contains("not finite") })
+    case .notFinite, .overflowing: #expect(lines.all.contains { $0.contains("not finite") })
     default: #expect(helpers[0].received == 1, "one that cannot is not asked again")
     }
   }

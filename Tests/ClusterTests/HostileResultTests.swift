@@ -136,9 +136,10 @@ import Wire
     // The longest heartbeat there may be; with the reason in it, its echo is longer than an envelope may be.
     let longest = try #require(
       (131_000...131_072).last { count in
-        (try? Envelope(session: session, .heartbeat(Heartbeat(leaseIDs: Array(1...UInt64(count))))).encoded()) != nil
+        (try? Envelope(session: session, .heartbeat(Heartbeat(leaseIDs: Array(1...UInt64(count)), heldVersion: 0)))
+          .encoded()) != nil
       })
-    let heartbeat = Message.heartbeat(Heartbeat(leaseIDs: Array(1...UInt64(longest))))
+    let heartbeat = Message.heartbeat(Heartbeat(leaseIDs: Array(1...UInt64(longest)), heldVersion: 0))
     #expect(throws: WireError.self) {
       try Envelope(session: session, .cancel(leaseIDs: Array(1...UInt64(longest)), reason: "taken back")).encoded()
     }

@@ -8,6 +8,7 @@ extension ArrivedGradient {
     case good(GradientBuffer)
     /// The bytes are not those that were announced.
     case otherHash
+    /// Or so large that its sum with others would not be.
     case notFinite
 
     /// For logs, after a name.
@@ -15,7 +16,7 @@ extension ArrivedGradient {
       switch self {
       case .good: "is as announced"
       case .otherHash: "does not have the hash that was announced"
-      case .notFinite: "is not finite"
+      case .notFinite: "is not finite, or beyond any gradient"
       }
     }
   }
@@ -27,7 +28,7 @@ extension ArrivedGradient {
       return .otherHash
     }
     let gradient = payload.gradient(team: team)
-    return gradient.isFinite(team: team) ? .good(gradient) : .notFinite
+    return gradient.isSummable(team: team) ? .good(gradient) : .notFinite
   }
 
   /// Who computed each leaf.

@@ -8,7 +8,7 @@ extension WorkerLoop {
     case .connected: if connectionState != .broken { connectionState = .connected }
     case .ready: connectionState = .ready
     case .accepted: break
-    case .disconnected: connectionState = .nothing
+    case .disconnected: connectionState = connectionState == .ready ? .nothing : .broken
     default: connectionState = .broken
     }
     switch event {
