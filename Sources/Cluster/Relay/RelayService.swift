@@ -225,7 +225,7 @@ public final class RelayService: Sendable {
     below.maximumLosses = options.maximumLosses
     let (link, logger) = (link, logger)
     below.relay = RelayUpstream(
-      path: welcome.relayPath + [link.incarnation],
+      path: welcome.relayPath + [link.incarnation], maxStaleness: welcome.maxStaleness,
       deliver: { result in
         do { try link.send(result) } catch {
           logger.error("sample \(result.sampleIndex) of lease \(result.leaseID) cannot be passed on: \(error)")
