@@ -45,6 +45,8 @@ public struct VersionStore: Sendable {
   private var snapshots: [(snapshot: WeightSnapshot, pulled: Duration?)] = []
   /// Each one's parent is the version that the one before leads to; the last leads to the current version.
   public private(set) var deltas: [WeightDelta] = []
+  /// Deltas that are here before the version that they lead to.
+  private var ahead: (target: VersionDescription, deltas: [WeightDelta])?
   /// Time without a request after which a pull counts as ended.
   private let patience: Duration
 
@@ -65,8 +67,11 @@ public struct VersionStore: Sendable {
 
   public var current: WeightSnapshot? { snapshots.last?.snapshot }
 
-  /// The delta to the current version from its parent.
-  public var newestDelta: WeightDelta? { deltas.last }
+  /// What peers are told of: the current version, or the one that the deltas ahead of it lead to.
+  public var newest: VersionDescription? { ahead?.target ?? current?.description }
+
+  /// The delta to the newest version from its parent.
+  public var newestDelta: WeightDelta? { (ahead?.deltas ?? deltas).last }
 
   /// Makes a version current.
   ///
@@ -90,6 +95,7 @@ public struct VersionStore: Sendable {
         zip(new, new.dropFirst()).allSatisfy({ $0.description.identity == $1.description.parent })
       else { throw WeightSyncError("version \(snapshot.version) was published with another version's delta") }
     }
+    ahead = nil
     if deltas.last?.description.identity != new.first?.description.parent { deltas = [] }
     deltas += new
     self.base = base
@@ -107,6 +113,19 @@ public struct VersionStore: Sendable {
     snapshots = kept + snapshots.suffix(2)
   }
 
+  /// Serves deltas that lead on from the current version before the version itself is here: those of a relay, which passes them
+  /// on while it applies them.
+  ///
+  /// - Throws: `WeightSyncError` unless they lead from the current version to `target`.
+  public mutating func publish(deltas new: [WeightDelta], to target: VersionDescription) throws {
+    guard let current, let first = new.first?.description, let last = new.last?.description,
+      first.parent == current.description.identity, target.version > current.version,
+      last.identity == target.identity, last.parent == target.parent,
+      zip(new, new.dropFirst()).allSatisfy({ $0.description.identity == $1.description.parent })
+    else { throw WeightSyncError("the deltas to version \(target.version) do not lead on from the current version") }
+    ahead = (target, new)
+  }
+
   /// Serves a frozen model beside the versions: it does not change in a run.
   ///
   /// - Throws: `WeightSyncError` unless it goes by the reference's version number.
@@ -117,36 +136,37 @@ public struct VersionStore: Sendable {
     reference = snapshot
   }
 
-  /// Deltas from a version to the current one; nil when there is no such chain.
+  /// Deltas from a version to the newest one; nil when there is no such chain.
   private func chain(from identity: Digest) -> ArraySlice<WeightDelta>? {
-    if current?.description.identity == identity { return [] }
-    return deltas.firstIndex { $0.description.parent == identity }.map { deltas[$0...] }
+    if newest?.identity == identity { return [] }
+    let all = deltas + (ahead?.deltas ?? [])
+    return all.firstIndex { $0.description.parent == identity }.map { all[$0...] }
   }
 
-  /// What a peer needs to come to the current version; nil when nothing was published.
+  /// What a peer needs to come to the newest version; nil when nothing was published.
   ///
   /// - Parameter identity: what it holds; nil for nothing.
   public func plan(holding identity: Digest?) -> WeightPlan? {
-    guard let current else { return nil }
+    guard let current, let newest else { return nil }
     if let identity, let chain = chain(from: identity) {
-      return WeightPlan(target: current.description, start: nil, deltas: chain.map(\.description))
+      return WeightPlan(target: newest, start: nil, deltas: chain.map(\.description))
     }
     // A version that others are pulling is kept for them; one that nobody pulls would have to be kept for this peer.
     for entry in snapshots.dropLast() where entry.pulled != nil {
       guard let chain = chain(from: entry.snapshot.description.identity) else { continue }
       if chain.reduce(0, { $0 + $1.bytes.count }) <= current.byteCount / 8 {
-        return WeightPlan(
-          target: current.description, start: entry.snapshot.description, deltas: chain.map(\.description))
+        return WeightPlan(target: newest, start: entry.snapshot.description, deltas: chain.map(\.description))
       }
     }
-    return WeightPlan(target: current.description, start: current.description, deltas: [])
+    return WeightPlan(
+      target: newest, start: current.description, deltas: (ahead?.deltas ?? []).map(\.description))
   }
 
   /// What a peer asks for; nil when it is not served (any longer).
   public mutating func served(
     version: Int, isDelta: Bool, progress: Progress = .goesOn, now: Duration
   ) -> (any ChunkedWeights)? {
-    if isDelta { return deltas.last { $0.description.version == version } }
+    if isDelta { return (deltas + (ahead?.deltas ?? [])).last { $0.description.version == version } }
     if base?.version == version { return base }
     if reference?.version == version { return reference }
     guard let index = snapshots.lastIndex(where: { $0.snapshot.version == version }) else { return nil }

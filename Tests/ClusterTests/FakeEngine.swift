@@ -55,7 +55,7 @@ final class FakeWorker: Sendable {
       case .cancelled(let leaseIDs): log.withLock { $0.cancelled += leaseIDs }
       case .cancelledSamples(let id, let samples): log.withLock { $0.cancelledSamples[id, default: []] += samples }
       case .disconnected: log.withLock { $0.disconnected += 1 }
-      case .drain, .gradient: break
+      case .drain, .gradient, .deltas: break
       case .shutdown(let reason):
         log.withLock { $0.shutdownReason = reason }
       }
@@ -135,4 +135,17 @@ func weights(
     for index in bytes.indices { bytes[index] = UInt8(truncatingIfNeeded: index &* 31 &+ version) }
     bytes[0] = UInt8(version)
   }
+}
+
+/// Stops whoever comes until it is opened.
+final class Gate: Sendable {
+  private let isOpen = Mutex(false)
+  private let never = Mailbox<Void>()
+
+  func wait() {
+    let deadline = MonotonicClock.now() + .seconds(60)
+    while !isOpen.withLock({ $0 }), MonotonicClock.now() < deadline { _ = never.take(within: .milliseconds(5)) }
+  }
+
+  func open() { isOpen.withLock { $0 = true } }
 }

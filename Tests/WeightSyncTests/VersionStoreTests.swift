@@ -121,6 +121,40 @@ private func chain(_ count: Int, weights: Int = 60_000) throws -> [(snapshot: We
       (0..<5).map { store.served(version: $0, isDelta: false, now: .zero) != nil } == [true, true, false, true, true])
   }
 
+  /// A relay's: announced and served while the version itself is being made.
+  @Test func servesDeltasAheadOfTheirVersion() throws {
+    let versions = try chain(6)
+    var store = VersionStore()
+    for number in 0..<3 {
+      try store.publish(versions[number].snapshot, deltas: versions[number].delta.map { [$0] } ?? [], now: .zero)
+    }
+    let new = [versions[3].delta!, versions[4].delta!]
+    let (current, target) = (versions[2].snapshot.description, versions[4].snapshot.description)
+    try store.publish(deltas: new, to: target)
+    #expect(store.current?.description == current && store.newest == target)
+    #expect(store.newestDelta?.description == new[1].description)
+    #expect(store.plan(holding: nil) == WeightPlan(target: target, start: current, deltas: new.map(\.description)))
+    #expect(store.plan(holding: current.identity)?.deltas == new.map(\.description))
+    #expect(store.plan(holding: versions[0].snapshot.description.identity)?.deltas.map(\.version) == [1, 2, 3, 4])
+    #expect(store.plan(holding: target.identity) == WeightPlan(target: target, start: nil, deltas: []))
+    #expect(store.served(version: 4, isDelta: true, now: .zero)?.manifest == new[1].manifest)
+    #expect(store.served(version: 4, isDelta: false, now: .zero) == nil)
+    // The version itself, and the chain goes on.
+    try store.publish(versions[4].snapshot, deltas: new, now: .zero)
+    #expect(store.current?.version == 4 && store.newest == target)
+    #expect(store.plan(holding: versions[0].snapshot.description.identity)?.deltas.map(\.version) == [1, 2, 3, 4])
+    // It came whole after all: nothing leads to it.
+    try store.publish(deltas: [versions[5].delta!], to: versions[5].snapshot.description)
+    try store.publish(versions[5].snapshot, now: .zero)
+    #expect(store.plan(holding: target.identity)?.start == versions[5].snapshot.description)
+    for wrong in [[versions[4].delta!], [versions[3].delta!, versions[5].delta!], []] {
+      var fresh = VersionStore()
+      try fresh.publish(versions[2].snapshot, now: .zero)
+      let result = Result { try fresh.publish(deltas: wrong, to: target) }
+      #expect(throws: WeightSyncError.self) { try result.get() }
+    }
+  }
+
   /// A relay that missed versions serves on what it came by.
   @Test func takesSeveralDeltasAtOnce() throws {
     let versions = try chain(6)

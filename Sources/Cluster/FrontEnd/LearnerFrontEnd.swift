@@ -159,6 +159,13 @@ public final class LearnerFrontEnd: Sendable {
     shared.waker.wake()
   }
 
+  /// Announces and serves deltas before the version that they lead to is here: a relay's.
+  /// - Throws: `WeightSyncError` unless they lead on from the current version.
+  func publish(deltas: [WeightDelta], to target: VersionDescription) throws {
+    try shared.state.withLock { try $0.publish(deltas: deltas, to: target) }
+    shared.waker.wake()
+  }
+
   /// Serves the frozen model of the KL term to workers that compute gradients, beside the versions.
   /// - Throws: `WeightSyncError` when it goes by another version number than the reference's.
   func publish(reference: WeightSnapshot) throws {

@@ -184,6 +184,11 @@ public final class RelayService: Sendable {
       run = Run(welcome: welcome, control: control, announcement: announcement)
       try open(&run!, MonotonicClock.now())
     case .base(let base): run?.base = base
+    case .deltas(let deltas, let target):
+      // Their bytes are those that were announced; whether they lead to the version everybody sees who applies them.
+      do { try frontEnd?.publish(deltas: deltas, to: target) } catch {
+        logger.debug("\(error); it is passed on when it is here")
+      }
     case .reference(let reference):
       run?.reference = reference
       try frontEnd?.publish(reference: reference)

@@ -319,6 +319,7 @@ struct WeightPull {
     case .pulling(let assembler):
       assembler.forgetRequests()
       window.forget()
+      pace.began(now: now)
       return requests(assembler, now)
     }
   }

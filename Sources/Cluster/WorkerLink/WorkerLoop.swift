@@ -66,7 +66,7 @@ final class WorkerLoop {
       (try Endpoint($0.endpoint), $0.security)
     }
     weights = WeightPull(window: options.chunkWindow, takesReference: options.computesGradients)
-    applier = WeightApplier(threads: options.threads, waker: shared.waker)
+    applier = WeightApplier(threads: options.threads, before: options.beforeApplying, waker: shared.waker)
     context = try TransportContext(threadPrefix: options.threadPrefix)
     dealer = try Self.openDealer(context, attachments[0].endpoint, limits, attachments[0].security)
     subscriber = try Self.openSubscriber(context, attachments[0].security)
