@@ -32,9 +32,10 @@ public struct WeightPlan: Sendable, Equatable {
 ///     store.plan(holding: identity)                          what does a peer that holds this need?
 ///     store.served(version: 7, isDelta: true, now: now)      the bytes for it
 ///
-/// The current version and the one before it are served whole. So is one older version for as long as it is being pulled and
-/// the chain leads on from it: a slow link gets to the end of what it began, and later comers are sent there too. Deltas are
-/// kept while together they are smaller than the version.
+/// The current version and the one before it are served whole. So are older ones for as long as somebody who makes progress
+/// pulls them, the oldest first, while together they are no larger than two versions or 256 MiB: a slow link gets to the end of
+/// what it began, and later comers are sent there too if the chain leads on from it. Deltas are kept while together they are
+/// smaller than the version.
 public struct VersionStore: Sendable {
   /// What adapter versions are merged into.
   public private(set) var base: WeightSnapshot?
@@ -47,7 +48,18 @@ public struct VersionStore: Sendable {
   /// Time without a request after which a pull counts as ended.
   private let patience: Duration
 
+  /// What a request says of a peer's pull.
+  public enum Progress: Sendable {
+    /// It has what it asked for before: the version is kept for it.
+    case goesOn
+    /// It asks for the same again.
+    case standsStill
+    /// This is the last it wants. Others that pull the version have their own say.
+    case ends
+  }
+
   private static let deltaLimit = 1024
+  private static let olderByteLimit = 256 << 20
 
   public init(patience: Duration = .seconds(30)) { self.patience = patience }
 
@@ -86,10 +98,12 @@ public struct VersionStore: Sendable {
     while byteCount >= snapshot.byteCount || deltas.count > Self.deltaLimit {
       byteCount -= deltas.removeFirst().bytes.count
     }
-    let older = snapshots.dropLast(2)
-    let kept = older.filter { entry in
-      entry.pulled.map { now - $0 <= patience } ?? false && chain(from: entry.snapshot.description.identity) != nil
-    }.prefix(1)
+    var room = max(2 * snapshot.byteCount, Self.olderByteLimit)
+    let kept = snapshots.dropLast(2).filter { entry in
+      guard let pulled = entry.pulled, now - pulled <= patience else { return false }
+      room -= entry.snapshot.byteCount
+      return room >= 0
+    }
     snapshots = kept + snapshots.suffix(2)
   }
 
@@ -129,12 +143,18 @@ public struct VersionStore: Sendable {
   }
 
   /// What a peer asks for; nil when it is not served (any longer).
-  public mutating func served(version: Int, isDelta: Bool, now: Duration) -> (any ChunkedWeights)? {
+  public mutating func served(
+    version: Int, isDelta: Bool, progress: Progress = .goesOn, now: Duration
+  ) -> (any ChunkedWeights)? {
     if isDelta { return deltas.last { $0.description.version == version } }
     if base?.version == version { return base }
     if reference?.version == version { return reference }
     guard let index = snapshots.lastIndex(where: { $0.snapshot.version == version }) else { return nil }
-    snapshots[index].pulled = now
+    switch progress {
+    case .goesOn: snapshots[index].pulled = now
+    case .standsStill: break
+    case .ends: snapshots[index].pulled = nil
+    }
     return snapshots[index].snapshot
   }
 }

@@ -126,8 +126,12 @@ func promptGroups(_ ordinals: Range<Int>, sampleCount: Int = 4) -> [PromptGroup]
 }
 
 /// Weights whose first byte is the version.
-func weights(_ version: Int, after parent: WeightSnapshot? = nil, byteCount: Int = 3_000_000) throws -> WeightSnapshot {
-  try WeightSnapshot(version: version, parent: parent?.description.identity ?? .zero, byteCount: byteCount) { bytes in
+func weights(
+  _ version: Int, after parent: WeightSnapshot? = nil, byteCount: Int = 3_000_000, number: Int? = nil
+) throws -> WeightSnapshot {
+  try WeightSnapshot(
+    version: number ?? version, parent: parent?.description.identity ?? .zero, byteCount: byteCount
+  ) { bytes in
     for index in bytes.indices { bytes[index] = UInt8(truncatingIfNeeded: index &* 31 &+ version) }
     bytes[0] = UInt8(version)
   }

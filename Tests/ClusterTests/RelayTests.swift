@@ -13,13 +13,17 @@ final class RunningRelay: Sendable {
   private let thread = Mutex<IOThread?>(nil)
   private let stop = StopSignal()
 
-  init(_ upstream: [String], name: String = "relay", at endpoint: String = "tcp://127.0.0.1:0") throws {
+  init(
+    _ upstream: [String], name: String = "relay", at endpoint: String = "tcp://127.0.0.1:0",
+    memory: (@Sendable () -> Int?)? = nil
+  ) throws {
     var options = RelayServiceOptions(
       attachments: upstream.map { Attachment(endpoint: $0) }, name: name, controlEndpoint: endpoint,
       announcementEndpoint: "tcp://127.0.0.1:0")
     options.link.firstRetry = .milliseconds(20)
     options.link.longestRetry = .milliseconds(100)
     options.link.handshakeTimeout = .milliseconds(500)
+    if let memory { options.availableMemory = memory }
     service = try RelayService(options, stop: stop, logger: quiet)
     let relay = self
     let thread = try IOThread(name: "relay") {

@@ -246,7 +246,8 @@ struct FrontEndState: Sendable {
       ClusterStatistics.Worker(
         name: $0.name, fingerprint: $0.fingerprint, credits: $0.credits,
         leasedSamples: table.leasedCount(of: $0.id), heldVersion: $0.heldVersion, tokensPerSecond: $0.tokensPerSecond,
-        speed: $0.speed ?? 0, activeSlots: $0.activeSlots, isDraining: $0.isDraining)
+        speed: $0.speed ?? 0, activeSlots: $0.activeSlots, isDraining: $0.isDraining,
+        narrowLinkBytesPerSecond: $0.narrowLinkBytesPerSecond)
     }
     statistics.queuedSamples = table.queuedSampleCount
     statistics.leasedSamples = table.leasedSampleCount

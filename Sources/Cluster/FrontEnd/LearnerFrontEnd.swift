@@ -100,7 +100,8 @@ public final class LearnerFrontEnd: Sendable {
             runID: options.runID, learnerIncarnation: learnerIncarnation, model: options.model, dtype: options.dtype,
             heartbeatIntervalMilliseconds: options.heartbeatInterval.milliseconds,
             livenessTimeoutMilliseconds: options.livenessTimeout.milliseconds,
-            announcementEndpoint: announcementEndpoint, currentVersion: nil, relayPath: options.relay?.path ?? []))
+            announcementEndpoint: announcementEndpoint, currentVersion: nil, relayPath: options.relay?.path ?? [],
+            maxStaleness: options.announcedStaleness))
       ).encoded()
     } catch {
       throw ClusterError("the run cannot be described to workers: \(error)")

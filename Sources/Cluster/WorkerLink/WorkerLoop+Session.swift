@@ -120,8 +120,11 @@ extension WorkerLoop {
       deliveredBase = nil
       deliveredReference = nil
       weights.learnerChanged(current: welcome.currentVersion)
+      saysNarrow = false
       shared.events.put(.joined(welcome))
     }
+    weights.pace.maxStaleness = welcome.maxStaleness
+    weights.pace.reconnected(now: now)
     try subscribe(to: welcome.announcementEndpoint)
     try send(weights.resume(now: now))
     if let current = welcome.currentVersion { try announced(current, isAuthoritative: true) }

@@ -32,6 +32,7 @@ extension WorkerLoop {
     try deliverReference()
     try deliverWeights()
     try send(requests)
+    try notePace()
   }
 
   func takeApplied() throws {

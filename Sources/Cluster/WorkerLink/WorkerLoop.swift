@@ -42,6 +42,8 @@ final class WorkerLoop {
   var deliveredVersion: Digest?
   var deliveredBase: Digest?
   var deliveredReference: Digest?
+  /// It was said that the link is too narrow for the versions.
+  var saysNarrow = false
   /// The reference that there was no memory for: said once.
   var refusedReference: Digest?
   /// Credits with the learner and samples held: what may come without being asked for again.
@@ -158,6 +160,7 @@ final class WorkerLoop {
         logger.warning("lease \(lease.id) was granted twice")
       }
       try deliverLeases()
+      try giveBackWaiting()
     case .cancel(let leaseIDs, let sampleIndices, let reason) where !sampleIndices.isEmpty:
       let id = leaseIDs[0]
       let (unfinished, isDelivered) = work.cancel(id, samples: sampleIndices)
@@ -249,7 +252,7 @@ final class WorkerLoop {
   func settle(_ count: Int) { shared.state.withLock { $0.settledCount += count } }
 
   func spendCredits() throws {
-    guard session != nil, !isDraining, !wayBack.isReturning else { return }
+    guard session != nil, !isDraining, !wayBack.isReturning, weights.pace.narrowness == nil else { return }
     let credits = min(shared.state.withLock { $0.capacity } - promised, WorkerRegistry.maximumCredits)
     guard credits > 0 else { return }
     promised += credits
@@ -267,7 +270,8 @@ final class WorkerLoop {
           leaseIDs: work.leaseIDs, tokensPerSecond: speed, activeSlots: slots,
           heldVersion: weights.usable?.version ?? -1, gradientLeaseIDs: gradients.leaseIDs,
           gradientClasses: classes,
-          heldReference: deliveredReference == nil ? nil : weights.reference?.description.root.bytes))
+          heldReference: deliveredReference == nil ? nil : weights.reference?.description.root.bytes,
+          narrowLinkBytesPerSecond: weights.pace.narrowness.map { Int(min($0.bytesPerSecond, 1e14)) + 1 } ?? 0))
     ])
   }
 
