@@ -49,6 +49,8 @@ public struct WorkerLinkOptions: Sendable {
   public var handshakeTimeout: Duration = .seconds(10)
   /// Called on the thread that applies deltas, before it does. For tests.
   var beforeApplying: (@Sendable () -> Void)?
+  /// From a host's name to its addresses.
+  var resolver: HostLookup.Resolver = HostLookup.system
   /// Of the names of libzmq's threads.
   var threadPrefix: Int?
 

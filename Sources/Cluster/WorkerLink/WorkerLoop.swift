@@ -14,6 +14,9 @@ final class WorkerLoop {
   /// Where this worker may attach, and which of them it is trying or using.
   let attachments: [(endpoint: Endpoint, security: SocketSecurity)]
   var attachment = 0
+  let lookup: HostLookup
+  /// The connection that is open, or that waits for its address.
+  var reach = Reach()
   /// Those whose handshake was completed once: their keys are right.
   var provenAttachments: Set<Int> = []
   /// In a row, at this attachment.
@@ -68,7 +71,8 @@ final class WorkerLoop {
     weights = WeightPull(window: options.chunkWindow, takesReference: options.computesGradients)
     applier = WeightApplier(threads: options.threads, before: options.beforeApplying, waker: shared.waker)
     context = try TransportContext(threadPrefix: options.threadPrefix)
-    dealer = try Self.openDealer(context, attachments[0].endpoint, limits, attachments[0].security)
+    lookup = HostLookup(waker: shared.waker, resolve: options.resolver)
+    dealer = try Self.openDealer(context, limits, attachments[0].security)
     subscriber = try Self.openSubscriber(context, attachments[0].security)
     backoff = Backoff(first: options.firstRetry, ceiling: options.longestRetry)
     connectionOpened = MonotonicClock.now()
@@ -78,8 +82,9 @@ final class WorkerLoop {
   var endpoint: Endpoint { attachments[attachment].endpoint }
   var security: SocketSecurity { attachments[attachment].security }
 
+  /// Not yet connected.
   static func openDealer(
-    _ context: TransportContext, _ endpoint: Endpoint, _ limits: WireLimits, _ security: SocketSecurity
+    _ context: TransportContext, _ limits: WireLimits, _ security: SocketSecurity
   ) throws -> Socket {
     var options = Socket.Options()
     options.maximumFrameByteCount = Int64(limits.manifestByteCount)
@@ -88,9 +93,7 @@ final class WorkerLoop {
     options.linger = .milliseconds(500)
     options.security = security
     options.isMonitored = true
-    let socket = try Socket(.dealer, context: context, options: options)
-    try socket.connect(endpoint)
-    return socket
+    return try Socket(.dealer, context: context, options: options)
   }
 
   static func openSubscriber(_ context: TransportContext, _ security: SocketSecurity) throws -> Socket {
