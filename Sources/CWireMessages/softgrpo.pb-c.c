@@ -2618,7 +2618,7 @@ const ProtobufCMessageDescriptor softgrpo__hello__descriptor =
   (ProtobufCMessageInit) softgrpo__hello__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__welcome__field_descriptors[9] =
+static const ProtobufCFieldDescriptor softgrpo__welcome__field_descriptors[10] =
 {
   {
     "run_id",
@@ -2728,6 +2728,18 @@ static const ProtobufCFieldDescriptor softgrpo__welcome__field_descriptors[9] =
     0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "max_staleness",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__Welcome, max_staleness),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__welcome__field_indices_by_name[] = {
   6,   /* field[6] = announcement_endpoint */
@@ -2736,6 +2748,7 @@ static const unsigned softgrpo__welcome__field_indices_by_name[] = {
   4,   /* field[4] = heartbeat_interval_milliseconds */
   1,   /* field[1] = learner_incarnation */
   5,   /* field[5] = liveness_timeout_milliseconds */
+  9,   /* field[9] = max_staleness */
   2,   /* field[2] = model */
   8,   /* field[8] = relay_path */
   0,   /* field[0] = run_id */
@@ -2743,7 +2756,7 @@ static const unsigned softgrpo__welcome__field_indices_by_name[] = {
 static const ProtobufCIntRange softgrpo__welcome__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 9 }
+  { 0, 10 }
 };
 const ProtobufCMessageDescriptor softgrpo__welcome__descriptor =
 {
@@ -2753,7 +2766,7 @@ const ProtobufCMessageDescriptor softgrpo__welcome__descriptor =
   "Softgrpo__Welcome",
   "softgrpo",
   sizeof(Softgrpo__Welcome),
-  9,
+  10,
   softgrpo__welcome__field_descriptors,
   softgrpo__welcome__field_indices_by_name,
   1,  softgrpo__welcome__number_ranges,
@@ -3726,7 +3739,7 @@ const ProtobufCMessageDescriptor softgrpo__cancel__descriptor =
   (ProtobufCMessageInit) softgrpo__cancel__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__heartbeat__field_descriptors[8] =
+static const ProtobufCFieldDescriptor softgrpo__heartbeat__field_descriptors[9] =
 {
   {
     "lease_ids",
@@ -3824,6 +3837,18 @@ static const ProtobufCFieldDescriptor softgrpo__heartbeat__field_descriptors[8] 
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "narrow_link_bytes_per_second",
+    24,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__Heartbeat, narrow_link_bytes_per_second),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__heartbeat__field_indices_by_name[] = {
   2,   /* field[2] = active_slots */
@@ -3833,6 +3858,7 @@ static const unsigned softgrpo__heartbeat__field_indices_by_name[] = {
   7,   /* field[7] = held_reference */
   3,   /* field[3] = held_version */
   0,   /* field[0] = lease_ids */
+  8,   /* field[8] = narrow_link_bytes_per_second */
   1,   /* field[1] = tokens_per_second */
 };
 static const ProtobufCIntRange softgrpo__heartbeat__number_ranges[3 + 1] =
@@ -3840,7 +3866,7 @@ static const ProtobufCIntRange softgrpo__heartbeat__number_ranges[3 + 1] =
   { 1, 0 },
   { 20, 5 },
   { 23, 7 },
-  { 0, 8 }
+  { 0, 9 }
 };
 const ProtobufCMessageDescriptor softgrpo__heartbeat__descriptor =
 {
@@ -3850,7 +3876,7 @@ const ProtobufCMessageDescriptor softgrpo__heartbeat__descriptor =
   "Softgrpo__Heartbeat",
   "softgrpo",
   sizeof(Softgrpo__Heartbeat),
-  8,
+  9,
   softgrpo__heartbeat__field_descriptors,
   softgrpo__heartbeat__field_indices_by_name,
   3,  softgrpo__heartbeat__number_ranges,

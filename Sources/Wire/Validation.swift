@@ -46,6 +46,7 @@ extension Welcome {
     try currentVersion?.validate()
     try require(
       relayPath.count <= WireLimits.relayDepth, "Welcome.relay_path has more than \(WireLimits.relayDepth) relays")
+    try require(naturalCount.contains(maxStaleness), "Welcome.max_staleness is out of range")
   }
 }
 
@@ -77,6 +78,8 @@ extension Heartbeat {
     try require(tokensPerSecond.isFinite && tokensPerSecond >= 0, "Heartbeat.tokens_per_second is not usable")
     try require(naturalCount.contains(activeSlots), "Heartbeat.active_slots is out of range")
     if let heldReference { try requireDigest(heldReference, "Heartbeat.held_reference") }
+    try require(
+      (0...1 << 48).contains(narrowLinkBytesPerSecond), "Heartbeat.narrow_link_bytes_per_second is out of range")
     try currentVersion?.validate()
     try require(
       gradientClasses.count <= WireLimits.gradientClassCount

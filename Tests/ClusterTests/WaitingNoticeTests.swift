@@ -1,5 +1,4 @@
 import Logging
-import Synchronization
 import Testing
 import Transport
 
@@ -31,17 +30,5 @@ import Transport
     let endpoint = frontEnd.controlEndpoint
     frontEnd.shutdown(reason: "end", within: .seconds(5))
     #expect(try hears("no connection yet", from: endpoint))
-  }
-
-  @Test func namesThatCannotBeResolvedAreNamed() throws {
-    let lookup = NameLookup()
-    // No name by any rule, so that nobody is asked for it.
-    lookup.start(try Endpoint("tcp://..:5555"))
-    #expect(eventually { lookup.problem?.contains("cannot be resolved") == true })
-    lookup.start(try Endpoint("tcp://127.0.0.1:5555"))
-    #expect(
-      eventually {
-        lookup.start(try! Endpoint("tcp://127.0.0.1:5555")); return lookup.problem == nil
-      })
   }
 }

@@ -35,7 +35,7 @@ public struct RandomMessages {
           gradientLeaseIDs: (0..<small()).map { _ in random.next() },
           gradientClasses: (0..<small()).map {
             GradientClass(fingerprint: "\($0) \(text())", workerCount: 1 + natural(), threads: natural())
-          }, heldReference: bool() ? bytes(32) : nil))
+          }, heldReference: bool() ? bytes(32) : nil, narrowLinkBytesPerSecond: natural()))
     case 7: .trajectoryResult(result())
     case 8:
       .resultAcknowledgement(
@@ -92,7 +92,7 @@ public struct RandomMessages {
         queryKeyNorm: Bool.random(using: &random)), dtype: "bfloat16", heartbeatIntervalMilliseconds: 50,
       livenessTimeoutMilliseconds: 50 + small(), announcementEndpoint: "tcp://127.0.0.1:5556",
       currentVersion: Bool.random(using: &random) ? announcement() : nil,
-      relayPath: (0..<small() % 8).map { _ in random.next() })
+      relayPath: (0..<small() % 8).map { _ in random.next() }, maxStaleness: natural())
   }
 
   public mutating func lease() -> Lease {

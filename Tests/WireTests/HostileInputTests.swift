@@ -192,6 +192,7 @@ import Testing
     broken { $0.objective.divergence = divergence(0.001, "k2", digest) }
     broken { $0.objective.divergence = divergence(0.001, "k3", [1]) }
     refused(.heartbeat(Heartbeat(heldReference: [1])))
+    refused(.heartbeat(Heartbeat(narrowLinkBytesPerSecond: 1 << 49)))
     var announcement = messages.announcement()
     announcement.reference = VersionAnnouncement.Reference(root: [], byteCount: 5)
     refused(.versionAnnouncement(announcement))

@@ -14,6 +14,9 @@ final class WorkerLoop {
   /// Where this worker may attach, and which of them it is trying or using.
   let attachments: [(endpoint: Endpoint, security: SocketSecurity)]
   var attachment = 0
+  let lookup: HostLookup
+  /// The connection that is open, or that waits for its address.
+  var reach = Reach()
   /// Those whose handshake was completed once: their keys are right.
   var provenAttachments: Set<Int> = []
   /// In a row, at this attachment.
@@ -33,7 +36,6 @@ final class WorkerLoop {
   var nextHello: Duration = .zero
   var isHelloUnheard = false
   var connectionState = ConnectionState.nothing
-  let nameLookup = NameLookup()
   var connectionOpened: Duration
   var lastNotice: Duration
   var hasLoggedWaiting = false
@@ -44,6 +46,8 @@ final class WorkerLoop {
   var deliveredVersion: Digest?
   var deliveredBase: Digest?
   var deliveredReference: Digest?
+  /// It was said that the link is too narrow for the versions.
+  var saysNarrow = false
   /// The reference that there was no memory for: said once.
   var refusedReference: Digest?
   /// Credits with the learner and samples held: what may come without being asked for again.
@@ -66,9 +70,10 @@ final class WorkerLoop {
       (try Endpoint($0.endpoint), $0.security)
     }
     weights = WeightPull(window: options.chunkWindow, takesReference: options.computesGradients)
-    applier = WeightApplier(threads: options.threads, waker: shared.waker)
+    applier = WeightApplier(threads: options.threads, before: options.beforeApplying, waker: shared.waker)
     context = try TransportContext(threadPrefix: options.threadPrefix)
-    dealer = try Self.openDealer(context, attachments[0].endpoint, limits, attachments[0].security)
+    lookup = HostLookup(waker: shared.waker, resolve: options.resolver)
+    dealer = try Self.openDealer(context, limits, attachments[0].security)
     subscriber = try Self.openSubscriber(context, attachments[0].security)
     backoff = Backoff(first: options.firstRetry, ceiling: options.longestRetry)
     connectionOpened = MonotonicClock.now()
@@ -78,8 +83,9 @@ final class WorkerLoop {
   var endpoint: Endpoint { attachments[attachment].endpoint }
   var security: SocketSecurity { attachments[attachment].security }
 
+  /// Not yet connected.
   static func openDealer(
-    _ context: TransportContext, _ endpoint: Endpoint, _ limits: WireLimits, _ security: SocketSecurity
+    _ context: TransportContext, _ limits: WireLimits, _ security: SocketSecurity
   ) throws -> Socket {
     var options = Socket.Options()
     options.maximumFrameByteCount = Int64(limits.manifestByteCount)
@@ -88,9 +94,7 @@ final class WorkerLoop {
     options.linger = .milliseconds(500)
     options.security = security
     options.isMonitored = true
-    let socket = try Socket(.dealer, context: context, options: options)
-    try socket.connect(endpoint)
-    return socket
+    return try Socket(.dealer, context: context, options: options)
   }
 
   static func openSubscriber(_ context: TransportContext, _ security: SocketSecurity) throws -> Socket {
@@ -160,6 +164,7 @@ final class WorkerLoop {
         logger.warning("lease \(lease.id) was granted twice")
       }
       try deliverLeases()
+      try giveBackWaiting()
     case .cancel(let leaseIDs, let sampleIndices, let reason) where !sampleIndices.isEmpty:
       let id = leaseIDs[0]
       let (unfinished, isDelivered) = work.cancel(id, samples: sampleIndices)
@@ -253,7 +258,7 @@ final class WorkerLoop {
   func settle(_ count: Int) { shared.state.withLock { $0.settledCount += count } }
 
   func spendCredits() throws {
-    guard session != nil, !isDraining, !wayBack.isReturning else { return }
+    guard session != nil, !isDraining, !wayBack.isReturning, weights.pace.narrowness == nil else { return }
     let credits = min(shared.state.withLock { $0.capacity } - promised, WorkerRegistry.maximumCredits)
     guard credits > 0 else { return }
     promised += credits
@@ -271,7 +276,8 @@ final class WorkerLoop {
           leaseIDs: work.leaseIDs, tokensPerSecond: speed, activeSlots: slots,
           heldVersion: weights.usable?.version ?? -1, gradientLeaseIDs: gradients.leaseIDs,
           gradientClasses: classes,
-          heldReference: deliveredReference == nil ? nil : weights.reference?.description.root.bytes))
+          heldReference: deliveredReference == nil ? nil : weights.reference?.description.root.bytes,
+          narrowLinkBytesPerSecond: weights.pace.narrowness.map { Int(min($0.bytesPerSecond, 1e14)) + 1 } ?? 0))
     ])
   }
 
