@@ -98,11 +98,36 @@ extension Trajectory {
       throw SoftThinkingError("\(path).token_ids has \(soft.tokenIDs.count) steps, but values has \(soft.values.count)")
     }
     try checkLogProbs(soft.logProbs, count: soft.count, path)
+    // A learner looks at every row that arrives: once over the flat arrays, and again only to word the complaint.
+    if isWellShaped(soft, vocabularySize) { return }
     for step in 0..<soft.count {
       let ids = soft.tokenIDs[step]
       try check(ids, "\(path).token_ids[\(step)]", vocabularySize)
       if let problem = softRowProblem(ids: ids, values: soft.values[step], policy: policy) {
         throw SoftThinkingError("\(path), step \(step): \(problem)")
+      }
+    }
+  }
+
+  /// Whether every row passes `softRowProblem` and has ids of the vocabulary.
+  private func isWellShaped(_ soft: SoftSegment, _ vocabularySize: Int) -> Bool {
+    let mayCut = policy.kind == .gumbel && policy.density == .concrete
+    let topK = policy.topK
+    return soft.tokenIDs.elements.withUnsafeBufferPointer { ids in
+      soft.values.elements.withUnsafeBufferPointer { values in
+        for step in 0..<soft.count {
+          let row = Int(soft.tokenIDs.offsets[step])..<Int(soft.tokenIDs.offsets[step + 1])
+          let drawn = Int(soft.values.offsets[step])..<Int(soft.values.offsets[step + 1])
+          guard !drawn.isEmpty, drawn.count == row.count || (drawn.count < row.count && mayCut), row.count <= topK,
+            values[drawn.lowerBound].isFinite
+          else { return false }
+          for i in row {
+            guard ids[i] >= 0, Int(ids[i]) < vocabularySize else { return false }
+            for j in row.lowerBound..<i where ids[j] == ids[i] { return false }
+          }
+          for i in drawn.dropFirst() where !(values[i - 1] >= values[i]) || !values[i].isFinite { return false }
+        }
+        return true
       }
     }
   }

@@ -49,10 +49,10 @@ extension SoftSegment {
   fileprivate func unusableValue(under policy: ThinkingPolicy) -> Float? {
     if policy.density == .concrete {
       let margin = Float(policy.cutMargin) * 1.001 + 0.01
-      for step in 0..<values.count {
-        let row = values[step]
-        // Compared from both sides: a difference of large numbers says nothing.
-        guard let first = row.first, let last = row.last, abs(first) < 1e6 else { return row.first }
+      for (start, end) in zip(values.offsets, values.offsets.dropFirst()) where start < end {
+        let (first, last) = (values.elements[Int(start)], values.elements[Int(end) - 1])
+        // Of large numbers the difference says nothing.
+        if abs(first) >= 1e6 { return first }
         if first - last > margin { return last }
       }
       return nil
