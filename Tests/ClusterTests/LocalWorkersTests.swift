@@ -25,10 +25,12 @@ import Testing
   }
 
   @Test func stoppingEndsThemAtOnce() throws {
+    // Like a worker it minds SIGTERM, whatever this process does.
     let workers = LocalWorkers(
-      executable: "/bin/sh", arguments: ["-c", "exec sleep 1000"], logger: quiet, firstPause: 0.001)
+      executable: "/usr/bin/env", arguments: ["--default-signal=TERM", "sh", "-c", "exec sleep 1000"], logger: quiet,
+      firstPause: 0.001)
     try workers.start(count: 2)
-    workers.stop(within: 1000, isAnnounced: false)
+    workers.stop(within: 600, isAnnounced: false)
     #expect(throws: Never.self) { try workers.check() }
   }
 }
