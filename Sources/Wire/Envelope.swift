@@ -4,7 +4,7 @@
 ///     let envelope = try Envelope(decoding: frames, limits: WireLimits())
 public struct Envelope: Sendable, Equatable {
   /// Generation of the protocol; a receiver refuses any other.
-  public static let protocolGeneration: UInt32 = 4
+  public static let protocolGeneration: UInt32 = 5
 
   /// Given by `Welcome`; 0 before it and on PUB.
   public var session: UInt64
@@ -49,6 +49,8 @@ public enum Message: Sendable, Equatable {
   case pullGradient(GradientPull)
   case gradientChunk(GradientChunk)
   case gradientDone(leaseID: UInt64, accepted: Bool)
+  /// Weights between two optimiser steps, for gradients alone.
+  case gradientVersion(VersionAnnouncement)
 
   /// The message's name in the log.
   public var name: String {
@@ -83,6 +85,7 @@ public enum Message: Sendable, Equatable {
     case .pullGradient: "PullGradient"
     case .gradientChunk: "GradientChunk"
     case .gradientDone: "GradientDone"
+    case .gradientVersion: "GradientVersion"
     }
   }
 }

@@ -145,13 +145,15 @@ public struct Heartbeat: Sendable, Equatable {
   public var gradientLeaseIDs: [UInt64]
   /// Worker: root of the reference model that it holds; nil: none.
   public var heldReference: [UInt8]?
+  /// Worker: the intermediate version that it is ready to compute gradients with; nil: none.
+  public var heldGradientVersion: Int?
   /// Relay: who below it computes gradients now.
   public var gradientClasses: [GradientClass]
 
   public init(
     leaseIDs: [UInt64] = [], tokensPerSecond: Double = 0, activeSlots: Int = 0, heldVersion: Int = -1,
     currentVersion: VersionAnnouncement? = nil, gradientLeaseIDs: [UInt64] = [], gradientClasses: [GradientClass] = [],
-    heldReference: [UInt8]? = nil
+    heldReference: [UInt8]? = nil, heldGradientVersion: Int? = nil
   ) {
     self.leaseIDs = leaseIDs
     self.tokensPerSecond = tokensPerSecond
@@ -160,6 +162,7 @@ public struct Heartbeat: Sendable, Equatable {
     self.currentVersion = currentVersion
     self.gradientLeaseIDs = gradientLeaseIDs
     self.heldReference = heldReference
+    self.heldGradientVersion = heldGradientVersion
     self.gradientClasses = gradientClasses
   }
 }

@@ -9,7 +9,7 @@ struct RandomMessages {
 
   init(seed: UInt64) { random = SplitMix64(seed: seed) }
 
-  static let kindCount = 30
+  static let kindCount = 31
 
   mutating func message(kind: Int) -> Message {
     switch kind {
@@ -37,7 +37,7 @@ struct RandomMessages {
           gradientLeaseIDs: (0..<small()).map { _ in random.next() },
           gradientClasses: (0..<small()).map {
             GradientClass(fingerprint: "\($0) \(text())", workerCount: 1 + natural(), threads: natural())
-          }, heldReference: bool() ? bytes(32) : nil))
+          }, heldReference: bool() ? bytes(32) : nil, heldGradientVersion: bool() ? -3 - natural() : nil))
     case 7: .trajectoryResult(result())
     case 8:
       .resultAcknowledgement(
@@ -75,6 +75,13 @@ struct RandomMessages {
           leaseID: random.next() | 1, sampleIndices: [small(), 100 + small()], isLoss: Bool.random(using: &random)))
     case 26: .pullPlan(heldIdentity: bytes(32))
     case 27: .weightPlan(plan())
+    case 29:
+      .gradientVersion(
+        {
+          var announcement = announcement()
+          announcement.version = -3 - natural()
+          return announcement
+        }())
     default: .gradientDone(leaseID: random.next(), accepted: Bool.random(using: &random))
     }
   }

@@ -183,7 +183,10 @@ final class LearnerLoop {
         return state.reclaim(heartbeat.leaseIDs, by: worker, now: now)
       }
       if !void.isEmpty { try send(.cancel(leaseIDs: void, reason: "taken back"), to: worker) }
-      try shared.gradients.state.withLock { try $0.report(heartbeat.gradientClasses, by: worker) }
+      try shared.gradients.state.withLock {
+        try $0.report(heartbeat.gradientClasses, by: worker)
+        $0.report(gradientVersion: heartbeat.heldGradientVersion, by: worker, now: now)
+      }
       try renewGradients(heartbeat.gradientLeaseIDs, by: worker, now)
     case .trajectoryResult(let result):
       try take(result, from: worker)

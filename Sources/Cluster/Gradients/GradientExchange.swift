@@ -76,6 +76,8 @@ struct GradientExchange: Sendable {
     var threads: Int
     /// Of a relay: who is below.
     var classes: [GradientClass]?
+    /// The intermediate version that it is ready to compute with.
+    var gradientVersion: Int?
     /// It said that it cannot: no more leases in this session, or until other workers are below it.
     var hasDeclined = false
 
@@ -105,6 +107,8 @@ struct GradientExchange: Sendable {
     /// Computed, and not pulled yet: in order of their word.
     var waiting: [GradientReady] = []
     var arrived: [ArrivedGradient] = []
+    /// Who was told of the weights, where they are intermediate ones.
+    var told: [WorkerID: Duration] = [:]
     /// Of a relay: why nobody below can compute it.
     var failure: RoundFailure?
     var rejections = 0
@@ -152,7 +156,7 @@ struct GradientExchange: Sendable {
 
   mutating func begin(_ offer: GradientOffer) {
     end()
-    rates.beginStep()
+    if offer.intermediate == nil { rates.beginStep() }
     open(offer, as: 0)
   }
 

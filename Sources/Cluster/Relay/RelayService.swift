@@ -180,6 +180,8 @@ public final class RelayService: Sendable {
     case .reference(let reference):
       run?.reference = reference
       try frontEnd?.publish(reference: reference)
+    // A relay is not asked for gradients under them.
+    case .gradientWeights: break
     case .weights(let snapshot):
       run?.snapshot = snapshot
       if run != nil { publish(&run!) }

@@ -58,6 +58,9 @@ struct WeightPull {
   var reference: WeightSnapshot?
   /// What of it had come when a version went before.
   var pausedReference: SnapshotAssembler?
+  /// Weights between two optimiser steps: those that the learner wants gradients under, and those in hand.
+  var intermediateGoal: Goal?
+  var intermediate: WeightSnapshot?
   /// A larger reference is not begun with; whoever calls knows how much memory there is.
   var referenceLimit = Int.max
 
@@ -88,9 +91,10 @@ struct WeightPull {
     if isAuthoritative { try want(announcement.reference) }
     if let known = goal?.description ?? inHand?.description {
       if inHand?.description == description { isForeign = false }
-      if known.identity == description.identity { return try pullReference(now) }
+      if known.identity == description.identity { return try pullBehind(now) }
       if !isAuthoritative && description.version <= known.version { return [] }
     }
+    dropIntermediate()
     let previous = goal?.description
     goal = Goal(description: description, delta: try DeltaDescription(announcement))
     if isAuthoritative, let previous, description.version <= previous.version {
@@ -121,6 +125,7 @@ struct WeightPull {
 
   /// Another learner process answers from now on: what was begun goes on only towards the version that it announces.
   mutating func learnerChanged(current: VersionAnnouncement?) {
+    dropIntermediate()
     isForeign = inHand.map { $0.description.identity.bytes != current?.identity } ?? false
     guard goal.map({ $0.description.identity.bytes != current?.identity }) ?? false else { return }
     abandon()
@@ -143,7 +148,7 @@ struct WeightPull {
     let description = goal.description
     if inHand?.description == description {
       isForeign = false
-      return try pullReference(now)
+      return try pullBehind(now)
     }
     lastProgress = now
     if let adapter = description.adapter {
@@ -155,7 +160,7 @@ struct WeightPull {
     if let held = inHand?.renamed(description) {
       inHand = held
       deltasInHand = []
-      return try pullReference(now)
+      return try pullBehind(now)
     }
     if distrustsDeltas {
       route = [.version(description)]
@@ -194,6 +199,16 @@ struct WeightPull {
     }
     routeEnd = target
     return try pullNext(now)
+  }
+
+  /// With no version to pull: what gradients need beside it.
+  private mutating func pullBehind(_ now: Duration) throws -> [Message] {
+    // Without the reference there is nothing to compute with the others.
+    if wantedReference != nil, reference == nil {
+      let requests = try pullReference(now)
+      if reference == nil { return requests }
+    }
+    return try pullIntermediate(now)
   }
 
   // MARK: Pulling
@@ -251,6 +266,8 @@ struct WeightPull {
       let snapshot = try assembler.finish()
       if description.isReference {
         reference = snapshot
+      } else if description.isIntermediate {
+        intermediate = snapshot
       } else if isBase(assembler.subject) {
         base = snapshot
       } else {
@@ -284,7 +301,7 @@ struct WeightPull {
   ) throws -> [Message] {
     failureCount += 1
     if failureCount > Self.failureLimit {
-      if assembler.subject.isDelta { return try pullWhole(after: error, now, logger) }
+      if assembler.subject.isDelta || isAtIntermediate { return try pullWhole(after: error, now, logger) }
       throw error
     }
     logger.warning("\(error); asking again")
@@ -293,6 +310,7 @@ struct WeightPull {
 
   /// Gives deltas up until the next version has come whole.
   mutating func pullWhole(after error: any Error, _ now: Duration, _ logger: Logger) throws -> [Message] {
+    if isAtIntermediate { return try giveUpIntermediate(after: error, now, logger) }
     logger.warning("\(error); pulling the whole version")
     distrustsDeltas = true
     return try advance(now)
@@ -321,6 +339,11 @@ struct WeightPull {
   /// The learner does not serve this (any longer).
   mutating func unavailable(version: Int, isDelta: Bool, now: Duration, logger: Logger) throws -> [Message] {
     guard assembler(version, isDelta) != nil else { return [] }
+    // They were withdrawn: what they were for is done.
+    if isAtIntermediate {
+      dropIntermediate()
+      return try advance(now)
+    }
     if isDelta {
       return try pullWhole(after: WeightSyncError("the delta to version \(version) is not served"), now, logger)
     }

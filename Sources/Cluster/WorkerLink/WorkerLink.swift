@@ -26,6 +26,8 @@ final class SharedWorkerLink: Sendable {
     var capacity: Int
     /// Of a relay: who below it computes gradients.
     var gradientClasses: [GradientClass] = []
+    /// The intermediate version that the engine is ready to compute gradients with.
+    var gradientVersion: Int?
     /// What the newest version came by.
     var deltas: [WeightDelta] = []
     var failure: String?
@@ -155,6 +157,12 @@ public final class WorkerLink: Sendable {
       return state.gradientClasses != classes
     }
     if hasChanged { shared.waker.wake() }
+  }
+
+  /// With which intermediate version gradients can be computed now: said at once, as the learner lends none before.
+  func report(gradientVersion version: Int?) {
+    shared.state.withLock { $0.gradientVersion = version }
+    shared.waker.wake()
   }
 
   /// The deltas that a version came by; none when it came whole, or is not the newest any longer.

@@ -119,6 +119,7 @@ extension WorkerLoop {
       deliveredVersion = nil
       deliveredBase = nil
       deliveredReference = nil
+      deliveredIntermediate = nil
       weights.learnerChanged(current: welcome.currentVersion)
       shared.events.put(.joined(welcome))
     }

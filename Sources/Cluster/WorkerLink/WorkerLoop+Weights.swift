@@ -31,6 +31,7 @@ extension WorkerLoop {
     if let job = weights.takeJob() { try applier.start(job) }
     try deliverReference()
     try deliverWeights()
+    deliverIntermediate()
     try send(requests)
   }
 
@@ -69,6 +70,25 @@ extension WorkerLoop {
     shared.events.put(.reference(reference))
     // The learner lends gradients with a KL term to those that hold it.
     if session != nil { try sendHeartbeat() }
+  }
+
+  /// Weights for gradients alone, which the learner asks for.
+  func follow(_ announcement: VersionAnnouncement) throws {
+    // As they come, and packed for both passes.
+    let needed = (announcement.adapter?.baseByteCount ?? announcement.byteCount) * 4
+    if weights.intermediate == nil, let available = availableMemory, available < needed {
+      return logger.notice(
+        "gradients of later mini-batches are left to others: the weights between two optimiser steps take \(needed >> 20) MiB, and \(available >> 20) MiB of memory are free"
+      )
+    }
+    try pulling(weights.follow(announcement, now: MonotonicClock.now()))
+  }
+
+  private func deliverIntermediate() {
+    guard let snapshot = weights.intermediate, snapshot.description.identity != deliveredIntermediate else { return }
+    deliveredIntermediate = snapshot.description.identity
+    logger.debug("holding gradient version \(snapshot.version) (\(snapshot.description.identity))")
+    shared.events.put(.gradientWeights(snapshot))
   }
 
   /// The reference is kept as it came and as it is computed with; what a gradient takes beside it is seen when it is lent.
