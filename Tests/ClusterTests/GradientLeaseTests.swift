@@ -375,6 +375,8 @@ struct GradientLeaseTests {
   @Test(arguments: [
     Settings(promise: nil), Settings(promise: nil, beta: 0.1, estimator: .exact),
     Settings(rank: 4, promise: nil, beta: 0.1, referenceIsHeld: true),
+    Settings(promise: nil, miniBatch: 12, learningRate: 1e-4),
+    Settings(rank: 4, promise: nil, miniBatch: 12, learningRate: 1e-4),
   ])
   func theWorkerServiceComputesGradients(_ settings: Settings) throws {
     let alone = try update(settings, state: state(settings), frontEnd: nil)
@@ -393,6 +395,10 @@ struct GradientLeaseTests {
     }
     let result = try update(settings, state: state, frontEnd: frontEnd)
     #expect(result == alone && frontEnd.gradients.totals.accepted > 0, "\(frontEnd.gradients.totals)")
+    if settings.miniBatch < settings.exampleCount {
+      let versions = frontEnd.shared.gradients.state.withLock { $0.peers.values.compactMap(\.gradientVersion) }
+      #expect(versions.count == 1, "it has computed under the weights of later mini-batches")
+    }
     #expect(frontEnd.shutdown(reason: "end", within: .seconds(10)))
     thread.join()
     #expect(service.error == nil)

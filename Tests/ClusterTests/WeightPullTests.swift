@@ -34,7 +34,7 @@ struct Chain {
 }
 
 /// A learner of messages alone, that a test may let fail.
-private struct Learner {
+struct MessageLearner {
   var store = VersionStore()
   /// Messages sent, by name; deltas have a star.
   var sent: [String] = []
@@ -85,7 +85,7 @@ private struct Learner {
 }
 
 /// Delivers every message both ways until nothing is said any longer.
-private func exchange(_ pull: inout WeightPull, _ learner: inout Learner, _ requests: [Message]) throws {
+func exchange(_ pull: inout WeightPull, _ learner: inout MessageLearner, _ requests: [Message]) throws {
   var waiting = requests
   while true {
     if let job = pull.takeJob() {
@@ -111,7 +111,7 @@ private func exchange(_ pull: inout WeightPull, _ learner: inout Learner, _ requ
   }
 }
 
-private func announce(_ pull: inout WeightPull, _ learner: Learner, isAuthoritative: Bool = true) throws -> [Message] {
+func announce(_ pull: inout WeightPull, _ learner: MessageLearner, isAuthoritative: Bool = true) throws -> [Message] {
   try pull.announced(
     #require(learner.store.announcement), isAuthoritative: isAuthoritative, limit: 1 << 40, now: .zero)
 }
@@ -119,7 +119,7 @@ private func announce(_ pull: inout WeightPull, _ learner: Learner, isAuthoritat
 @Suite struct WeightPullTests {
   @Test func followsTheChainByDeltas() throws {
     let chain = try Chain(versions: 5)
-    var (pull, learner) = (WeightPull(), Learner())
+    var (pull, learner) = (WeightPull(), MessageLearner())
     for index in 0..<5 {
       try learner.publish(chain, index)
       try exchange(&pull, &learner, announce(&pull, learner))
@@ -135,7 +135,7 @@ private func announce(_ pull: inout WeightPull, _ learner: Learner, isAuthoritat
 
   @Test func catchesUpOverSeveralVersions() throws {
     let chain = try Chain(versions: 6)
-    var (pull, learner) = (WeightPull(), Learner())
+    var (pull, learner) = (WeightPull(), MessageLearner())
     try learner.publish(chain, 0)
     try exchange(&pull, &learner, announce(&pull, learner))
     for index in 1..<6 { try learner.publish(chain, index) }
@@ -148,7 +148,7 @@ private func announce(_ pull: inout WeightPull, _ learner: Learner, isAuthoritat
   /// What has begun is finished while the chain leads on from it, and the rest follows as deltas.
   @Test func versionsThatOvertakeAPullDoNotStartItAnew() throws {
     let chain = try Chain(versions: 4)
-    var (pull, learner) = (WeightPull(), Learner())
+    var (pull, learner) = (WeightPull(), MessageLearner())
     try learner.publish(chain, 0)
     var requests = try announce(&pull, learner)
     // Version 0 is half there when the others come.
@@ -174,7 +174,7 @@ private func announce(_ pull: inout WeightPull, _ learner: Learner, isAuthoritat
 
   @Test func whatIsNotOfferedAsADeltaIsPulledWhole() throws {
     let chain = try Chain(versions: 2)
-    var (pull, learner) = (WeightPull(), Learner())
+    var (pull, learner) = (WeightPull(), MessageLearner())
     try learner.publish(chain, 0)
     try exchange(&pull, &learner, announce(&pull, learner))
     try learner.publish(chain, 1, withDelta: false)
@@ -185,7 +185,7 @@ private func announce(_ pull: inout WeightPull, _ learner: Learner, isAuthoritat
 
   @Test func corruptedChunksAreAskedForAgain() throws {
     let chain = try Chain(versions: 2)
-    var (pull, learner) = (WeightPull(), Learner())
+    var (pull, learner) = (WeightPull(), MessageLearner())
     try learner.publish(chain, 0)
     try exchange(&pull, &learner, announce(&pull, learner))
     try learner.publish(chain, 1)
@@ -202,7 +202,7 @@ private func announce(_ pull: inout WeightPull, _ learner: Learner, isAuthoritat
 
   @Test func aDeltaThatNeverVerifiesIsReplacedByTheWhole() throws {
     let chain = try Chain(versions: 3)
-    var (pull, learner) = (WeightPull(), Learner())
+    var (pull, learner) = (WeightPull(), MessageLearner())
     try learner.publish(chain, 0)
     try exchange(&pull, &learner, announce(&pull, learner))
     try learner.publish(chain, 1)
@@ -224,7 +224,7 @@ private func announce(_ pull: inout WeightPull, _ learner: Learner, isAuthoritat
   @Test func aPoisonedDeltaIsReplacedByTheWhole() throws {
     let chain = try Chain(versions: 3)
     let other = try Chain(versions: 2, salt: 9)
-    var (pull, learner) = (WeightPull(), Learner())
+    var (pull, learner) = (WeightPull(), MessageLearner())
     try learner.publish(chain, 0)
     try exchange(&pull, &learner, announce(&pull, learner))
     let (honest, wrong) = (try #require(chain.deltas[1]), try #require(other.deltas[1]))
@@ -240,7 +240,7 @@ private func announce(_ pull: inout WeightPull, _ learner: Learner, isAuthoritat
 
   @Test func aMissingDeltaIsReplacedByTheWhole() throws {
     let chain = try Chain(versions: 2)
-    var (pull, learner) = (WeightPull(), Learner())
+    var (pull, learner) = (WeightPull(), MessageLearner())
     try learner.publish(chain, 0)
     try exchange(&pull, &learner, announce(&pull, learner))
     try learner.publish(chain, 1)
@@ -259,10 +259,10 @@ private func announce(_ pull: inout WeightPull, _ learner: Learner, isAuthoritat
   @Test func anotherLearnersChainReplacesWhatWasBegun() throws {
     let chain = try Chain(versions: 3)
     let other = try Chain(versions: 1, first: 1, salt: 3)
-    var (pull, learner) = (WeightPull(), Learner())
+    var (pull, learner) = (WeightPull(), MessageLearner())
     for index in 0..<3 { try learner.publish(chain, index) }
     _ = try exchangeOnce(&pull, &learner)
-    var resumed = Learner()
+    var resumed = MessageLearner()
     try resumed.publish(other, 0)
     pull.learnerChanged(current: resumed.store.announcement)
     #expect(pull.resume(now: .zero).isEmpty)
@@ -273,14 +273,14 @@ private func announce(_ pull: inout WeightPull, _ learner: Learner, isAuthoritat
   /// The learner resumed: the same bytes under another parent.
   @Test func whatIsHeldIsNotPulledAgainUnderAnotherName() throws {
     let chain = try Chain(versions: 2)
-    var (pull, learner) = (WeightPull(), Learner())
+    var (pull, learner) = (WeightPull(), MessageLearner())
     try learner.publish(chain, 0)
     try learner.publish(chain, 1)
     try exchange(&pull, &learner, announce(&pull, learner))
     let again = try WeightSnapshot(version: 1, byteCount: chain.snapshots[1].byteCount) { target in
       chain.snapshots[1].withBytes { target.copyMemory(from: $0) }
     }
-    var resumed = Learner()
+    var resumed = MessageLearner()
     try resumed.store.publish(again, now: .zero)
     pull.learnerChanged(current: resumed.store.announcement)
     #expect(try announce(&pull, resumed).isEmpty)
@@ -290,7 +290,7 @@ private func announce(_ pull: inout WeightPull, _ learner: Learner, isAuthoritat
   /// What arrived before a connection broke is not asked for again.
   @Test func aReconnectionResumes() throws {
     let chain = try Chain(versions: 1)
-    var (pull, learner) = (WeightPull(), Learner())
+    var (pull, learner) = (WeightPull(), MessageLearner())
     try learner.publish(chain, 0)
     var arrived = 0
     learner.fault = { message in
@@ -328,7 +328,7 @@ private func announce(_ pull: inout WeightPull, _ learner: Learner, isAuthoritat
 
   @Test func plansThatDoNotFitAreRefused() throws {
     let chain = try Chain(versions: 4)
-    var (pull, learner) = (WeightPull(), Learner())
+    var (pull, learner) = (WeightPull(), MessageLearner())
     for index in 1..<4 { try learner.publish(chain, index) }
     _ = try announce(&pull, learner)
     let plan = try #require(learner.store.plan(holding: chain.snapshots[1].description.identity))
@@ -363,8 +363,8 @@ private func announce(_ pull: inout WeightPull, _ learner: Learner, isAuthoritat
   }
 
   /// A pull that holds version 0.
-  private func holding(takesReference: Bool = true) throws -> (WeightPull, Learner) {
-    var (pull, learner) = (WeightPull(takesReference: takesReference), Learner())
+  private func holding(takesReference: Bool = true) throws -> (WeightPull, MessageLearner) {
+    var (pull, learner) = (WeightPull(takesReference: takesReference), MessageLearner())
     try learner.publish(chain, 0)
     try exchange(&pull, &learner, announce(&pull, learner))
     learner.sent = []
@@ -372,7 +372,7 @@ private func announce(_ pull: inout WeightPull, _ learner: Learner, isAuthoritat
   }
 
   @Test func isPulledOnceBehindTheVersion() throws {
-    var (pull, learner) = (WeightPull(takesReference: true), Learner())
+    var (pull, learner) = (WeightPull(takesReference: true), MessageLearner())
     try learner.publish(chain, 0)
     try learner.store.publish(reference: other)
     var had: [Bool] = []
