@@ -2,7 +2,8 @@ import Dispatch
 import Foundation
 import Synchronization
 
-/// SIGTERM and SIGINT as a flag that loops look at; the second one ends the process at once.
+/// SIGTERM and SIGINT as a flag that loops look at. A SIGINT after that, Ctrl-C pressed again, ends the process at once;
+/// a further SIGTERM does not: a manager and what forwards its signal may both send one, and to insist it has SIGKILL.
 public final class StopSignal: @unchecked Sendable {
   // Unchecked: the sources are made in init and only cancelled in deinit.
   private let requested = Atomic<Bool>(false)
@@ -16,7 +17,8 @@ public final class StopSignal: @unchecked Sendable {
       let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
       source.setEventHandler { [weak self] in
         guard let self else { return }
-        if self.requested.exchange(true, ordering: .sequentiallyConsistent) { _exit(128 + number) }
+        let isRepeated = self.requested.exchange(true, ordering: .sequentiallyConsistent)
+        if isRepeated && number == SIGINT { _exit(128 + number) }
       }
       source.resume()
       sources.append(source)

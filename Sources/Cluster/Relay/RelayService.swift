@@ -124,6 +124,7 @@ public final class RelayService: Sendable {
   public func run(onListening: (LearnerFrontEnd) -> Void = { _ in }) throws {
     var run: Run?
     var drainEnds: Duration?
+    var nextBalance: Duration = .zero
     defer { close() }
     while !state.withLock({ $0.isAborted }) {
       var patience = Duration.milliseconds(20)
@@ -144,7 +145,11 @@ public final class RelayService: Sendable {
           run!.isNew = false
           onListening(frontEnd)
         }
-        balance(&run!, now)
+        // It looks at every worker: not after every message.
+        if now >= nextBalance {
+          balance(&run!, now)
+          nextBalance = now + .milliseconds(5)
+        }
       }
       if stop.isRequested, drainEnds == nil {
         logger.info("draining: no new work; waiting for what the workers have begun")
