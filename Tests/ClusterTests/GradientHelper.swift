@@ -14,6 +14,8 @@ final class GradientHelper: Sendable {
     case helpful
     /// Takes leases and never finishes them.
     case holding
+    /// The same with those of later mini-batches alone.
+    case holdingLater
     /// Announces another hash than that of its bytes.
     case corrupting
     case notFinite
@@ -26,6 +28,7 @@ final class GradientHelper: Sendable {
 
   private struct State {
     var received = 0
+    var receivedLater = 0
     var computed = 0
     /// Of them, leases of later mini-batches.
     var computedLater = 0
@@ -40,6 +43,7 @@ final class GradientHelper: Sendable {
   private let thread = Mutex<IOThread?>(nil)
 
   var received: Int { state.withLock { $0.received } }
+  var receivedLater: Int { state.withLock { $0.receivedLater } }
   var computed: Int { state.withLock { $0.computed } }
   var computedLater: Int { state.withLock { $0.computedLater } }
   /// Intermediate versions that came, in their order.
@@ -75,7 +79,13 @@ final class GradientHelper: Sendable {
           snapshot.description.root.bytes
         )
         for version in models.keys { models[version]!.reference = reference }
-      case .weights(let snapshot), .gradientWeights(let snapshot):
+      case .weights, .gradientWeights:
+        let snapshot: WeightSnapshot
+        switch event {
+        case .weights(let version): snapshot = version
+        case .gradientWeights(let version): snapshot = version.snapshot
+        default: continue
+        }
         guard let backend = try? matrixBackend(for: .bfloat16) else { return }
         let weights = ModelWeights(layout: layout)
         var adapters: AdapterWeights?
@@ -99,8 +109,12 @@ final class GradientHelper: Sendable {
         state.withLock { $0.followed.append(made.version) }
         if behaviour != .lagging { link.report(gradientVersion: made.version) }
       case .gradient(let task):
-        state.withLock { $0.received += 1 }
-        if behaviour == .holding { continue }
+        let isLater = task.grant.policyVersion < 0
+        state.withLock {
+          $0.received += 1
+          if isLater { $0.receivedLater += 1 }
+        }
+        if behaviour == .holding || isLater && behaviour == .holdingLater { continue }
         worker.add(task)
         if behaviour == .declining {
           if let outcome = worker.decline("no memory") { try? link.send(outcome) }

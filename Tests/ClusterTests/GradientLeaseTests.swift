@@ -118,6 +118,8 @@ struct GradientLeaseTests {
     var referenceIsHeld = false
     /// Of the learner's own leaves, the one before which a test interferes.
     var midwayLeaf = 3
+    /// And before all after that.
+    var isMidwayRepeated = false
   }
 
   func reference(_ settings: Settings) -> ModelWeights? {
@@ -175,7 +177,7 @@ struct GradientLeaseTests {
     var leaf = 0
     update.gradient.beforeLeaf = {
       leaf += 1
-      if leaf == settings.midwayLeaf { midway() }
+      if leaf == settings.midwayLeaf || settings.isMidwayRepeated && leaf > settings.midwayLeaf { midway() }
       if frontEnd != nil { _ = never.take(within: .milliseconds(settings.delay)) }
     }
     let outcome = try update.run(

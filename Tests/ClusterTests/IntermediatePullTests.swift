@@ -53,7 +53,7 @@ private let team = ThreadTeam(threadCount: 1)
     for branch in branches {
       try learner.store.publish(branch)
       try exchange(&pull, &learner, tell(&pull, branch))
-      #expect(pull.intermediate?.leaves == branch.snapshot.leaves)
+      #expect(pull.intermediate?.snapshot.leaves == branch.snapshot.leaves)
       // What is sampled with stays.
       #expect(pull.usable?.leaves == chain.snapshots[0].leaves && pull.deltasInHand.isEmpty)
       #expect(try tell(&pull, branch).isEmpty, "it is here")
@@ -77,14 +77,14 @@ private let team = ThreadTeam(threadCount: 1)
     try learner.store.publish(branches[1])
     let requests = try tell(&pull, branches[1])
     try exchange(&pull, &learner, begun + requests)
-    #expect(pull.intermediate?.leaves == branches[1].snapshot.leaves)
+    #expect(pull.intermediate?.snapshot.leaves == branches[1].snapshot.leaves)
   }
 
   @Test func withoutADeltaItComesWhole() throws {
     var (pull, learner) = try holding()
     try learner.store.publish(IntermediateVersion(branches[0].snapshot, delta: nil))
     try exchange(&pull, &learner, tell(&pull, branches[0], withDelta: false))
-    #expect(pull.intermediate?.leaves == branches[0].snapshot.leaves && pull.inHand?.version == 0)
+    #expect(pull.intermediate?.snapshot.leaves == branches[0].snapshot.leaves && pull.inHand?.version == 0)
     #expect(learner.sent.count { $0 == "chunk" } == 10)
   }
 
@@ -153,7 +153,8 @@ private let team = ThreadTeam(threadCount: 1)
     try learner.store.publish(branches[0])
     #expect(try tell(&pull, branches[0]).isEmpty)
     try exchange(&pull, &learner, requests)
-    #expect(pull.reference?.leaves == reference.leaves && pull.intermediate?.leaves == branches[0].snapshot.leaves)
+    #expect(
+      pull.reference?.leaves == reference.leaves && pull.intermediate?.snapshot.leaves == branches[0].snapshot.leaves)
     #expect(learner.sent.last == "chunk*")
   }
 

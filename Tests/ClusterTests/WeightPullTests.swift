@@ -337,7 +337,7 @@ func announce(_ pull: inout WeightPull, _ learner: MessageLearner, isAuthoritati
   }
 
   /// The first round trips only, so that a pull is under way.
-  private func exchangeOnce(_ pull: inout WeightPull, _ learner: inout Learner) throws -> [Message] {
+  private func exchangeOnce(_ pull: inout WeightPull, _ learner: inout MessageLearner) throws -> [Message] {
     var requests = try announce(&pull, learner)
     for answer in try requests.flatMap({ try learner.answer($0) }) {
       if case .weightPlan(let plan) = answer { requests = try pull.receive(plan, now: .zero) }

@@ -23,5 +23,19 @@ extension LearnerFrontEnd {
     try shared.state.withLock { try $0.versions.publish(version) }
   }
 
+  /// Of a relay: serves what came from above, and tells those below.
+  ///
+  /// - Throws: `WeightSyncError` unless it branches off the current version.
+  func passOn(_ version: IntermediateVersion) throws {
+    try publish(version)
+    let description = version.snapshot.description
+    let (holders, policyVersion) = shared.state.withLock { ($0.gradientHolders, $0.versions.current?.version ?? -1) }
+    let intermediate = GradientOffer.Intermediate(
+      policyVersion: policyVersion, weightByteCount: description.adapter?.baseByteCount ?? description.byteCount,
+      announcement: description.announcement(delta: version.delta?.description))
+    shared.gradients.state.withLock { $0.passOn(intermediate) { holders[$0] == $1 } }
+    shared.waker.wake()
+  }
+
   func withdrawIntermediate() { shared.state.withLock { $0.versions.withdrawIntermediate() } }
 }

@@ -13,11 +13,11 @@ extension GradientExchange {
     var threads: Int
   }
 
-  /// Who could compute an offer's leaves, in a fixed order. Relays do not pass intermediate versions on.
+  /// Who could compute an offer's leaves, in a fixed order.
   func candidates(for offer: GradientOffer) -> [Candidate] {
     peers.sorted { $0.key < $1.key }.compactMap { id, peer in
       let power = peer.power(for: offer)
-      guard !peer.hasDeclined, power.workers > 0, offer.intermediate == nil || !peer.isRelay else { return nil }
+      guard !peer.hasDeclined, power.workers > 0 else { return nil }
       return Candidate(id: id, peer: peer, workers: power.workers, threads: power.threads)
     }
   }
@@ -73,7 +73,7 @@ extension GradientExchange {
     let leafRows = rounds[index].leases.leafRows
     let meanRows = Double(leafRows.reduce(0, +)) / Double(leafRows.count)
     for (position, candidate) in candidates.enumerated() where room(candidate) > 0 && shares.rows[position] > 0 {
-      guard offer.intermediate == nil || candidate.peer.gradientVersion == offer.version else {
+      guard candidate.peer.hasWeights(of: offer) else {
         tell(candidate.id, round: index, now: now)
         continue
       }

@@ -7,7 +7,7 @@ extension GradientExchange {
   ///
   /// - Parameter told: when it was told of them; nil: not yet.
   func secondsUntilReady(_ candidate: Candidate, for offer: GradientOffer, told: Duration?, now: Duration) -> Double {
-    guard let intermediate = offer.intermediate, candidate.peer.gradientVersion != offer.version else { return 0 }
+    guard let intermediate = offer.intermediate, !candidate.peer.hasWeights(of: offer) else { return 0 }
     let usual = rates.followSeconds(of: candidate.peer.incarnation, byteCount: intermediate.weightByteCount)
     guard let told else { return usual }
     let passed = (now - told).inSeconds
@@ -38,7 +38,7 @@ extension GradientExchange {
   mutating func noteLaggards(now: Duration) {
     for round in rounds {
       for (worker, told) in round.told {
-        guard let peer = peers[worker], peer.gradientVersion != round.offer.version else { continue }
+        guard let peer = peers[worker], !peer.hasWeights(of: round.offer) else { continue }
         rates.didNotFollow(peer.incarnation, seconds: (now - told).inSeconds)
       }
     }
@@ -66,5 +66,29 @@ extension GradientExchange {
     let leaf = rows.reduce(0, +) / Double(rows.count)
     let soonest = workers.map { $0.delaySeconds + leaf / max($0.rowsPerSecond, 1e-9) }.min() ?? .infinity
     return alone - max(together, soonest) > 2 * seconds
+  }
+
+  // MARK: A relay's
+
+  /// Tells those below of weights that came from above: all at once, as there is nothing lent yet that would say who has a share.
+  mutating func passOn(
+    _ intermediate: GradientOffer.Intermediate, isReady: (_ worker: WorkerID, _ version: Int) -> Bool
+  ) {
+    passedOn = intermediate
+    guard let announcement = intermediate.announcement else { return }
+    for worker in peers.keys.sorted() where isReady(worker, intermediate.policyVersion) {
+      outgoing.append((worker, .gradientVersion(announcement)))
+    }
+  }
+
+  /// Whether a worker below has the weights that were passed on.
+  func hasPassedOn(_ peer: Peer) -> Bool { peer.gradientVersion == passedOn?.announcement?.version }
+
+  /// The intermediate version that half of those below are ready to compute with: from then on the relay takes leases of it.
+  func versionBelow(isPresent: (WorkerID) -> Bool) -> Int? {
+    guard let version = passedOn?.announcement?.version else { return nil }
+    let able = peers.filter { !$0.value.hasDeclined && isPresent($0.key) }.values
+    let ready = able.count { hasPassedOn($0) }
+    return ready > 0 && 2 * ready >= able.count ? version : nil
   }
 }

@@ -83,6 +83,9 @@ struct GradientExchange: Sendable {
 
     var isRelay: Bool { classes != nil }
 
+    /// Of one that holds the policy version.
+    func hasWeights(of offer: GradientOffer) -> Bool { offer.intermediate == nil || gradientVersion == offer.version }
+
     /// Who of it may compute an offer's leaves.
     func power(for offer: GradientOffer) -> (workers: Int, threads: Int) {
       guard let classes else {
@@ -132,6 +135,8 @@ struct GradientExchange: Sendable {
   var knownExclusions: Set<String> = []
   /// Of a relay: the version of the step that it was last lent leaves of.
   var lastVersion = -1
+  /// Of a relay: weights between two optimiser steps that it serves below.
+  var passedOn: GradientOffer.Intermediate?
   private var nextLeaseID: UInt64
 
   init(options: Options, firstLeaseID: UInt64) {

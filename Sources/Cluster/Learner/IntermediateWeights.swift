@@ -1,10 +1,9 @@
+import Kernels
 import Logging
 import Training
 import Transformer
 import Transport
 import WeightSync
-
-import Kernels
 
 /// Makes the weights of a step's later mini-batches, which are no policy version, available to workers that compute gradients, where
 /// that is worth what it costs.

@@ -195,7 +195,7 @@ public final class WorkerService {
     case .weights(let snapshot):
       newest = snapshot
       dropGradientWeights()
-    case .gradientWeights(let snapshot): gradientWeights = snapshot
+    case .gradientWeights(let version): gradientWeights = version.snapshot
     case .lease(let lease): queue.append(lease)
     case .gradient(let task): gradients.add(task)
     case .cancelled(let leaseIDs):

@@ -18,7 +18,7 @@ extension WeightPull {
     guard case .applying(let job, _) = stage, job.number == number else { return [] }
     switch result {
     case .success(let snapshot) where snapshot.description.isIntermediate:
-      intermediate = snapshot
+      intermediate = IntermediateVersion(snapshot, delta: job.deltas.last)
       return try advance(now)
     case .success(let snapshot):
       inHand = snapshot

@@ -60,7 +60,7 @@ struct WeightPull {
   var pausedReference: SnapshotAssembler?
   /// Weights between two optimiser steps: those that the learner wants gradients under, and those in hand.
   var intermediateGoal: Goal?
-  var intermediate: WeightSnapshot?
+  var intermediate: IntermediateVersion?
   /// A larger reference is not begun with; whoever calls knows how much memory there is.
   var referenceLimit = Int.max
 
@@ -267,7 +267,7 @@ struct WeightPull {
       if description.isReference {
         reference = snapshot
       } else if description.isIntermediate {
-        intermediate = snapshot
+        intermediate = IntermediateVersion(snapshot, delta: nil)
       } else if isBase(assembler.subject) {
         base = snapshot
       } else {

@@ -14,7 +14,7 @@ public enum WorkerEvent: Sendable {
   case reference(WeightSnapshot)
   /// Weights between two optimiser steps, complete and verified: for the gradients that name them, until the next `weights`, and
   /// for nothing else.
-  case gradientWeights(WeightSnapshot)
+  case gradientWeights(IntermediateVersion)
   /// Work. The newest `weights` are within `policyVersions`.
   case lease(Lease)
   /// A gradient to compute, under the newest `weights` or `gradientWeights`.

@@ -161,8 +161,11 @@ public final class WorkerLink: Sendable {
 
   /// With which intermediate version gradients can be computed now: said at once, as the learner lends none before.
   func report(gradientVersion version: Int?) {
-    shared.state.withLock { $0.gradientVersion = version }
-    shared.waker.wake()
+    let hasChanged = shared.state.withLock { state in
+      defer { state.gradientVersion = version }
+      return state.gradientVersion != version
+    }
+    if hasChanged { shared.waker.wake() }
   }
 
   /// The deltas that a version came by; none when it came whole, or is not the newest any longer.

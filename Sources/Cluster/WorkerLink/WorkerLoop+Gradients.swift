@@ -26,7 +26,7 @@ extension WorkerLoop {
 
   func deliverGradients(_ version: Int) throws {
     let (tasks, outdated) = gradients.deliverable(
-      with: version, intermediate: weights.intermediate?.version)
+      with: version, intermediate: weights.intermediate?.snapshot.version)
     for task in tasks { shared.events.put(.gradient(task)) }
     for id in outdated {
       // The learner goes on without a word of ours, too: it has published a newer version.

@@ -74,8 +74,9 @@ extension WorkerLoop {
 
   /// Weights for gradients alone, which the learner asks for.
   func follow(_ announcement: VersionAnnouncement) throws {
-    // As they come, and packed for both passes.
-    let needed = (announcement.adapter?.baseByteCount ?? announcement.byteCount) * 4
+    // As they come, and packed for both passes. A relay only passes them on.
+    let needed =
+      options.isRelay ? announcement.byteCount : (announcement.adapter?.baseByteCount ?? announcement.byteCount) * 4
     if weights.intermediate == nil, let available = availableMemory, available < needed {
       return logger.notice(
         "gradients of later mini-batches are left to others: the weights between two optimiser steps take \(needed >> 20) MiB, and \(available >> 20) MiB of memory are free"
@@ -85,10 +86,12 @@ extension WorkerLoop {
   }
 
   private func deliverIntermediate() {
-    guard let snapshot = weights.intermediate, snapshot.description.identity != deliveredIntermediate else { return }
-    deliveredIntermediate = snapshot.description.identity
-    logger.debug("holding gradient version \(snapshot.version) (\(snapshot.description.identity))")
-    shared.events.put(.gradientWeights(snapshot))
+    guard let version = weights.intermediate, version.snapshot.description.identity != deliveredIntermediate else {
+      return
+    }
+    deliveredIntermediate = version.snapshot.description.identity
+    logger.debug("holding gradient version \(version.snapshot.version) (\(version.snapshot.description.identity))")
+    shared.events.put(.gradientWeights(version))
   }
 
   /// The reference is kept as it came and as it is computed with; what a gradient takes beside it is seen when it is lent.
