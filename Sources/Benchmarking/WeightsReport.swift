@@ -46,7 +46,9 @@ public struct WeightsRow: Sendable, Equatable, Encodable {
 public struct BroadcastRow: Sendable, Equatable, Encodable {
   public var learningRate: Double?
   public var workers: Int
-  /// Bytes that the learner sent to all workers.
+  /// Relays between the learner and the workers, each below the one before.
+  public var relays: Int
+  /// Bytes that the learner sent.
   public var wireBytes: Int
   /// Seconds until the median worker, and the last one, held the version, verified.
   public var medianSeconds: Double
@@ -55,10 +57,12 @@ public struct BroadcastRow: Sendable, Equatable, Encodable {
   public var cpuSeconds: Double
 
   public init(
-    learningRate: Double?, workers: Int, wireBytes: Int, medianSeconds: Double, lastSeconds: Double, cpuSeconds: Double
+    learningRate: Double?, workers: Int, relays: Int = 0, wireBytes: Int, medianSeconds: Double, lastSeconds: Double,
+    cpuSeconds: Double
   ) {
     self.learningRate = learningRate
     self.workers = workers
+    self.relays = relays
     self.wireBytes = wireBytes
     self.medianSeconds = medianSeconds
     self.lastSeconds = lastSeconds

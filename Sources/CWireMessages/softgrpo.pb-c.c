@@ -2676,7 +2676,7 @@ const ProtobufCMessageDescriptor softgrpo__hello__descriptor =
   (ProtobufCMessageInit) softgrpo__hello__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__welcome__field_descriptors[9] =
+static const ProtobufCFieldDescriptor softgrpo__welcome__field_descriptors[10] =
 {
   {
     "run_id",
@@ -2786,6 +2786,18 @@ static const ProtobufCFieldDescriptor softgrpo__welcome__field_descriptors[9] =
     0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "max_staleness",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__Welcome, max_staleness),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__welcome__field_indices_by_name[] = {
   6,   /* field[6] = announcement_endpoint */
@@ -2794,6 +2806,7 @@ static const unsigned softgrpo__welcome__field_indices_by_name[] = {
   4,   /* field[4] = heartbeat_interval_milliseconds */
   1,   /* field[1] = learner_incarnation */
   5,   /* field[5] = liveness_timeout_milliseconds */
+  9,   /* field[9] = max_staleness */
   2,   /* field[2] = model */
   8,   /* field[8] = relay_path */
   0,   /* field[0] = run_id */
@@ -2801,7 +2814,7 @@ static const unsigned softgrpo__welcome__field_indices_by_name[] = {
 static const ProtobufCIntRange softgrpo__welcome__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 9 }
+  { 0, 10 }
 };
 const ProtobufCMessageDescriptor softgrpo__welcome__descriptor =
 {
@@ -2811,7 +2824,7 @@ const ProtobufCMessageDescriptor softgrpo__welcome__descriptor =
   "Softgrpo__Welcome",
   "softgrpo",
   sizeof(Softgrpo__Welcome),
-  9,
+  10,
   softgrpo__welcome__field_descriptors,
   softgrpo__welcome__field_indices_by_name,
   1,  softgrpo__welcome__number_ranges,
@@ -3784,7 +3797,7 @@ const ProtobufCMessageDescriptor softgrpo__cancel__descriptor =
   (ProtobufCMessageInit) softgrpo__cancel__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__heartbeat__field_descriptors[9] =
+static const ProtobufCFieldDescriptor softgrpo__heartbeat__field_descriptors[10] =
 {
   {
     "lease_ids",
@@ -3883,8 +3896,20 @@ static const ProtobufCFieldDescriptor softgrpo__heartbeat__field_descriptors[9] 
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "held_gradient_version",
+    "narrow_link_bytes_per_second",
     24,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__Heartbeat, narrow_link_bytes_per_second),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "held_gradient_version",
+    25,
     PROTOBUF_C_LABEL_NONE,
     PROTOBUF_C_TYPE_INT64,
     0,   /* quantifier_offset */
@@ -3900,10 +3925,11 @@ static const unsigned softgrpo__heartbeat__field_indices_by_name[] = {
   4,   /* field[4] = current_version */
   6,   /* field[6] = gradient_classes */
   5,   /* field[5] = gradient_lease_ids */
-  8,   /* field[8] = held_gradient_version */
+  9,   /* field[9] = held_gradient_version */
   7,   /* field[7] = held_reference */
   3,   /* field[3] = held_version */
   0,   /* field[0] = lease_ids */
+  8,   /* field[8] = narrow_link_bytes_per_second */
   1,   /* field[1] = tokens_per_second */
 };
 static const ProtobufCIntRange softgrpo__heartbeat__number_ranges[3 + 1] =
@@ -3911,7 +3937,7 @@ static const ProtobufCIntRange softgrpo__heartbeat__number_ranges[3 + 1] =
   { 1, 0 },
   { 20, 5 },
   { 23, 7 },
-  { 0, 9 }
+  { 0, 10 }
 };
 const ProtobufCMessageDescriptor softgrpo__heartbeat__descriptor =
 {
@@ -3921,7 +3947,7 @@ const ProtobufCMessageDescriptor softgrpo__heartbeat__descriptor =
   "Softgrpo__Heartbeat",
   "softgrpo",
   sizeof(Softgrpo__Heartbeat),
-  9,
+  10,
   softgrpo__heartbeat__field_descriptors,
   softgrpo__heartbeat__field_indices_by_name,
   3,  softgrpo__heartbeat__number_ranges,

@@ -31,6 +31,8 @@ public struct WorkerRegistry: Sendable {
     public var heldVersion = -1
     /// Root of the reference model that it said it holds; nil for none.
     public var heldReference: [UInt8]?
+    /// What its link carries, when that is too little to follow the versions; 0 otherwise.
+    public var narrowLinkBytesPerSecond = 0
     /// As last reported.
     public var tokensPerSecond = 0.0
     public var activeSlots = 0
@@ -111,6 +113,14 @@ public struct WorkerRegistry: Sendable {
 
   /// A worker said which reference model it holds.
   public mutating func report(_ id: WorkerID, heldReference: [UInt8]?) { workers[id]?.heldReference = heldReference }
+
+  /// A worker said whether its link is too narrow for the versions.
+  /// - Returns: what it said before.
+  public mutating func report(_ id: WorkerID, narrowLinkBytesPerSecond: Int) -> Int {
+    guard let before = workers[id]?.narrowLinkBytesPerSecond else { return 0 }
+    workers[id]!.narrowLinkBytesPerSecond = narrowLinkBytesPerSecond
+    return before
+  }
 
   /// A worker has been lent something after it held nothing.
   public mutating func started(_ id: WorkerID, now: Duration) { workers[id]?.lastProgress = now }

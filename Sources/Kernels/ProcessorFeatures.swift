@@ -40,10 +40,7 @@ public struct ProcessorFeatures: Sendable, Equatable {
       let bits = line.dropFirst(13).compactMap(\.hexDigitValue).reduce(0) { $0 + $1.nonzeroBitCount }
       if bits > 0 { count = min(count, bits) }
     }
-    if let quota = try? String(contentsOfFile: "/sys/fs/cgroup/cpu.max", encoding: .utf8) {
-      let parts = quota.split(whereSeparator: \.isWhitespace).compactMap { Double($0) }
-      if parts.count == 2, parts[1] > 0 { count = min(count, max(1, Int((parts[0] / parts[1]).rounded(.up)))) }
-    }
+    if let quota = ControlGroup.current.processors { count = min(count, max(1, Int(quota.rounded(.up)))) }
     return max(1, count)
   }
 }

@@ -32,6 +32,8 @@ public struct Socket: ~Copyable {
     public var reconnectInterval: Duration = .milliseconds(100)
     public var maximumReconnectInterval: Duration = .seconds(5)
 
+    /// Connections that may wait to be accepted, of a socket that binds.
+    public var connectionBacklog: Int32 = 4096
     /// CURVE, or nothing.
     public var security = SocketSecurity.none
     /// Whether `nextEvent` tells what happens to the connections. Events must be taken regularly then.
@@ -105,6 +107,9 @@ public struct Socket: ~Copyable {
     try set(ZMQ_RECONNECT_IVL, options.reconnectInterval.wholeMilliseconds, "RECONNECT_IVL")
     try set(ZMQ_RECONNECT_IVL_MAX, options.maximumReconnectInterval.wholeMilliseconds, "RECONNECT_IVL_MAX")
     try set(ZMQ_IPV6, Int32(1), "IPV6")
+    // A fleet that (re)joins connects at once. libzmq's own 100 would overflow while its thread is busy with handshakes, and the
+    // kernel lets whoever it turned away try again after 1, 3 and 7 seconds. The kernel caps it (net.core.somaxconn).
+    try set(ZMQ_BACKLOG, options.connectionBacklog, "BACKLOG")
     // A peer whose machine or network is gone closes nothing: without these its connection, and its descriptor, would stay
     // for as long as this process lives. Two minutes are longer than any stall that a session survives.
     try set(ZMQ_TCP_KEEPALIVE, Int32(1), "TCP_KEEPALIVE")

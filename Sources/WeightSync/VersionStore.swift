@@ -32,9 +32,10 @@ public struct WeightPlan: Sendable, Equatable {
 ///     store.plan(holding: identity)                          what does a peer that holds this need?
 ///     store.served(version: 7, isDelta: true, now: now)      the bytes for it
 ///
-/// The current version and the one before it are served whole. So is one older version for as long as it is being pulled and
-/// the chain leads on from it: a slow link gets to the end of what it began, and later comers are sent there too. Deltas are
-/// kept while together they are smaller than the version.
+/// The current version and the one before it are served whole. So are older ones for as long as somebody who makes progress
+/// pulls them, the oldest first, while together they are no larger than two versions or 256 MiB: a slow link gets to the end of
+/// what it began, and later comers are sent there too if the chain leads on from it. Deltas are kept while together they are
+/// smaller than the version.
 public struct VersionStore: Sendable {
   /// What adapter versions are merged into.
   public private(set) var base: WeightSnapshot?
@@ -46,17 +47,33 @@ public struct VersionStore: Sendable {
   private var snapshots: [(snapshot: WeightSnapshot, pulled: Duration?)] = []
   /// Each one's parent is the version that the one before leads to; the last leads to the current version.
   public private(set) var deltas: [WeightDelta] = []
+  /// Deltas that are here before the version that they lead to.
+  private var ahead: (target: VersionDescription, deltas: [WeightDelta])?
   /// Time without a request after which a pull counts as ended.
   private let patience: Duration
 
+  /// What a request says of a peer's pull.
+  public enum Progress: Sendable {
+    /// It has what it asked for before: the version is kept for it.
+    case goesOn
+    /// It asks for the same again.
+    case standsStill
+    /// This is the last it wants. Others that pull the version have their own say.
+    case ends
+  }
+
   private static let deltaLimit = 1024
+  private static let olderByteLimit = 256 << 20
 
   public init(patience: Duration = .seconds(30)) { self.patience = patience }
 
   public var current: WeightSnapshot? { snapshots.last?.snapshot }
 
-  /// The delta to the current version from its parent.
-  public var newestDelta: WeightDelta? { deltas.last }
+  /// What peers are told of: the current version, or the one that the deltas ahead of it lead to.
+  public var newest: VersionDescription? { ahead?.target ?? current?.description }
+
+  /// The delta to the newest version from its parent.
+  public var newestDelta: WeightDelta? { (ahead?.deltas ?? deltas).last }
 
   /// Makes a version current.
   ///
@@ -80,6 +97,7 @@ public struct VersionStore: Sendable {
         zip(new, new.dropFirst()).allSatisfy({ $0.description.identity == $1.description.parent })
       else { throw WeightSyncError("version \(snapshot.version) was published with another version's delta") }
     }
+    ahead = nil
     if deltas.last?.description.identity != new.first?.description.parent { deltas = [] }
     deltas += new
     self.base = base
@@ -89,11 +107,26 @@ public struct VersionStore: Sendable {
     while byteCount >= snapshot.byteCount || deltas.count > Self.deltaLimit {
       byteCount -= deltas.removeFirst().bytes.count
     }
-    let older = snapshots.dropLast(2)
-    let kept = older.filter { entry in
-      entry.pulled.map { now - $0 <= patience } ?? false && chain(from: entry.snapshot.description.identity) != nil
-    }.prefix(1)
+    var room = max(2 * snapshot.byteCount, Self.olderByteLimit)
+    let kept = snapshots.dropLast(2).filter { entry in
+      guard let pulled = entry.pulled, now - pulled <= patience else { return false }
+      room -= entry.snapshot.byteCount
+      return room >= 0
+    }
     snapshots = kept + snapshots.suffix(2)
+  }
+
+  /// Serves deltas that lead on from the current version before the version itself is here: those of a relay, which passes them
+  /// on while it applies them.
+  ///
+  /// - Throws: `WeightSyncError` unless they lead from the current version to `target`.
+  public mutating func publish(deltas new: [WeightDelta], to target: VersionDescription) throws {
+    guard let current, let first = new.first?.description, let last = new.last?.description,
+      first.parent == current.description.identity, target.version > current.version,
+      last.identity == target.identity, last.parent == target.parent,
+      zip(new, new.dropFirst()).allSatisfy({ $0.description.identity == $1.description.parent })
+    else { throw WeightSyncError("the deltas to version \(target.version) do not lead on from the current version") }
+    ahead = (target, new)
   }
 
   /// Serves a frozen model beside the versions: it does not change in a run.
@@ -121,43 +154,50 @@ public struct VersionStore: Sendable {
   /// Nobody needs them any longer.
   public mutating func withdrawIntermediate() { intermediate = nil }
 
-  /// Deltas from a version to the current one; nil when there is no such chain.
+  /// Deltas from a version to the newest one; nil when there is no such chain.
   private func chain(from identity: Digest) -> ArraySlice<WeightDelta>? {
-    if current?.description.identity == identity { return [] }
-    return deltas.firstIndex { $0.description.parent == identity }.map { deltas[$0...] }
+    if newest?.identity == identity { return [] }
+    let all = deltas + (ahead?.deltas ?? [])
+    return all.firstIndex { $0.description.parent == identity }.map { all[$0...] }
   }
 
-  /// What a peer needs to come to the current version; nil when nothing was published.
+  /// What a peer needs to come to the newest version; nil when nothing was published.
   ///
   /// - Parameter identity: what it holds; nil for nothing.
   public func plan(holding identity: Digest?) -> WeightPlan? {
-    guard let current else { return nil }
+    guard let current, let newest else { return nil }
     if let identity, let chain = chain(from: identity) {
-      return WeightPlan(target: current.description, start: nil, deltas: chain.map(\.description))
+      return WeightPlan(target: newest, start: nil, deltas: chain.map(\.description))
     }
     // A version that others are pulling is kept for them; one that nobody pulls would have to be kept for this peer.
     for entry in snapshots.dropLast() where entry.pulled != nil {
       guard let chain = chain(from: entry.snapshot.description.identity) else { continue }
       if chain.reduce(0, { $0 + $1.bytes.count }) <= current.byteCount / 8 {
-        return WeightPlan(
-          target: current.description, start: entry.snapshot.description, deltas: chain.map(\.description))
+        return WeightPlan(target: newest, start: entry.snapshot.description, deltas: chain.map(\.description))
       }
     }
-    return WeightPlan(target: current.description, start: current.description, deltas: [])
+    return WeightPlan(
+      target: newest, start: current.description, deltas: (ahead?.deltas ?? []).map(\.description))
   }
 
   /// What a peer asks for; nil when it is not served (any longer).
-  public mutating func served(version: Int, isDelta: Bool, now: Duration) -> (any ChunkedWeights)? {
+  public mutating func served(
+    version: Int, isDelta: Bool, progress: Progress = .goesOn, now: Duration
+  ) -> (any ChunkedWeights)? {
     if VersionDescription.isIntermediate(version) {
       guard let intermediate, intermediate.snapshot.version == version else { return nil }
       if isDelta { return intermediate.delta }
       return intermediate.snapshot
     }
-    if isDelta { return deltas.last { $0.description.version == version } }
+    if isDelta { return (deltas + (ahead?.deltas ?? [])).last { $0.description.version == version } }
     if base?.version == version { return base }
     if reference?.version == version { return reference }
     guard let index = snapshots.lastIndex(where: { $0.snapshot.version == version }) else { return nil }
-    snapshots[index].pulled = now
+    switch progress {
+    case .goesOn: snapshots[index].pulled = now
+    case .standsStill: break
+    case .ends: snapshots[index].pulled = nil
+    }
     return snapshots[index].snapshot
   }
 }

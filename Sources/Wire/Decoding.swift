@@ -194,7 +194,7 @@ private func decode(_ body: Softgrpo__Welcome) throws -> Welcome {
     livenessTimeoutMilliseconds: Int(body.liveness_timeout_milliseconds),
     announcementEndpoint: try string(body.announcement_endpoint, "Welcome.announcement_endpoint"),
     currentVersion: try body.current_version.map { try decode($0.pointee) },
-    relayPath: array(body.relay_path, body.n_relay_path))
+    relayPath: array(body.relay_path, body.n_relay_path), maxStaleness: Int(body.max_staleness))
   try welcome.validate()
   return welcome
 }
@@ -225,7 +225,8 @@ private func decode(_ body: Softgrpo__Heartbeat) throws -> Heartbeat {
     gradientLeaseIDs: array(body.gradient_lease_ids, body.n_gradient_lease_ids),
     gradientClasses: try decode(body.gradient_classes, body.n_gradient_classes),
     heldReference: body.held_reference.len == 0 ? nil : bytes(body.held_reference),
-    heldGradientVersion: body.held_gradient_version == 0 ? nil : Int(body.held_gradient_version))
+    heldGradientVersion: body.held_gradient_version == 0 ? nil : Int(body.held_gradient_version),
+    narrowLinkBytesPerSecond: Int(clamping: body.narrow_link_bytes_per_second))
   try heartbeat.validate()
   return heartbeat
 }

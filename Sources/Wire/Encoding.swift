@@ -227,6 +227,7 @@ private func encode(_ welcome: Welcome, _ arena: inout MessageArena) -> UnsafeMu
   if let version = welcome.currentVersion { body.pointee.current_version = encode(version, &arena) }
   body.pointee.n_relay_path = welcome.relayPath.count
   body.pointee.relay_path = arena.array(welcome.relayPath)
+  body.pointee.max_staleness = UInt32(welcome.maxStaleness)
   return body
 }
 
@@ -273,6 +274,7 @@ private func encode(_ heartbeat: Heartbeat, _ arena: inout MessageArena) -> Unsa
   body.pointee.held_gradient_version = Int64(heartbeat.heldGradientVersion ?? 0)
   body.pointee.n_gradient_classes = heartbeat.gradientClasses.count
   body.pointee.gradient_classes = encode(heartbeat.gradientClasses, &arena)
+  body.pointee.narrow_link_bytes_per_second = UInt64(heartbeat.narrowLinkBytesPerSecond)
   if let version = heartbeat.currentVersion { body.pointee.current_version = encode(version, &arena) }
   return body
 }

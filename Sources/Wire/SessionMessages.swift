@@ -51,11 +51,13 @@ public struct Welcome: Sendable, Equatable {
   public var currentVersion: VersionAnnouncement?
   /// Incarnations of the relays on the way from the learner, the nearest to it first.
   public var relayPath: [UInt64]
+  /// Policy versions that a sample may be behind the learner's.
+  public var maxStaleness: Int
 
   public init(
     runID: String, learnerIncarnation: UInt64, model: ModelDescription, dtype: String,
     heartbeatIntervalMilliseconds: Int, livenessTimeoutMilliseconds: Int, announcementEndpoint: String,
-    currentVersion: VersionAnnouncement?, relayPath: [UInt64] = []
+    currentVersion: VersionAnnouncement?, relayPath: [UInt64] = [], maxStaleness: Int = 0
   ) {
     self.runID = runID
     self.learnerIncarnation = learnerIncarnation
@@ -66,6 +68,7 @@ public struct Welcome: Sendable, Equatable {
     self.announcementEndpoint = announcementEndpoint
     self.currentVersion = currentVersion
     self.relayPath = relayPath
+    self.maxStaleness = maxStaleness
   }
 }
 
@@ -149,11 +152,13 @@ public struct Heartbeat: Sendable, Equatable {
   public var heldGradientVersion: Int?
   /// Relay: who below it computes gradients now.
   public var gradientClasses: [GradientClass]
+  /// Worker: what its link carries, when that is too little to follow the versions; 0: it follows them.
+  public var narrowLinkBytesPerSecond: Int
 
   public init(
     leaseIDs: [UInt64] = [], tokensPerSecond: Double = 0, activeSlots: Int = 0, heldVersion: Int = -1,
     currentVersion: VersionAnnouncement? = nil, gradientLeaseIDs: [UInt64] = [], gradientClasses: [GradientClass] = [],
-    heldReference: [UInt8]? = nil, heldGradientVersion: Int? = nil
+    heldReference: [UInt8]? = nil, heldGradientVersion: Int? = nil, narrowLinkBytesPerSecond: Int = 0
   ) {
     self.leaseIDs = leaseIDs
     self.tokensPerSecond = tokensPerSecond
@@ -164,5 +169,6 @@ public struct Heartbeat: Sendable, Equatable {
     self.heldReference = heldReference
     self.heldGradientVersion = heldGradientVersion
     self.gradientClasses = gradientClasses
+    self.narrowLinkBytesPerSecond = narrowLinkBytesPerSecond
   }
 }

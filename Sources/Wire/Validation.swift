@@ -46,6 +46,7 @@ extension Welcome {
     try currentVersion?.validate()
     try require(
       relayPath.count <= WireLimits.relayDepth, "Welcome.relay_path has more than \(WireLimits.relayDepth) relays")
+    try require(naturalCount.contains(maxStaleness), "Welcome.max_staleness is out of range")
   }
 }
 
@@ -81,6 +82,8 @@ extension Heartbeat {
       try require(
         VersionAnnouncement.isIntermediate(heldGradientVersion), "Heartbeat.held_gradient_version is out of range")
     }
+    try require(
+      (0...1 << 48).contains(narrowLinkBytesPerSecond), "Heartbeat.narrow_link_bytes_per_second is out of range")
     try currentVersion?.validate()
     try require(
       gradientClasses.count <= WireLimits.gradientClassCount

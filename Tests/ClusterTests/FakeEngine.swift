@@ -57,7 +57,7 @@ final class FakeWorker: Sendable {
       case .cancelled(let leaseIDs): log.withLock { $0.cancelled += leaseIDs }
       case .cancelledSamples(let id, let samples): log.withLock { $0.cancelledSamples[id, default: []] += samples }
       case .disconnected: log.withLock { $0.disconnected += 1 }
-      case .drain, .gradient: break
+      case .drain, .gradient, .deltas: break
       case .shutdown(let reason):
         log.withLock { $0.shutdownReason = reason }
       }
@@ -128,9 +128,26 @@ func promptGroups(_ ordinals: Range<Int>, sampleCount: Int = 4) -> [PromptGroup]
 }
 
 /// Weights whose first byte is the version.
-func weights(_ version: Int, after parent: WeightSnapshot? = nil, byteCount: Int = 3_000_000) throws -> WeightSnapshot {
-  try WeightSnapshot(version: version, parent: parent?.description.identity ?? .zero, byteCount: byteCount) { bytes in
+func weights(
+  _ version: Int, after parent: WeightSnapshot? = nil, byteCount: Int = 3_000_000, number: Int? = nil
+) throws -> WeightSnapshot {
+  try WeightSnapshot(
+    version: number ?? version, parent: parent?.description.identity ?? .zero, byteCount: byteCount
+  ) { bytes in
     for index in bytes.indices { bytes[index] = UInt8(truncatingIfNeeded: index &* 31 &+ version) }
     bytes[0] = UInt8(version)
   }
+}
+
+/// Stops whoever comes until it is opened.
+final class Gate: Sendable {
+  private let isOpen = Mutex(false)
+  private let never = Mailbox<Void>()
+
+  func wait() {
+    let deadline = MonotonicClock.now() + .seconds(60)
+    while !isOpen.withLock({ $0 }), MonotonicClock.now() < deadline { _ = never.take(within: .milliseconds(5)) }
+  }
+
+  func open() { isOpen.withLock { $0 = true } }
 }

@@ -8,6 +8,8 @@ final class FaultyRelay: Sendable {
   private let corruptsOneChunk: Bool
   private let corruptsDeltas: Bool
   private let state = Mutex((corrupted: 0, isStopped: false, isBlocked: false))
+  /// Chunks of weights that may pass, and those that have.
+  private let chunks: Mutex<(allowed: Int, passed: Int)>
   private let waker: Waker
   private let thread = Mutex<IOThread?>(nil)
 
@@ -24,7 +26,11 @@ final class FaultyRelay: Sendable {
   /// - Parameters:
   ///   - corruptsOneChunk: flips one bit of the first weights chunk it sees.
   ///   - corruptsDeltas: flips one bit of every chunk of a delta.
-  init(_ upstream: String, corruptsOneChunk: Bool = false, corruptsDeltas: Bool = false) throws {
+  ///   - allowedChunks: chunks of weights that pass; later ones wait, in order, until more are allowed.
+  init(
+    _ upstream: String, corruptsOneChunk: Bool = false, corruptsDeltas: Bool = false, allowedChunks: Int = .max
+  ) throws {
+    chunks = Mutex((allowedChunks, 0))
     self.corruptsOneChunk = corruptsOneChunk
     self.corruptsDeltas = corruptsDeltas
     let context = try TransportContext()
@@ -45,10 +51,32 @@ final class FaultyRelay: Sendable {
     set { state.withLock { $0.isBlocked = newValue } }
   }
 
+  var passedChunks: Int { chunks.withLock { $0.passed } }
+
+  func allowChunks(_ count: Int) {
+    chunks.withLock { $0.allowed += count }
+    waker.wake()
+  }
+
+  private func isChunk(_ frames: [[UInt8]]) throws -> Bool {
+    if case .weightsChunk = try Envelope(decoding: frames).message { return true }
+    return false
+  }
+
+  private func mayPass(_ frames: [[UInt8]]) throws -> Bool {
+    guard try isChunk(frames) else { return true }
+    return chunks.withLock { chunks in
+      guard chunks.passed < chunks.allowed else { return false }
+      chunks.passed += 1
+      return true
+    }
+  }
+
   var corruptedCount: Int { state.withLock { $0.corrupted } }
 
   private func run(_ sockets: Sockets) throws {
     var route: [UInt8] = []
+    var held: [[[UInt8]]] = []
     while !state.withLock({ $0.isStopped }) {
       try poll(sockets.router, sockets.dealer, waker: waker, timeout: .seconds(1))
       while let frames = try sockets.router.receive() {
@@ -66,7 +94,15 @@ final class FaultyRelay: Sendable {
           frames[1][chunk.bytes.count / 2] ^= 4
           state.withLock { $0.corrupted += 1 }
         }
+        if try !held.isEmpty && isChunk(frames) || !mayPass(frames) {
+          held.append(frames)
+        } else {
+          try sockets.router.send([route] + frames)
+        }
+      }
+      while let frames = held.first, try mayPass(frames) {
         try sockets.router.send([route] + frames)
+        held.removeFirst()
       }
     }
   }

@@ -1,6 +1,7 @@
 import Kernels
 import Logging
 import PolicyOptimization
+import Synchronization
 import Testing
 import Training
 import Wire
@@ -12,6 +13,11 @@ import Wire
 struct GradientRelayTests {
   private typealias Settings = GradientLeaseTests.Settings
   private let bench = GradientLeaseTests()
+
+  /// What a relay may take.
+  private final class Memory: Sendable {
+    let byteCount = Mutex(1 << 10)
+  }
 
   /// A learner and what is attached to it.
   private final class Fleet {
@@ -26,8 +32,9 @@ struct GradientRelayTests {
 
     init(_ frontEnd: LearnerFrontEnd) { self.frontEnd = frontEnd }
 
-    func relay(below endpoint: String? = nil) throws -> String {
-      let relay = try RunningRelay([endpoint ?? frontEnd.controlEndpoint], name: "relay-\(relays.count)")
+    func relay(below endpoint: String? = nil, memory: (@Sendable () -> Int?)? = nil) throws -> String {
+      let relay = try RunningRelay(
+        [endpoint ?? frontEnd.controlEndpoint], name: "relay-\(relays.count)", memory: memory)
       relays.append(relay)
       return try relay.endpoint()
     }
@@ -234,6 +241,33 @@ struct GradientRelayTests {
       })
     #expect(result == alone && totals.accepted == 0 && totals.revoked > 0, "\(totals)")
     #expect(fleet.helpers.allSatisfy { $0.received <= 1 })
+  }
+
+  /// What there is no memory for goes back up, and the relay is asked again when there is some.
+  @Test(arguments: [true, false])
+  func aRelayWithoutMemoryDeclines(_ comesBack: Bool) throws {
+    let settings = Settings()
+    let alone = try bench.update(settings, state: bench.state(settings), frontEnd: nil)
+    let memory = Memory()
+    let (result, totals, fleet) = try helped(
+      settings,
+      build: { fleet in
+        try fleet.workers([.helpful, .helpful], at: fleet.relay(memory: { memory.byteCount.withLock { $0 } }))
+      },
+      midway: { fleet in
+        // It says so, and that nobody below computes gradients.
+        #expect(eventually { fleet.known == 0 })
+        #expect(fleet.helpers.allSatisfy { $0.received == 0 })
+        guard comesBack else { return }
+        memory.byteCount.withLock { $0 = 1 << 40 }
+        #expect(eventually { fleet.known == 2 })
+      },
+      after: { fleet in
+        if !comesBack { #expect(fleet.known == 0) }
+      })
+    #expect(result == alone)
+    #expect((totals.accepted > 0) == comesBack, "\(totals)")
+    #expect(fleet.helpers.contains { $0.received > 0 } == comesBack)
   }
 
   @Test(arguments: [GradientHelper.Behaviour.corrupting, .notFinite])

@@ -13,13 +13,18 @@ final class RunningRelay: Sendable {
   private let thread = Mutex<IOThread?>(nil)
   private let stop = StopSignal()
 
-  init(_ upstream: [String], name: String = "relay", at endpoint: String = "tcp://127.0.0.1:0") throws {
+  init(
+    _ upstream: [String], name: String = "relay", at endpoint: String = "tcp://127.0.0.1:0",
+    memory: (@Sendable () -> Int?)? = nil, beforeApplying: (@Sendable () -> Void)? = nil
+  ) throws {
     var options = RelayServiceOptions(
       attachments: upstream.map { Attachment(endpoint: $0) }, name: name, controlEndpoint: endpoint,
       announcementEndpoint: "tcp://127.0.0.1:0")
     options.link.firstRetry = .milliseconds(20)
     options.link.longestRetry = .milliseconds(100)
     options.link.handshakeTimeout = .milliseconds(500)
+    if let memory { options.availableMemory = memory }
+    options.link.beforeApplying = beforeApplying
     service = try RelayService(options, stop: stop, logger: quiet)
     let relay = self
     let thread = try IOThread(name: "relay") {
@@ -235,6 +240,37 @@ final class RunningRelay: Sendable {
     #expect(eventually { worker.log.withLock { $0.cancelled.count == 1 && $0.leases.count == 2 } })
     #expect(worker.log.withLock { $0.leases.map(\.policyVersions) } == [0...0, 1...1])
     #expect(worker.log.withLock { $0.leases[1].groupOrdinal == 0 && $0.leases[1].sampleIndices == [0, 1, 2, 3] })
+  }
+
+  /// Deltas pass through before they are applied; whoever joins meanwhile gets the version before and them; and samples of
+  /// workers that were faster are taken.
+  @Test func deltasArePassedOnBeforeTheyAreApplied() throws {
+    let chain = try Chain(versions: 3, byteCount: 3_000_000)
+    let frontEnd = try LearnerFrontEnd(frontEndOptions(maxStaleness: 2), logger: quiet)
+    defer { frontEnd.shutdown(reason: "end", within: .seconds(5)) }
+    try frontEnd.publish(chain.snapshots[0])
+    let gate = Gate()
+    let upper = try RunningRelay([frontEnd.controlEndpoint], name: "upper", beforeApplying: { gate.wait() })
+    let endpoint = try upper.endpoint()
+    let lower = try RunningRelay([endpoint], name: "lower", beforeApplying: { gate.wait() })
+    let worker = try FakeWorker(workerOptions(try lower.endpoint()))
+    #expect(eventually { worker.log.withLock { $0.versions } == [0] })
+    try frontEnd.publish(chain.snapshots[1], delta: chain.deltas[1])
+    #expect(eventually { worker.log.withLock { $0.versions } == [0, 1] })
+    let late = try FakeWorker(workerOptions(endpoint, name: "late"))
+    #expect(eventually { late.log.withLock { $0.versions } == [0, 1] })
+    #expect(upper.service.frontEnd?.currentVersion?.version == 0)
+    try frontEnd.submit(promptGroups(0..<4))
+    let groups = try frontEnd.collect(groupCount: 4, within: .seconds(30))
+    #expect(groups.flatMap(\.samples).allSatisfy { $0.trajectory.policyVersion == 1 })
+    #expect(frontEnd.statistics().staleResults == 0 && frontEnd.statistics().lostSessions == 0)
+    gate.open()
+    #expect(
+      eventually {
+        [upper, lower].allSatisfy { $0.service.frontEnd?.currentVersion?.leaves == chain.snapshots[1].leaves }
+      })
+    try frontEnd.publish(chain.snapshots[2], delta: chain.deltas[2])
+    #expect(eventually { [worker, late].allSatisfy { $0.log.withLock { $0.versions } == [0, 1, 2] } })
   }
 
   /// Credits follow the workers: what those that left do not finish goes back to the learner and to others.

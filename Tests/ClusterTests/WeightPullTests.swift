@@ -16,10 +16,13 @@ struct Chain {
   private var bytes: [UInt8]
   private var random = SeededRandom(4)
 
-  init(versions: Int, byteCount: Int = 2_600_000, first: Int = 0, parent: Digest = .zero, salt: UInt8 = 0) throws {
+  init(
+    versions: Int, byteCount: Int = 2_600_000, first: Int = 0, parent: Digest = .zero, salt: UInt8 = 0,
+    changes: Int = 1000
+  ) throws {
     bytes = (0..<byteCount).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 9) &+ salt }
     for number in first..<first + versions {
-      for _ in 0..<1000 { bytes[Int(random.next() % UInt64(byteCount))] ^= 1 }
+      for _ in 0..<changes { bytes[Int(random.next() % UInt64(byteCount))] ^= 1 }
       let now = bytes
       let snapshot = try WeightSnapshot(
         version: number, parent: snapshots.last?.description.identity ?? parent, byteCount: byteCount

@@ -1,3 +1,4 @@
+import Glibc
 import Testing
 
 @testable import Transport
@@ -36,6 +37,45 @@ import Testing
 }
 
 @Suite struct SocketTests {
+  /// Connections that the kernel lets wait at a socket of this process that listens on `port`.
+  private func backlog(port: UInt16) -> Int? {
+    for descriptor in 0..<Int32(1024) {
+      var (isListening, size) = (Int32(0), socklen_t(4))
+      guard getsockopt(descriptor, SOL_SOCKET, SO_ACCEPTCONN, &isListening, &size) == 0, isListening == 1 else {
+        continue
+      }
+      var (address, length) = (sockaddr_storage(), socklen_t(MemoryLayout<sockaddr_storage>.size))
+      let bound = withUnsafeMutableBytes(of: &address) { bytes -> UInt16? in
+        let pointer = bytes.baseAddress!.assumingMemoryBound(to: sockaddr.self)
+        guard getsockname(descriptor, pointer, &length) == 0 else { return nil }
+        // Of IPv4 and IPv6 alike.
+        return bytes.loadUnaligned(fromByteOffset: 2, as: UInt16.self).bigEndian
+      }
+      guard bound == port else { continue }
+      // struct tcp_info of a listening socket: tcpi_sacked, at 28, is the length that its queue may have.
+      var (information, count) = ([UInt8](repeating: 0, count: 104), socklen_t(104))
+      guard getsockopt(descriptor, Int32(IPPROTO_TCP), TCP_INFO, &information, &count) == 0, count >= 32 else {
+        return nil
+      }
+      return information.withUnsafeBytes { Int($0.loadUnaligned(fromByteOffset: 28, as: UInt32.self)) }
+    }
+    return nil
+  }
+
+  @Test func aFleetMayWaitToBeAccepted() throws {
+    let socket = try Socket(.router, context: TransportContext())
+    let endpoint = try socket.bind(Endpoint("tcp://127.0.0.1:0"))
+    let file = try #require(fopen("/proc/sys/net/core/somaxconn", "r"))
+    defer { fclose(file) }
+    var line = [CChar](repeating: 0, count: 32)
+    let text = try #require(fgets(&line, 32, file)).withMemoryRebound(to: CChar.self, capacity: 32) {
+      String(cString: $0)
+    }
+    let limit = try #require(Int(text.filter(\.isNumber)))
+    #expect(backlog(port: UInt16(endpoint.port)) == min(4096, limit))
+    #expect(try socket.receive() == nil)
+  }
+
   private func receive(_ socket: borrowing Socket) throws -> [[UInt8]]? {
     let waker = try Waker()
     for _ in 0..<100 {

@@ -63,7 +63,7 @@ private func chain(_ count: Int, weights: Int = 60_000) throws -> [(snapshot: We
   }
 
   /// What a slow link pulls stays until it has ended, and later comers are sent there.
-  @Test func keepsOneOlderVersionWhileItIsPulled() throws {
+  @Test func keepsAnOlderVersionWhileItIsPulled() throws {
     let versions = try chain(8)
     var store = VersionStore(patience: .seconds(10))
     try store.publish(versions[0].snapshot, now: .zero)
@@ -78,13 +78,81 @@ private func chain(_ count: Int, weights: Int = 60_000) throws -> [(snapshot: We
     try store.publish(versions[5].snapshot, deltas: [versions[5].delta!], now: .seconds(40))
     #expect(store.served(version: 0, isDelta: false, now: .seconds(40)) == nil)
     #expect(store.plan(holding: nil)?.start == versions[5].snapshot.description)
-    // Without a chain that leads on nobody has a use for it.
+    // Without a chain that leads on it is finished, and nobody else is sent there.
     _ = store.served(version: 5, isDelta: false, now: .seconds(40))
     try store.publish(versions[6].snapshot, now: .seconds(41))
     try store.publish(versions[7].snapshot, deltas: [versions[7].delta!], now: .seconds(42))
-    #expect(store.served(version: 5, isDelta: false, now: .seconds(42)) == nil)
+    #expect(store.served(version: 5, isDelta: false, now: .seconds(42)) != nil)
+    #expect(store.plan(holding: nil)?.start?.version == 7)
     #expect(store.plan(holding: versions[5].snapshot.description.identity)?.start?.version == 7)
     #expect(store.plan(holding: versions[6].snapshot.description.identity)?.deltas.count == 1)
+  }
+
+  /// Who asks for the same again and again, or for the last of it, keeps nothing alive.
+  @Test func aPullThatStandsStillOrEndsKeepsNothing() throws {
+    let versions = try chain(8)
+    for (progress, isKept) in [(VersionStore.Progress.goesOn, true), (.standsStill, false), (.ends, false)] {
+      var store = VersionStore(patience: .seconds(10))
+      try store.publish(versions[0].snapshot, now: .zero)
+      _ = store.served(version: 0, isDelta: false, now: .zero)
+      for number in 1..<8 {
+        try store.publish(versions[number].snapshot, now: .seconds(4 * number))
+        _ = store.served(version: 0, isDelta: false, progress: progress, now: .seconds(4 * number))
+      }
+      #expect((store.served(version: 0, isDelta: false, now: .seconds(28)) != nil) == isKept)
+    }
+  }
+
+  /// Two versions' worth at most, of those pulled the oldest.
+  @Test func olderVersionsTakeBoundedMemory() throws {
+    let byteCount = 129 << 20
+    var store = VersionStore()
+    var parent = Digest.zero
+    for number in 0..<5 {
+      // Hashing so much takes long, and nobody looks at these bytes.
+      let snapshot = try WeightSnapshot(
+        verified: VersionDescription(version: number, parent: parent, root: .zero, byteCount: byteCount), leaves: [],
+        buffer: WeightBuffer(byteCount: byteCount))
+      try store.publish(snapshot, now: .zero)
+      parent = snapshot.description.identity
+      _ = store.served(version: number, isDelta: false, now: .zero)
+    }
+    #expect(
+      (0..<5).map { store.served(version: $0, isDelta: false, now: .zero) != nil } == [true, true, false, true, true])
+  }
+
+  /// A relay's: announced and served while the version itself is being made.
+  @Test func servesDeltasAheadOfTheirVersion() throws {
+    let versions = try chain(6)
+    var store = VersionStore()
+    for number in 0..<3 {
+      try store.publish(versions[number].snapshot, deltas: versions[number].delta.map { [$0] } ?? [], now: .zero)
+    }
+    let new = [versions[3].delta!, versions[4].delta!]
+    let (current, target) = (versions[2].snapshot.description, versions[4].snapshot.description)
+    try store.publish(deltas: new, to: target)
+    #expect(store.current?.description == current && store.newest == target)
+    #expect(store.newestDelta?.description == new[1].description)
+    #expect(store.plan(holding: nil) == WeightPlan(target: target, start: current, deltas: new.map(\.description)))
+    #expect(store.plan(holding: current.identity)?.deltas == new.map(\.description))
+    #expect(store.plan(holding: versions[0].snapshot.description.identity)?.deltas.map(\.version) == [1, 2, 3, 4])
+    #expect(store.plan(holding: target.identity) == WeightPlan(target: target, start: nil, deltas: []))
+    #expect(store.served(version: 4, isDelta: true, now: .zero)?.manifest == new[1].manifest)
+    #expect(store.served(version: 4, isDelta: false, now: .zero) == nil)
+    // The version itself, and the chain goes on.
+    try store.publish(versions[4].snapshot, deltas: new, now: .zero)
+    #expect(store.current?.version == 4 && store.newest == target)
+    #expect(store.plan(holding: versions[0].snapshot.description.identity)?.deltas.map(\.version) == [1, 2, 3, 4])
+    // It came whole after all: nothing leads to it.
+    try store.publish(deltas: [versions[5].delta!], to: versions[5].snapshot.description)
+    try store.publish(versions[5].snapshot, now: .zero)
+    #expect(store.plan(holding: target.identity)?.start == versions[5].snapshot.description)
+    for wrong in [[versions[4].delta!], [versions[3].delta!, versions[5].delta!], []] {
+      var fresh = VersionStore()
+      try fresh.publish(versions[2].snapshot, now: .zero)
+      let result = Result { try fresh.publish(deltas: wrong, to: target) }
+      #expect(throws: WeightSyncError.self) { try result.get() }
+    }
   }
 
   /// A relay that missed versions serves on what it came by.

@@ -194,6 +194,7 @@ import Testing
     refused(.heartbeat(Heartbeat(heldReference: [1])))
     for version in [-2, -1, 1] { refused(.heartbeat(Heartbeat(heldGradientVersion: version))) }
     for version in [-2, -1] { broken { $0.policyVersion = version } }
+    refused(.heartbeat(Heartbeat(narrowLinkBytesPerSecond: 1 << 49)))
     var announcement = messages.announcement()
     refused(.gradientVersion(announcement))
     announcement.version = -3

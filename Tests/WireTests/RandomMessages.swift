@@ -37,7 +37,8 @@ struct RandomMessages {
           gradientLeaseIDs: (0..<small()).map { _ in random.next() },
           gradientClasses: (0..<small()).map {
             GradientClass(fingerprint: "\($0) \(text())", workerCount: 1 + natural(), threads: natural())
-          }, heldReference: bool() ? bytes(32) : nil, heldGradientVersion: bool() ? -3 - natural() : nil))
+          }, heldReference: bool() ? bytes(32) : nil, heldGradientVersion: bool() ? -3 - natural() : nil,
+          narrowLinkBytesPerSecond: natural()))
     case 7: .trajectoryResult(result())
     case 8:
       .resultAcknowledgement(
@@ -101,7 +102,7 @@ struct RandomMessages {
         queryKeyNorm: Bool.random(using: &random)), dtype: "bfloat16", heartbeatIntervalMilliseconds: 50,
       livenessTimeoutMilliseconds: 50 + small(), announcementEndpoint: "tcp://127.0.0.1:5556",
       currentVersion: Bool.random(using: &random) ? announcement() : nil,
-      relayPath: (0..<small() % 8).map { _ in random.next() })
+      relayPath: (0..<small() % 8).map { _ in random.next() }, maxStaleness: natural())
   }
 
   mutating func lease() -> Lease {

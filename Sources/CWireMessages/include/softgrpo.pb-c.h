@@ -256,10 +256,14 @@ struct  Softgrpo__Welcome
    */
   size_t n_relay_path;
   uint64_t *relay_path;
+  /*
+   * Policy versions that a sample may be behind the learner's: a worker whose link is too narrow for that waits.
+   */
+  uint32_t max_staleness;
 };
 #define SOFTGRPO__WELCOME__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__welcome__descriptor) \
-    , (char *)protobuf_c_empty_string, 0, NULL, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, NULL, 0,NULL }
+    , (char *)protobuf_c_empty_string, 0, NULL, (char *)protobuf_c_empty_string, 0, 0, (char *)protobuf_c_empty_string, NULL, 0,NULL, 0 }
 
 
 /*
@@ -511,10 +515,14 @@ struct  Softgrpo__Heartbeat
    */
   size_t n_gradient_classes;
   Softgrpo__GradientClass **gradient_classes;
+  /*
+   * Worker: what its link carries, when that is too little to follow the versions as far as `max_staleness` asks; 0: it follows them.
+   */
+  uint64_t narrow_link_bytes_per_second;
 };
 #define SOFTGRPO__HEARTBEAT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__heartbeat__descriptor) \
-    , 0,NULL, 0, 0, 0, NULL, 0,NULL, {0,NULL}, 0, 0,NULL }
+    , 0,NULL, 0, 0, 0, NULL, 0,NULL, {0,NULL}, 0, 0,NULL, 0 }
 
 
 /*

@@ -83,6 +83,14 @@ struct FrontEndState: Sendable {
     completed.removeAll { !table.isComplete(groupOrdinal: $0) }
   }
 
+  /// Announces a version whose deltas are here before itself: a relay's, whose leases are voided from above.
+  mutating func publish(deltas: [WeightDelta], to target: VersionDescription) throws {
+    try versions.publish(deltas: deltas, to: target)
+    announcement = versions.announcement
+    // Workers below may be faster, and their samples are of this run.
+    _ = table.advance(to: target.version)
+  }
+
   /// Serves the KL term's frozen model and names it from now on.
   mutating func publish(reference: WeightSnapshot) throws {
     try versions.publish(reference: reference)
@@ -255,7 +263,8 @@ struct FrontEndState: Sendable {
       ClusterStatistics.Worker(
         name: $0.name, fingerprint: $0.fingerprint, credits: $0.credits,
         leasedSamples: table.leasedCount(of: $0.id), heldVersion: $0.heldVersion, tokensPerSecond: $0.tokensPerSecond,
-        speed: $0.speed ?? 0, activeSlots: $0.activeSlots, isDraining: $0.isDraining)
+        speed: $0.speed ?? 0, activeSlots: $0.activeSlots, isDraining: $0.isDraining,
+        narrowLinkBytesPerSecond: $0.narrowLinkBytesPerSecond)
     }
     statistics.queuedSamples = table.queuedSampleCount
     statistics.leasedSamples = table.leasedSampleCount

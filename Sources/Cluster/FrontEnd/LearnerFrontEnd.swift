@@ -100,7 +100,8 @@ public final class LearnerFrontEnd: Sendable {
             runID: options.runID, learnerIncarnation: learnerIncarnation, model: options.model, dtype: options.dtype,
             heartbeatIntervalMilliseconds: options.heartbeatInterval.milliseconds,
             livenessTimeoutMilliseconds: options.livenessTimeout.milliseconds,
-            announcementEndpoint: announcementEndpoint, currentVersion: nil, relayPath: options.relay?.path ?? []))
+            announcementEndpoint: announcementEndpoint, currentVersion: nil, relayPath: options.relay?.path ?? [],
+            maxStaleness: options.announcedStaleness))
       ).encoded()
     } catch {
       throw ClusterError("the run cannot be described to workers: \(error)")
@@ -156,6 +157,13 @@ public final class LearnerFrontEnd: Sendable {
     let now = MonotonicClock.now()
     try shared.state.withLock { try $0.publish(snapshot, base: base, deltas: deltas, now: now) }
     shared.gradients.state.withLock { $0.passedOn = nil }
+    shared.waker.wake()
+  }
+
+  /// Announces and serves deltas before the version that they lead to is here: a relay's.
+  /// - Throws: `WeightSyncError` unless they lead on from the current version.
+  func publish(deltas: [WeightDelta], to target: VersionDescription) throws {
+    try shared.state.withLock { try $0.publish(deltas: deltas, to: target) }
     shared.waker.wake()
   }
 

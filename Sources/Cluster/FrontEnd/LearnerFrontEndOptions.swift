@@ -38,6 +38,9 @@ public struct LearnerFrontEndOptions: Sendable {
   /// Threads that the learner computes gradients with: what a worker is compared with until it was measured.
   public var learnerThreads = 1
 
+  /// What workers are told: how old their samples may be.
+  var announcedStaleness: Int { min(max(0, relay?.maxStaleness ?? maxStaleness), Int(Int32.max)) }
+
   public init(runID: String, model: ModelDescription, dtype: String = "bfloat16") {
     self.runID = runID
     self.model = model
@@ -59,6 +62,8 @@ public struct ClusterStatistics: Sendable, Equatable {
     public var speed: Double
     public var activeSlots: Int
     public var isDraining: Bool
+    /// What its link carries, when that is too little to follow the versions and it takes no work; 0 otherwise.
+    public var narrowLinkBytesPerSecond: Int
   }
 
   public var workers: [Worker] = []

@@ -101,8 +101,8 @@ extension LearnerLoop {
           runID: options.runID, learnerIncarnation: learnerIncarnation, model: options.model, dtype: options.dtype,
           heartbeatIntervalMilliseconds: options.heartbeatInterval.milliseconds,
           livenessTimeoutMilliseconds: options.livenessTimeout.milliseconds,
-          announcementEndpoint: announcementEndpoint, currentVersion: current, relayPath: options.relay?.path ?? [])),
-      to: worker)
+          announcementEndpoint: announcementEndpoint, currentVersion: current, relayPath: options.relay?.path ?? [],
+          maxStaleness: options.announcedStaleness)), to: worker)
     if let ending { try send(.shutdown(reason: ending), to: worker) }
   }
 
@@ -119,6 +119,7 @@ extension LearnerLoop {
     waiting.remove(worker)
     gone.remove(worker)
     keys[worker] = nil
+    lastPulls[worker] = nil
     let samples = leases.reduce(0) { $0 + $1.sampleIndices.count }
     let leaves = shared.gradients.state.withLock { $0.leave(worker) }
     if leaves > 0 { shared.gradients.signal.put(()) }

@@ -26,6 +26,8 @@ final class LearnerLoop {
   /// Workers whose connection is gone, but not what they sent before: a goodbye or results may still be unread.
   var gone: Set<WorkerID> = []
   var keys: [WorkerID: PublicKey] = [:]
+  /// Chunks that each worker asked for last.
+  var lastPulls: [WorkerID: PullWeights] = [:]
   /// The list of keys that the sessions were last compared with.
   var listGeneration = 0
   private var nextTimeCheck: Duration = .zero
@@ -183,6 +185,7 @@ final class LearnerLoop {
         return state.reclaim(heartbeat.leaseIDs, by: worker, now: now)
       }
       if !void.isEmpty { try send(.cancel(leaseIDs: void, reason: "taken back"), to: worker) }
+      note(narrowLink: heartbeat.narrowLinkBytesPerSecond, of: worker)
       try shared.gradients.state.withLock {
         try $0.report(heartbeat.gradientClasses, by: worker)
         $0.report(gradientVersion: heartbeat.heldGradientVersion, by: worker, now: now)
@@ -193,7 +196,7 @@ final class LearnerLoop {
     case .pullPlan(let heldIdentity):
       try servePlan(holding: heldIdentity, to: worker)
     case .pullManifest(let version, let isDelta):
-      guard let weights = served(version, isDelta) else {
+      guard let weights = served(version, isDelta, .goesOn) else {
         return try send(.weightsUnavailable(version: version, isDelta: isDelta), to: worker)
       }
       try send(.manifest(WeightManifest(version: version, leaves: weights.manifest, isDelta: isDelta)), to: worker)

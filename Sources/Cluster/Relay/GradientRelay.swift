@@ -11,7 +11,8 @@ import Wire
 /// along the tree, so that one gradient goes up a lease, with the bits that one worker would have sent.
 ///
 /// It has a thread of its own for the sums and hashes, which ends with `end()`. A lease that nobody below can finish goes
-/// back up: the learner has somebody who can.
+/// back up: the learner has somebody who can. So does one that there is no memory for; until there is, `hasMemory` is false and
+/// the relay says that nobody below it computes gradients.
 final class GradientRelay: Sendable {
   private enum Command: Sendable {
     case take(GradientTask)
@@ -23,22 +24,30 @@ final class GradientRelay: Sendable {
   private let commands = Mailbox<Command>()
   private let thread: IOThread
   private let account: Account
+  private let availableMemory: @Sendable () -> Int?
 
   /// - Parameters:
   ///   - fleet: of the front end that the workers are attached to; it must outlive this object.
   ///   - link: where leases come from and gradients go.
   ///   - threads: that sums are formed with.
-  init(fleet: SharedGradientExchange, link: WorkerLink, threads: Int, logger: Logger) throws {
+  ///   - availableMemory: bytes that sums may take; nil: nobody knows.
+  init(
+    fleet: SharedGradientExchange, link: WorkerLink, threads: Int, availableMemory: @escaping @Sendable () -> Int?,
+    logger: Logger
+  ) throws {
     self.fleet = fleet
+    self.availableMemory = availableMemory
     let (commands, account) = (commands, Account())
     self.account = account
     thread = try IOThread(name: "relay-gradients") {
-      let adder = GradientAdder(fleet: fleet, link: link, threads: threads, logger: logger)
+      let adder = GradientAdder(
+        fleet: fleet, link: link, threads: threads, availableMemory: availableMemory, logger: logger)
       while true {
         let batch = commands.takeAll()
         for command in batch {
           switch command {
-          case .take(let task): adder.take(task)
+          case .take(let task):
+            if let shortage = adder.take(task) { account.state.withLock { $0.shortage = shortage } }
           case .cancel(let ids): adder.cancel(ids)
           case .end: return adder.giveBackAll("the relay closes")
           }
@@ -54,13 +63,23 @@ final class GradientRelay: Sendable {
     }
   }
 
-  /// Commands given and carried out, and leases that are not finished.
+  /// Commands given and carried out, leases that are not finished, and the bytes that one was declined for want of.
   private final class Account: Sendable {
-    let state = Mutex((given: 0, done: 0, held: 0))
+    let state = Mutex((given: 0, done: 0, held: 0, shortage: Int?.none))
   }
 
   /// Whether nothing from above is here.
   var isIdle: Bool { account.state.withLock { $0.given == $0.done && $0.held == 0 } }
+
+  /// False from a lease that was declined for want of memory until there is enough for it.
+  var hasMemory: Bool {
+    let (shortage, held) = account.state.withLock { ($0.shortage, $0.held) }
+    guard let shortage else { return true }
+    // What is held may not have taken its own yet.
+    guard held == 0, availableMemory().map({ $0 >= shortage }) ?? true else { return false }
+    account.state.withLock { $0.shortage = nil }
+    return true
+  }
 
   func take(_ task: GradientTask) { put(.take(task)) }
   func cancel(_ ids: [UInt64]) { put(.cancel(ids)) }
@@ -101,12 +120,19 @@ private final class GradientAdder {
   private let link: WorkerLink
   private let logger: Logger
   private let threads: Int
+  private let availableMemory: @Sendable () -> Int?
+  /// It was said that there is too little memory.
+  private var saysShort = false
   private lazy var team = ThreadTeam(threadCount: threads)
   private let pool = GradientPool()
   private var works: [UInt64: Work] = [:]
 
-  init(fleet: SharedGradientExchange, link: WorkerLink, threads: Int, logger: Logger) {
+  init(
+    fleet: SharedGradientExchange, link: WorkerLink, threads: Int, availableMemory: @escaping @Sendable () -> Int?,
+    logger: Logger
+  ) {
     self.fleet = fleet
+    self.availableMemory = availableMemory
     self.link = link
     self.threads = threads
     self.logger = logger
@@ -114,10 +140,12 @@ private final class GradientAdder {
 
   var count: Int { works.count }
 
-  func take(_ task: GradientTask) {
+  /// - Returns: bytes that have to be free for a lease like this one, when they are not and it was declined.
+  func take(_ task: GradientTask) -> Int? {
     let grant = task.grant
     guard let type = GradientType(rawValue: grant.gradientType) else {
-      return decline(grant.id, "gradients of type \(grant.gradientType) are not known here")
+      decline(grant.id, "gradients of type \(grant.gradientType) are not known here")
+      return nil
     }
     let work = Work(
       grant: grant,
@@ -129,13 +157,20 @@ private final class GradientAdder {
       origins: Array(repeating: nil, count: grant.passSizes.count))
     // What was taken before and has no memory yet will want it.
     let needed = works.values.reduce(work.byteCount) { $1.sum == nil ? $0 + $1.byteCount : $0 }
-    if let available = availableMemory, available < needed + needed / 4 {
-      return decline(
-        grant.id, "adding it up takes \(needed >> 20) MiB, and \(available >> 20) MiB are free")
+    if let available = availableMemory(), available < needed + needed / 4 {
+      let reason = "adding it up takes \(needed >> 20) MiB, and \(available >> 20) MiB are free"
+      if !saysShort {
+        logger.warning("a gradient lease goes back up: \(reason); the next one is taken when there is memory for it")
+      }
+      saysShort = true
+      decline(grant.id, reason)
+      return work.byteCount + work.byteCount / 4
     }
+    saysShort = false
     works[grant.id] = work
     logger.debug("gradient lease \(grant.id) of \(work.results.count) leaves is lent on")
     fleet.lend(work.offer, as: grant.id)
+    return nil
   }
 
   func cancel(_ ids: [UInt64]) {

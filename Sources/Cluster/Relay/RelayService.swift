@@ -24,6 +24,8 @@ public struct RelayServiceOptions: Sendable {
   var maximumLosses = 2
   /// Threads that gradients are added up with.
   var threads = min(4, ProcessorFeatures.current.availableProcessors)
+  /// Bytes that gradients' sums may take; nil: nobody knows.
+  var availableMemory: @Sendable () -> Int? = { Cluster.availableMemory }
   /// Of the names of libzmq's threads.
   var threadPrefix: Int? {
     get { link.threadPrefix }
@@ -182,6 +184,11 @@ public final class RelayService: Sendable {
       run = Run(welcome: welcome, control: control, announcement: announcement)
       try open(&run!, MonotonicClock.now())
     case .base(let base): run?.base = base
+    case .deltas(let deltas, let target):
+      // Their bytes are those that were announced; whether they lead to the version everybody sees who applies them.
+      do { try frontEnd?.publish(deltas: deltas, to: target) } catch {
+        logger.debug("\(error); it is passed on when it is here")
+      }
     case .reference(let reference):
       run?.reference = reference
       try frontEnd?.publish(reference: reference)
@@ -232,7 +239,7 @@ public final class RelayService: Sendable {
     below.maximumLosses = options.maximumLosses
     let (link, logger) = (link, logger)
     below.relay = RelayUpstream(
-      path: welcome.relayPath + [link.incarnation],
+      path: welcome.relayPath + [link.incarnation], maxStaleness: welcome.maxStaleness,
       deliver: { result in
         do { try link.send(result) } catch {
           logger.error("sample \(result.sampleIndex) of lease \(result.leaseID) cannot be passed on: \(error)")
@@ -246,7 +253,8 @@ public final class RelayService: Sendable {
       run.closedSince = nil
       run.isNew = true
       let gradients = try GradientRelay(
-        fleet: frontEnd.shared.gradients, link: link, threads: options.threads, logger: logger)
+        fleet: frontEnd.shared.gradients, link: link, threads: options.threads,
+        availableMemory: options.availableMemory, logger: logger)
       state.withLock { ($0.frontEnd, $0.gradients) = (frontEnd, gradients) }
       if let reference = run.reference { try frontEnd.publish(reference: reference) }
       publish(&run)
@@ -289,7 +297,7 @@ public final class RelayService: Sendable {
     link.setCapacity(load.capacity)
     link.report(tokensPerSecond: load.tokensPerSecond, activeSlots: load.activeSlots)
     let (classes, gradientVersion) = frontEnd?.gradientsBelow ?? ([], nil)
-    link.report(gradientClasses: classes)
+    link.report(gradientClasses: gradients?.hasMemory ?? false ? classes : [])
     link.report(gradientVersion: gradientVersion)
     let excess = min(load.held - load.capacity, load.queued)
     guard excess > 0 else { return run.excessSince = nil }

@@ -5,6 +5,8 @@ import Wire
 struct RelayUpstream: Sendable {
   /// Incarnations of the relays from the learner down to this one.
   var path: [UInt64]
+  /// The learner's.
+  var maxStaleness = 0
   /// Takes a result into keeping: its sender is told next that it may forget it.
   var deliver: @Sendable (TrajectoryResult) -> Void
   var giveBack: @Sendable (ReturnedWork) -> Void

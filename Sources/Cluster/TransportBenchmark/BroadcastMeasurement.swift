@@ -15,15 +15,18 @@ public struct BroadcastMeasurement: Sendable {
   public var wireBytes: Int
   /// User and system time of the learner's and all workers' threads together.
   public var cpuSeconds: Double
+  /// Relays on the way, one after the other.
+  public var depth = 0
 
   /// Brings workers to one version, publishes the next and waits for all of them.
   ///
   /// - Parameters:
+  ///   - depth: relays between the learner and the workers, each below the one before.
   ///   - delta: from the one version to the next; nil: they pull the whole.
   ///   - patience: for each of the two versions.
   /// - Throws: `ClusterError` when a worker does not get there in time, `TransportError`.
   public static func run(
-    workers count: Int, from first: WeightSnapshot, to second: WeightSnapshot, delta: WeightDelta?,
+    workers count: Int, depth: Int = 0, from first: WeightSnapshot, to second: WeightSnapshot, delta: WeightDelta?,
     model: ModelConfiguration, patience: Duration = .seconds(300)
   ) throws -> BroadcastMeasurement {
     let logger = Logger(label: "bench") { _ in SwiftLogNoOpLogHandler() }
@@ -33,12 +36,21 @@ public struct BroadcastMeasurement: Sendable {
     // Applying takes every processor; nobody is lost for that.
     options.livenessTimeout = .seconds(60)
     let frontEnd = try LearnerFrontEnd(options, logger: logger)
-    defer { frontEnd.shutdown(reason: "measured", within: .seconds(10)) }
+    var relays: [SyntheticRelays] = []
+    defer {
+      frontEnd.shutdown(reason: "measured", within: .seconds(10))
+      for relay in relays { relay.join() }
+    }
     try frontEnd.publish(first)
+    var endpoint = frontEnd.controlEndpoint
+    for _ in 0..<depth {
+      relays.append(try SyntheticRelays(1, endpoint: endpoint, upstream: [], downstream: [], logger: logger))
+      endpoint = relays.last?.endpoints.first ?? endpoint
+    }
     let links = try (0..<count).map { index in
       try WorkerLink(
         WorkerLinkOptions(
-          endpoint: frontEnd.controlEndpoint, workerName: "worker-\(index)", threads: 1, fingerprint: "bench",
+          endpoint: endpoint, workerName: "worker-\(index)", threads: 1, fingerprint: "bench",
           capacity: 1), logger: logger)
     }
     try bring(first.version, links, patience)
@@ -61,7 +73,7 @@ public struct BroadcastMeasurement: Sendable {
     }
     return BroadcastMeasurement(
       seconds: ends.map { Double($0 - start) * 1e-9 }, wireBytes: frontEnd.statistics().weightBytesSent - before,
-      cpuSeconds: processorSeconds - processor)
+      cpuSeconds: processorSeconds - processor, depth: depth)
   }
 
   private static var processorSeconds: Double {

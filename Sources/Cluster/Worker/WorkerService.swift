@@ -192,6 +192,7 @@ public final class WorkerService {
       logger.info("joined run \(welcome.runID): \(welcome.model.architecture), \(welcome.model.layerCount) layers")
     case .base(let snapshot): base = snapshot
     case .reference(let snapshot): (reference, referenceModel) = (snapshot, nil)
+    case .deltas: break
     case .weights(let snapshot):
       newest = snapshot
       dropGradientWeights()

@@ -83,6 +83,14 @@ struct HeldWork: Sendable {
     return (unfinished, lease.isDelivered)
   }
 
+  /// What the engine does not have, to be given back: forgotten here.
+  mutating func takeWaiting() -> [ReturnedWork] {
+    defer { dropWaiting() }
+    return waiting.compactMap { id in
+      held[id].map { ReturnedWork(leaseID: id, sampleIndices: $0.remaining.sorted()) }
+    }
+  }
+
   /// Everything undelivered goes back: the worker takes nothing new.
   mutating func dropWaiting() {
     for id in waiting { held[id] = nil }

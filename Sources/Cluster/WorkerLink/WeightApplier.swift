@@ -19,14 +19,17 @@ final class WeightApplier {
   private let orders = Mailbox<Order>()
   private let outcomes = Mailbox<Outcome>()
   private let threads: Int
+  private let before: (@Sendable () -> Void)?
   private let waker: Waker
   private var thread: IOThread?
 
   /// - Parameters:
   ///   - threads: take sections of the weights, only while there is a delta to be applied.
+  ///   - before: called on the thread before each job. For tests.
   ///   - waker: is called when there is an outcome.
-  init(threads: Int, waker: Waker) {
+  init(threads: Int, before: (@Sendable () -> Void)? = nil, waker: Waker) {
     self.threads = threads
+    self.before = before
     self.waker = waker
   }
 
@@ -36,12 +39,13 @@ final class WeightApplier {
   func start(_ job: WeightPull.ApplyJob) throws {
     orders.put(.apply(job))
     if thread != nil { return }
-    let (orders, outcomes, waker, threads) = (orders, outcomes, waker, threads)
+    let (orders, outcomes, waker, threads, before) = (orders, outcomes, waker, threads, before)
     thread = try IOThread(name: "weights") {
       let team = ThreadTeam(threadCount: threads)
       while true {
         guard let order = orders.take(within: .seconds(3600)) else { continue }
         guard case .apply(let job) = order else { return }
+        before?()
         let start = MonotonicClock.now()
         let result = Result { () throws(WeightSyncError) in
           do { return try job.parent.applying(job.deltas, to: job.target, team: team) } catch {

@@ -24,6 +24,7 @@ extension WeightPull {
       inHand = snapshot
       deltasInHand = job.deltas
       base = nil
+      noteArrival(now)
       return try advance(now)
     case .failure(let error):
       return try pullWhole(after: error, now, logger)

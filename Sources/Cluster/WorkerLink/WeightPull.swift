@@ -40,6 +40,7 @@ struct WeightPull {
   var distrustsDeltas = false
   var byteLimit = 1 << 40
   var window: ChunkWindow
+  var pace = VersionPace()
   var lastProgress: Duration = .zero
   var failureCount = 0
   var jobNumber = 0
@@ -91,12 +92,15 @@ struct WeightPull {
     if isAuthoritative { try want(announcement.reference) }
     if let known = goal?.description ?? inHand?.description {
       if inHand?.description == description { isForeign = false }
-      if known.identity == description.identity { return try pullBehind(now) }
+      if known.identity == description.identity {
+        return pace.waitsUntil == nil ? try pullBehind(now) : try advance(now)
+      }
       if !isAuthoritative && description.version <= known.version { return [] }
     }
     dropIntermediate()
     let previous = goal?.description
     goal = Goal(description: description, delta: try DeltaDescription(announcement))
+    pace.announced(description.version, now: now)
     if isAuthoritative, let previous, description.version <= previous.version {
       // Another chain: a learner that resumed.
       abandon()
@@ -105,15 +109,13 @@ struct WeightPull {
     case .idle, .planning: break
     case .applying: return []
     case .pulling(let assembler):
-      if let adapter = description.adapter {
+      if let base = description.adapter?.base, assembler.subject == .version(base) {
         // The base under way already, for the version before.
-        if assembler.subject == .version(adapter.base) {
-          route = [.version(description)]
-          return []
-        }
-      } else if goal?.delta != nil, assembler.subject.version >= 0 {
+        route = [.version(description)]
         return []
       }
+      if isWorthFinishing(assembler) { return [] }
+      if assembler.subject.version >= 0 { pace.gaveUp(byteCount: description.byteCount, now: now) }
     }
     abandon()
     return try advance(now)
@@ -126,6 +128,8 @@ struct WeightPull {
   /// Another learner process answers from now on: what was begun goes on only towards the version that it announces.
   mutating func learnerChanged(current: VersionAnnouncement?) {
     dropIntermediate()
+    // Another way to it.
+    pace.forget()
     isForeign = inHand.map { $0.description.identity.bytes != current?.identity } ?? false
     guard goal.map({ $0.description.identity.bytes != current?.identity }) ?? false else { return }
     abandon()
@@ -149,6 +153,10 @@ struct WeightPull {
     if inHand?.description == description {
       isForeign = false
       return try pullBehind(now)
+    }
+    // The same bytes under another name cost nothing.
+    guard inHand?.renamed(description) != nil || pace.mayBegin(byteCount: description.byteCount, now: now) else {
+      return []
     }
     lastProgress = now
     if let adapter = description.adapter {
@@ -226,6 +234,7 @@ struct WeightPull {
     stage = .pulling(assembler)
     failureCount = 0
     lastProgress = now
+    pace.began(now: now)
     window.forget()
     return requests(assembler, now)
   }
@@ -244,6 +253,7 @@ struct WeightPull {
   /// - Returns: what to ask next; `inHand` has changed when the version is complete.
   /// - Throws: `WeightSyncError` after too many chunks that do not verify.
   mutating func receive(_ chunk: WeightsChunk, now: Duration, logger: Logger) throws -> [Message] {
+    pace.received(chunk.bytes.count, now: now)
     guard let assembler = assembler(chunk.version, chunk.isDelta) else { return [] }
     window.arrived(chunk.index, now: now)
     do {
@@ -275,6 +285,8 @@ struct WeightPull {
         inHand = snapshot
         deltasInHand = []
         distrustsDeltas = false
+        noteArrival(now)
+        if pace.waitsUntil != nil { route = [] }
       }
     }
     return try pullNext(now)
@@ -325,6 +337,7 @@ struct WeightPull {
     case .pulling(let assembler):
       assembler.forgetRequests()
       window.forget()
+      pace.began(now: now)
       return requests(assembler, now)
     }
   }
@@ -349,6 +362,7 @@ struct WeightPull {
     }
     // The next heartbeat names a version, or a reference, that is.
     let isReference = version == VersionDescription.referenceVersion
+    if let goal, version >= 0 { pace.gaveUp(byteCount: goal.description.byteCount, now: now) }
     abandon()
     if isReference { (wantedReference, pausedReference) = (nil, nil) } else { goal = nil }
     return []

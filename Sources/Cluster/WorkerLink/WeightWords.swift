@@ -31,9 +31,9 @@ extension VersionDescription {
 }
 
 extension VersionStore {
-  /// What peers are told of the current version.
+  /// What peers are told of the newest version.
   var announcement: VersionAnnouncement? {
-    current?.description.announcement(delta: newestDelta?.description, reference: reference?.description)
+    newest?.announcement(delta: newestDelta?.description, reference: reference?.description)
   }
 }
 

@@ -10,6 +10,8 @@ public enum WorkerEvent: Sendable {
   case base(WeightSnapshot)
   /// A complete, verified version. The link holds on to the newest; sample with it from the next lease on.
   case weights(WeightSnapshot)
+  /// Of a relay: deltas that are complete and verified, and what they lead to. That version follows once they are applied.
+  case deltas([WeightDelta], target: VersionDescription)
   /// The frozen model of the KL term, complete and verified: comes before the gradients that need it.
   case reference(WeightSnapshot)
   /// Weights between two optimiser steps, complete and verified: for the gradients that name them, until the next `weights`, and

@@ -47,6 +47,10 @@ public struct WorkerLinkOptions: Sendable {
   var returnInterval: Duration = .seconds(60)
   /// Silence after which an unwelcomed worker opens a new connection.
   public var handshakeTimeout: Duration = .seconds(10)
+  /// Called on the thread that applies deltas, before it does. For tests.
+  var beforeApplying: (@Sendable () -> Void)?
+  /// From a host's name to its addresses.
+  var resolver: HostLookup.Resolver = HostLookup.system
   /// Of the names of libzmq's threads.
   var threadPrefix: Int?
 

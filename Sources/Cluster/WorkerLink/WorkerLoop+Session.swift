@@ -10,13 +10,19 @@ extension WorkerLoop {
   func knock(_ now: Duration) throws {
     if now - lastNotice >= options.waitingNotice {
       lastNotice = now
-      logger.notice("waiting for the learner at \(endpoint) (\((now - waitingSince).components.seconds) s)")
+      let why = reach.failure.map { "; the name \(endpoint.host) is not found: \($0)" } ?? ""
+      logger.notice("waiting for the learner at \(endpoint) (\((now - waitingSince).components.seconds) s)\(why)")
     } else if !hasLoggedWaiting {
       hasLoggedWaiting = true
       logger.info("connecting to the learner at \(endpoint)")
     }
     let patience = attachments.count > 1 ? min(.seconds(3), options.handshakeTimeout) : options.handshakeTimeout
-    if now - connectionOpened >= patience { try openConnection(elsewhere: true) }
+    if now - connectionOpened >= patience {
+      // A name may have several addresses, of which one answers.
+      reach.turns[attachment, default: 0] += 1
+      try openConnection(elsewhere: true)
+    }
+    try connectWhenFound(now)
     guard now >= nextHello else { return }
     nextHello = now + backoff.pause(spread: Double.random(in: 0..<1))
     let hello = Hello(
@@ -34,19 +40,16 @@ extension WorkerLoop {
       brokenHandshakes = 0
       logger.notice("trying \(endpoint)")
     }
-    dealer = try Self.openDealer(context, endpoint, limits, security)
+    dealer = try Self.openDealer(context, limits, security)
     outbox = Outbox()
     connectionOpened = MonotonicClock.now()
+    reach.opened()
+    try connectWhenFound(connectionOpened)
   }
 
   var preferredEndpoint: Endpoint { attachments[0].endpoint }
 
   var hasSentEverything: Bool { outbox.isEmpty }
-
-  /// A connection to the first place.
-  func openProbe() throws -> Socket {
-    try Self.openDealer(context, attachments[0].endpoint, limits, attachments[0].security)
-  }
 
   /// Leaves the session, which has ended with a goodbye, for the first place.
   func attachToFirst() throws {
@@ -121,8 +124,11 @@ extension WorkerLoop {
       deliveredReference = nil
       deliveredIntermediate = nil
       weights.learnerChanged(current: welcome.currentVersion)
+      saysNarrow = false
       shared.events.put(.joined(welcome))
     }
+    weights.pace.maxStaleness = welcome.maxStaleness
+    weights.pace.reconnected(now: now)
     try subscribe(to: welcome.announcementEndpoint)
     try send(weights.resume(now: now))
     if let current = welcome.currentVersion { try announced(current, isAuthoritative: true) }
@@ -136,7 +142,8 @@ extension WorkerLoop {
   }
 
   func subscribe(to announced: String) throws {
-    guard let announced = try? endpoint.sibling(announced: Endpoint(announced)), announced.description != subscribedTo
+    guard let announced = try? (reach.address ?? endpoint).sibling(announced: Endpoint(announced)),
+      announced.description != subscribedTo
     else { return }
     if subscribedTo != nil { subscriber = try Self.openSubscriber(context, security) }
     // A missed announcement repairs itself with the next heartbeat, so a useless endpoint is no reason to stop.

@@ -34,7 +34,11 @@ extension WorkerLoop {
     }
     guard let probe = wayBack.probe else {
       if now >= next {
-        wayBack.probe = WayBack.Probe(try openProbe())
+        switch try lookup.ask(preferredEndpoint) {
+        case .pending: return
+        case .found(let addresses): wayBack.probe = WayBack.Probe(try openProbe(addresses))
+        case .failed: break
+        }
         wayBack.next = now + options.returnInterval * Double.random(in: 1...1.5)
       }
       return

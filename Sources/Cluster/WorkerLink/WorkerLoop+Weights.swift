@@ -28,11 +28,16 @@ extension WorkerLoop {
 
   /// After every step of the pull: sends what it asks for, hands on what is complete.
   func pulling(_ requests: [Message]) throws {
-    if let job = weights.takeJob() { try applier.start(job) }
+    if let job = weights.takeJob() {
+      // Those below apply them at the same time.
+      if options.isRelay { shared.events.put(.deltas(job.deltas, target: job.target)) }
+      try applier.start(job)
+    }
     try deliverReference()
     try deliverWeights()
     deliverIntermediate()
     try send(requests)
+    try notePace()
   }
 
   func takeApplied() throws {

@@ -14,6 +14,9 @@ final class WorkerLoop {
   /// Where this worker may attach, and which of them it is trying or using.
   let attachments: [(endpoint: Endpoint, security: SocketSecurity)]
   var attachment = 0
+  let lookup: HostLookup
+  /// The connection that is open, or that waits for its address.
+  var reach = Reach()
   /// Those whose handshake was completed once: their keys are right.
   var provenAttachments: Set<Int> = []
   /// In a row, at this attachment.
@@ -42,6 +45,8 @@ final class WorkerLoop {
   var deliveredVersion: Digest?
   var deliveredBase: Digest?
   var deliveredReference: Digest?
+  /// It was said that the link is too narrow for the versions.
+  var saysNarrow = false
   /// The reference that there was no memory for: said once.
   var refusedReference: Digest?
   /// Credits with the learner and samples held: what may come without being asked for again.
@@ -67,9 +72,10 @@ final class WorkerLoop {
       (try Endpoint($0.endpoint), $0.security)
     }
     weights = WeightPull(window: options.chunkWindow, takesReference: options.computesGradients)
-    applier = WeightApplier(threads: options.threads, waker: shared.waker)
+    applier = WeightApplier(threads: options.threads, before: options.beforeApplying, waker: shared.waker)
     context = try TransportContext(threadPrefix: options.threadPrefix)
-    dealer = try Self.openDealer(context, attachments[0].endpoint, limits, attachments[0].security)
+    lookup = HostLookup(waker: shared.waker, resolve: options.resolver)
+    dealer = try Self.openDealer(context, limits, attachments[0].security)
     subscriber = try Self.openSubscriber(context, attachments[0].security)
     backoff = Backoff(first: options.firstRetry, ceiling: options.longestRetry)
     connectionOpened = MonotonicClock.now()
@@ -79,8 +85,9 @@ final class WorkerLoop {
   var endpoint: Endpoint { attachments[attachment].endpoint }
   var security: SocketSecurity { attachments[attachment].security }
 
+  /// Not yet connected.
   static func openDealer(
-    _ context: TransportContext, _ endpoint: Endpoint, _ limits: WireLimits, _ security: SocketSecurity
+    _ context: TransportContext, _ limits: WireLimits, _ security: SocketSecurity
   ) throws -> Socket {
     var options = Socket.Options()
     options.maximumFrameByteCount = Int64(limits.manifestByteCount)
@@ -89,9 +96,7 @@ final class WorkerLoop {
     options.linger = .milliseconds(500)
     options.security = security
     options.isMonitored = true
-    let socket = try Socket(.dealer, context: context, options: options)
-    try socket.connect(endpoint)
-    return socket
+    return try Socket(.dealer, context: context, options: options)
   }
 
   static func openSubscriber(_ context: TransportContext, _ security: SocketSecurity) throws -> Socket {
@@ -161,6 +166,7 @@ final class WorkerLoop {
         logger.warning("lease \(lease.id) was granted twice")
       }
       try deliverLeases()
+      try giveBackWaiting()
     case .cancel(let leaseIDs, let sampleIndices, let reason) where !sampleIndices.isEmpty:
       let id = leaseIDs[0]
       let (unfinished, isDelivered) = work.cancel(id, samples: sampleIndices)
@@ -257,7 +263,7 @@ final class WorkerLoop {
   func settle(_ count: Int) { shared.state.withLock { $0.settledCount += count } }
 
   func spendCredits() throws {
-    guard session != nil, !isDraining, !wayBack.isReturning else { return }
+    guard session != nil, !isDraining, !wayBack.isReturning, weights.pace.narrowness == nil else { return }
     let credits = min(shared.state.withLock { $0.capacity } - promised, WorkerRegistry.maximumCredits)
     guard credits > 0 else { return }
     promised += credits
@@ -276,7 +282,8 @@ final class WorkerLoop {
           heldVersion: weights.usable?.version ?? -1, gradientLeaseIDs: gradients.leaseIDs,
           gradientClasses: classes,
           heldReference: deliveredReference == nil ? nil : weights.reference?.description.root.bytes,
-          heldGradientVersion: gradientVersion))
+          heldGradientVersion: gradientVersion,
+          narrowLinkBytesPerSecond: weights.pace.narrowness.map { Int(min($0.bytesPerSecond, 1e14)) + 1 } ?? 0))
     ])
   }
 

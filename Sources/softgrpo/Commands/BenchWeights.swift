@@ -27,6 +27,8 @@ struct BenchWeights: ParsableCommand {
   var steps = 5
   @Option(help: "Numbers of workers that each version is broadcast to; 0: no broadcast.")
   var workers = CommaSeparated<Int>([1, 4])
+  @Option(help: "Relays between the learner and the workers, each below the one before; one number after another.")
+  var relays = CommaSeparated<Int>([0])
 
   func run() throws {
     for rate in learningRate.elements where !(rate > 0 && rate <= 1) {
@@ -35,6 +37,9 @@ struct BenchWeights: ParsableCommand {
     try requirePositive(steps, "--steps", atMost: 10_000)
     for count in workers.elements where !(0...256).contains(count) {
       throw CommandError("--workers: must be 0 to 256, got \(count)")
+    }
+    for count in relays.elements where !(0...8).contains(count) {
+      throw CommandError("--relays: must be 0 to 8, got \(count)")
     }
     let settings = WeightsBenchmark.Settings(learningRates: learningRate.elements, steps: steps)
     if next != nil, options.model == nil { throw CommandError("--next: needs --model, the version before it") }
@@ -54,10 +59,13 @@ struct BenchWeights: ParsableCommand {
     var broadcasts: [BroadcastRow] = []
     for step in kept {
       for count in workers.elements where count > 0 {
-        options.progress("broadcast to \(count) workers")
-        let result = try BroadcastMeasurement.run(
-          workers: count, from: step.previous, to: step.next, delta: step.delta, model: model.configuration)
-        broadcasts.append(result.row(learningRate: step.learningRate))
+        for depth in relays.elements {
+          options.progress("broadcast to \(count) workers\(depth > 0 ? " below \(depth) relays" : "")")
+          let result = try BroadcastMeasurement.run(
+            workers: count, depth: depth, from: step.previous, to: step.next, delta: step.delta,
+            model: model.configuration)
+          broadcasts.append(result.row(learningRate: step.learningRate))
+        }
       }
     }
     let report = WeightsReport(model: model, machine: machine, settings: settings, rows: rows, broadcasts: broadcasts)
@@ -89,11 +97,12 @@ struct BenchWeights: ParsableCommand {
     print(table.rendered())
     if !report.broadcasts.isEmpty {
       var table = Table(columns: [
-        .init("learning rate"), .init("workers"), .init("sent"), .init("median s"), .init("last s"), .init("CPU s"),
+        .init("learning rate"), .init("workers"), .init("relays"), .init("sent"), .init("median s"), .init("last s"),
+        .init("CPU s"),
       ])
       for row in report.broadcasts {
         try table.append([
-          row.learningRate.map { "\($0)" } ?? "", "\(row.workers)", formatBytes(row.wireBytes),
+          row.learningRate.map { "\($0)" } ?? "", "\(row.workers)", "\(row.relays)", formatBytes(row.wireBytes),
           formatFixed(row.medianSeconds, 3),
           formatFixed(row.lastSeconds, 3), formatFixed(row.cpuSeconds, 3),
         ])
@@ -108,7 +117,8 @@ extension BroadcastMeasurement {
   func row(learningRate: Double?) -> BroadcastRow {
     let sorted = seconds.sorted()
     return BroadcastRow(
-      learningRate: learningRate, workers: sorted.count, wireBytes: wireBytes, medianSeconds: sorted[sorted.count / 2],
+      learningRate: learningRate, workers: sorted.count, relays: depth, wireBytes: wireBytes,
+      medianSeconds: sorted[sorted.count / 2],
       lastSeconds: sorted[sorted.count - 1], cpuSeconds: cpuSeconds)
   }
 }

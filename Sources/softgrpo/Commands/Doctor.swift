@@ -161,18 +161,11 @@ enum Machine {
       field(key, of: "/proc/meminfo").flatMap { $0.split(separator: " ").first.flatMap { Int($0) } }
         .map { formatBytes($0 * 1024) } ?? "unknown"
     }
-    let limit = content("/sys/fs/cgroup/memory.max").flatMap { Int($0) }.map(formatBytes) ?? "none"
+    let limit = ControlGroup.current.memory.map(formatBytes) ?? "none"
     return "\(kilobytes("MemTotal")), \(kilobytes("MemAvailable")) available, cgroup limit \(limit)"
   }
 
   static var processorQuota: String? {
-    guard let parts = content("/sys/fs/cgroup/cpu.max")?.split(separator: " ").map({ Double($0) }), parts.count == 2,
-      let quota = parts[0], let period = parts[1], period > 0
-    else { return nil }
-    return "\(formatFixed(quota / period, 2)) processors"
-  }
-
-  private static func content(_ path: String) -> String? {
-    (try? String(contentsOfFile: path, encoding: .utf8))?.trimmingCharacters(in: .whitespacesAndNewlines)
+    ControlGroup.current.processors.map { "\(formatFixed($0, 2)) processors" }
   }
 }
