@@ -234,7 +234,7 @@ struct WeightPull {
     stage = .pulling(assembler)
     failureCount = 0
     lastProgress = now
-    pace.began(now: now)
+    if !isAtIntermediate { pace.began(now: now) }
     window.forget()
     return requests(assembler, now)
   }

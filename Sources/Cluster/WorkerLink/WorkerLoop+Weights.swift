@@ -30,7 +30,7 @@ extension WorkerLoop {
   func pulling(_ requests: [Message]) throws {
     if let job = weights.takeJob() {
       // Those below apply them at the same time.
-      if options.isRelay { shared.events.put(.deltas(job.deltas, target: job.target)) }
+      if options.isRelay, !job.target.isIntermediate { shared.events.put(.deltas(job.deltas, target: job.target)) }
       try applier.start(job)
     }
     try deliverReference()
