@@ -104,9 +104,11 @@ struct FleetBenchmarkTests {
     #expect(report.gradients.allSatisfy { $0.wholeLeafSeconds > 0.999 * $0.divisibleSeconds })
   }
 
-  @Test func stepsAheadLagByTheirBound() throws {
+  /// Weights between two optimiser steps are no version: nothing lags by them.
+  @Test(arguments: [1, 4])
+  func stepsAheadLagByTheirBound(_ miniBatches: Int) throws {
     let report = try report {
-      $0.updateShares = [0.5]
+      ($0.updateShares, $0.miniBatches) = ([0.5], miniBatches)
       $0.steps = 2
     }
     #expect(report.pipeline.map(\.maxStaleness) == [0, 1, 0, 1])

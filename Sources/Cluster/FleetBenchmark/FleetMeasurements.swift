@@ -105,7 +105,9 @@ extension FleetBenchmark {
       workers: workers, workerPace: Pace(tokensPerSecond: rate, rowsPerSecond: rate),
       learnerPace: Pace(rowsPerSecond: learner), steps: last + 2, promptsPerStep: 32, slots: settings.slots,
       maxStaleness: staleness)
-    if share == nil { (plan.gradientWorkers, plan.leafRows) = (workers, settings.leafRows) }
+    if share == nil {
+      (plan.gradientWorkers, plan.leafRows, plan.miniBatches) = (workers, settings.leafRows, settings.miniBatches)
+    }
     let outcome = try outcome(plan)
     let measured = outcome.steps[(first + 1)...last]
     func mean(_ value: (FleetRun.Step) -> Double) -> Double {

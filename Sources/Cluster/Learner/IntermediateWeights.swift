@@ -26,8 +26,7 @@ final class IntermediateWeights {
   ///   - offer: names the policy version.
   ///   - state: has just taken the optimiser step that led to `model`.
   /// - Returns: the offer with its own version; nil when the learner is better off alone.
-  /// - Throws: `WeightSyncError` when memory is short.
-  func publish(for offer: GradientOffer, state: any TrainableState, model: PreparedModel) throws -> GradientOffer? {
+  func publish(for offer: GradientOffer, state: any TrainableState, model: PreparedModel) -> GradientOffer? {
     guard let policy = frontEnd.currentVersion, policy.version == offer.version else { return nil }
     let byteCount = model.weights.count * 2
     var offer = offer
@@ -36,18 +35,23 @@ final class IntermediateWeights {
     guard frontEnd.isWorthPublishing(offer, seconds: secondsPerByte * Double(byteCount)) else { return nil }
 
     let start = monotonicSeconds()
-    let snapshot = try state.snapshot(
-      model.weights, version: offer.version, parent: policy.description.identity, base: frontEnd.base, team: team)
-    let delta = WeightDelta.encode(
-      from: policy, to: snapshot, limit: WeightDelta.byteLimit(for: snapshot), team: team)?.delta
-    try frontEnd.publish(IntermediateVersion(snapshot, delta: delta))
-    offer.intermediate?.announcement = snapshot.description.announcement(delta: delta?.description)
-    let seconds = monotonicSeconds() - start
-    secondsPerByte = (secondsPerByte + seconds / Double(byteCount)) / 2
-    logger.debug(
-      "gradient version \(offer.version) branches off version \(policy.version): \(delta?.bytes.count ?? snapshot.byteCount) bytes"
-    )
-    return offer
+    do {
+      let snapshot = try state.snapshot(
+        model.weights, version: offer.version, parent: policy.description.identity, base: frontEnd.base, team: team)
+      let delta = WeightDelta.encode(
+        from: policy, to: snapshot, limit: WeightDelta.byteLimit(for: snapshot), team: team)?.delta
+      try frontEnd.publish(IntermediateVersion(snapshot, delta: delta))
+      offer.intermediate?.announcement = snapshot.description.announcement(delta: delta?.description)
+      let seconds = monotonicSeconds() - start
+      secondsPerByte = (secondsPerByte + seconds / Double(byteCount)) / 2
+      logger.debug(
+        "gradient version \(offer.version) branches off version \(policy.version): \(delta?.bytes.count ?? snapshot.byteCount) bytes, made in \(Int(seconds * 1000)) ms"
+      )
+      return offer
+    } catch {
+      logger.warning("\(error); the learner computes this mini-batch alone")
+      return nil
+    }
   }
 
   /// Nobody computes with them any longer.

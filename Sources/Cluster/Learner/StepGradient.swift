@@ -83,7 +83,7 @@ final class StepGradient {
       pacing?.differentiated(leafRows[index], began: began)
     }
     if let help, leaves.count > 1, let objective = GradientObjective(objective, reference: help.reference),
-      let offer = try published(
+      let offer = published(
         GradientOffer(
           version: version, leaves: leaves, objective: objective, type: type,
           elementCount: state.gradientValues.count, fingerprint: help.fingerprint, excludedWorkers: excluded),
@@ -129,8 +129,8 @@ final class StepGradient {
   /// The offer as it can be made: of a later mini-batch once its weights are there for others. nil: they are not worth it.
   private func published(
     _ offer: GradientOffer, isIntermediate: Bool, state: any TrainableState, model: PreparedModel
-  ) throws -> GradientOffer? {
-    isIntermediate ? try help?.weights?.publish(for: offer, state: state, model: model) : offer
+  ) -> GradientOffer? {
+    isIntermediate ? help?.weights?.publish(for: offer, state: state, model: model) : offer
   }
 
   /// The gradient that arrived; nil when its bytes are not those that were announced, or not finite.

@@ -34,7 +34,7 @@ struct BenchFleet: ParsableCommand {
   var speeds = CommaSeparated<Double>([1])
   @Option(help: "Rows of a gradient's leaf.")
   var leafRows = 100
-  @Option(help: "Optimiser steps of a step in the gradients' runs: 1, 2, 4, … of its 64 groups.")
+  @Option(help: "Optimiser steps of a step where gradients are lent: 1, 2, 4, 8, 16 or 32.")
   var miniBatches = 1
   @Option(help: "Measured steps of each run (twice as many in the pipeline's).")
   var steps = 3
@@ -45,8 +45,8 @@ struct BenchFleet: ParsableCommand {
     try requireAll(workers.elements, "--workers", atMost: 1000)
     try requirePositive(steps, "--steps", atMost: 1000)
     try requirePositive(leafRows, "--leaf-rows", atMost: 1_000_000)
-    guard miniBatches > 0, 64 % miniBatches == 0 else {
-      throw ValidationError("--mini-batches: must divide 64, got \(miniBatches)")
+    guard miniBatches > 0, 32 % miniBatches == 0 else {
+      throw ValidationError("--mini-batches: must divide 32, got \(miniBatches)")
     }
     for count in gradientWorkers.elements where !(0...1000).contains(count) {
       throw ValidationError("--gradient-workers: each must be 0 to 1000, got \(count)")
