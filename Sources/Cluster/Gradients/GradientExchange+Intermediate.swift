@@ -3,7 +3,7 @@ import Wire
 
 // Leaves of a later mini-batch, whose weights the workers do not have yet.
 extension GradientExchange {
-  /// What a worker has to do until it can compute leaves of an offer: seconds that it needs to come to the weights, from now on.
+  /// Seconds until a worker has come to an offer's weights; 0 when it has them.
   ///
   /// - Parameter told: when it was told of them; nil: not yet.
   func secondsUntilReady(_ candidate: Candidate, for offer: GradientOffer, told: Duration?, now: Duration) -> Double {

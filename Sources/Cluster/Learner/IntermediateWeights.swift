@@ -11,8 +11,10 @@ final class IntermediateWeights {
   private let frontEnd: LearnerFrontEnd
   private let team: ThreadTeam
   private let logger: Logger
-  /// What publishing cost, the newest measurement counting half: hashing and comparing.
-  private var secondsPerByte = 2e-9
+  /// What publishing costs until it was done once: hashing and comparing.
+  private static let assumedSecondsPerByte = 2e-9
+  /// The newest measurement counting half.
+  private var secondsPerByte = assumedSecondsPerByte
 
   init(frontEnd: LearnerFrontEnd, team: ThreadTeam, logger: Logger) {
     self.frontEnd = frontEnd
@@ -32,7 +34,11 @@ final class IntermediateWeights {
     var offer = offer
     offer.version = VersionDescription.intermediateVersion(afterOptimizerStep: state.step)
     offer.intermediate = GradientOffer.Intermediate(policyVersion: policy.version, weightByteCount: byteCount)
-    guard frontEnd.isWorthPublishing(offer, seconds: secondsPerByte * Double(byteCount)) else { return nil }
+    guard frontEnd.isWorthPublishing(offer, seconds: secondsPerByte * Double(byteCount)) else {
+      // What was slow once may not be so for ever.
+      secondsPerByte = max(min(secondsPerByte, Self.assumedSecondsPerByte), secondsPerByte * 0.95)
+      return nil
+    }
 
     let start = monotonicSeconds()
     do {
