@@ -1492,6 +1492,51 @@ void   softgrpo__protocol_error__free_unpacked
   assert(message->base.descriptor == &softgrpo__protocol_error__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   softgrpo__gradient_version__init
+                     (Softgrpo__GradientVersion         *message)
+{
+  static const Softgrpo__GradientVersion init_value = SOFTGRPO__GRADIENT_VERSION__INIT;
+  *message = init_value;
+}
+size_t softgrpo__gradient_version__get_packed_size
+                     (const Softgrpo__GradientVersion *message)
+{
+  assert(message->base.descriptor == &softgrpo__gradient_version__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t softgrpo__gradient_version__pack
+                     (const Softgrpo__GradientVersion *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &softgrpo__gradient_version__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t softgrpo__gradient_version__pack_to_buffer
+                     (const Softgrpo__GradientVersion *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &softgrpo__gradient_version__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Softgrpo__GradientVersion *
+       softgrpo__gradient_version__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Softgrpo__GradientVersion *)
+     protobuf_c_message_unpack (&softgrpo__gradient_version__descriptor,
+                                allocator, len, data);
+}
+void   softgrpo__gradient_version__free_unpacked
+                     (Softgrpo__GradientVersion *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &softgrpo__gradient_version__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   softgrpo__gradient_grant__init
                      (Softgrpo__GradientGrant         *message)
 {
@@ -2032,7 +2077,7 @@ void   softgrpo__gradient_done__free_unpacked
   assert(message->base.descriptor == &softgrpo__gradient_done__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor softgrpo__envelope__field_descriptors[32] =
+static const ProtobufCFieldDescriptor softgrpo__envelope__field_descriptors[33] =
 {
   {
     "protocol",
@@ -2418,6 +2463,18 @@ static const ProtobufCFieldDescriptor softgrpo__envelope__field_descriptors[32] 
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "gradient_version",
+    48,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Softgrpo__Envelope, body_case),
+    offsetof(Softgrpo__Envelope, gradient_version),
+    &softgrpo__gradient_version__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__envelope__field_indices_by_name[] = {
   7,   /* field[7] = cancel */
@@ -2429,6 +2486,7 @@ static const unsigned softgrpo__envelope__field_indices_by_name[] = {
   24,   /* field[24] = gradient_grant */
   27,   /* field[27] = gradient_ready */
   26,   /* field[26] = gradient_trajectory */
+  32,   /* field[32] = gradient_version */
   6,   /* field[6] = grant */
   8,   /* field[8] = heartbeat */
   2,   /* field[2] = hello */
@@ -2458,7 +2516,7 @@ static const ProtobufCIntRange softgrpo__envelope__number_ranges[3 + 1] =
   { 1, 0 },
   { 10, 2 },
   { 40, 24 },
-  { 0, 32 }
+  { 0, 33 }
 };
 const ProtobufCMessageDescriptor softgrpo__envelope__descriptor =
 {
@@ -2468,7 +2526,7 @@ const ProtobufCMessageDescriptor softgrpo__envelope__descriptor =
   "Softgrpo__Envelope",
   "softgrpo",
   sizeof(Softgrpo__Envelope),
-  32,
+  33,
   softgrpo__envelope__field_descriptors,
   softgrpo__envelope__field_indices_by_name,
   3,  softgrpo__envelope__number_ranges,
@@ -3739,7 +3797,7 @@ const ProtobufCMessageDescriptor softgrpo__cancel__descriptor =
   (ProtobufCMessageInit) softgrpo__cancel__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__heartbeat__field_descriptors[9] =
+static const ProtobufCFieldDescriptor softgrpo__heartbeat__field_descriptors[10] =
 {
   {
     "lease_ids",
@@ -3849,12 +3907,25 @@ static const ProtobufCFieldDescriptor softgrpo__heartbeat__field_descriptors[9] 
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "held_gradient_version",
+    25,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT64,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__Heartbeat, held_gradient_version),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__heartbeat__field_indices_by_name[] = {
   2,   /* field[2] = active_slots */
   4,   /* field[4] = current_version */
   6,   /* field[6] = gradient_classes */
   5,   /* field[5] = gradient_lease_ids */
+  9,   /* field[9] = held_gradient_version */
   7,   /* field[7] = held_reference */
   3,   /* field[3] = held_version */
   0,   /* field[0] = lease_ids */
@@ -3866,7 +3937,7 @@ static const ProtobufCIntRange softgrpo__heartbeat__number_ranges[3 + 1] =
   { 1, 0 },
   { 20, 5 },
   { 23, 7 },
-  { 0, 9 }
+  { 0, 10 }
 };
 const ProtobufCMessageDescriptor softgrpo__heartbeat__descriptor =
 {
@@ -3876,7 +3947,7 @@ const ProtobufCMessageDescriptor softgrpo__heartbeat__descriptor =
   "Softgrpo__Heartbeat",
   "softgrpo",
   sizeof(Softgrpo__Heartbeat),
-  9,
+  10,
   softgrpo__heartbeat__field_descriptors,
   softgrpo__heartbeat__field_indices_by_name,
   3,  softgrpo__heartbeat__number_ranges,
@@ -5370,6 +5441,44 @@ const ProtobufCMessageDescriptor softgrpo__protocol_error__descriptor =
   softgrpo__protocol_error__field_indices_by_name,
   1,  softgrpo__protocol_error__number_ranges,
   (ProtobufCMessageInit) softgrpo__protocol_error__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor softgrpo__gradient_version__field_descriptors[1] =
+{
+  {
+    "version",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientVersion, version),
+    &softgrpo__version_announcement__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned softgrpo__gradient_version__field_indices_by_name[] = {
+  0,   /* field[0] = version */
+};
+static const ProtobufCIntRange softgrpo__gradient_version__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor softgrpo__gradient_version__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "softgrpo.GradientVersion",
+  "GradientVersion",
+  "Softgrpo__GradientVersion",
+  "softgrpo",
+  sizeof(Softgrpo__GradientVersion),
+  1,
+  softgrpo__gradient_version__field_descriptors,
+  softgrpo__gradient_version__field_indices_by_name,
+  1,  softgrpo__gradient_version__number_ranges,
+  (ProtobufCMessageInit) softgrpo__gradient_version__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor softgrpo__gradient_grant__field_descriptors[14] =

@@ -7,10 +7,15 @@ public struct GradientRates: Sendable {
     var bytesPerSecond: Double?
     /// What little came of a transfer that was given up; forgotten by and by, or when a whole one tells better.
     var linkBound: Double?
+    /// From the word of an intermediate version until it is ready to compute with it.
+    var followSeconds: Double?
   }
 
   /// What a link is taken for until a gradient came over it: gigabit Ethernet.
   public static let assumedBytesPerSecond = 1e8
+  /// What a worker is taken for until it has followed an intermediate version: bytes of weights a second, from the delta's first
+  /// byte until the weights are ready to compute with.
+  public static let assumedFollowRate = 2e8
 
   /// nil until the learner has computed a leaf: nothing is leased before.
   public private(set) var learnerRowsPerSecond: Double?
@@ -48,9 +53,27 @@ public struct GradientRates: Sendable {
     workers[worker]!.linkBound = nil
   }
 
-  /// Another step: links that were too slow once may not be so for ever, and are tried again after some dozens of steps.
+  /// A worker has come to an intermediate version.
+  public mutating func followed(_ worker: UInt64, seconds: Double) {
+    guard seconds > 0 else { return }
+    workers[worker, default: Worker()].followSeconds = Self.blend(workers[worker]?.followSeconds, seconds)
+  }
+
+  /// A worker was told of an intermediate version so long ago, and had not come to it when nobody needed it any longer.
+  public mutating func didNotFollow(_ worker: UInt64, seconds: Double) {
+    workers[worker, default: Worker()].followSeconds = max(workers[worker]?.followSeconds ?? 0, 2 * seconds)
+  }
+
+  /// Seconds that a worker takes to come to an intermediate version of so many bytes of weights.
+  public func followSeconds(of worker: UInt64, byteCount: Int) -> Double {
+    workers[worker]?.followSeconds ?? Double(byteCount) / Self.assumedFollowRate
+  }
+
+  /// Another step: links and workers that were too slow once may not be so for ever, and are tried again after some dozens of
+  /// steps.
   public mutating func beginStep() {
     for (worker, rates) in workers {
+      if let seconds = rates.followSeconds { workers[worker]!.followSeconds = seconds * 0.95 }
       guard let bound = rates.linkBound else { continue }
       workers[worker]!.linkBound = bound < Self.assumedBytesPerSecond ? bound * 1.05 : nil
     }

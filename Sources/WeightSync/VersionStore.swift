@@ -41,6 +41,8 @@ public struct VersionStore: Sendable {
   public private(set) var base: WeightSnapshot?
   /// The frozen model of the KL term, for those that compute gradients; nil: nobody needs it.
   public private(set) var reference: WeightSnapshot?
+  /// Weights for gradients alone, while somebody computes with them.
+  public private(set) var intermediate: IntermediateVersion?
   /// Ascending; the last is current.
   private var snapshots: [(snapshot: WeightSnapshot, pulled: Duration?)] = []
   /// Each one's parent is the version that the one before leads to; the last leads to the current version.
@@ -99,6 +101,7 @@ public struct VersionStore: Sendable {
     if deltas.last?.description.identity != new.first?.description.parent { deltas = [] }
     deltas += new
     self.base = base
+    intermediate = nil
     snapshots.append((snapshot, nil))
     var byteCount = deltas.reduce(0) { $0 + $1.bytes.count }
     while byteCount >= snapshot.byteCount || deltas.count > Self.deltaLimit {
@@ -136,6 +139,21 @@ public struct VersionStore: Sendable {
     reference = snapshot
   }
 
+  /// Serves weights for gradients alone, in place of those before.
+  ///
+  /// - Throws: `WeightSyncError` unless they branch off the current version.
+  public mutating func publish(_ version: IntermediateVersion) throws {
+    let description = version.snapshot.description
+    guard description.isIntermediate, description.parent == current?.description.identity,
+      description.adapter?.base == base?.description,
+      version.delta.map({ $0.description.identity == description.identity }) ?? true
+    else { throw WeightSyncError("version \(description.version) does not branch off the current version") }
+    intermediate = version
+  }
+
+  /// Nobody needs them any longer.
+  public mutating func withdrawIntermediate() { intermediate = nil }
+
   /// Deltas from a version to the newest one; nil when there is no such chain.
   private func chain(from identity: Digest) -> ArraySlice<WeightDelta>? {
     if newest?.identity == identity { return [] }
@@ -166,6 +184,11 @@ public struct VersionStore: Sendable {
   public mutating func served(
     version: Int, isDelta: Bool, progress: Progress = .goesOn, now: Duration
   ) -> (any ChunkedWeights)? {
+    if VersionDescription.isIntermediate(version) {
+      guard let intermediate, intermediate.snapshot.version == version else { return nil }
+      if isDelta { return intermediate.delta }
+      return intermediate.snapshot
+    }
     if isDelta { return (deltas + (ahead?.deltas ?? [])).last { $0.description.version == version } }
     if base?.version == version { return base }
     if reference?.version == version { return reference }

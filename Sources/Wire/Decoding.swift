@@ -137,6 +137,11 @@ private func decodeBody(of envelope: Softgrpo__Envelope, bulk: ArraySlice<[UInt8
   case SOFTGRPO__ENVELOPE__BODY_GRADIENT_DONE:
     let body = envelope.gradient_done.pointee
     message = .gradientDone(leaseID: body.lease_id, accepted: body.accepted != 0)
+  case SOFTGRPO__ENVELOPE__BODY_GRADIENT_VERSION:
+    guard let version = envelope.gradient_version.pointee.version?.pointee else {
+      throw WireError("GradientVersion lacks its version")
+    }
+    message = .gradientVersion(try decode(version, isIntermediate: true))
   default:
     throw WireError("the envelope has no body of a known kind")
   }
@@ -220,19 +225,20 @@ private func decode(_ body: Softgrpo__Heartbeat) throws -> Heartbeat {
     gradientLeaseIDs: array(body.gradient_lease_ids, body.n_gradient_lease_ids),
     gradientClasses: try decode(body.gradient_classes, body.n_gradient_classes),
     heldReference: body.held_reference.len == 0 ? nil : bytes(body.held_reference),
+    heldGradientVersion: body.held_gradient_version == 0 ? nil : Int(body.held_gradient_version),
     narrowLinkBytesPerSecond: Int(clamping: body.narrow_link_bytes_per_second))
   try heartbeat.validate()
   return heartbeat
 }
 
-func decode(_ body: Softgrpo__VersionAnnouncement) throws -> VersionAnnouncement {
+func decode(_ body: Softgrpo__VersionAnnouncement, isIntermediate: Bool = false) throws -> VersionAnnouncement {
   let announcement = VersionAnnouncement(
     version: Int(body.version), parentIdentity: bytes(body.parent_identity), root: bytes(body.root),
     identity: bytes(body.identity), byteCount: try integer(body.byte_count, "VersionAnnouncement.byte_count"),
     chunkByteCount: Int(body.chunk_byte_count), adapter: try body.adapter.map { try decode($0.pointee) },
     delta: try decodeDelta(root: body.delta_root, byteCount: body.delta_byte_count),
     reference: try decodeReference(root: body.reference_root, byteCount: body.reference_byte_count))
-  try announcement.validate()
+  try announcement.validate(isIntermediate: isIntermediate)
   return announcement
 }
 

@@ -187,6 +187,11 @@ private func encodeBody(
     body.pointee.lease_id = leaseID
     body.pointee.accepted = accepted ? 1 : 0
     envelope.pointee.gradient_done = body
+  case .gradientVersion(let announcement):
+    try announcement.validate(isIntermediate: true)
+    select(SOFTGRPO__ENVELOPE__BODY_GRADIENT_VERSION)
+    envelope.pointee.gradient_version = arena.message(softgrpo__gradient_version__init)
+    envelope.pointee.gradient_version.pointee.version = encode(announcement, &arena)
   }
   return []
 }
@@ -266,6 +271,7 @@ private func encode(_ heartbeat: Heartbeat, _ arena: inout MessageArena) -> Unsa
   body.pointee.n_gradient_lease_ids = heartbeat.gradientLeaseIDs.count
   body.pointee.gradient_lease_ids = arena.array(heartbeat.gradientLeaseIDs)
   if let root = heartbeat.heldReference { body.pointee.held_reference = arena.bytes(root) }
+  body.pointee.held_gradient_version = Int64(heartbeat.heldGradientVersion ?? 0)
   body.pointee.n_gradient_classes = heartbeat.gradientClasses.count
   body.pointee.gradient_classes = encode(heartbeat.gradientClasses, &arena)
   body.pointee.narrow_link_bytes_per_second = UInt64(heartbeat.narrowLinkBytesPerSecond)

@@ -49,6 +49,8 @@ public enum Message: Sendable, Equatable {
   case pullGradient(GradientPull)
   case gradientChunk(GradientChunk)
   case gradientDone(leaseID: UInt64, accepted: Bool)
+  /// Weights between two optimiser steps, for gradients alone.
+  case gradientVersion(VersionAnnouncement)
 
   /// The message's name in the log.
   public var name: String {
@@ -83,6 +85,7 @@ public enum Message: Sendable, Equatable {
     case .pullGradient: "PullGradient"
     case .gradientChunk: "GradientChunk"
     case .gradientDone: "GradientDone"
+    case .gradientVersion: "GradientVersion"
     }
   }
 }

@@ -225,7 +225,9 @@ public struct GradientChunk: Sendable, Equatable {
 extension GradientGrant {
   func validate() throws {
     try require(id != 0, "GradientGrant.lease_id is 0")
-    try require(policyVersion >= 0, "GradientGrant.policy_version is negative")
+    try require(
+      policyVersion >= 0 || VersionAnnouncement.isIntermediate(policyVersion),
+      "GradientGrant.policy_version \(policyVersion) is no policy version and no intermediate one")
     try require((1...WireLimits.leafCount).contains(leafCount), "GradientGrant.leaf_count is out of range")
     try require(
       (0...30).contains(level) && index >= 0 && index << level < leafCount, "GradientGrant names no node of its tree")

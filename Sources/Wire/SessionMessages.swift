@@ -148,6 +148,8 @@ public struct Heartbeat: Sendable, Equatable {
   public var gradientLeaseIDs: [UInt64]
   /// Worker: root of the reference model that it holds; nil: none.
   public var heldReference: [UInt8]?
+  /// Worker: the intermediate version that it is ready to compute gradients with; nil: none.
+  public var heldGradientVersion: Int?
   /// Relay: who below it computes gradients now.
   public var gradientClasses: [GradientClass]
   /// Worker: what its link carries, when that is too little to follow the versions; 0: it follows them.
@@ -156,7 +158,7 @@ public struct Heartbeat: Sendable, Equatable {
   public init(
     leaseIDs: [UInt64] = [], tokensPerSecond: Double = 0, activeSlots: Int = 0, heldVersion: Int = -1,
     currentVersion: VersionAnnouncement? = nil, gradientLeaseIDs: [UInt64] = [], gradientClasses: [GradientClass] = [],
-    heldReference: [UInt8]? = nil, narrowLinkBytesPerSecond: Int = 0
+    heldReference: [UInt8]? = nil, heldGradientVersion: Int? = nil, narrowLinkBytesPerSecond: Int = 0
   ) {
     self.leaseIDs = leaseIDs
     self.tokensPerSecond = tokensPerSecond
@@ -165,6 +167,7 @@ public struct Heartbeat: Sendable, Equatable {
     self.currentVersion = currentVersion
     self.gradientLeaseIDs = gradientLeaseIDs
     self.heldReference = heldReference
+    self.heldGradientVersion = heldGradientVersion
     self.gradientClasses = gradientClasses
     self.narrowLinkBytesPerSecond = narrowLinkBytesPerSecond
   }

@@ -78,6 +78,10 @@ extension Heartbeat {
     try require(tokensPerSecond.isFinite && tokensPerSecond >= 0, "Heartbeat.tokens_per_second is not usable")
     try require(naturalCount.contains(activeSlots), "Heartbeat.active_slots is out of range")
     if let heldReference { try requireDigest(heldReference, "Heartbeat.held_reference") }
+    if let heldGradientVersion {
+      try require(
+        VersionAnnouncement.isIntermediate(heldGradientVersion), "Heartbeat.held_gradient_version is out of range")
+    }
     try require(
       (0...1 << 48).contains(narrowLinkBytesPerSecond), "Heartbeat.narrow_link_bytes_per_second is out of range")
     try currentVersion?.validate()
@@ -158,12 +162,18 @@ extension Lease {
 }
 
 extension VersionAnnouncement {
-  func validate() throws {
+  /// Whether a version number is of weights between two optimiser steps: -1 is the base of adapters, -2 the reference model.
+  public static func isIntermediate(_ version: Int) -> Bool { version < -2 }
+
+  /// - Parameter isIntermediate: it is of weights for gradients alone, and not of a policy version.
+  func validate(isIntermediate: Bool = false) throws {
     for (name, digest) in [("parent_identity", parentIdentity), ("root", root), ("identity", identity)] {
       try require(
         digest.count == WireLimits.identityByteCount, "VersionAnnouncement.\(name) has \(digest.count) bytes, not 32")
     }
-    try require(version >= 0, "VersionAnnouncement.version is negative")
+    try require(
+      isIntermediate ? Self.isIntermediate(version) : version >= 0,
+      "VersionAnnouncement.version \(version) is out of range")
     try require((1...(1 << 46)).contains(byteCount), "VersionAnnouncement.byte_count \(byteCount) is out of range")
     try require(
       chunkByteCount > 0 && chunkByteCount <= 256 << 10,

@@ -42,6 +42,8 @@ final class FakeWorker: Sendable {
       case .joined: log.withLock { $0.joined += 1 }
       case .base(let base): log.withLock { $0.weightEvents.append("base \(base.description.root)") }
       case .reference(let model): log.withLock { $0.weightEvents.append("reference \(model.description.root)") }
+      case .gradientWeights(let version):
+        log.withLock { $0.weightEvents.append("gradients \(version.snapshot.version)") }
       case .weights(let newest):
         snapshot = newest
         log.withLock {

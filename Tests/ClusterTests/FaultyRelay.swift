@@ -8,8 +8,8 @@ final class FaultyRelay: Sendable {
   private let corruptsOneChunk: Bool
   private let corruptsDeltas: Bool
   private let state = Mutex((corrupted: 0, isStopped: false, isBlocked: false))
-  /// Chunks of weights that may pass, and those that have.
-  private let chunks: Mutex<(allowed: Int, passed: Int)>
+  /// Chunks of weights that may pass, and those that have; repeated ones, as after a silence, do not count.
+  private let chunks: Mutex<(allowed: Int, passed: Set<[Int]>)>
   private let waker: Waker
   private let thread = Mutex<IOThread?>(nil)
 
@@ -30,7 +30,7 @@ final class FaultyRelay: Sendable {
   init(
     _ upstream: String, corruptsOneChunk: Bool = false, corruptsDeltas: Bool = false, allowedChunks: Int = .max
   ) throws {
-    chunks = Mutex((allowedChunks, 0))
+    chunks = Mutex((allowedChunks, []))
     self.corruptsOneChunk = corruptsOneChunk
     self.corruptsDeltas = corruptsDeltas
     let context = try TransportContext()
@@ -51,7 +51,7 @@ final class FaultyRelay: Sendable {
     set { state.withLock { $0.isBlocked = newValue } }
   }
 
-  var passedChunks: Int { chunks.withLock { $0.passed } }
+  var passedChunks: Int { chunks.withLock { $0.passed.count } }
 
   func allowChunks(_ count: Int) {
     chunks.withLock { $0.allowed += count }
@@ -64,10 +64,11 @@ final class FaultyRelay: Sendable {
   }
 
   private func mayPass(_ frames: [[UInt8]]) throws -> Bool {
-    guard try isChunk(frames) else { return true }
+    guard case .weightsChunk(let chunk) = try Envelope(decoding: frames).message else { return true }
+    let name = [chunk.version, chunk.isDelta ? 1 : 0, chunk.index]
     return chunks.withLock { chunks in
-      guard chunks.passed < chunks.allowed else { return false }
-      chunks.passed += 1
+      guard chunks.passed.contains(name) || chunks.passed.count < chunks.allowed else { return false }
+      chunks.passed.insert(name)
       return true
     }
   }

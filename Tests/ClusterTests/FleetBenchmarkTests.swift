@@ -96,16 +96,19 @@ struct FleetBenchmarkTests {
     for row in report.sampling { #expect(row.tokensPerSecond > 0 && row.processors.shortfall >= 0) }
   }
 
-  @Test func whoComputesLeavesNoTrace() throws {
-    let report = try report { $0.gradientWorkers = [0, 2] }
+  @Test(arguments: [1, 4])
+  func whoComputesLeavesNoTrace(_ miniBatches: Int) throws {
+    let report = try report { ($0.gradientWorkers, $0.miniBatches) = ([0, 2], miniBatches) }
     #expect(report.gradients.map(\.leasedShare)[0] == 0)
     #expect(report.gradients.allSatisfy { $0.hasSameWeights && $0.leaves > 10 })
     #expect(report.gradients.allSatisfy { $0.wholeLeafSeconds > 0.999 * $0.divisibleSeconds })
   }
 
-  @Test func stepsAheadLagByTheirBound() throws {
+  /// Weights between two optimiser steps are no version: nothing lags by them.
+  @Test(arguments: [1, 4])
+  func stepsAheadLagByTheirBound(_ miniBatches: Int) throws {
     let report = try report {
-      $0.updateShares = [0.5]
+      ($0.updateShares, $0.miniBatches) = ([0.5], miniBatches)
       $0.steps = 2
     }
     #expect(report.pipeline.map(\.maxStaleness) == [0, 1, 0, 1])

@@ -12,7 +12,7 @@ import Wire
 @Suite struct GradientExchangeTests {
   private static let elementCount = 100_000
 
-  private func leaves(_ count: Int) -> [GradientLeaf] {
+  func leaves(_ count: Int) -> [GradientLeaf] {
     (0..<count).map { index in
       let tokens = [Int32](repeating: 1, count: 100)
       return GradientLeaf([
@@ -27,136 +27,22 @@ import Wire
     }
   }
 
-  private func offer(_ leafCount: Int, type: GradientType = .float32) -> GradientOffer {
+  func offer(_ leafCount: Int, type: GradientType = .float32) -> GradientOffer {
     GradientOffer(
       version: 3, leaves: leaves(leafCount), objective: GradientObjective(clipLow: 0.2, clipHigh: 0.2, dualClip: nil),
       type: type, elementCount: Self.elementCount, fingerprint: "same")
   }
 
-  private func hello(_ index: Int, fingerprint: String = "same") -> Hello {
+  func hello(_ index: Int, fingerprint: String = "same") -> Hello {
     Hello(
       workerName: "worker-\(index)", incarnation: UInt64(index + 1), hostname: "h", processID: 1, threads: 1,
       fingerprint: fingerprint, computesGradients: true)
   }
 
-  /// A learner and workers that compute `rowsPerSecond`, each behind a link of `bytesPerSecond`, in simulated time.
-  private struct Simulation {
-    var exchange = GradientExchange(
-      options: .init(leaseDuration: .seconds(3600), patience: .seconds(3600)), firstLeaseID: 9)
-    var now = 0.0
-    private var events: [(at: Double, action: Action)] = []
-    private var ready: [WorkerID: GradientReady] = [:]
-    private var learnerIsIdle = true
-    /// When each worker's link is free again.
-    private var links: [WorkerID: Double] = [:]
-    var leavesOf: [WorkerID: Int] = [:]
-
-    enum Action {
-      case local(Int, seconds: Double)
-      case computed(WorkerID, GradientReady)
-      case chunk(WorkerID, GradientChunk)
-    }
-
-    private var time: Duration { .seconds(now) }
-
-    /// - Returns: seconds until the sum is complete.
-    mutating func step(
-      _ offer: GradientOffer, learner: Double, workers: [WorkerID: Double], bytesPerSecond: Double,
-      dead: Set<WorkerID> = [], sampling: Double = 0
-    ) throws -> Double {
-      let start = now
-      // Of all workers, spent on gradients.
-      var lent = 0.0
-      var missing = Set(offer.leaves.indices)
-      exchange.begin(offer)
-      learnerIsIdle = true
-      events = []
-      while !missing.isEmpty {
-        while let arrived = exchange.takeArrived() { missing.subtract(arrived.leaves) }
-        if learnerIsIdle {
-          if let leaf = exchange.takeLocal(now: time) {
-            let seconds = Double(offer.leaves[leaf].rowCount) / learner
-            events.append((now + seconds, .local(leaf, seconds: seconds)))
-            learnerIsIdle = false
-          } else {
-            exchange.takeOver(now: time)
-            if let leaf = exchange.takeLocal(now: time) {
-              let seconds = Double(offer.leaves[leaf].rowCount) / learner
-              events.append((now + seconds, .local(leaf, seconds: seconds)))
-              learnerIsIdle = false
-            }
-          }
-        }
-        exchange.keepTime(now: time)
-        exchange.samplingSeconds = max(0, sampling - (now - start - lent / Double(workers.count)))
-        exchange.grant(now: time) { worker, version in workers[worker] != nil && version == 3 }
-        let outgoing = exchange.outgoing
-        exchange.outgoing = []
-        for (worker, message) in outgoing where !dead.contains(worker) {
-          switch message {
-          case .gradientGrant(let grant):
-            let run = grant.index << grant.level..<min(grant.leafCount, (grant.index + 1) << grant.level)
-            let rows = offer.leaves[run].reduce(0) { $0 + $1.rowCount }
-            let seconds = Double(rows) / workers[worker]!
-            leavesOf[worker, default: 0] += run.count
-            lent += seconds
-            let part = GradientStatistics()
-            events.append(
-              (
-                now + seconds,
-                .computed(
-                  worker,
-                  GradientReady(
-                    leaseID: grant.id, statistics: run.map { _ in part },
-                    logProbs: [Float](repeating: -1, count: 100 * run.count), root: [UInt8](repeating: 0, count: 32),
-                    elapsedMicroseconds: Int(seconds * 1e6)))
-              ))
-          case .pullGradient(let pull):
-            for index in pull.first..<pull.first + pull.count {
-              let bytes = min(GradientChunk.byteCount, offer.byteCount - index * GradientChunk.byteCount)
-              let begin = max(now, links[worker] ?? 0)
-              links[worker] = begin + Double(bytes) / bytesPerSecond
-              events.append(
-                (
-                  links[worker]!,
-                  .chunk(
-                    worker,
-                    GradientChunk(leaseID: pull.leaseID, index: index, bytes: [UInt8](repeating: 0, count: bytes)))
-                ))
-            }
-          default: break
-          }
-        }
-        if missing.isEmpty { break }
-        // A learner without work looks again soon, as the real one does.
-        if let next = events.indices.min(by: { events[$0].at < events[$1].at }),
-          !learnerIsIdle || events[next].at < now + 0.02
-        {
-          let event = events.remove(at: next)
-          now = max(now, event.at)
-          switch event.action {
-          case .local(let leaf, let seconds):
-            exchange.finishLocal(leaf, seconds: seconds)
-            missing.remove(leaf)
-            learnerIsIdle = true
-          case .computed(let worker, let ready): try exchange.ready(ready, from: worker, now: time)
-          case .chunk(let worker, let chunk): _ = try exchange.receive(chunk, from: worker, now: time)
-          }
-        } else {
-          now += 0.02
-        }
-        try #require(now - start < 10_000)
-      }
-      exchange.end()
-      exchange.outgoing = []
-      return now - start
-    }
-  }
-
   /// Nobody is measured in the first step; from the second on everybody is done at nearly the same time.
   @Test(arguments: [1, 2, 4, 8, 16])
   func workersShortenTheStep(_ count: Int) throws {
-    var simulation = Simulation()
+    var simulation = GradientSimulation()
     var workers: [WorkerID: Double] = [:]
     for index in 0..<count {
       simulation.exchange.join(WorkerID(UInt64(index)), hello: hello(index), older: nil)
@@ -173,7 +59,7 @@ import Wire
 
   /// Different speeds: shares follow them.
   @Test func sharesFollowTheSpeeds() throws {
-    var simulation = Simulation()
+    var simulation = GradientSimulation()
     let workers: [WorkerID: Double] = [WorkerID(0): 400, WorkerID(1): 100, WorkerID(2): 25]
     for index in 0..<3 { simulation.exchange.join(WorkerID(UInt64(index)), hello: hello(index), older: nil) }
     let step = offer(128)
@@ -191,7 +77,7 @@ import Wire
 
   /// A gradient that takes longer on its way than the step takes alone is not asked for again once that is known.
   @Test func aSlowLinkIsLeftAlone() throws {
-    var simulation = Simulation()
+    var simulation = GradientSimulation()
     simulation.exchange.join(WorkerID(0), hello: hello(0), older: nil)
     let step = offer(8)
     let alone = Double(step.leaves.reduce(0) { $0 + $1.rowCount }) / 100
@@ -206,7 +92,7 @@ import Wire
 
   /// A worker that takes leases and says nothing more costs no more than patience.
   @Test func aSilentWorkerIsNotWaitedForLong() throws {
-    var simulation = Simulation()
+    var simulation = GradientSimulation()
     for index in 0..<2 { simulation.exchange.join(WorkerID(UInt64(index)), hello: hello(index), older: nil) }
     let step = offer(32)
     let alone = Double(step.leaves.reduce(0) { $0 + $1.rowCount }) / 100
@@ -254,7 +140,7 @@ import Wire
   /// workers are (16 + 24) / 4 = 10 s for everybody, so that the learner computes about ten leaves and they two each.
   @Test(arguments: [(0.0, 4), (8, 10), (20, 16)])
   func whatIsToBeSampledIsWorkToo(_ sampling: Double, _ ofLearner: Int) throws {
-    var simulation = Simulation()
+    var simulation = GradientSimulation()
     var workers: [WorkerID: Double] = [:]
     for index in 0..<3 {
       simulation.exchange.join(WorkerID(UInt64(index)), hello: hello(index), older: nil)

@@ -14,11 +14,15 @@ final class GradientHelper: Sendable {
     case helpful
     /// Takes leases and never finishes them.
     case holding
+    /// The same with those of later mini-batches alone.
+    case holdingLater
     /// Announces another hash than that of its bytes.
     case corrupting
     case notFinite
     /// Finite, and its sum with another one of its kind is not.
     case overflowing
+    /// Comes to the weights of later mini-batches only when they are gone.
+    case lagging
     /// Says other log-probs than it computed with.
     case misremembering
     case declining
@@ -26,8 +30,12 @@ final class GradientHelper: Sendable {
 
   private struct State {
     var received = 0
+    var receivedLater = 0
     var computed = 0
+    /// Of them, leases of later mini-batches.
+    var computedLater = 0
     var cancelled = 0
+    var followed: [Int] = []
   }
 
   let link: WorkerLink
@@ -37,7 +45,11 @@ final class GradientHelper: Sendable {
   private let thread = Mutex<IOThread?>(nil)
 
   var received: Int { state.withLock { $0.received } }
+  var receivedLater: Int { state.withLock { $0.receivedLater } }
   var computed: Int { state.withLock { $0.computed } }
+  var computedLater: Int { state.withLock { $0.computedLater } }
+  /// Intermediate versions that came, in their order.
+  var followed: [Int] { state.withLock { $0.followed } }
   var cancelled: Int { state.withLock { $0.cancelled } }
 
   init(_ options: WorkerLinkOptions, _ behaviour: Behaviour, configuration: ModelConfiguration) throws {
@@ -54,7 +66,8 @@ final class GradientHelper: Sendable {
     let layout = ParameterLayout(configuration)
     let worker = GradientWorker(team: team)
     var base: WeightSnapshot?
-    var model: GradientWorker.Model?
+    /// Of the newest version, and of the weights between two optimiser steps.
+    var models: [Int: GradientWorker.Model] = [:]
     var reference: (model: PreparedModel, root: [UInt8])?
     while let event = try? link.nextEvent(within: .seconds(60)) {
       switch event {
@@ -67,8 +80,14 @@ final class GradientHelper: Sendable {
           PreparedModel(weights, backend: backend, trainable: false, positions: 64, team: team),
           snapshot.description.root.bytes
         )
-        model?.reference = reference
-      case .weights(let snapshot):
+        for version in models.keys { models[version]!.reference = reference }
+      case .weights, .gradientWeights:
+        let snapshot: WeightSnapshot
+        switch event {
+        case .weights(let version): snapshot = version
+        case .gradientWeights(let version): snapshot = version.snapshot
+        default: continue
+        }
         guard let backend = try? matrixBackend(for: .bfloat16) else { return }
         let weights = ModelWeights(layout: layout)
         var adapters: AdapterWeights?
@@ -79,22 +98,37 @@ final class GradientHelper: Sendable {
         } else {
           snapshot.withWeights { _ = weights.elements.update(fromContentsOf: $0) }
         }
-        model = GradientWorker.Model(
+        let made = GradientWorker.Model(
           version: snapshot.version,
           model: PreparedModel(weights, backend: backend, trainable: true, positions: 64, team: team),
           adapters: adapters, reference: reference)
+        guard snapshot.description.isIntermediate else {
+          models = [made.version: made]
+          continue
+        }
+        models = models.filter { $0.key >= 0 }
+        models[made.version] = made
+        state.withLock { $0.followed.append(made.version) }
+        if behaviour != .lagging { link.report(gradientVersion: made.version) }
       case .gradient(let task):
-        state.withLock { $0.received += 1 }
-        if behaviour == .holding { continue }
+        let isLater = task.grant.policyVersion < 0
+        state.withLock {
+          $0.received += 1
+          if isLater { $0.receivedLater += 1 }
+        }
+        if behaviour == .holding || isLater && behaviour == .holdingLater { continue }
         worker.add(task)
         if behaviour == .declining {
           if let outcome = worker.decline("no memory") { try? link.send(outcome) }
           continue
         }
-        while worker.hasWork, let model {
+        while let version = worker.next?.policyVersion, let model = models[version] {
           guard let outcome = worker.step(model) else { continue }
           // Counted first: the learner may have taken it before this thread goes on.
-          state.withLock { $0.computed += 1 }
+          state.withLock {
+            $0.computed += 1
+            if version < 0 { $0.computedLater += 1 }
+          }
           try? link.send(spoilt(outcome))
         }
       case .cancelled: state.withLock { $0.cancelled += 1 }

@@ -104,6 +104,10 @@ struct GradientLeaseTests {
     var delay = 30
     var version = 7
     var exampleCount = 48
+    /// Trajectories of an optimiser step.
+    var miniBatch = 48
+    /// At 1e-4 a delta pays between two optimiser steps, at 0.05 it does not.
+    var learningRate = 0.05
     var ages = false
     var isTruthful = false
     var offPolicy = OffPolicyCorrection.behaviour
@@ -112,6 +116,10 @@ struct GradientLeaseTests {
     var estimator = KLEstimator.k3
     /// The reference is the version in hand (or the adapters' base), which nobody has to pull.
     var referenceIsHeld = false
+    /// Of the learner's own leaves, the one before which a test interferes.
+    var midwayLeaf = 3
+    /// And before all after that.
+    var isMidwayRepeated = false
   }
 
   func reference(_ settings: Settings) -> ModelWeights? {
@@ -153,7 +161,7 @@ struct GradientLeaseTests {
     let update = BatchUpdate(
       objective: ObjectiveOptions(
         klCoefficient: settings.beta, klEstimator: settings.estimator, offPolicy: settings.offPolicy),
-      options: UpdateOptions(optimizer: AdamW(learningRate: 0.05)),
+      options: UpdateOptions(optimizer: AdamW(learningRate: settings.learningRate)),
       tokenBudget: 40,
       reference: frozen.map {
         PreparedModel($0, backend: model.backend, trainable: false, positions: 64, team: team)
@@ -162,19 +170,20 @@ struct GradientLeaseTests {
       help: frontEnd.map {
         StepGradient.Help(
           fleet: $0.gradients, fingerprint: settings.promise,
-          reference: frozen?.referenceSnapshot(team: team).description.root, logger: logger)
+          reference: frozen?.referenceSnapshot(team: team).description.root,
+          weights: IntermediateWeights(frontEnd: $0, team: team, logger: logger), logger: logger)
       }, team: team)
     let never = Mailbox<Void>()
     var leaf = 0
     update.gradient.beforeLeaf = {
       leaf += 1
-      if leaf == 3 { midway() }
+      if leaf == settings.midwayLeaf || settings.isMidwayRepeated && leaf > settings.midwayLeaf { midway() }
       if frontEnd != nil { _ = never.take(within: .milliseconds(settings.delay)) }
     }
     let outcome = try update.run(
       try samples(settings.exampleCount, ages: settings.ages, isTruthful: settings.isTruthful), state: state,
       model: &model, version: settings.version,
-      miniBatch: 48)
+      miniBatch: settings.miniBatch)
     inspect(audit)
     return Result(
       weights: VersionHash.leaf(UnsafeRawBufferPointer(model.weights.elements)), statistics: outcome.statistics,
@@ -198,7 +207,7 @@ struct GradientLeaseTests {
   }
 
   /// An update with helpers, which are there before it begins.
-  private func helped(
+  func helped(
     _ settings: Settings, _ kinds: [GradientHelper.Behaviour], logger: Logger = quiet,
     midway: @escaping ([GradientHelper], LearnerFrontEnd) -> Void = { _, _ in },
     inspect: (LogProbAudit) -> Void = { _ in }
@@ -368,6 +377,8 @@ struct GradientLeaseTests {
   @Test(arguments: [
     Settings(promise: nil), Settings(promise: nil, beta: 0.1, estimator: .exact),
     Settings(rank: 4, promise: nil, beta: 0.1, referenceIsHeld: true),
+    Settings(promise: nil, miniBatch: 12, learningRate: 1e-4),
+    Settings(rank: 4, promise: nil, miniBatch: 12, learningRate: 1e-4),
   ])
   func theWorkerServiceComputesGradients(_ settings: Settings) throws {
     let alone = try update(settings, state: state(settings), frontEnd: nil)
@@ -386,6 +397,10 @@ struct GradientLeaseTests {
     }
     let result = try update(settings, state: state, frontEnd: frontEnd)
     #expect(result == alone && frontEnd.gradients.totals.accepted > 0, "\(frontEnd.gradients.totals)")
+    if settings.miniBatch < settings.exampleCount {
+      let versions = frontEnd.shared.gradients.state.withLock { $0.peers.values.compactMap(\.gradientVersion) }
+      #expect(versions.count == 1, "it has computed under the weights of later mini-batches")
+    }
     #expect(frontEnd.shutdown(reason: "end", within: .seconds(10)))
     thread.join()
     #expect(service.error == nil)

@@ -144,6 +144,24 @@ struct GradientRelayTests {
     #expect(fleet.helpers.allSatisfy { $0.computed > 0 })
   }
 
+  /// Weights between two optimiser steps go down once a relay, and gradients under them come up as one.
+  @Test(arguments: [0, 4])
+  func laterMiniBatchesPassThrough(_ rank: Int) throws {
+    // Time for two relays to pass them on.
+    let settings = Settings(rank: rank, delay: 100, miniBatch: 12, learningRate: 1e-4)
+    let alone = try bench.update(settings, state: bench.state(settings), frontEnd: nil)
+    let (result, totals, fleet) = try helped(
+      settings,
+      build: { fleet in
+        let upper = try fleet.relay()
+        try fleet.workers([.helpful, .helpful], at: fleet.relay(below: upper))
+        try fleet.workers([.helpful], at: upper)
+      })
+    #expect(result == alone && totals.accepted > 0)
+    #expect(fleet.helpers.allSatisfy { !$0.followed.isEmpty })
+    #expect(fleet.helpers.contains { $0.computedLater > 0 }, "\(totals)")
+  }
+
   @Test func aWorkerBelowIsKilledInTheMiddle() throws {
     let settings = Settings()
     let alone = try bench.update(settings, state: bench.state(settings), frontEnd: nil)

@@ -37,7 +37,7 @@ struct Chain {
 }
 
 /// A learner of messages alone, that a test may let fail.
-private struct Learner {
+struct MessageLearner {
   var store = VersionStore()
   /// Messages sent, by name; deltas have a star.
   var sent: [String] = []
@@ -88,7 +88,7 @@ private struct Learner {
 }
 
 /// Delivers every message both ways until nothing is said any longer.
-private func exchange(_ pull: inout WeightPull, _ learner: inout Learner, _ requests: [Message]) throws {
+func exchange(_ pull: inout WeightPull, _ learner: inout MessageLearner, _ requests: [Message]) throws {
   var waiting = requests
   while true {
     if let job = pull.takeJob() {
@@ -114,7 +114,7 @@ private func exchange(_ pull: inout WeightPull, _ learner: inout Learner, _ requ
   }
 }
 
-private func announce(_ pull: inout WeightPull, _ learner: Learner, isAuthoritative: Bool = true) throws -> [Message] {
+func announce(_ pull: inout WeightPull, _ learner: MessageLearner, isAuthoritative: Bool = true) throws -> [Message] {
   try pull.announced(
     #require(learner.store.announcement), isAuthoritative: isAuthoritative, limit: 1 << 40, now: .zero)
 }
@@ -122,7 +122,7 @@ private func announce(_ pull: inout WeightPull, _ learner: Learner, isAuthoritat
 @Suite struct WeightPullTests {
   @Test func followsTheChainByDeltas() throws {
     let chain = try Chain(versions: 5)
-    var (pull, learner) = (WeightPull(), Learner())
+    var (pull, learner) = (WeightPull(), MessageLearner())
     for index in 0..<5 {
       try learner.publish(chain, index)
       try exchange(&pull, &learner, announce(&pull, learner))
@@ -138,7 +138,7 @@ private func announce(_ pull: inout WeightPull, _ learner: Learner, isAuthoritat
 
   @Test func catchesUpOverSeveralVersions() throws {
     let chain = try Chain(versions: 6)
-    var (pull, learner) = (WeightPull(), Learner())
+    var (pull, learner) = (WeightPull(), MessageLearner())
     try learner.publish(chain, 0)
     try exchange(&pull, &learner, announce(&pull, learner))
     for index in 1..<6 { try learner.publish(chain, index) }
@@ -151,7 +151,7 @@ private func announce(_ pull: inout WeightPull, _ learner: Learner, isAuthoritat
   /// What has begun is finished while the chain leads on from it, and the rest follows as deltas.
   @Test func versionsThatOvertakeAPullDoNotStartItAnew() throws {
     let chain = try Chain(versions: 4)
-    var (pull, learner) = (WeightPull(), Learner())
+    var (pull, learner) = (WeightPull(), MessageLearner())
     try learner.publish(chain, 0)
     var requests = try announce(&pull, learner)
     // Version 0 is half there when the others come.
@@ -177,7 +177,7 @@ private func announce(_ pull: inout WeightPull, _ learner: Learner, isAuthoritat
 
   @Test func whatIsNotOfferedAsADeltaIsPulledWhole() throws {
     let chain = try Chain(versions: 2)
-    var (pull, learner) = (WeightPull(), Learner())
+    var (pull, learner) = (WeightPull(), MessageLearner())
     try learner.publish(chain, 0)
     try exchange(&pull, &learner, announce(&pull, learner))
     try learner.publish(chain, 1, withDelta: false)
@@ -188,7 +188,7 @@ private func announce(_ pull: inout WeightPull, _ learner: Learner, isAuthoritat
 
   @Test func corruptedChunksAreAskedForAgain() throws {
     let chain = try Chain(versions: 2)
-    var (pull, learner) = (WeightPull(), Learner())
+    var (pull, learner) = (WeightPull(), MessageLearner())
     try learner.publish(chain, 0)
     try exchange(&pull, &learner, announce(&pull, learner))
     try learner.publish(chain, 1)
@@ -205,7 +205,7 @@ private func announce(_ pull: inout WeightPull, _ learner: Learner, isAuthoritat
 
   @Test func aDeltaThatNeverVerifiesIsReplacedByTheWhole() throws {
     let chain = try Chain(versions: 3)
-    var (pull, learner) = (WeightPull(), Learner())
+    var (pull, learner) = (WeightPull(), MessageLearner())
     try learner.publish(chain, 0)
     try exchange(&pull, &learner, announce(&pull, learner))
     try learner.publish(chain, 1)
@@ -227,7 +227,7 @@ private func announce(_ pull: inout WeightPull, _ learner: Learner, isAuthoritat
   @Test func aPoisonedDeltaIsReplacedByTheWhole() throws {
     let chain = try Chain(versions: 3)
     let other = try Chain(versions: 2, salt: 9)
-    var (pull, learner) = (WeightPull(), Learner())
+    var (pull, learner) = (WeightPull(), MessageLearner())
     try learner.publish(chain, 0)
     try exchange(&pull, &learner, announce(&pull, learner))
     let (honest, wrong) = (try #require(chain.deltas[1]), try #require(other.deltas[1]))
@@ -243,7 +243,7 @@ private func announce(_ pull: inout WeightPull, _ learner: Learner, isAuthoritat
 
   @Test func aMissingDeltaIsReplacedByTheWhole() throws {
     let chain = try Chain(versions: 2)
-    var (pull, learner) = (WeightPull(), Learner())
+    var (pull, learner) = (WeightPull(), MessageLearner())
     try learner.publish(chain, 0)
     try exchange(&pull, &learner, announce(&pull, learner))
     try learner.publish(chain, 1)
@@ -262,10 +262,10 @@ private func announce(_ pull: inout WeightPull, _ learner: Learner, isAuthoritat
   @Test func anotherLearnersChainReplacesWhatWasBegun() throws {
     let chain = try Chain(versions: 3)
     let other = try Chain(versions: 1, first: 1, salt: 3)
-    var (pull, learner) = (WeightPull(), Learner())
+    var (pull, learner) = (WeightPull(), MessageLearner())
     for index in 0..<3 { try learner.publish(chain, index) }
     _ = try exchangeOnce(&pull, &learner)
-    var resumed = Learner()
+    var resumed = MessageLearner()
     try resumed.publish(other, 0)
     pull.learnerChanged(current: resumed.store.announcement)
     #expect(pull.resume(now: .zero).isEmpty)
@@ -276,14 +276,14 @@ private func announce(_ pull: inout WeightPull, _ learner: Learner, isAuthoritat
   /// The learner resumed: the same bytes under another parent.
   @Test func whatIsHeldIsNotPulledAgainUnderAnotherName() throws {
     let chain = try Chain(versions: 2)
-    var (pull, learner) = (WeightPull(), Learner())
+    var (pull, learner) = (WeightPull(), MessageLearner())
     try learner.publish(chain, 0)
     try learner.publish(chain, 1)
     try exchange(&pull, &learner, announce(&pull, learner))
     let again = try WeightSnapshot(version: 1, byteCount: chain.snapshots[1].byteCount) { target in
       chain.snapshots[1].withBytes { target.copyMemory(from: $0) }
     }
-    var resumed = Learner()
+    var resumed = MessageLearner()
     try resumed.store.publish(again, now: .zero)
     pull.learnerChanged(current: resumed.store.announcement)
     #expect(try announce(&pull, resumed).isEmpty)
@@ -293,7 +293,7 @@ private func announce(_ pull: inout WeightPull, _ learner: Learner, isAuthoritat
   /// What arrived before a connection broke is not asked for again.
   @Test func aReconnectionResumes() throws {
     let chain = try Chain(versions: 1)
-    var (pull, learner) = (WeightPull(), Learner())
+    var (pull, learner) = (WeightPull(), MessageLearner())
     try learner.publish(chain, 0)
     var arrived = 0
     learner.fault = { message in
@@ -331,7 +331,7 @@ private func announce(_ pull: inout WeightPull, _ learner: Learner, isAuthoritat
 
   @Test func plansThatDoNotFitAreRefused() throws {
     let chain = try Chain(versions: 4)
-    var (pull, learner) = (WeightPull(), Learner())
+    var (pull, learner) = (WeightPull(), MessageLearner())
     for index in 1..<4 { try learner.publish(chain, index) }
     _ = try announce(&pull, learner)
     let plan = try #require(learner.store.plan(holding: chain.snapshots[1].description.identity))
@@ -340,7 +340,7 @@ private func announce(_ pull: inout WeightPull, _ learner: Learner, isAuthoritat
   }
 
   /// The first round trips only, so that a pull is under way.
-  private func exchangeOnce(_ pull: inout WeightPull, _ learner: inout Learner) throws -> [Message] {
+  private func exchangeOnce(_ pull: inout WeightPull, _ learner: inout MessageLearner) throws -> [Message] {
     var requests = try announce(&pull, learner)
     for answer in try requests.flatMap({ try learner.answer($0) }) {
       if case .weightPlan(let plan) = answer { requests = try pull.receive(plan, now: .zero) }
@@ -366,8 +366,8 @@ private func announce(_ pull: inout WeightPull, _ learner: Learner, isAuthoritat
   }
 
   /// A pull that holds version 0.
-  private func holding(takesReference: Bool = true) throws -> (WeightPull, Learner) {
-    var (pull, learner) = (WeightPull(takesReference: takesReference), Learner())
+  private func holding(takesReference: Bool = true) throws -> (WeightPull, MessageLearner) {
+    var (pull, learner) = (WeightPull(takesReference: takesReference), MessageLearner())
     try learner.publish(chain, 0)
     try exchange(&pull, &learner, announce(&pull, learner))
     learner.sent = []
@@ -375,7 +375,7 @@ private func announce(_ pull: inout WeightPull, _ learner: Learner, isAuthoritat
   }
 
   @Test func isPulledOnceBehindTheVersion() throws {
-    var (pull, learner) = (WeightPull(takesReference: true), Learner())
+    var (pull, learner) = (WeightPull(takesReference: true), MessageLearner())
     try learner.publish(chain, 0)
     try learner.store.publish(reference: other)
     var had: [Bool] = []

@@ -7,7 +7,7 @@ public struct RandomMessages {
 
   public init(seed: UInt64) { random = SplitMix64(seed: seed) }
 
-  public static let kindCount = 30
+  public static let kindCount = 31
 
   public mutating func message(kind: Int) -> Message {
     switch kind {
@@ -35,7 +35,8 @@ public struct RandomMessages {
           gradientLeaseIDs: (0..<small()).map { _ in random.next() },
           gradientClasses: (0..<small()).map {
             GradientClass(fingerprint: "\($0) \(text())", workerCount: 1 + natural(), threads: natural())
-          }, heldReference: bool() ? bytes(32) : nil, narrowLinkBytesPerSecond: natural()))
+          }, heldReference: bool() ? bytes(32) : nil, heldGradientVersion: bool() ? -3 - natural() : nil,
+          narrowLinkBytesPerSecond: natural()))
     case 7: .trajectoryResult(result())
     case 8:
       .resultAcknowledgement(
@@ -73,6 +74,13 @@ public struct RandomMessages {
           leaseID: random.next() | 1, sampleIndices: [small(), 100 + small()], isLoss: Bool.random(using: &random)))
     case 26: .pullPlan(heldIdentity: bytes(32))
     case 27: .weightPlan(plan())
+    case 29:
+      .gradientVersion(
+        {
+          var announcement = announcement()
+          announcement.version = -3 - natural()
+          return announcement
+        }())
     default: .gradientDone(leaseID: random.next(), accepted: Bool.random(using: &random))
     }
   }

@@ -192,8 +192,15 @@ import Testing
     broken { $0.objective.divergence = divergence(0.001, "k2", digest) }
     broken { $0.objective.divergence = divergence(0.001, "k3", [1]) }
     refused(.heartbeat(Heartbeat(heldReference: [1])))
+    for version in [-2, -1, 1] { refused(.heartbeat(Heartbeat(heldGradientVersion: version))) }
+    for version in [-2, -1] { broken { $0.policyVersion = version } }
     refused(.heartbeat(Heartbeat(narrowLinkBytesPerSecond: 1 << 49)))
     var announcement = messages.announcement()
+    refused(.gradientVersion(announcement))
+    announcement.version = -3
+    refused(.versionAnnouncement(announcement))
+    #expect(throws: Never.self) { try Envelope(decoding: Envelope(.gradientVersion(announcement)).encoded()) }
+    announcement.version = 3
     announcement.reference = VersionAnnouncement.Reference(root: [], byteCount: 5)
     refused(.versionAnnouncement(announcement))
     announcement.reference = VersionAnnouncement.Reference(root: digest, byteCount: 0)

@@ -48,6 +48,7 @@ typedef struct Softgrpo__Drain Softgrpo__Drain;
 typedef struct Softgrpo__Goodbye Softgrpo__Goodbye;
 typedef struct Softgrpo__Shutdown Softgrpo__Shutdown;
 typedef struct Softgrpo__ProtocolError Softgrpo__ProtocolError;
+typedef struct Softgrpo__GradientVersion Softgrpo__GradientVersion;
 typedef struct Softgrpo__GradientGrant Softgrpo__GradientGrant;
 typedef struct Softgrpo__GradientLeafShape Softgrpo__GradientLeafShape;
 typedef struct Softgrpo__GradientObjective Softgrpo__GradientObjective;
@@ -125,7 +126,8 @@ typedef enum {
   SOFTGRPO__ENVELOPE__BODY_GRADIENT_DECLINED = 44,
   SOFTGRPO__ENVELOPE__BODY_PULL_GRADIENT = 45,
   SOFTGRPO__ENVELOPE__BODY_GRADIENT_CHUNK = 46,
-  SOFTGRPO__ENVELOPE__BODY_GRADIENT_DONE = 47
+  SOFTGRPO__ENVELOPE__BODY_GRADIENT_DONE = 47,
+  SOFTGRPO__ENVELOPE__BODY_GRADIENT_VERSION = 48
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SOFTGRPO__ENVELOPE__BODY__CASE)
 } Softgrpo__Envelope__BodyCase;
 
@@ -172,6 +174,7 @@ struct  Softgrpo__Envelope
     Softgrpo__PullGradient *pull_gradient;
     Softgrpo__GradientChunk *gradient_chunk;
     Softgrpo__GradientDone *gradient_done;
+    Softgrpo__GradientVersion *gradient_version;
   };
 };
 #define SOFTGRPO__ENVELOPE__INIT \
@@ -504,6 +507,10 @@ struct  Softgrpo__Heartbeat
    */
   ProtobufCBinaryData held_reference;
   /*
+   * Worker: the intermediate version that it is ready to compute gradients with (GradientVersion); 0: none.
+   */
+  int64_t held_gradient_version;
+  /*
    * Relay: the workers below that compute gradients now, by fingerprint, none named twice; at most 64.
    */
   size_t n_gradient_classes;
@@ -515,7 +522,7 @@ struct  Softgrpo__Heartbeat
 };
 #define SOFTGRPO__HEARTBEAT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__heartbeat__descriptor) \
-    , 0,NULL, 0, 0, 0, NULL, 0,NULL, {0,NULL}, 0,NULL, 0 }
+    , 0,NULL, 0, 0, 0, NULL, 0,NULL, {0,NULL}, 0, 0,NULL, 0 }
 
 
 /*
@@ -921,6 +928,25 @@ struct  Softgrpo__ProtocolError
 
 
 /*
+ * Weights for gradients alone: those after an optimiser step that is not the last of its training step. Nobody samples with
+ * them, and no policy version descends from them. Told to workers whose gradients under them the learner wants; pulled like a
+ * version, behind any other, and forgotten with the next one.
+ */
+struct  Softgrpo__GradientVersion
+{
+  ProtobufCMessage base;
+  /*
+   * `version` is -2 - s after the run's optimiser step s (from 1); its parent is the policy version that the training step began
+   * with, which the worker holds, and its delta leads there from that one. Without a delta it is pulled whole.
+   */
+  Softgrpo__VersionAnnouncement *version;
+};
+#define SOFTGRPO__GRADIENT_VERSION__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&softgrpo__gradient_version__descriptor) \
+    , NULL }
+
+
+/*
  * Asks the worker for the gradient of an aligned run of leaves, summed along the tree of docs/protocol.md. The trajectories are
  * pulled by the worker, the gradient by the learner: each side's bulk comes as fast as the other asks for it.
  */
@@ -932,7 +958,7 @@ struct  Softgrpo__GradientGrant
    */
   uint64_t lease_id;
   /*
-   * The version whose weights are differentiated, and no other.
+   * The version whose weights are differentiated, and no other: a policy version, or an intermediate one.
    */
   int64_t policy_version;
   /*
@@ -1844,6 +1870,25 @@ Softgrpo__ProtocolError *
 void   softgrpo__protocol_error__free_unpacked
                      (Softgrpo__ProtocolError *message,
                       ProtobufCAllocator *allocator);
+/* Softgrpo__GradientVersion methods */
+void   softgrpo__gradient_version__init
+                     (Softgrpo__GradientVersion         *message);
+size_t softgrpo__gradient_version__get_packed_size
+                     (const Softgrpo__GradientVersion   *message);
+size_t softgrpo__gradient_version__pack
+                     (const Softgrpo__GradientVersion   *message,
+                      uint8_t             *out);
+size_t softgrpo__gradient_version__pack_to_buffer
+                     (const Softgrpo__GradientVersion   *message,
+                      ProtobufCBuffer     *buffer);
+Softgrpo__GradientVersion *
+       softgrpo__gradient_version__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   softgrpo__gradient_version__free_unpacked
+                     (Softgrpo__GradientVersion *message,
+                      ProtobufCAllocator *allocator);
 /* Softgrpo__GradientGrant methods */
 void   softgrpo__gradient_grant__init
                      (Softgrpo__GradientGrant         *message);
@@ -2173,6 +2218,9 @@ typedef void (*Softgrpo__Shutdown_Closure)
 typedef void (*Softgrpo__ProtocolError_Closure)
                  (const Softgrpo__ProtocolError *message,
                   void *closure_data);
+typedef void (*Softgrpo__GradientVersion_Closure)
+                 (const Softgrpo__GradientVersion *message,
+                  void *closure_data);
 typedef void (*Softgrpo__GradientGrant_Closure)
                  (const Softgrpo__GradientGrant *message,
                   void *closure_data);
@@ -2250,6 +2298,7 @@ extern const ProtobufCMessageDescriptor softgrpo__drain__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__goodbye__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__shutdown__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__protocol_error__descriptor;
+extern const ProtobufCMessageDescriptor softgrpo__gradient_version__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__gradient_grant__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__gradient_leaf_shape__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__gradient_objective__descriptor;

@@ -28,6 +28,8 @@ public struct FleetBenchmark {
     public var rowsPerSecond = 2000.0
     /// Rows of a leaf there.
     public var leafRows = 100
+    /// Optimiser steps of a step where gradients are lent: a divisor of 32.
+    public var miniBatches = 1
     /// Speeds of the workers as multiples of those rates, in turns; the pipeline's are all alike.
     public var speeds = [1.0]
     /// Measured steps of each run; a few more come before and after them.

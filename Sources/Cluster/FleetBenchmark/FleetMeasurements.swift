@@ -48,7 +48,7 @@ extension FleetBenchmark {
         FleetRun.Plan(
           workers: samplers, gradientWorkers: count, workerPace: pace, speeds: settings.speeds,
           learnerPace: Pace(rowsPerSecond: settings.rowsPerSecond), steps: last + 1, promptsPerStep: 64,
-          slots: settings.slots, leafRows: settings.leafRows))
+          slots: settings.slots, leafRows: settings.leafRows, miniBatches: settings.miniBatches))
       let measured = outcome.steps[(first + 1)...last]
       func mean(_ value: (FleetRun.Step) -> Double) -> Double {
         measured.reduce(0) { $0 + value($1) } / Double(measured.count)
@@ -56,8 +56,8 @@ extension FleetBenchmark {
       let speeds = FleetRun.speeds(settings.speeds, count: samplers)
       let rates = ([1] + speeds.prefix(count)).map { $0 * settings.rowsPerSecond }
       let update = mean { $0.updated - $0.collected }
-      let divisible = mean { FleetIdeals.divisible(rows: $0.leafRows, rates: rates) }
-      let whole = mean { FleetIdeals.wholeLeaves(rows: $0.leafRows, rates: rates) }
+      let divisible = mean { FleetIdeals.divisible(rows: $0.leafRows.flatMap { $0 }, rates: rates) }
+      let whole = mean { $0.leafRows.reduce(0) { $0 + FleetIdeals.wholeLeaves(rows: $1, rates: rates) } }
       let idealStep = divisible + mean { Double($0.tokens) } / (speeds.reduce(0, +) * settings.rowsPerSecond)
       let step = outcome.period(from: first, to: last)
       let processors = processors(outcome, from: first, to: last)
@@ -65,7 +65,7 @@ extension FleetBenchmark {
       if versions.isEmpty { versions = outcome.steps }
       rows.append(
         Gradients(
-          workers: count, leaves: Int(mean { Double($0.leafRows.count) }.rounded()), updateSeconds: update,
+          workers: count, leaves: Int(mean { Double($0.leafRows.joined().count) }.rounded()), updateSeconds: update,
           divisibleSeconds: divisible, wholeLeafSeconds: whole,
           updateOverDivisible: isSound ? update / divisible : nil,
           updateOverWholeLeaves: isSound ? update / whole : nil, stepSeconds: step, idealStepSeconds: idealStep,
@@ -105,7 +105,9 @@ extension FleetBenchmark {
       workers: workers, workerPace: Pace(tokensPerSecond: rate, rowsPerSecond: rate),
       learnerPace: Pace(rowsPerSecond: learner), steps: last + 2, promptsPerStep: 32, slots: settings.slots,
       maxStaleness: staleness)
-    if share == nil { (plan.gradientWorkers, plan.leafRows) = (workers, settings.leafRows) }
+    if share == nil {
+      (plan.gradientWorkers, plan.leafRows, plan.miniBatches) = (workers, settings.leafRows, settings.miniBatches)
+    }
     let outcome = try outcome(plan)
     let measured = outcome.steps[(first + 1)...last]
     func mean(_ value: (FleetRun.Step) -> Double) -> Double {
@@ -114,7 +116,7 @@ extension FleetBenchmark {
     let period = outcome.period(from: first, to: last)
     let g = mean { Double($0.tokens) } / (Double(workers) * rate)
     let u = mean { $0.published - $0.collected }
-    let computing = mean { Double($0.leafRows.reduce(0, +)) } / rate
+    let computing = mean { Double($0.leafRows.joined().reduce(0, +)) } / rate
     func ideal(_ weights: Double) -> Double {
       share == nil
         ? FleetIdeals.sharedPeriod(

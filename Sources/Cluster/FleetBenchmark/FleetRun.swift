@@ -25,6 +25,8 @@ struct FleetRun {
     var maxStaleness = 0
     /// Rows of a leaf; nil: gradients are not lent.
     var leafRows: Int?
+    /// Optimiser steps of a step: a divisor of the prompts.
+    var miniBatches = 1
   }
 
   struct Step: Sendable {
@@ -34,7 +36,8 @@ struct FleetRun {
     var published: Double
     /// Sampled, of the trajectories that were trained.
     var tokens: Int
-    var leafRows: [Int]
+    /// Of each optimiser step.
+    var leafRows: [[Int]]
     var identity: Digest
     var metrics: [String: Double]
     var use: ProcessorUse
@@ -80,7 +83,7 @@ struct FleetRun {
         Step(
           began: report.times.began, collected: report.times.collected, updated: report.times.updated,
           published: report.times.published, tokens: report.trajectories.reduce(0) { $0 + $1.scoredCount },
-          leafRows: report.leafRows.flatMap { $0 }, identity: report.identity, metrics: report.record.metrics,
+          leafRows: report.leafRows, identity: report.identity, metrics: report.record.metrics,
           use: .now))
     }
     try learner.prepareDirectory()
@@ -142,6 +145,7 @@ struct FleetRun {
     made.learner.broadcastEndpoint = "tcp://127.0.0.1:0"
     made.learner.maxStaleness = plan.maxStaleness
     made.learner.learningRate = 1e-5
+    made.learner.miniBatchSize = plan.miniBatches == 1 ? 0 : made.miniBatchSize / plan.miniBatches
     made.learner.gradientLeases = plan.leafRows == nil ? .off : .auto
     made.learner.microBatchTokens = plan.leafRows ?? 1 << 20
     made.learner.checkpointInterval = 0

@@ -170,6 +170,15 @@ struct FrontEndState: Sendable {
     return (Double(unfinished.queued) + 0.5 * Double(unfinished.leased)) * tokensPerSample / speed
   }
 
+  /// The policy versions that those hold who may be asked for gradients: with a KL term they need its reference model, too.
+  var gradientHolders: [WorkerID: Int] {
+    if shutdownReason != nil { return [:] }
+    // A reference is served only where every gradient needs it.
+    let root = versions.reference?.description.root.bytes
+    let able = registry.all.filter { !$0.isDraining && (root == nil || $0.heldReference == root) }
+    return Dictionary(uniqueKeysWithValues: able.map { ($0.id, $0.heldVersion) })
+  }
+
   /// Samples that were given up since the last call; their groups may be complete without them.
   mutating func takeSetAside(now: Duration) -> [SampleKey] {
     let keys = table.takeSetAside()

@@ -156,6 +156,7 @@ public final class LearnerFrontEnd: Sendable {
   func publish(_ snapshot: WeightSnapshot, base: WeightSnapshot?, deltas: [WeightDelta]) throws {
     let now = MonotonicClock.now()
     try shared.state.withLock { try $0.publish(snapshot, base: base, deltas: deltas, now: now) }
+    shared.gradients.state.withLock { $0.passedOn = nil }
     shared.waker.wake()
   }
 

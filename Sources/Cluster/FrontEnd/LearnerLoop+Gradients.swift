@@ -44,13 +44,7 @@ extension LearnerLoop {
   func sendGradientMessages(_ now: Duration) throws {
     guard shared.gradients.state.withLock({ $0.isActive || !$0.outgoing.isEmpty }) else { return }
     let (workers, sampling) = shared.state.withLock { state in
-      // A reference is served only where every gradient needs it.
-      let reference = state.versions.reference?.description.root.bytes
-      let able = state.registry.all.filter { !$0.isDraining && (reference == nil || $0.heldReference == reference) }
-      return (
-        state.shutdownReason == nil ? Dictionary(uniqueKeysWithValues: able.map { ($0.id, $0.heldVersion) }) : [:],
-        state.samplingSeconds(dueVersion: (state.table.currentVersion ?? 0) + 1)
-      )
+      (state.gradientHolders, state.samplingSeconds(dueVersion: (state.table.currentVersion ?? 0) + 1))
     }
     let outgoing = shared.gradients.state.withLock { exchange in
       exchange.startTransfers(now: now)
@@ -67,6 +61,8 @@ extension LearnerLoop {
         logger.debug(
           "gradient lease \(grant.id) of version \(grant.policyVersion), \(grant.passSizes.count) leaves, to \(name(of: worker))"
         )
+      case .gradientVersion(let announcement):
+        logger.debug("gradient version \(announcement.version) is offered to \(name(of: worker))")
       case .gradientDone(let id, true): logger.debug("gradient lease \(id) came from \(name(of: worker))")
       default: break
       }

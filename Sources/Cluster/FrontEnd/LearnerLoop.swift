@@ -188,7 +188,10 @@ final class LearnerLoop {
       }
       if !void.isEmpty { try send(.cancel(leaseIDs: void, reason: "taken back"), to: worker) }
       note(narrowLink: heartbeat.narrowLinkBytesPerSecond, of: worker)
-      try shared.gradients.state.withLock { try $0.report(heartbeat.gradientClasses, by: worker) }
+      try shared.gradients.state.withLock {
+        try $0.report(heartbeat.gradientClasses, by: worker)
+        $0.report(gradientVersion: heartbeat.heldGradientVersion, by: worker, now: now)
+      }
       try renewGradients(heartbeat.gradientLeaseIDs, by: worker, now)
     case .trajectoryResult(let result):
       try take(result, from: worker)

@@ -52,21 +52,12 @@ extension GradientExchange {
     let learnerRate = options.isLearner ? assumed : 0
     let offer = rounds[index].offer
     let busy = occupation(now: now)
-    let candidates = candidates(for: offer).filter { isReady($0.id, offer.version) }
+    let candidates = candidates(for: offer).filter { isReady($0.id, offer.policyVersion) }
     func room(_ candidate: Candidate) -> Int {
       (candidate.peer.isRelay ? Self.leasesOfARelay : 1) - (busy[candidate.id]?.leases ?? 0)
     }
     guard candidates.contains(where: { room($0) > 0 }) else { return }
-    // Gradients come some at a time: each waits for those before it.
-    let atOnce = Self.transfersAtOnce(byteCount: offer.byteCount)
-    let ahead = rounds.flatMap(\.leases.outstanding).count { $0.isComputed }
-    let workers = candidates.enumerated().map { position, candidate in
-      let transfer = Double(offer.byteCount) / rates.bytesPerSecond(of: candidate.peer.incarnation)
-      return GradientShares.Worker(
-        rowsPerSecond: rowsPerSecond(of: candidate),
-        delaySeconds: max(0, busy[candidate.id]?.seconds ?? 0) + transfer
-          * Double(1 + (ahead + position) / atOnce))
-    }
+    let workers = shareWorkers(candidates, offer: offer, told: rounds[index].told, now: now)
     // The learner comes to what is left when it is done with the leaf that it is at.
     let local = rounds[index].leases.localRowsLeft(learnerRowsPerSecond: learnerRate, now: now)
     let shares = GradientShares(
@@ -82,6 +73,10 @@ extension GradientExchange {
     let leafRows = rounds[index].leases.leafRows
     let meanRows = Double(leafRows.reduce(0, +)) / Double(leafRows.count)
     for (position, candidate) in candidates.enumerated() where room(candidate) > 0 && shares.rows[position] > 0 {
+      guard candidate.peer.hasWeights(of: offer) else {
+        tell(candidate.id, round: index, now: now)
+        continue
+      }
       let worker = workers[position]
       let rate = max(worker.rowsPerSecond, 1e-9)
       var taken = 0
@@ -112,6 +107,26 @@ extension GradientExchange {
         limit -= Double(record.rows)
         send(record, of: offer)
       }
+    }
+  }
+
+  /// What each candidate could do, and from when on: what it is busy with still, the way to the weights, and the transfer.
+  ///
+  /// - Parameter told: who was told of the offer's weights when.
+  func shareWorkers(
+    _ candidates: [Candidate], offer: GradientOffer, told: [WorkerID: Duration], now: Duration
+  ) -> [GradientShares.Worker] {
+    let busy = occupation(now: now)
+    // Gradients come some at a time: each waits for those before it.
+    let atOnce = Self.transfersAtOnce(byteCount: offer.byteCount)
+    let ahead = rounds.flatMap(\.leases.outstanding).count { $0.isComputed }
+    return candidates.enumerated().map { position, candidate in
+      let transfer = Double(offer.byteCount) / rates.bytesPerSecond(of: candidate.peer.incarnation)
+      return GradientShares.Worker(
+        rowsPerSecond: rowsPerSecond(of: candidate),
+        delaySeconds: max(0, busy[candidate.id]?.seconds ?? 0)
+          + secondsUntilReady(candidate, for: offer, told: told[candidate.id], now: now)
+          + transfer * Double(1 + (ahead + position) / atOnce))
     }
   }
 

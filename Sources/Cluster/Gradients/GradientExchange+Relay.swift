@@ -1,5 +1,6 @@
 import Coordination
 import Training
+import WeightSync
 import Wire
 
 /// Why a lease from above is not going to be computed below.
@@ -36,7 +37,8 @@ extension GradientExchange {
         fingerprint: part.fingerprint, workerCount: min(before.workerCount + part.workerCount, Int(Int32.max)),
         threads: min(before.threads + part.threads, Int(Int32.max)))
     }
-    for (id, peer) in peers where !peer.hasDeclined && isPresent(id) {
+    let isLater = versionBelow(isPresent: isPresent) != nil
+    for (id, peer) in peers where !peer.hasDeclined && isPresent(id) && (!isLater || hasPassedOn(peer)) {
       if let below = peer.classes {
         for part in below { add(part) }
       } else if !knownExclusions.contains(peer.name) {
@@ -48,16 +50,26 @@ extension GradientExchange {
         .prefix(WireLimits.gradientClassCount))
   }
 
-  /// Takes a lease from above in.
+  /// Takes a lease from above in; of a later mini-batch under the weights that were passed on.
   mutating func lend(_ offer: GradientOffer, as id: UInt64) {
     // Without the learner's word any number will do until somebody is measured.
     if offer.learnerRowsPerSecond > 0 || rates.learnerRowsPerSecond == nil {
       rates.learnerIs(rowsPerSecond: max(offer.learnerRowsPerSecond, 1))
     }
     knownExclusions = offer.excludedWorkers
-    if offer.version != lastVersion { rates.beginStep() }
-    lastVersion = offer.version
+    var offer = offer
+    let isLater = VersionDescription.isIntermediate(offer.version)
+    if isLater {
+      offer.intermediate = passedOn
+    } else if offer.version != lastVersion {
+      rates.beginStep()
+      lastVersion = offer.version
+    }
     open(offer, as: id)
+    if isLater, offer.version != passedOn?.announcement?.version {
+      rounds[rounds.count - 1].failure = RoundFailure(
+        reason: "gradient version \(offer.version) is not here any longer")
+    }
   }
 
   /// What came is not what was announced, or not finite: other workers try; nobody does when it is not finite.
@@ -81,7 +93,9 @@ extension GradientExchange {
     for index in rounds.indices where rounds[index].leases.pendingRows == 0 && rounds[index].failure == nil {
       let offer = rounds[index].offer
       let busy = occupation(now: now)
-      let idle = candidates(for: offer).filter { busy[$0.id] == nil && isReady($0.id, offer.version) }
+      let idle = candidates(for: offer).filter {
+        busy[$0.id] == nil && isReady($0.id, offer.policyVersion) && $0.peer.hasWeights(of: offer)
+      }
       guard let fastest = idle.max(by: { rowsPerSecond(of: $0) < rowsPerSecond(of: $1) }) else { continue }
       let rate = max(rowsPerSecond(of: fastest), 1e-9)
       let transfer = Double(offer.byteCount) / rates.bytesPerSecond(of: fastest.peer.incarnation)

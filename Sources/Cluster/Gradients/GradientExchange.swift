@@ -76,10 +76,15 @@ struct GradientExchange: Sendable {
     var threads: Int
     /// Of a relay: who is below.
     var classes: [GradientClass]?
+    /// The intermediate version that it is ready to compute with.
+    var gradientVersion: Int?
     /// It said that it cannot: no more leases in this session, or until other workers are below it.
     var hasDeclined = false
 
     var isRelay: Bool { classes != nil }
+
+    /// Of one that holds the policy version.
+    func hasWeights(of offer: GradientOffer) -> Bool { offer.intermediate == nil || gradientVersion == offer.version }
 
     /// Who of it may compute an offer's leaves.
     func power(for offer: GradientOffer) -> (workers: Int, threads: Int) {
@@ -105,6 +110,8 @@ struct GradientExchange: Sendable {
     /// Computed, and not pulled yet: in order of their word.
     var waiting: [GradientReady] = []
     var arrived: [ArrivedGradient] = []
+    /// Who was told of the weights, where they are intermediate ones.
+    var told: [WorkerID: Duration] = [:]
     /// Of a relay: why nobody below can compute it.
     var failure: RoundFailure?
     var rejections = 0
@@ -128,6 +135,8 @@ struct GradientExchange: Sendable {
   var knownExclusions: Set<String> = []
   /// Of a relay: the version of the step that it was last lent leaves of.
   var lastVersion = -1
+  /// Of a relay: weights between two optimiser steps that it serves below.
+  var passedOn: GradientOffer.Intermediate?
   private var nextLeaseID: UInt64
 
   init(options: Options, firstLeaseID: UInt64) {
@@ -152,7 +161,7 @@ struct GradientExchange: Sendable {
 
   mutating func begin(_ offer: GradientOffer) {
     end()
-    rates.beginStep()
+    if offer.intermediate == nil { rates.beginStep() }
     open(offer, as: 0)
   }
 

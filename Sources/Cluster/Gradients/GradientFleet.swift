@@ -58,7 +58,10 @@ final class SharedGradientExchange: GradientFleet {
   }
   func wait(within duration: Duration) { _ = signal.take(within: duration) }
   func end() {
-    state.withLock { $0.end() }
+    state.withLock {
+      $0.noteLaggards(now: MonotonicClock.now())
+      $0.end()
+    }
     waker.wake()
   }
   var totals: GradientExchange.Totals { state.withLock { $0.totals } }

@@ -6,8 +6,20 @@ import Wire
 
 /// The leaves of one optimiser step, as they are offered to workers.
 struct GradientOffer: Sendable {
-  /// The published version whose weights are differentiated.
+  /// Weights between two optimiser steps, that workers come to from a policy version.
+  struct Intermediate: Sendable {
+    /// The one that they branch off.
+    var policyVersion: Int
+    /// Of the weights as they are computed with.
+    var weightByteCount: Int
+    /// What workers are told, to pull them; nil: they are not published yet.
+    var announcement: VersionAnnouncement?
+  }
+
+  /// The version whose weights are differentiated.
   var version: Int
+  /// nil: it is a policy version, published before.
+  var intermediate: Intermediate?
   var leaves: [GradientLeaf]
   var objective: GradientObjective
   var type: GradientType
@@ -21,6 +33,8 @@ struct GradientOffer: Sendable {
   /// What one thread of the learner computes; 0: not known. For relays.
   var learnerRowsPerSecond = 0.0
 
+  /// What a worker must hold before it can be asked.
+  var policyVersion: Int { intermediate?.policyVersion ?? version }
   var tree: GradientTree { GradientTree(leafCount: leaves.count) }
   var byteCount: Int { elementCount * type.byteCount }
 

@@ -48,7 +48,7 @@ final class BatchUpdate {
   ///   - sumsLeaves: sums the micro-batches' gradients along the fixed tree (DESIGN 2, gradient leases), so that the update's
   ///     bits do not depend on who computed which; false: one after the other in one buffer, which needs no further memory.
   ///   - gradientType: what the gradients of the sum are rounded to.
-  ///   - help: workers that compute leaves of the first mini-batch, whose weights they have; nil: the learner is alone.
+  ///   - help: workers that compute leaves; nil: the learner is alone.
   init(
     objective: ObjectiveOptions, options: UpdateOptions, tokenBudget: Int, reference: PreparedModel?,
     audit: LogProbAudit, importanceCap: Float?, activationMemoryBudget: Int = automaticActivationMemoryBudget,
@@ -148,7 +148,7 @@ final class BatchUpdate {
       let leaves = sumsLeaves ? passes.map { [$0] } : [passes]
       let results = try gradient.run(
         leaves.map { leaf in GradientLeaf(leaf.map { pass in pass.map { weighted[$0] } }) }, state: state, model: model,
-        version: number == 0 ? version : nil, excluded: audit.caught)
+        version: version, isIntermediate: number > 0, excluded: audit.caught)
       outcome.gradientWait += gradient.waitSeconds
       outcome.leafRows.append(gradient.leafRows)
       let isFirst = number == 0

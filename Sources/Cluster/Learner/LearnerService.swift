@@ -218,6 +218,7 @@ public final class LearnerService {
       model, selfTest: configuration.learner.selfTest, policy: configuration.rollout.thinkingPolicy,
       positions: subject.positions, fraction: configuration.learner.auditFraction, team: team, logger: logger)
     var help = configuration.gradientHelp(frontEnd.gradients, audit: audit, logger: logger)
+    help?.weights = IntermediateWeights(frontEnd: frontEnd, team: team, logger: logger)
     if help != nil, let reference {
       let snapshot = reference.weights.referenceSnapshot(team: team)
       help?.reference = snapshot.description.root
@@ -381,21 +382,15 @@ public final class LearnerService {
   }
 
   private func publish(_ frontEnd: LearnerFrontEnd) throws {
-    let weights = model.weights
     if let state = subject.state as? AdapterState {
       let base = self.base ?? state.base.baseSnapshot(team: team)
       self.base = base
       run.adapters = subject.record(of: state, base: base)
-      let snapshot = try WeightSnapshot(
-        version: run.step, parent: identity, adapters: state.adapters, base: base,
-        mergedRoot: weights.root(team: team))
-      identity = snapshot.description.identity
-      return try frontEnd.publish(snapshot, base: base)
     }
-    let snapshot = weights.withBytes {
-      WeightSnapshot(version: run.step, parent: identity, borrowing: $0, from: weights, team: team)
-    }
+    let snapshot = try subject.state.snapshot(
+      model.weights, version: run.step, parent: identity, base: base, team: team)
     identity = snapshot.description.identity
+    if let base { return try frontEnd.publish(snapshot, base: base) }
     let comparison = frontEnd.currentVersion.flatMap {
       WeightDelta.encode(from: $0, to: snapshot, limit: WeightDelta.byteLimit(for: snapshot), team: team)
     }

@@ -17,6 +17,8 @@ final class StepGradient {
     var fingerprint: String?
     /// Of the KL term's model, which is served to workers; nil: there is none, or nobody else has it.
     var reference: Digest?
+    /// Publishes the weights of the step's later mini-batches; nil: nobody else has those.
+    var weights: IntermediateWeights?
     var logger: Logger
   }
 
@@ -55,13 +57,14 @@ final class StepGradient {
   /// Leaves the gradient of `leaves` in the state's.
   ///
   /// - Parameters:
-  ///   - version: the published version that `model` is; nil: it is none, and nobody else can help.
+  ///   - version: the published version that `model` is, or that it branches off.
+  ///   - isIntermediate: optimiser steps of this training step lie between that version and `model`.
   ///   - excluded: names of workers whose bits are not the learner's.
   /// - Returns: what came with each leaf.
   /// - Throws: `TrainingError` or `OptimizationError`; the state's gradient is then of no use.
   func run(
-    _ leaves: [GradientLeaf], state: any TrainableState, model: PreparedModel, version: Int?,
-    excluded: Set<String> = []
+    _ leaves: [GradientLeaf], state: any TrainableState, model: PreparedModel, version: Int,
+    isIntermediate: Bool = false, excluded: Set<String> = []
   ) throws -> [LeafResult] {
     waitSeconds = 0
     leafRows = leaves.map(\.rowCount)
@@ -79,16 +82,20 @@ final class StepGradient {
       try sum.insert(buffer, at: sum.tree.leaf(index))
       pacing?.differentiated(leafRows[index], began: began)
     }
-    if let help, let version, leaves.count > 1,
-      let objective = GradientObjective(objective, reference: help.reference)
+    if let help, leaves.count > 1, let objective = GradientObjective(objective, reference: help.reference),
+      let offer = published(
+        GradientOffer(
+          version: version, leaves: leaves, objective: objective, type: type,
+          elementCount: state.gradientValues.count, fingerprint: help.fingerprint, excludedWorkers: excluded),
+        isIntermediate: isIntermediate, state: state, model: model)
     {
       let before = help.fleet.totals
       defer { helped.add(help.fleet.totals, since: before) }
-      help.fleet.begin(
-        GradientOffer(
-          version: version, leaves: leaves, objective: objective, type: type,
-          elementCount: state.gradientValues.count, fingerprint: help.fingerprint, excludedWorkers: excluded))
-      defer { help.fleet.end() }
+      help.fleet.begin(offer)
+      defer {
+        help.fleet.end()
+        help.weights?.withdraw()
+      }
       while !sum.isComplete {
         while let arrived = help.fleet.takeArrived() {
           guard let gradient = verified(arrived, help) else {
@@ -117,6 +124,13 @@ final class StepGradient {
     }
     sum.finish()
     return results.map { $0! }
+  }
+
+  /// The offer as it can be made: of a later mini-batch once its weights are there for others. nil: they are not worth it.
+  private func published(
+    _ offer: GradientOffer, isIntermediate: Bool, state: any TrainableState, model: PreparedModel
+  ) -> GradientOffer? {
+    isIntermediate ? help?.weights?.publish(for: offer, state: state, model: model) : offer
   }
 
   /// The gradient that arrived; nil when its bytes are not those that were announced, or not finite.

@@ -1,4 +1,5 @@
 import Kernels
+import Training
 import Transformer
 import WeightSync
 
@@ -40,6 +41,26 @@ extension WeightSnapshot {
         baseRoot: base.description.root, baseByteCount: base.byteCount, rank: options.rank, scale: options.scale,
         targets: options.targets.map(\.rawValue), mergedRoot: mergedRoot)
     ) { $0.copyMemory(from: UnsafeRawBufferPointer(adapters.elements)) }
+  }
+}
+
+extension TrainableState {
+  /// The state's weights as a version: of adapters, these.
+  ///
+  /// - Parameters:
+  ///   - weights: what the state stands for now; they are not copied.
+  ///   - base: what adapters are merged into; nil: every weight is trained.
+  /// - Throws: `WeightSyncError` when memory is short.
+  func snapshot(
+    _ weights: ModelWeights, version: Int, parent: Digest, base: WeightSnapshot?, team: ThreadTeam
+  ) throws -> WeightSnapshot {
+    if let base, let state = self as? AdapterState {
+      return try WeightSnapshot(
+        version: version, parent: parent, adapters: state.adapters, base: base, mergedRoot: weights.root(team: team))
+    }
+    return weights.withBytes {
+      WeightSnapshot(version: version, parent: parent, borrowing: $0, from: weights, team: team)
+    }
   }
 }
 

@@ -148,8 +148,8 @@ extension LearnerFrontEnd {
 
   var relayLoad: RelayLoad { shared.state.withLock { $0.relayLoad } }
 
-  /// Who below computes gradients.
-  var gradientClasses: [GradientClass] {
+  /// Who below computes gradients, and under which intermediate version, when it is one.
+  var gradientsBelow: (classes: [GradientClass], version: Int?) {
     let present = shared.state.withLock { state in
       let reference = state.versions.reference?.description.root.bytes
       return Set(
@@ -157,7 +157,10 @@ extension LearnerFrontEnd {
           !$0.isDraining && $0.heldVersion >= 0 && (reference == nil || $0.heldReference == reference)
         }.map(\.id))
     }
-    return shared.gradients.state.withLock { $0.branch { present.contains($0) } }
+    return shared.gradients.state.withLock { exchange in
+      func isPresent(_ worker: WorkerID) -> Bool { present.contains(worker) }
+      return (exchange.branch(isPresent: isPresent), exchange.versionBelow(isPresent: isPresent))
+    }
   }
 }
 

@@ -192,6 +192,8 @@ public final class RelayService: Sendable {
     case .reference(let reference):
       run?.reference = reference
       try frontEnd?.publish(reference: reference)
+    case .gradientWeights(let version):
+      do { try frontEnd?.passOn(version) } catch { logger.warning("\(error)") }
     case .weights(let snapshot):
       run?.snapshot = snapshot
       if run != nil { publish(&run!) }
@@ -294,7 +296,9 @@ public final class RelayService: Sendable {
     let load = frontEnd?.relayLoad ?? RelayLoad()
     link.setCapacity(load.capacity)
     link.report(tokensPerSecond: load.tokensPerSecond, activeSlots: load.activeSlots)
-    link.report(gradientClasses: gradients?.hasMemory ?? false ? frontEnd?.gradientClasses ?? [] : [])
+    let (classes, gradientVersion) = frontEnd?.gradientsBelow ?? ([], nil)
+    link.report(gradientClasses: gradients?.hasMemory ?? false ? classes : [])
+    link.report(gradientVersion: gradientVersion)
     let excess = min(load.held - load.capacity, load.queued)
     guard excess > 0 else { return run.excessSince = nil }
     // A worker between a result and its next request is no excess, nor is one that reconnects.

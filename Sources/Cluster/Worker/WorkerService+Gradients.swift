@@ -32,19 +32,47 @@ extension WorkerService {
     }
   }
 
+  var hasUnpreparedWeights: Bool { gradientWeights.map { $0.version != gradientModel?.version } ?? false }
+
+  /// Makes weights between two optimiser steps ready to compute with, and says so: the learner counts on it from then on.
+  func prepareGradientWeights() {
+    guard hasUnpreparedWeights, let gradientWeights else { return }
+    do {
+      let needed = gradientModel?.model.rotary.positions ?? 0
+      // Its memory first: there may be none for two of them.
+      gradientModel = nil
+      guard try trainableModel(version: gradientWeights.version, positions: needed) != nil else {
+        return dropGradientWeights()
+      }
+      link.report(gradientVersion: gradientWeights.version)
+    } catch {
+      logger.warning("no gradients are computed here until the next optimiser step: \(error)")
+      dropGradientWeights()
+    }
+  }
+
+  func dropGradientWeights() {
+    guard let version = gradientWeights?.version else { return }
+    gradientWeights = nil
+    if gradientModel?.version == version { gradientModel = nil }
+    link.report(gradientVersion: nil)
+  }
+
   func trainableModel(version: Int, positions needed: Int) throws -> GradientWorker.Model? {
     if let made = gradientModel, made.version == version, made.model.rotary.positions >= needed { return made }
-    guard let newest, newest.version == version, let configuration, let backend else { return nil }
+    let held = VersionDescription.isIntermediate(version) ? gradientWeights : newest
+    guard let held, held.version == version, let configuration, let backend else { return nil }
     let layout = ParameterLayout(configuration)
-    let adapters = newest.description.adapter == nil ? nil : try AdapterWeights(newest, model: layout)
+    let adapters = held.description.adapter == nil ? nil : try AdapterWeights(held, model: layout)
     if let engine, engineVersion == version, engine.model.isTrainable, engine.model.rotary.positions >= needed {
       gradientModel = GradientWorker.Model(version: version, model: engine.model, adapters: adapters)
     } else {
       gradientModel = GradientWorker.Model(
         version: version,
         model: PreparedModel(
-          try weights(of: newest, layout: layout), backend: backend, trainable: true,
-          positions: max(needed, positions), team: team, sharing: engine?.model), adapters: adapters)
+          try weights(of: held, layout: layout), backend: backend, trainable: true,
+          positions: max(needed, positions), team: team, sharing: engine?.model,
+          keepsHead: adapters != nil && headOwner === base), adapters: adapters)
     }
     return gradientModel
   }

@@ -93,6 +93,8 @@ public final class WorkerService {
   let pacing: Pacing?
   /// What gradients are computed with, when it is not the engine's model.
   var gradientModel: GradientWorker.Model?
+  /// Weights between two optimiser steps: never sampled with.
+  var gradientWeights: WeightSnapshot?
   /// The frozen model of the KL term, and what of it is computed with once a gradient needs it.
   var reference: WeightSnapshot?
   var referenceModel: PreparedModel?
@@ -150,9 +152,10 @@ public final class WorkerService {
           _ = link.close(reason: "the run is over")
           return
         }
-        if !queue.isEmpty || gradients.hasWork { break }
+        if !queue.isEmpty || gradients.hasWork || hasUnpreparedWeights { break }
       }
       // The learner's step waits for gradients, so they come first; between two leaves there is a step of sampling.
+      prepareGradientWeights()
       try computeGradients()
       try admit()
       if let engine, !engine.isIdle {
@@ -197,6 +200,7 @@ public final class WorkerService {
       base = nil
       gradients.removeAll()
       gradientModel = nil
+      dropGradientWeights()
       (reference, referenceModel) = (nil, nil)
       configuration = try ModelConfiguration(welcome.model)
       backend = try Cluster.workerBackend(options.dtype, learner: welcome.dtype, logger: logger)
@@ -204,7 +208,10 @@ public final class WorkerService {
     case .base(let snapshot): base = snapshot
     case .reference(let snapshot): (reference, referenceModel) = (snapshot, nil)
     case .deltas: break
-    case .weights(let snapshot): newest = snapshot
+    case .weights(let snapshot):
+      newest = snapshot
+      dropGradientWeights()
+    case .gradientWeights(let version): gradientWeights = version.snapshot
     case .lease(let lease): queue.append(lease)
     case .gradient(let task): gradients.add(task)
     case .cancelled(let leaseIDs):

@@ -1,4 +1,5 @@
 import Training
+import WeightSync
 import Wire
 
 /// A gradient lease whose trajectories are all here: for the engine to compute.
@@ -83,13 +84,17 @@ struct HeldGradients: Sendable {
   }
 
   /// The next lease that is complete and whose version is in hand; those whose version is gone are given back.
-  mutating func deliverable(with version: Int) -> (tasks: [GradientTask], outdated: [UInt64]) {
+  ///
+  /// - Parameter intermediate: the one in hand beside the policy version.
+  mutating func deliverable(with version: Int, intermediate: Int? = nil) -> (tasks: [GradientTask], outdated: [UInt64])
+  {
     var (tasks, outdated): ([GradientTask], [UInt64]) = ([], [])
     for id in order {
       guard let entry = pending[id], !entry.isDelivered else { continue }
-      if entry.grant.policyVersion < version {
+      let wanted = entry.grant.policyVersion
+      if VersionDescription.isIntermediate(wanted) ? wanted != intermediate : wanted < version {
         outdated.append(id)
-      } else if entry.grant.policyVersion == version, entry.trajectories.count == entry.grant.trajectoryCount {
+      } else if wanted == version || wanted == intermediate, entry.trajectories.count == entry.grant.trajectoryCount {
         pending[id]!.isDelivered = true
         tasks.append(GradientTask(grant: entry.grant, trajectories: entry.trajectories))
         // The engine has them now.

@@ -17,6 +17,9 @@ extension WeightPull {
   ) throws -> [Message] {
     guard case .applying(let job, _) = stage, job.number == number else { return [] }
     switch result {
+    case .success(let snapshot) where snapshot.description.isIntermediate:
+      intermediate = IntermediateVersion(snapshot, delta: job.deltas.last)
+      return try advance(now)
     case .success(let snapshot):
       inHand = snapshot
       deltasInHand = job.deltas

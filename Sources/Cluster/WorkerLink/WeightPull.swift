@@ -59,6 +59,9 @@ struct WeightPull {
   var reference: WeightSnapshot?
   /// What of it had come when a version went before.
   var pausedReference: SnapshotAssembler?
+  /// Weights between two optimiser steps: those that the learner wants gradients under, and those in hand.
+  var intermediateGoal: Goal?
+  var intermediate: IntermediateVersion?
   /// A larger reference is not begun with; whoever calls knows how much memory there is.
   var referenceLimit = Int.max
 
@@ -90,10 +93,11 @@ struct WeightPull {
     if let known = goal?.description ?? inHand?.description {
       if inHand?.description == description { isForeign = false }
       if known.identity == description.identity {
-        return pace.waitsUntil == nil ? try pullReference(now) : try advance(now)
+        return pace.waitsUntil == nil ? try pullBehind(now) : try advance(now)
       }
       if !isAuthoritative && description.version <= known.version { return [] }
     }
+    dropIntermediate()
     let previous = goal?.description
     goal = Goal(description: description, delta: try DeltaDescription(announcement))
     pace.announced(description.version, now: now)
@@ -123,6 +127,7 @@ struct WeightPull {
 
   /// Another learner process answers from now on: what was begun goes on only towards the version that it announces.
   mutating func learnerChanged(current: VersionAnnouncement?) {
+    dropIntermediate()
     // Another way to it.
     pace.forget()
     isForeign = inHand.map { $0.description.identity.bytes != current?.identity } ?? false
@@ -147,7 +152,7 @@ struct WeightPull {
     let description = goal.description
     if inHand?.description == description {
       isForeign = false
-      return try pullReference(now)
+      return try pullBehind(now)
     }
     // The same bytes under another name cost nothing.
     guard inHand?.renamed(description) != nil || pace.mayBegin(byteCount: description.byteCount, now: now) else {
@@ -163,7 +168,7 @@ struct WeightPull {
     if let held = inHand?.renamed(description) {
       inHand = held
       deltasInHand = []
-      return try pullReference(now)
+      return try pullBehind(now)
     }
     if distrustsDeltas {
       route = [.version(description)]
@@ -204,6 +209,16 @@ struct WeightPull {
     return try pullNext(now)
   }
 
+  /// With no version to pull: what gradients need beside it.
+  private mutating func pullBehind(_ now: Duration) throws -> [Message] {
+    // Without the reference there is nothing to compute with the others.
+    if wantedReference != nil, reference == nil {
+      let requests = try pullReference(now)
+      if reference == nil { return requests }
+    }
+    return try pullIntermediate(now)
+  }
+
   // MARK: Pulling
 
   /// The next piece of the route, or its end.
@@ -219,7 +234,7 @@ struct WeightPull {
     stage = .pulling(assembler)
     failureCount = 0
     lastProgress = now
-    pace.began(now: now)
+    if !isAtIntermediate { pace.began(now: now) }
     window.forget()
     return requests(assembler, now)
   }
@@ -261,6 +276,8 @@ struct WeightPull {
       let snapshot = try assembler.finish()
       if description.isReference {
         reference = snapshot
+      } else if description.isIntermediate {
+        intermediate = IntermediateVersion(snapshot, delta: nil)
       } else if isBase(assembler.subject) {
         base = snapshot
       } else {
@@ -296,7 +313,7 @@ struct WeightPull {
   ) throws -> [Message] {
     failureCount += 1
     if failureCount > Self.failureLimit {
-      if assembler.subject.isDelta { return try pullWhole(after: error, now, logger) }
+      if assembler.subject.isDelta || isAtIntermediate { return try pullWhole(after: error, now, logger) }
       throw error
     }
     logger.warning("\(error); asking again")
@@ -305,6 +322,7 @@ struct WeightPull {
 
   /// Gives deltas up until the next version has come whole.
   mutating func pullWhole(after error: any Error, _ now: Duration, _ logger: Logger) throws -> [Message] {
+    if isAtIntermediate { return try giveUpIntermediate(after: error, now, logger) }
     logger.warning("\(error); pulling the whole version")
     distrustsDeltas = true
     return try advance(now)
@@ -334,6 +352,11 @@ struct WeightPull {
   /// The learner does not serve this (any longer).
   mutating func unavailable(version: Int, isDelta: Bool, now: Duration, logger: Logger) throws -> [Message] {
     guard assembler(version, isDelta) != nil else { return [] }
+    // They were withdrawn: what they were for is done.
+    if isAtIntermediate {
+      dropIntermediate()
+      return try advance(now)
+    }
     if isDelta {
       return try pullWhole(after: WeightSyncError("the delta to version \(version) is not served"), now, logger)
     }

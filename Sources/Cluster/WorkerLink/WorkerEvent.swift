@@ -14,9 +14,12 @@ public enum WorkerEvent: Sendable {
   case deltas([WeightDelta], target: VersionDescription)
   /// The frozen model of the KL term, complete and verified: comes before the gradients that need it.
   case reference(WeightSnapshot)
+  /// Weights between two optimiser steps, complete and verified: for the gradients that name them, until the next `weights`, and
+  /// for nothing else.
+  case gradientWeights(IntermediateVersion)
   /// Work. The newest `weights` are within `policyVersions`.
   case lease(Lease)
-  /// A gradient to compute, under the newest `weights`.
+  /// A gradient to compute, under the newest `weights` or `gradientWeights`.
   case gradient(GradientTask)
   /// Stop working on these leases, of samples or of gradients; their results are not wanted any longer.
   case cancelled(leaseIDs: [UInt64])

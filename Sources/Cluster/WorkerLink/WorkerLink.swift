@@ -26,6 +26,8 @@ final class SharedWorkerLink: Sendable {
     var capacity: Int
     /// Of a relay: who below it computes gradients.
     var gradientClasses: [GradientClass] = []
+    /// The intermediate version that the engine is ready to compute gradients with.
+    var gradientVersion: Int?
     /// What the newest version came by.
     var deltas: [WeightDelta] = []
     var failure: String?
@@ -153,6 +155,15 @@ public final class WorkerLink: Sendable {
     let hasChanged = shared.state.withLock { state in
       defer { state.gradientClasses = classes }
       return state.gradientClasses != classes
+    }
+    if hasChanged { shared.waker.wake() }
+  }
+
+  /// With which intermediate version gradients can be computed now: said at once, as the learner lends none before.
+  func report(gradientVersion version: Int?) {
+    let hasChanged = shared.state.withLock { state in
+      defer { state.gradientVersion = version }
+      return state.gradientVersion != version
     }
     if hasChanged { shared.waker.wake() }
   }

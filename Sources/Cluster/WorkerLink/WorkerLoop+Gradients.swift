@@ -12,6 +12,8 @@ extension WorkerLoop {
     case .gradientTrajectory(let trajectory):
       try send(gradients.receive(trajectory))
       if let version = weights.inHand?.version { try deliverGradients(version) }
+    case .gradientVersion(let announcement):
+      try follow(announcement)
     case .pullGradient(let pull):
       try send(gradients.chunks(pull))
     case .gradientDone(let id, let accepted):
@@ -23,7 +25,8 @@ extension WorkerLoop {
   }
 
   func deliverGradients(_ version: Int) throws {
-    let (tasks, outdated) = gradients.deliverable(with: version)
+    let (tasks, outdated) = gradients.deliverable(
+      with: version, intermediate: weights.intermediate?.snapshot.version)
     for task in tasks { shared.events.put(.gradient(task)) }
     for id in outdated {
       // The learner goes on without a word of ours, too: it has published a newer version.

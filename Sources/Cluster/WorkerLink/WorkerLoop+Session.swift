@@ -123,6 +123,7 @@ extension WorkerLoop {
       deliveredVersion = nil
       deliveredBase = nil
       deliveredReference = nil
+      deliveredIntermediate = nil
       weights.learnerChanged(current: welcome.currentVersion)
       saysNarrow = false
       shared.events.put(.joined(welcome))

@@ -30,11 +30,12 @@ extension WorkerLoop {
   func pulling(_ requests: [Message]) throws {
     if let job = weights.takeJob() {
       // Those below apply them at the same time.
-      if options.isRelay { shared.events.put(.deltas(job.deltas, target: job.target)) }
+      if options.isRelay, !job.target.isIntermediate { shared.events.put(.deltas(job.deltas, target: job.target)) }
       try applier.start(job)
     }
     try deliverReference()
     try deliverWeights()
+    deliverIntermediate()
     try send(requests)
     try notePace()
   }
@@ -74,6 +75,28 @@ extension WorkerLoop {
     shared.events.put(.reference(reference))
     // The learner lends gradients with a KL term to those that hold it.
     if session != nil { try sendHeartbeat() }
+  }
+
+  /// Weights for gradients alone, which the learner asks for.
+  func follow(_ announcement: VersionAnnouncement) throws {
+    // As they come, and packed for both passes. A relay only passes them on.
+    let needed =
+      options.isRelay ? announcement.byteCount : (announcement.adapter?.baseByteCount ?? announcement.byteCount) * 4
+    if weights.intermediate == nil, let available = availableMemory, available < needed {
+      return logger.notice(
+        "gradients of later mini-batches are left to others: the weights between two optimiser steps take \(needed >> 20) MiB, and \(available >> 20) MiB of memory are free"
+      )
+    }
+    try pulling(weights.follow(announcement, now: MonotonicClock.now()))
+  }
+
+  private func deliverIntermediate() {
+    guard let version = weights.intermediate, version.snapshot.description.identity != deliveredIntermediate else {
+      return
+    }
+    deliveredIntermediate = version.snapshot.description.identity
+    logger.debug("holding gradient version \(version.snapshot.version) (\(version.snapshot.description.identity))")
+    shared.events.put(.gradientWeights(version))
   }
 
   /// The reference is kept as it came and as it is computed with; what a gradient takes beside it is seen when it is lent.

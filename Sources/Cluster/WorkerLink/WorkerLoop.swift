@@ -56,6 +56,9 @@ final class WorkerLoop {
   var returned: [ReturnedWork] = []
   /// Of a relay: what the last heartbeat said of those below.
   var reportedClasses: [GradientClass] = []
+  /// The intermediate version that the last heartbeat named, and the one that the engine was given.
+  var reportedGradientVersion: Int?
+  var deliveredIntermediate: Digest?
   private(set) var isDraining = false
   var wayBack = WayBack()
   var hasEnded = false
@@ -209,7 +212,7 @@ final class WorkerLoop {
       try send([.goodbye(reason: "shut down")])
       shared.events.put(.shutdown(reason: reason))
       hasEnded = true
-    case .gradientGrant, .gradientTrajectory, .pullGradient, .gradientDone:
+    case .gradientVersion, .gradientGrant, .gradientTrajectory, .pullGradient, .gradientDone:
       try handleGradient(message)
     default:
       throw WireError("\(message.name) is not a learner's to send")
@@ -237,8 +240,13 @@ final class WorkerLoop {
     try giveBack()
     try obeyEngineOnGradients()
     try spendCredits()
-    let (wantsDrain, ending, classes) = shared.state.withLock { ($0.wantsDrain, $0.ending, $0.gradientClasses) }
-    if session != nil, classes != reportedClasses { try sendHeartbeat() }
+    let (wantsDrain, ending, hasNews) = shared.state.withLock {
+      (
+        $0.wantsDrain, $0.ending,
+        $0.gradientClasses != reportedClasses || $0.gradientVersion != reportedGradientVersion
+      )
+    }
+    if session != nil, hasNews { try sendHeartbeat() }
     if wantsDrain, !isDraining {
       isDraining = true
       work.dropWaiting()
@@ -266,10 +274,10 @@ final class WorkerLoop {
   }
 
   func sendHeartbeat() throws {
-    let (speed, slots, classes) = shared.state.withLock {
-      ($0.tokensPerSecond, $0.activeSlots, $0.gradientClasses)
+    let (speed, slots, classes, gradientVersion) = shared.state.withLock {
+      ($0.tokensPerSecond, $0.activeSlots, $0.gradientClasses, $0.gradientVersion)
     }
-    reportedClasses = classes
+    (reportedClasses, reportedGradientVersion) = (classes, gradientVersion)
     try send([
       .heartbeat(
         Heartbeat(
@@ -277,6 +285,7 @@ final class WorkerLoop {
           heldVersion: weights.usable?.version ?? -1, gradientLeaseIDs: gradients.leaseIDs,
           gradientClasses: classes,
           heldReference: deliveredReference == nil ? nil : weights.reference?.description.root.bytes,
+          heldGradientVersion: gradientVersion,
           narrowLinkBytesPerSecond: weights.pace.narrowness.map { Int(min($0.bytesPerSecond, 1e14)) + 1 } ?? 0))
     ])
   }

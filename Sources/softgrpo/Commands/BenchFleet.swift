@@ -34,6 +34,8 @@ struct BenchFleet: ParsableCommand {
   var speeds = CommaSeparated<Double>([1])
   @Option(help: "Rows of a gradient's leaf.")
   var leafRows = 100
+  @Option(help: "Optimiser steps of a step where gradients are lent: 1, 2, 4, 8, 16 or 32.")
+  var miniBatches = 1
   @Option(help: "Measured steps of each run (twice as many in the pipeline's).")
   var steps = 3
   @Flag(help: "Print JSON instead of tables.")
@@ -43,6 +45,9 @@ struct BenchFleet: ParsableCommand {
     try requireAll(workers.elements, "--workers", atMost: 1000)
     try requirePositive(steps, "--steps", atMost: 1000)
     try requirePositive(leafRows, "--leaf-rows", atMost: 1_000_000)
+    guard miniBatches > 0, 32 % miniBatches == 0 else {
+      throw ValidationError("--mini-batches: must divide 32, got \(miniBatches)")
+    }
     for count in gradientWorkers.elements where !(0...1000).contains(count) {
       throw ValidationError("--gradient-workers: each must be 0 to 1000, got \(count)")
     }
@@ -74,6 +79,7 @@ struct BenchFleet: ParsableCommand {
     settings.rowsPerSecond = rowsPerSecond
     settings.speeds = speeds.elements
     settings.leafRows = leafRows
+    settings.miniBatches = miniBatches
     settings.steps = steps
     let output = RunConsole("bench", level: .error)
     let report = try FleetBenchmark(settings, stop: StopSignal(), logger: output.logger).run(progress: showStage)
