@@ -1,0 +1,59 @@
+import Kernels
+import PolicyOptimization
+import RunConfiguration
+import Training
+import Transformer
+import Wire
+
+// What a run is made of, from its configuration.
+extension LearnerService {
+  var frontEndOptions: LearnerFrontEndOptions {
+    var frontOptions = LearnerFrontEndOptions(
+      runID: run.runID, model: ModelDescription(model.configuration), dtype: configuration.model.dtype.rawValue)
+    frontOptions.controlEndpoint = configuration.learner.controlEndpoint
+    frontOptions.announcementEndpoint = configuration.learner.broadcastEndpoint
+    frontOptions.allowInsecure = options.allowInsecure
+    frontOptions.security = security
+    frontOptions.maxStaleness = configuration.learner.maxStaleness
+    frontOptions.heartbeatInterval = .seconds(configuration.worker.heartbeatSeconds)
+    frontOptions.livenessTimeout = .seconds(configuration.worker.heartbeatSeconds * 4)
+    frontOptions.learnerThreads = team.threadCount
+    frontOptions.leaseDuration = .seconds(configuration.worker.leaseTimeoutSeconds)
+    frontOptions.maximumLosses = configuration.worker.maxLossesPerSample
+    return frontOptions
+  }
+
+  /// The update, with the KL term's reference, the audit of log-probs, and the fleet's help.
+  ///
+  /// The reference is published on `frontEnd` for those who help.
+  /// - Throws: for options that contradict each other, and weights that cannot be read.
+  func makeUpdate(_ frontEnd: LearnerFrontEnd) throws -> BatchUpdate {
+    let reference: PreparedModel? =
+      configuration.learner.klCoefficient == 0
+      ? nil
+      : PreparedModel(
+        try subject.referenceWeights(supervised: directory.supervisedPath, team: team), backend: model.backend,
+        trainable: false, positions: subject.positions, team: team, sharing: model,
+        keepsHead: subject.state.keepsHead)
+    let audit = LogProbAudit.start(
+      model, selfTest: configuration.learner.selfTest, policy: configuration.rollout.thinkingPolicy,
+      positions: subject.positions, fraction: configuration.learner.auditFraction, team: team, logger: logger)
+    var help = configuration.gradientHelp(frontEnd.gradients, audit: audit, logger: logger)
+    help?.weights = IntermediateWeights(frontEnd: frontEnd, team: team, logger: logger)
+    if help != nil, let reference {
+      let snapshot = reference.weights.referenceSnapshot(team: team)
+      help?.reference = snapshot.description.root
+      try frontEnd.publish(reference: snapshot)
+    }
+    let update = BatchUpdate(
+      objective: try configuration.objectiveOptions(), options: try configuration.updateOptions(),
+      tokenBudget: configuration.learner.microBatchTokens, reference: reference, audit: audit,
+      importanceCap: configuration.learner.importanceCap.map(Float.init),
+      activationMemoryBudget: configuration.activationMemoryBudget,
+      sumsLeaves: configuration.learner.gradientLeases != .off,
+      gradientType: GradientType(rawValue: configuration.learner.gradientDtype.rawValue)!,
+      help: help, team: team)
+    if let pace = options.pace { update.gradient.pacing = Pacing(pace) }
+    return update
+  }
+}

@@ -1,0 +1,144 @@
+import CProtobufC
+import CWireMessages
+import SoftThinking
+
+// Leases and what is said of their results on the wire: values to C messages and back.
+
+func encode(_ leases: [Lease], _ arena: inout MessageArena) throws -> UnsafeMutablePointer<Softgrpo__Grant> {
+  let body = arena.message(softgrpo__grant__init)
+  var pointers: [UnsafeMutablePointer<Softgrpo__Lease>?] = []
+  for lease in leases {
+    try lease.validate()
+    pointers.append(encode(lease, &arena))
+  }
+  body.pointee.n_leases = pointers.count
+  body.pointee.leases = arena.array(pointers)
+  return body
+}
+
+func encode(_ lease: Lease, _ arena: inout MessageArena) -> UnsafeMutablePointer<Softgrpo__Lease> {
+  let body = arena.message(softgrpo__lease__init)
+  body.pointee.lease_id = lease.id
+  body.pointee.group_ordinal = UInt64(lease.groupOrdinal)
+  body.pointee.prompt_id = arena.string(lease.promptID)
+  body.pointee.n_prompt_token_ids = lease.prompt.count
+  body.pointee.prompt_token_ids = arena.array(lease.prompt)
+  body.pointee.n_sample_indices = lease.sampleIndices.count
+  body.pointee.sample_indices = arena.array(lease.sampleIndices.map { UInt32($0) })
+  body.pointee.continues_across_versions = lease.continuesAcrossVersions ? 1 : 0
+
+  body.pointee.policy = encode(lease.policy, &arena)
+
+  let options = arena.message(softgrpo__sampling_options__init)
+  options.pointee.max_thinking_tokens = UInt32(lease.options.maxThinkingTokens)
+  options.pointee.n_end_of_thinking_token_ids = lease.options.endOfThinkingTokenIDs.count
+  options.pointee.end_of_thinking_token_ids = arena.array(lease.options.endOfThinkingTokenIDs)
+  options.pointee.force_end_token_id = lease.options.forceEndTokenID ?? 0
+  options.pointee.has_force_end_token = lease.options.forceEndTokenID == nil ? 0 : 1
+  options.pointee.n_answer_prefix_token_ids = lease.options.answerPrefixTokenIDs.count
+  options.pointee.answer_prefix_token_ids = arena.array(lease.options.answerPrefixTokenIDs)
+  options.pointee.max_answer_tokens = UInt32(lease.options.maxAnswerTokens)
+  options.pointee.n_stop_token_ids = lease.options.stopTokenIDs.count
+  options.pointee.stop_token_ids = arena.array(lease.options.stopTokenIDs)
+  options.pointee.answer_temperature = lease.options.answerTemperature
+  options.pointee.answer_top_k = UInt32(lease.options.answerTopK)
+  options.pointee.answer_top_p = lease.options.answerTopP
+  body.pointee.options = options
+
+  body.pointee.noise_seed = lease.noiseSeed
+  body.pointee.minimum_policy_version = Int64(lease.policyVersions.lowerBound)
+  body.pointee.maximum_policy_version = Int64(lease.policyVersions.upperBound)
+  body.pointee.deadline_milliseconds = UInt32(lease.deadlineMilliseconds)
+  return body
+}
+
+func encode(
+  _ acknowledgement: ResultAcknowledgement, _ arena: inout MessageArena
+) -> UnsafeMutablePointer<Softgrpo__ResultAcknowledgement> {
+  let body = arena.message(softgrpo__result_acknowledgement__init)
+  body.pointee.lease_id = acknowledgement.leaseID
+  body.pointee.sample_index = UInt32(truncatingIfNeeded: acknowledgement.sampleIndex)
+  body.pointee.verdict =
+    switch acknowledgement.verdict {
+    case .accepted: SOFTGRPO__RESULT_ACKNOWLEDGEMENT__VERDICT__ACCEPTED
+    case .duplicate: SOFTGRPO__RESULT_ACKNOWLEDGEMENT__VERDICT__DUPLICATE
+    case .stale: SOFTGRPO__RESULT_ACKNOWLEDGEMENT__VERDICT__STALE
+    case .unknown: SOFTGRPO__RESULT_ACKNOWLEDGEMENT__VERDICT__UNKNOWN
+    }
+  return body
+}
+
+func encode(_ policy: ThinkingPolicy, _ arena: inout MessageArena) -> UnsafeMutablePointer<Softgrpo__ThinkingPolicy> {
+  let body = arena.message(softgrpo__thinking_policy__init)
+  body.pointee.kind = arena.string(policy.kind.rawValue)
+  body.pointee.top_k = UInt32(policy.topK)
+  body.pointee.top_p = policy.topP
+  body.pointee.min_p = policy.minP
+  body.pointee.temperature = policy.temperature
+  body.pointee.gumbel_temperature = policy.gumbelTemperature
+  body.pointee.noise_scale = policy.noiseScale
+  body.pointee.density = arena.string(policy.density.rawValue)
+  body.pointee.mixture_floor = policy.mixtureFloor
+  return body
+}
+
+func decode(_ body: Softgrpo__ThinkingPolicy) throws -> ThinkingPolicy {
+  let kindName = try string(body.kind, "ThinkingPolicy.kind")
+  guard let kind = ThinkingPolicy.Kind(rawValue: kindName) else {
+    throw WireError("ThinkingPolicy.kind \"\(kindName)\" is not known")
+  }
+  let densityName = try string(body.density, "ThinkingPolicy.density")
+  guard let density = ThinkingPolicy.Density(rawValue: densityName) else {
+    throw WireError("ThinkingPolicy.density \"\(densityName)\" is not known")
+  }
+  let policy = ThinkingPolicy(
+    kind: kind, topK: Int(body.top_k), topP: body.top_p, minP: body.min_p, temperature: body.temperature,
+    gumbelTemperature: body.gumbel_temperature, noiseScale: body.noise_scale, density: density,
+    mixtureFloor: body.mixture_floor)
+  try policy.validateForWire()
+  return policy
+}
+
+func decode(_ body: Softgrpo__SamplingOptions) throws -> SamplingOptions {
+  try require(
+    body.has_force_end_token != 0 || body.force_end_token_id == 0,
+    "SamplingOptions.force_end_token_id is given but not in use")
+  return SamplingOptions(
+    maxThinkingTokens: Int(body.max_thinking_tokens),
+    endOfThinkingTokenIDs: array(body.end_of_thinking_token_ids, body.n_end_of_thinking_token_ids),
+    forceEndTokenID: body.has_force_end_token != 0 ? body.force_end_token_id : nil,
+    answerPrefixTokenIDs: array(body.answer_prefix_token_ids, body.n_answer_prefix_token_ids),
+    maxAnswerTokens: Int(body.max_answer_tokens), stopTokenIDs: array(body.stop_token_ids, body.n_stop_token_ids),
+    answerTemperature: body.answer_temperature, answerTopK: Int(body.answer_top_k), answerTopP: body.answer_top_p)
+}
+
+func decode(_ body: Softgrpo__Lease) throws -> Lease {
+  guard let policy = body.policy?.pointee, let options = body.options?.pointee else {
+    throw WireError("Lease lacks its policy or its sampling options")
+  }
+  try require(
+    body.minimum_policy_version <= body.maximum_policy_version, "Lease's range of policy versions is empty")
+  let lease = Lease(
+    id: body.lease_id, groupOrdinal: try integer(body.group_ordinal, "Lease.group_ordinal"),
+    promptID: try string(body.prompt_id, "Lease.prompt_id"),
+    prompt: array(body.prompt_token_ids, body.n_prompt_token_ids),
+    sampleIndices: array(body.sample_indices, body.n_sample_indices).map { Int($0) }, policy: try decode(policy),
+    options: try decode(options), noiseSeed: body.noise_seed,
+    policyVersions: Int(body.minimum_policy_version)...Int(body.maximum_policy_version),
+    deadlineMilliseconds: Int(body.deadline_milliseconds),
+    continuesAcrossVersions: body.continues_across_versions != 0)
+  try lease.validate()
+  return lease
+}
+
+func decode(_ body: Softgrpo__ResultAcknowledgement) throws -> ResultAcknowledgement {
+  let verdict: ResultAcknowledgement.Verdict
+  switch body.verdict {
+  case SOFTGRPO__RESULT_ACKNOWLEDGEMENT__VERDICT__ACCEPTED: verdict = .accepted
+  case SOFTGRPO__RESULT_ACKNOWLEDGEMENT__VERDICT__DUPLICATE: verdict = .duplicate
+  case SOFTGRPO__RESULT_ACKNOWLEDGEMENT__VERDICT__STALE: verdict = .stale
+  case SOFTGRPO__RESULT_ACKNOWLEDGEMENT__VERDICT__UNKNOWN: verdict = .unknown
+  default: throw WireError("ResultAcknowledgement.verdict \(body.verdict.rawValue) is not known")
+  }
+  return ResultAcknowledgement(leaseID: body.lease_id, sampleIndex: Int(body.sample_index), verdict: verdict)
+}
