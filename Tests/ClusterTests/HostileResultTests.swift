@@ -97,7 +97,7 @@ import Wire
     try frontEnd.publish(weights(0))
     let relay = try RunningRelay([frontEnd.controlEndpoint])
     for endpoint in [frontEnd.controlEndpoint, try relay.endpoint()] {
-      for (index, speed) in [1.7e308, 1.7e308, 5e-324].enumerated() {
+      for (index, speed) in [1.7e308, 1.7e308, .leastNonzeroMagnitude].enumerated() {
         let peer = try RawPeer(endpoint)
         let session = try peer.join("boaster-\(index)")
         for _ in 0..<3 {

@@ -155,6 +155,25 @@ private struct PacedPull {
     #expect(link.carried < 2 * byteCount)
   }
 
+  /// What has come so far may have come slowly: a version that is less behind than the one before is not in vain.
+  @Test func catchesUpAfterAStall() {
+    var pace = VersionPace()
+    pace.announced(0, now: .zero)
+    for version in 1...60 { pace.announced(version, now: .seconds(Double(version) * 0.25)) }
+    pace.began(now: .zero)
+    pace.received(900_000, now: .seconds(15))
+    // 60 kB/s so far, with which deltas of 24 kB each quarter of a second cannot be followed.
+    for (index, lag) in [16, 7, 6, 4, 1].enumerated() {
+      let now = Duration.seconds(15 + index)
+      pace.arrived(lag: lag, byteCount: 900_000, delta: 24_000, now: now)
+      pace.began(now: now)
+      pace.received(30_000, now: now + .seconds(0.9))
+    }
+    #expect(pace.narrowness == nil)
+    for index in 0..<3 { pace.arrived(lag: 2, byteCount: 900_000, delta: 24_000, now: .seconds(21 + index)) }
+    #expect(pace.narrowness != nil)
+  }
+
   /// Deltas that are larger than what the link carries in a step.
   @Test func deltasThatAreTooManyAreNoWay() throws {
     let chain = try Chain(versions: 100, byteCount: byteCount, changes: 60_000)

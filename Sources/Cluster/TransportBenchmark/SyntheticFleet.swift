@@ -53,6 +53,7 @@ final class SyntheticFleet: Sendable {
       var sum = FleetCounters()
       for counters in state.counters {
         sum.joined += counters.joined
+        sum.subscribed += counters.subscribed
         sum.sent += counters.sent
         sum.sentBytes += counters.sentBytes
         sum.acknowledged += counters.acknowledged

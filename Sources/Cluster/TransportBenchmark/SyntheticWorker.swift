@@ -6,6 +6,8 @@ import Wire
 /// What the synthetic workers of one thread have done. Confined to that thread until it ends.
 struct FleetCounters: Sendable {
   var joined = 0
+  /// Workers that have heard an announcement: their second connection stands, too.
+  var subscribed = 0
   var sent = 0
   var sentBytes = 0
   var acknowledged = 0
@@ -36,6 +38,7 @@ final class SyntheticWorker {
   private let incarnation = UInt64.random(in: 1...UInt64.max)
   private var dealer: Socket
   private var subscriber: Socket
+  private var hasHeard = false
   private var session: UInt64?
   private var heartbeatInterval: Duration = .seconds(1)
   private var nextHeartbeat: Duration = .zero
@@ -96,6 +99,8 @@ final class SyntheticWorker {
     }
     while let frames = try subscriber.receive() {
       isBusy = true
+      if !hasHeard { counters.subscribed += 1 }
+      hasHeard = true
       if case .versionAnnouncement(let announcement) = try Envelope(decoding: Array(frames.dropFirst())).message {
         note(announcement, published, &counters)
       }

@@ -1,8 +1,8 @@
 /// Whether a link keeps up with the versions: measures what it carries and how fast versions follow each other, and says when to
 /// wait instead of pulling what would be too old when it is there. Pure.
 ///
-/// A version arrives in vain when it is more than `maxStaleness` behind then, unless the deltas that follow are few enough for
-/// the link to catch up. After two in a row, the second of which was begun as soon as it was announced, and if a version's
+/// A version arrives in vain when it is more than `maxStaleness` behind then, unless deltas lead on and it is less behind than the
+/// one before, or the link carries a delta in less than a step: then it catches up. After two in a row, the second of which was begun as soon as it was announced, and if a version's
 /// bytes at the measured rate take longer than it is fresh, the link waits: as long as that took, then twice as long, up to
 /// sixteen times, so that a hopeless link carries in vain a small part of the time at most. It waits no longer when steps have
 /// become slow enough.
@@ -22,6 +22,13 @@ struct VersionPace {
     var began: Duration
     var byteCount = 0
     var vainCount = 0
+    /// Of the pull under way: what came before it may have had to wait for other things.
+    var pullBegan: Duration
+    var pullByteCount = 0
+
+    init(began: Duration, vainCount: Int = 0) {
+      (self.began, self.vainCount, pullBegan) = (began, vainCount, began)
+    }
   }
 
   /// Versions that a sample may be behind.
@@ -33,6 +40,8 @@ struct VersionPace {
   private var bytesPerSecond: Double?
   private var round: Round?
   private var roundsInVain = 0
+  /// Of the version that arrived last.
+  private var lastLag: Int?
   private(set) var waitsUntil: Duration?
 
   private static let vainLimit = 2
@@ -66,12 +75,14 @@ struct VersionPace {
   /// Something is asked for.
   mutating func began(now: Duration) {
     if round == nil { round = Round(began: now) }
+    (round!.pullBegan, round!.pullByteCount) = (now, 0)
   }
 
   /// A chunk has come, whether it is still wanted or not.
   mutating func received(_ byteCount: Int, now: Duration) {
     guard round != nil else { return }
     round!.byteCount += byteCount
+    round!.pullByteCount += byteCount
     let seconds = (now - round!.began).inSeconds
     if seconds > 0 { bytesPerSecond = Double(round!.byteCount) / seconds }
   }
@@ -81,8 +92,15 @@ struct VersionPace {
   ///   - lag: how many versions it is behind the newest, which has `byteCount` bytes.
   ///   - delta: bytes of the newest version's delta; nil: there is none.
   mutating func arrived(lag: Int, byteCount: Int, delta: Int?, now: Duration) {
+    if let round, let bytesPerSecond, now > round.pullBegan {
+      self.bytesPerSecond = max(bytesPerSecond, Double(round.pullByteCount) / (now - round.pullBegan).inSeconds)
+    }
+    let comesNearer = delta != nil && lastLag.map { lag < $0 } ?? false
+    lastLag = lag
     if lag <= maxStaleness {
-      (round, narrowness, waitsUntil, roundsInVain) = (nil, nil, nil, 0)
+      (round, narrowness, waitsUntil, roundsInVain, lastLag) = (nil, nil, nil, 0, nil)
+    } else if comesNearer {
+      round?.vainCount = 0
     } else if !follows(delta) {
       gaveUp(byteCount: byteCount, now: now)
     }
@@ -97,7 +115,7 @@ struct VersionPace {
     else { return }
     let wait = (now - round!.began) * min(1 << min(roundsInVain, 8), Self.longestWait)
     roundsInVain += 1
-    round = nil
+    (round, lastLag) = (nil, nil)
     waitsUntil = now + wait
     narrowness = Figures(
       bytesPerSecond: bytesPerSecond, versionByteCount: byteCount, transfer: transfer, step: step, wait: wait)
