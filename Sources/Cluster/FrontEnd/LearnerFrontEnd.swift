@@ -96,12 +96,7 @@ public final class LearnerFrontEnd: Sendable {
     do {
       _ = try Envelope(
         .welcome(
-          Welcome(
-            runID: options.runID, learnerIncarnation: learnerIncarnation, model: options.model, dtype: options.dtype,
-            heartbeatIntervalMilliseconds: options.heartbeatInterval.milliseconds,
-            livenessTimeoutMilliseconds: options.livenessTimeout.milliseconds,
-            announcementEndpoint: announcementEndpoint, currentVersion: nil, relayPath: options.relay?.path ?? [],
-            maxStaleness: options.announcedStaleness))
+          options.welcome(learnerIncarnation, announcementEndpoint: announcementEndpoint, currentVersion: nil))
       ).encoded()
     } catch {
       throw ClusterError("the run cannot be described to workers: \(error)")

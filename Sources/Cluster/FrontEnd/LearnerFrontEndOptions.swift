@@ -38,8 +38,17 @@ public struct LearnerFrontEndOptions: Sendable {
   /// Threads that the learner computes gradients with: what a worker is compared with until it was measured.
   public var learnerThreads = 1
 
-  /// What workers are told: how old their samples may be.
-  var announcedStaleness: Int { min(max(0, relay?.maxStaleness ?? maxStaleness), Int(Int32.max)) }
+  /// What a worker that joins is told of the run.
+  func welcome(
+    _ learnerIncarnation: UInt64, announcementEndpoint: String, currentVersion: VersionAnnouncement?
+  ) -> Welcome {
+    Welcome(
+      runID: runID, learnerIncarnation: learnerIncarnation, model: model, dtype: dtype,
+      heartbeatIntervalMilliseconds: heartbeatInterval.milliseconds,
+      livenessTimeoutMilliseconds: livenessTimeout.milliseconds, announcementEndpoint: announcementEndpoint,
+      currentVersion: currentVersion, relayPath: relay?.path ?? [],
+      maxStaleness: min(max(0, relay?.maxStaleness ?? maxStaleness), Int(Int32.max)))
+  }
 
   public init(runID: String, model: ModelDescription, dtype: String = "bfloat16") {
     self.runID = runID

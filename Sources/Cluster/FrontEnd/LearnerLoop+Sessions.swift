@@ -100,12 +100,8 @@ extension LearnerLoop {
     )
     try send(
       .welcome(
-        Welcome(
-          runID: options.runID, learnerIncarnation: learnerIncarnation, model: options.model, dtype: options.dtype,
-          heartbeatIntervalMilliseconds: options.heartbeatInterval.milliseconds,
-          livenessTimeoutMilliseconds: options.livenessTimeout.milliseconds,
-          announcementEndpoint: announcementEndpoint, currentVersion: current, relayPath: options.relay?.path ?? [],
-          maxStaleness: options.announcedStaleness)), to: worker)
+        options.welcome(learnerIncarnation, announcementEndpoint: announcementEndpoint, currentVersion: current)),
+      to: worker)
     if let ending { try send(.shutdown(reason: ending), to: worker) }
   }
 
