@@ -412,6 +412,96 @@ void   softgrpo__lease__free_unpacked
   assert(message->base.descriptor == &softgrpo__lease__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   softgrpo__part__init
+                     (Softgrpo__Part         *message)
+{
+  static const Softgrpo__Part init_value = SOFTGRPO__PART__INIT;
+  *message = init_value;
+}
+size_t softgrpo__part__get_packed_size
+                     (const Softgrpo__Part *message)
+{
+  assert(message->base.descriptor == &softgrpo__part__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t softgrpo__part__pack
+                     (const Softgrpo__Part *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &softgrpo__part__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t softgrpo__part__pack_to_buffer
+                     (const Softgrpo__Part *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &softgrpo__part__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Softgrpo__Part *
+       softgrpo__part__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Softgrpo__Part *)
+     protobuf_c_message_unpack (&softgrpo__part__descriptor,
+                                allocator, len, data);
+}
+void   softgrpo__part__free_unpacked
+                     (Softgrpo__Part *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &softgrpo__part__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   softgrpo__part_parameter__init
+                     (Softgrpo__PartParameter         *message)
+{
+  static const Softgrpo__PartParameter init_value = SOFTGRPO__PART_PARAMETER__INIT;
+  *message = init_value;
+}
+size_t softgrpo__part_parameter__get_packed_size
+                     (const Softgrpo__PartParameter *message)
+{
+  assert(message->base.descriptor == &softgrpo__part_parameter__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t softgrpo__part_parameter__pack
+                     (const Softgrpo__PartParameter *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &softgrpo__part_parameter__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t softgrpo__part_parameter__pack_to_buffer
+                     (const Softgrpo__PartParameter *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &softgrpo__part_parameter__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Softgrpo__PartParameter *
+       softgrpo__part_parameter__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Softgrpo__PartParameter *)
+     protobuf_c_message_unpack (&softgrpo__part_parameter__descriptor,
+                                allocator, len, data);
+}
+void   softgrpo__part_parameter__free_unpacked
+                     (Softgrpo__PartParameter *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &softgrpo__part_parameter__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   softgrpo__thinking_policy__init
                      (Softgrpo__ThinkingPolicy         *message)
 {
@@ -3434,6 +3524,147 @@ const ProtobufCMessageDescriptor softgrpo__lease__descriptor =
   softgrpo__lease__field_indices_by_name,
   1,  softgrpo__lease__number_ranges,
   (ProtobufCMessageInit) softgrpo__lease__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor softgrpo__part__field_descriptors[2] =
+{
+  {
+    "name",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__Part, name),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "parameters",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Softgrpo__Part, n_parameters),
+    offsetof(Softgrpo__Part, parameters),
+    &softgrpo__part_parameter__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned softgrpo__part__field_indices_by_name[] = {
+  0,   /* field[0] = name */
+  1,   /* field[1] = parameters */
+};
+static const ProtobufCIntRange softgrpo__part__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor softgrpo__part__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "softgrpo.Part",
+  "Part",
+  "Softgrpo__Part",
+  "softgrpo",
+  sizeof(Softgrpo__Part),
+  2,
+  softgrpo__part__field_descriptors,
+  softgrpo__part__field_indices_by_name,
+  1,  softgrpo__part__number_ranges,
+  (ProtobufCMessageInit) softgrpo__part__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor softgrpo__part_parameter__field_descriptors[5] =
+{
+  {
+    "name",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__PartParameter, name),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "integer",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_SINT64,
+    offsetof(Softgrpo__PartParameter, value_case),
+    offsetof(Softgrpo__PartParameter, integer),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "number",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    offsetof(Softgrpo__PartParameter, value_case),
+    offsetof(Softgrpo__PartParameter, number),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "flag",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    offsetof(Softgrpo__PartParameter, value_case),
+    offsetof(Softgrpo__PartParameter, flag),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "text",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    offsetof(Softgrpo__PartParameter, value_case),
+    offsetof(Softgrpo__PartParameter, text),
+    NULL,
+    &protobuf_c_empty_string,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned softgrpo__part_parameter__field_indices_by_name[] = {
+  3,   /* field[3] = flag */
+  1,   /* field[1] = integer */
+  0,   /* field[0] = name */
+  2,   /* field[2] = number */
+  4,   /* field[4] = text */
+};
+static const ProtobufCIntRange softgrpo__part_parameter__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 5 }
+};
+const ProtobufCMessageDescriptor softgrpo__part_parameter__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "softgrpo.PartParameter",
+  "PartParameter",
+  "Softgrpo__PartParameter",
+  "softgrpo",
+  sizeof(Softgrpo__PartParameter),
+  5,
+  softgrpo__part_parameter__field_descriptors,
+  softgrpo__part_parameter__field_indices_by_name,
+  1,  softgrpo__part_parameter__number_ranges,
+  (ProtobufCMessageInit) softgrpo__part_parameter__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor softgrpo__thinking_policy__field_descriptors[9] =

@@ -1,3 +1,5 @@
+import JSON
+
 /// What a thinking step does and how it is scored (DESIGN 1.1). Field names and defaults are those of the trajectory file.
 ///
 /// Decoding fills absent keys with the defaults of `init`; `validate()` checks the ranges.

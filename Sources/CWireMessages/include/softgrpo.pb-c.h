@@ -24,6 +24,8 @@ typedef struct Softgrpo__RopeScaling Softgrpo__RopeScaling;
 typedef struct Softgrpo__RequestWork Softgrpo__RequestWork;
 typedef struct Softgrpo__Grant Softgrpo__Grant;
 typedef struct Softgrpo__Lease Softgrpo__Lease;
+typedef struct Softgrpo__Part Softgrpo__Part;
+typedef struct Softgrpo__PartParameter Softgrpo__PartParameter;
 typedef struct Softgrpo__ThinkingPolicy Softgrpo__ThinkingPolicy;
 typedef struct Softgrpo__SamplingOptions Softgrpo__SamplingOptions;
 typedef struct Softgrpo__Cancel Softgrpo__Cancel;
@@ -398,7 +400,52 @@ struct  Softgrpo__Lease
 
 
 /*
- * DESIGN 1.1; `kind` and `density` are the names used in the trajectory file.
+ * An exchangeable part of the method (an objective, a thinking policy, …) by its name with all of its parameters. A receiver whose
+ * build does not know the name, lacks a parameter or knows one more does not have the same part, and declines.
+ */
+struct  Softgrpo__Part
+{
+  ProtobufCMessage base;
+  char *name;
+  /*
+   * Ascending by name, none twice; at most 64.
+   */
+  size_t n_parameters;
+  Softgrpo__PartParameter **parameters;
+};
+#define SOFTGRPO__PART__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&softgrpo__part__descriptor) \
+    , (char *)protobuf_c_empty_string, 0,NULL }
+
+
+typedef enum {
+  SOFTGRPO__PART_PARAMETER__VALUE__NOT_SET = 0,
+  SOFTGRPO__PART_PARAMETER__VALUE_INTEGER = 2,
+  SOFTGRPO__PART_PARAMETER__VALUE_NUMBER = 3,
+  SOFTGRPO__PART_PARAMETER__VALUE_FLAG = 4,
+  SOFTGRPO__PART_PARAMETER__VALUE_TEXT = 5
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SOFTGRPO__PART_PARAMETER__VALUE__CASE)
+} Softgrpo__PartParameter__ValueCase;
+
+struct  Softgrpo__PartParameter
+{
+  ProtobufCMessage base;
+  char *name;
+  Softgrpo__PartParameter__ValueCase value_case;
+  union {
+    int64_t integer;
+    double number;
+    protobuf_c_boolean flag;
+    char *text;
+  };
+};
+#define SOFTGRPO__PART_PARAMETER__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&softgrpo__part_parameter__descriptor) \
+    , (char *)protobuf_c_empty_string, SOFTGRPO__PART_PARAMETER__VALUE__NOT_SET, {0} }
+
+
+/*
+ * `kind` and `density` are the names used in the trajectory file.
  */
 struct  Softgrpo__ThinkingPolicy
 {
@@ -1414,6 +1461,44 @@ Softgrpo__Lease *
 void   softgrpo__lease__free_unpacked
                      (Softgrpo__Lease *message,
                       ProtobufCAllocator *allocator);
+/* Softgrpo__Part methods */
+void   softgrpo__part__init
+                     (Softgrpo__Part         *message);
+size_t softgrpo__part__get_packed_size
+                     (const Softgrpo__Part   *message);
+size_t softgrpo__part__pack
+                     (const Softgrpo__Part   *message,
+                      uint8_t             *out);
+size_t softgrpo__part__pack_to_buffer
+                     (const Softgrpo__Part   *message,
+                      ProtobufCBuffer     *buffer);
+Softgrpo__Part *
+       softgrpo__part__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   softgrpo__part__free_unpacked
+                     (Softgrpo__Part *message,
+                      ProtobufCAllocator *allocator);
+/* Softgrpo__PartParameter methods */
+void   softgrpo__part_parameter__init
+                     (Softgrpo__PartParameter         *message);
+size_t softgrpo__part_parameter__get_packed_size
+                     (const Softgrpo__PartParameter   *message);
+size_t softgrpo__part_parameter__pack
+                     (const Softgrpo__PartParameter   *message,
+                      uint8_t             *out);
+size_t softgrpo__part_parameter__pack_to_buffer
+                     (const Softgrpo__PartParameter   *message,
+                      ProtobufCBuffer     *buffer);
+Softgrpo__PartParameter *
+       softgrpo__part_parameter__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   softgrpo__part_parameter__free_unpacked
+                     (Softgrpo__PartParameter *message,
+                      ProtobufCAllocator *allocator);
 /* Softgrpo__ThinkingPolicy methods */
 void   softgrpo__thinking_policy__init
                      (Softgrpo__ThinkingPolicy         *message);
@@ -2146,6 +2231,12 @@ typedef void (*Softgrpo__Grant_Closure)
 typedef void (*Softgrpo__Lease_Closure)
                  (const Softgrpo__Lease *message,
                   void *closure_data);
+typedef void (*Softgrpo__Part_Closure)
+                 (const Softgrpo__Part *message,
+                  void *closure_data);
+typedef void (*Softgrpo__PartParameter_Closure)
+                 (const Softgrpo__PartParameter *message,
+                  void *closure_data);
 typedef void (*Softgrpo__ThinkingPolicy_Closure)
                  (const Softgrpo__ThinkingPolicy *message,
                   void *closure_data);
@@ -2272,6 +2363,8 @@ extern const ProtobufCMessageDescriptor softgrpo__rope_scaling__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__request_work__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__grant__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__lease__descriptor;
+extern const ProtobufCMessageDescriptor softgrpo__part__descriptor;
+extern const ProtobufCMessageDescriptor softgrpo__part_parameter__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__thinking_policy__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__sampling_options__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__cancel__descriptor;
