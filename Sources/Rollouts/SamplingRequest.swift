@@ -7,7 +7,7 @@ public struct SamplingError: Error, Sendable, CustomStringConvertible {
   public var description: String { message }
 }
 
-/// The course of a trajectory after its prompt (DESIGN 1.1): thinking, its end, a forced prefix, the answer.
+/// The course of a trajectory after its prompt: thinking, its end, a forced prefix, the answer.
 public struct SamplingOptions: Sendable, Equatable {
   /// Thinking steps at most; 0: none.
   public var maxThinkingTokens: Int
@@ -74,7 +74,6 @@ public struct SamplingRequest: Sendable {
   /// - Throws: `SamplingError` naming the prompt and the limit.
   func validate(vocabularySize: Int, maximumPositions: Int) throws {
     func fail(_ reason: String) throws -> Never { throw SamplingError("prompt \(promptID): \(reason)") }
-    do { try policy.validate() } catch { try fail("\(error)") }
     guard !prompt.isEmpty else { try fail("is empty") }
     guard options.maxThinkingTokens >= 0, options.maxAnswerTokens >= 1 else {
       try fail("max_thinking_tokens must be at least 0 and max_answer_tokens at least 1")

@@ -1,3 +1,5 @@
+import SoftThinking
+
 extension RunConfiguration {
   /// Checks what no single key shows. `source` names the configuration in the error.
   /// - Throws: `ConfigurationError` with every rule that is broken; each message starts with the key to change.
@@ -67,11 +69,19 @@ extension RunConfiguration {
   }
 
   private func checkRollout(_ rules: inout Rules) {
-    rules.require(
-      rollout.policy != .none, "rollout.policy: none is deterministic and cannot be trained; use gumbel or discrete")
-    rules.require(
-      rollout.policy != .gumbel || rollout.density != .concrete || rollout.noiseScale == 1,
-      "rollout.noise_scale: must be 1 when rollout.density is concrete, got \(plain(rollout.noiseScale))")
+    let policies: [String?] = [nil] + eval.policies.map { Optional($0) }
+    for name in policies {
+      do {
+        let policy = try rollout.thinkingPolicy(name, prefix: "rollout.")
+        guard name == nil, let (key, reason) = policy.part.untrainable else { continue }
+        let remedy = key == "policy" ? "; use \(ThinkingPolicies.trainableNames)" : ""
+        rules.require(false, "rollout.\(key): \(reason)\(remedy)")
+      } catch {
+        // One mistake may concern several policies.
+        let message = "\(error)".hasPrefix("rollout.") ? "\(error)" : "rollout.\(error)"
+        rules.require(rules.broken.contains(message), message)
+      }
+    }
     rules.require(
       !rollout.partialRollouts || learner.maxStaleness > 0,
       "rollout.partial_rollouts: needs learner.max_staleness of at least 1; at 0 no sequence is under way when new weights come"
@@ -133,7 +143,7 @@ extension RunConfiguration {
     }
     rules.requireDistinct(eval.k.map(String.init), "eval.k")
     rules.require(!eval.policies.isEmpty, "eval.policies: must name at least one policy")
-    rules.requireDistinct(eval.policies.map(\.rawValue), "eval.policies")
+    rules.requireDistinct(eval.policies, "eval.policies")
   }
 }
 

@@ -26,7 +26,7 @@ public struct GradientLeaf: Sendable {
 /// What comes with a leaf's gradient.
 public struct LeafResult: Sendable, Equatable {
   public var statistics = ObjectiveStatistics()
-  /// Log-probs under the model that was differentiated: per trajectory, one per scored step.
+  /// Log-probs under the model that was differentiated: per trajectory, one per slot.
   public var logProbs: [[Float]] = []
 
   public init() {}

@@ -9,7 +9,7 @@ public struct WeightedTrajectory: Sendable {
   public var advantage: Float
   /// Weight of each scored step in the loss: 1 / (global token count) under token mean.
   public var weight: Double
-  /// Log-probs under the policy of the ratio's denominator, one per scored step in order; nil: those that this very pass
+  /// Log-probs under the policy of the ratio's denominator, one per slot in order; nil: those that this very pass
   /// computes, for the first update after the policy sampled.
   public var oldLogProbs: [Float]?
   /// Cap of the truncated importance weights, exp(old log-prob - recorded one), that multiply the steps' losses; nil: none.
@@ -63,7 +63,7 @@ public final class PolicyGradient {
   /// - Parameters:
   ///   - batch: one pass worth of trajectories; equal prompts adjacent.
   ///   - reference: the frozen model of the KL term, when its coefficient is not 0.
-  /// - Returns: statistics of the batch and the log-probs of every trajectory under `model`, one per scored step.
+  /// - Returns: statistics of the batch and the log-probs of every trajectory under `model`, one per slot.
   /// - Throws: `TrainingError` or `OptimizationError` when a log-prob or ratio is not finite; `gradient` may then hold a
   ///   part of the batch's.
   public func accumulate(
@@ -78,7 +78,7 @@ public final class PolicyGradient {
       guard let old = item.oldLogProbs, old.count != rows.count else { continue }
       throw TrainingError(
         "trajectory \(item.trajectory.promptID) sample \(item.trajectory.sampleIndex): \(old.count) old "
-          + "log-probs for \(rows.count) scored steps")
+          + "log-probs for \(rows.count) slots")
     }
     stages?.resume()
     var referencePass: TrajectoryPass?
@@ -117,7 +117,7 @@ public final class PolicyGradient {
         term.klLoss += referenceTerm(rows, pass, referencePass, weight: item.weight, options: options)
       }
       statistics.merge(term)
-      for row in rows where row < plan.soft.count {
+      for row in rows where row < plan.softSlotCount {
         upstream[row] = terms.gradient(row: row, logProb: pass.logProbs[row])
       }
       logProbsByTrajectory.append(logProbs)
@@ -126,13 +126,13 @@ public final class PolicyGradient {
     backward(
       pass, tape: tape, workspace: space, upstream: upstream, dHidden_RC: dHidden_RC, inputGradient: false,
       gradient: gradient
-    ) { row, policy, gradient in
+    ) { row, record, score, gradient in
       guard let exactKL else { return }
       let weight = Float(options.klCoefficient * batch[plan.soft[row].trajectory].weight)
       pass.softLogits[row].withUnsafeBufferPointer { theta in
         exactKL.softLogits[row].withUnsafeBufferPointer {
-          _ = softStepKL(
-            thetaLogits: theta, referenceLogits: $0, policy: policy, upstream: weight, addingGradientTo: gradient)
+          _ = score.divergence(
+            record, logits: theta, referenceLogits: $0, upstream: weight, addingGradientTo: gradient)
         }
       }
     }
@@ -180,17 +180,21 @@ public final class PolicyGradient {
     return made
   }
 
-  /// For every trajectory, the rows of its scored steps in order.
+  /// For every trajectory, the slots of its scored steps in order.
   private func stepOrder(_ plan: ScoringPlan) -> [[Int]] {
     var order = plan.trajectories.map {
-      [(segment: Int, step: Int, row: Int)](repeating: (0, 0, 0), count: $0.scoredCount)
+      [(segment: Int, step: Int, slot: Int)](repeating: (0, 0, 0), count: $0.slotCount)
     }
     var filled = [Int](repeating: 0, count: plan.trajectories.count)
     for (row, step) in (plan.soft + plan.discrete).enumerated() {
-      order[step.trajectory][filled[step.trajectory]] = (step.segment, step.step, row)
-      filled[step.trajectory] += 1
+      for slot in plan.slots(ofRow: row) {
+        order[step.trajectory][filled[step.trajectory]] = (step.segment, step.step, slot)
+        filled[step.trajectory] += 1
+      }
     }
-    return order.map { $0.sorted { ($0.segment, $0.step) < ($1.segment, $1.step) }.map(\.row) }
+    return order.map {
+      $0.sorted { ($0.segment, $0.step, $0.slot) < ($1.segment, $1.step, $1.slot) }.map(\.slot)
+    }
   }
 
   /// The KL term's value without its coefficient.
@@ -200,14 +204,18 @@ public final class PolicyGradient {
     let plan = pass.plan
     var total = 0.0
     for row in rows {
-      if options.klEstimator == .exact && row < plan.soft.count {
-        let policy = plan.trajectories[plan.soft[row].trajectory].policy
+      if options.klEstimator == .exact && row < plan.softSlotCount {
+        // Once a step: with its first slot.
+        let place = plan.row(ofSoftSlot: row)
+        guard plan.slotOffsets[place] == row else { continue }
         total +=
           weight
           * Double(
-            pass.softLogits[row].withUnsafeBufferPointer { theta in
-              reference.softLogits[row].withUnsafeBufferPointer {
-                softStepKL(thetaLogits: theta, referenceLogits: $0, policy: policy)
+            plan.withRecord(plan.soft[place]) { record, score in
+              pass.softLogits[place].withUnsafeBufferPointer { theta in
+                reference.softLogits[place].withUnsafeBufferPointer {
+                  score.divergence(record, logits: theta, referenceLogits: $0, upstream: 1, addingGradientTo: nil)
+                }
               }
             })
       } else {

@@ -5,28 +5,28 @@ import PolicyOptimization
 struct StepTerms {
   private let batch: [WeightedTrajectory]
   private let options: ObjectiveOptions
-  /// Per scored row of the pass: its trajectory and the step's index there.
+  /// Per slot of the pass: its trajectory and the slot's index there.
   private var places: [(trajectory: Int32, step: Int32)]
   private let softCount: Int
   private let recorded: [[Float]?]
   private let reference: [Float]?
 
   /// - Parameters:
-  ///   - order: for every trajectory, the rows of its scored steps in order.
-  ///   - reference: log-probs under the reference model, rows of the pass; nil without a KL term.
+  ///   - order: for every trajectory, the slots of its scored steps in order.
+  ///   - reference: log-probs under the reference model, slots of the pass; nil without a KL term.
   init(
     _ batch: [WeightedTrajectory], order: [[Int]], plan: ScoringPlan, reference: [Float]?, options: ObjectiveOptions
   ) {
     self.batch = batch
     self.options = options
     self.reference = reference
-    softCount = plan.soft.count
+    softCount = plan.softSlotCount
     // A list of another length is refused by `corrections` after the pass.
     recorded = zip(batch, order).map { item, rows in
       let values = item.importanceCap == nil ? nil : item.trajectory.recordedLogProbs
       return values?.count == rows.count ? values : nil
     }
-    places = [(Int32, Int32)](repeating: (0, 0), count: plan.soft.count + plan.discrete.count)
+    places = [(Int32, Int32)](repeating: (0, 0), count: plan.slotCount)
     for (trajectory, rows) in order.enumerated() {
       for (step, row) in rows.enumerated() { places[row] = (Int32(trajectory), Int32(step)) }
     }

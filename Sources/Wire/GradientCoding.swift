@@ -95,7 +95,7 @@ func encode(_ trajectory: GradientTrajectory, _ arena: inout MessageArena) throw
   body.pointee.index = UInt32(trajectory.index)
   body.pointee.n_prompt_token_ids = trajectory.prompt.count
   body.pointee.prompt_token_ids = arena.array(trajectory.prompt)
-  body.pointee.policy = encode(trajectory.policy, &arena)
+  body.pointee.policy = try encode(trajectory.policy, &arena)
   let (descriptions, bulk) = try encode(segments: trajectory.segments, of: "GradientTrajectory", &arena)
   body.pointee.n_segments = descriptions.count
   body.pointee.segments = arena.array(descriptions)
@@ -126,7 +126,8 @@ func decode(_ body: Softgrpo__GradientTrajectory, bulk: ArraySlice<[UInt8]>, lim
     "GradientTrajectory.importance_cap is given but not in use")
   let trajectory = GradientTrajectory(
     leaseID: body.lease_id, index: Int(body.index), prompt: array(body.prompt_token_ids, body.n_prompt_token_ids),
-    policy: try decode(policy), segments: segments, advantage: body.advantage, weight: body.weight,
+    policy: try decode(policy, "GradientTrajectory.policy"), segments: segments, advantage: body.advantage,
+    weight: body.weight,
     oldLogProbs: body.has_old_log_probs != 0 ? old : nil,
     importanceCap: body.has_importance_cap != 0 ? body.importance_cap : nil, isOlder: body.is_older != 0)
   try trajectory.validate()

@@ -1,3 +1,4 @@
+import Parameters
 import SoftThinking
 
 /// The gradient of an aligned run of leaves, asked of a worker.
@@ -107,7 +108,7 @@ public struct GradientTrajectory: Sendable, Equatable {
   /// Counted over the lease.
   public var index: Int
   public var prompt: [Int32]
-  public var policy: ThinkingPolicy
+  public var policy: PartDescription
   public var segments: [Segment]
   public var advantage: Float
   public var weight: Double
@@ -118,7 +119,7 @@ public struct GradientTrajectory: Sendable, Equatable {
   public var isOlder: Bool
 
   public init(
-    leaseID: UInt64, index: Int, prompt: [Int32], policy: ThinkingPolicy, segments: [Segment], advantage: Float,
+    leaseID: UInt64, index: Int, prompt: [Int32], policy: PartDescription, segments: [Segment], advantage: Float,
     weight: Double, oldLogProbs: [Float]?, importanceCap: Float?, isOlder: Bool = false
   ) {
     self.leaseID = leaseID

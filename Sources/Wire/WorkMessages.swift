@@ -1,3 +1,4 @@
+import Parameters
 import SoftThinking
 
 /// How a sample is drawn beyond its thinking policy (DESIGN 1.1).
@@ -44,7 +45,7 @@ public struct Lease: Sendable, Equatable {
   public var prompt: [Int32]
   /// Strictly ascending.
   public var sampleIndices: [Int]
-  public var policy: ThinkingPolicy
+  public var policy: PartDescription
   public var options: SamplingOptions
   public var noiseSeed: UInt64
   /// Versions that may sample it.
@@ -54,7 +55,7 @@ public struct Lease: Sendable, Equatable {
   public var continuesAcrossVersions: Bool
 
   public init(
-    id: UInt64, groupOrdinal: Int, promptID: String, prompt: [Int32], sampleIndices: [Int], policy: ThinkingPolicy,
+    id: UInt64, groupOrdinal: Int, promptID: String, prompt: [Int32], sampleIndices: [Int], policy: PartDescription,
     options: SamplingOptions, noiseSeed: UInt64, policyVersions: ClosedRange<Int>, deadlineMilliseconds: Int,
     continuesAcrossVersions: Bool = false
   ) {

@@ -17,8 +17,14 @@ struct SoftGRPO: ParsableCommand {
 
   /// A mistake in the arguments is explained by ArgumentParser, with the usage; any other by its own message alone.
   static func main() {
+    let arguments = Array(CommandLine.arguments.dropFirst())
     var command: any ParsableCommand
-    do { command = try parseAsRoot() } catch { exit(withError: error) }
+    do { command = try parseAsRoot(PolicyArguments.rewrite(arguments)) } catch {
+      if let hint = PolicyArguments.suggestion(for: message(for: error), arguments: arguments) {
+        Console.standardError.writeLine("softgrpo: \(hint)")
+      }
+      exit(withError: error)
+    }
     do { try command.run() } catch {
       if error is ExitCode || exitCode(for: error) != .failure { exit(withError: error) }
       Console.standardError.setStatus("")

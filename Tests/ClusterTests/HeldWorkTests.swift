@@ -7,7 +7,8 @@ import Wire
   private func lease(_ id: UInt64) -> Lease {
     let group = promptGroups(0..<1)[0]
     return Lease(
-      id: id, groupOrdinal: 0, promptID: "p", prompt: group.prompt, sampleIndices: [0, 1, 2], policy: group.policy,
+      id: id, groupOrdinal: 0, promptID: "p", prompt: group.prompt, sampleIndices: [0, 1, 2],
+      policy: group.policy.description,
       options: group.options, noiseSeed: 1, policyVersions: 0...Int.max, deadlineMilliseconds: 1)
   }
 

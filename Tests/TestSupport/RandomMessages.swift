@@ -1,3 +1,4 @@
+import Parameters
 import SoftThinking
 import Wire
 
@@ -108,11 +109,7 @@ public struct RandomMessages {
     return Lease(
       id: random.next() | 1, groupOrdinal: natural(), promptID: text(), prompt: [1] + tokens(),
       sampleIndices: samples.isEmpty ? [0] : samples,
-      policy: ThinkingPolicy(
-        kind: .allCases.randomElement(using: &random)!, topK: 1 + small(), topP: float(), minP: float(),
-        temperature: float(),
-        gumbelTemperature: float(), noiseScale: float(), density: .allCases.randomElement(using: &random)!,
-        mixtureFloor: float()),
+      policy: part(),
       options: SamplingOptions(
         maxThinkingTokens: natural(), endOfThinkingTokenIDs: tokens(),
         forceEndTokenID: Bool.random(using: &random) ? Int32(small()) : nil, answerPrefixTokenIDs: tokens(),
@@ -136,25 +133,48 @@ public struct RandomMessages {
       origin: Bool.random(using: &random) ? SampleOrigin(workerName: text(), fingerprint: text()) : nil)
   }
 
+  /// What a name means is for the receiver to know.
+  private mutating func part() -> PartDescription {
+    var values = ParameterValues()
+    for _ in 0..<small() % 6 {
+      values["p\(small())"] =
+        switch Int.random(in: 0..<5, using: &random) {
+        case 0: .integer(natural())
+        case 1: .number(Double(float()))
+        case 2: .flag(Bool.random(using: &random))
+        case 3: .text(text())
+        default: .null
+        }
+    }
+    return PartDescription(name: "part", values: values)
+  }
+
   private mutating func segment(recorded: Bool = false) -> Segment {
     let hasLogProbs = recorded || Bool.random(using: &random)
     switch Int.random(in: 0..<3, using: &random) {
     case 0:
       var soft = SoftSegment()
       let uniform = Bool.random(using: &random) ? 5 : nil
+      let slots = Int.random(in: 1...3, using: &random)
       for _ in 0..<small() {
         let width = uniform ?? Int.random(in: 1...6, using: &random)
         soft.tokenIDs.append((0..<width).map { _ in Int32(natural()) })
         soft.values.append((0..<(uniform ?? Int.random(in: 0...width, using: &random))).map { _ in float() })
-        if hasLogProbs { soft.logProbs.append(-float()) }
+        if hasLogProbs { for _ in 0..<slots { soft.logProbs.append(-float()) } }
       }
       return .soft(soft)
     case 1:
       let ids = tokens()
+      var support: RaggedRows<Int32>?
+      if !ids.isEmpty, Bool.random(using: &random) {
+        var rows = RaggedRows<Int32>()
+        for id in ids { rows.append([id] + tokens()) }
+        support = rows
+      }
       return .discrete(
         DiscreteSegment(
           tokenIDs: ids, logProbs: hasLogProbs ? ids.map { _ in -float() } : [],
-          temperature: Bool.random(using: &random) ? float() : nil))
+          temperature: Bool.random(using: &random) ? float() : nil, support: support))
     default: return .forced(tokens())
     }
   }
@@ -186,8 +206,11 @@ public struct RandomMessages {
     let cap: Float? = bool() ? 1 + float() : nil
     let segments = (0..<small()).map { _ in segment(recorded: cap != nil) }
     let scored = segments.reduce(0) { total, segment in
-      if case .forced = segment { return total }
-      return total + segment.count
+      switch segment {
+      case .forced: total
+      case .discrete(let discrete): total + discrete.tokenIDs.count
+      case .soft(let soft): total + max(soft.count, soft.logProbs.count)
+      }
     }
     let old: [Float]? = bool() ? (0..<scored).map { _ in -float() } : nil
     return GradientTrajectory(

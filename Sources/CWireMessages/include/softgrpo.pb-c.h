@@ -26,7 +26,6 @@ typedef struct Softgrpo__Grant Softgrpo__Grant;
 typedef struct Softgrpo__Lease Softgrpo__Lease;
 typedef struct Softgrpo__Part Softgrpo__Part;
 typedef struct Softgrpo__PartParameter Softgrpo__PartParameter;
-typedef struct Softgrpo__ThinkingPolicy Softgrpo__ThinkingPolicy;
 typedef struct Softgrpo__SamplingOptions Softgrpo__SamplingOptions;
 typedef struct Softgrpo__Cancel Softgrpo__Cancel;
 typedef struct Softgrpo__Heartbeat Softgrpo__Heartbeat;
@@ -374,7 +373,10 @@ struct  Softgrpo__Lease
    */
   size_t n_sample_indices;
   uint32_t *sample_indices;
-  Softgrpo__ThinkingPolicy *policy;
+  /*
+   * The thinking policy.
+   */
+  Softgrpo__Part *policy;
   Softgrpo__SamplingOptions *options;
   /*
    * Key of the counter-based noise.
@@ -442,27 +444,6 @@ struct  Softgrpo__PartParameter
 #define SOFTGRPO__PART_PARAMETER__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__part_parameter__descriptor) \
     , (char *)protobuf_c_empty_string, SOFTGRPO__PART_PARAMETER__VALUE__NOT_SET, {0} }
-
-
-/*
- * `kind` and `density` are the names used in the trajectory file.
- */
-struct  Softgrpo__ThinkingPolicy
-{
-  ProtobufCMessage base;
-  char *kind;
-  uint32_t top_k;
-  float top_p;
-  float min_p;
-  float temperature;
-  float gumbel_temperature;
-  float noise_scale;
-  char *density;
-  float mixture_floor;
-};
-#define SOFTGRPO__THINKING_POLICY__INIT \
- { PROTOBUF_C_MESSAGE_INIT (&softgrpo__thinking_policy__descriptor) \
-    , (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0, 0, (char *)protobuf_c_empty_string, 0 }
 
 
 struct  Softgrpo__SamplingOptions
@@ -646,7 +627,7 @@ struct  Softgrpo__SegmentDescription
   size_t n_value_counts;
   uint32_t *value_counts;
   /*
-   * soft, discrete: whether `count` log-probs are in the bulk frame.
+   * soft, discrete: whether log-probs are in the bulk frame: `count` times `slot_count`.
    */
   protobuf_c_boolean has_log_probs;
   /*
@@ -654,10 +635,20 @@ struct  Softgrpo__SegmentDescription
    */
   protobuf_c_boolean has_temperature;
   float temperature;
+  /*
+   * soft, with log-probs: how many a step has, one after the other; 0 counts as 1.
+   */
+  uint32_t slot_count;
+  /*
+   * discrete: ids of each token's support, one number when all agree; empty: the tokens are scored over the whole vocabulary. The
+   * supports' ids follow the segment's tokens in the bulk frame.
+   */
+  size_t n_support_counts;
+  uint32_t *support_counts;
 };
 #define SOFTGRPO__SEGMENT_DESCRIPTION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__segment_description__descriptor) \
-    , SOFTGRPO__SEGMENT_DESCRIPTION__KIND__UNSPECIFIED, 0, 0,NULL, 0,NULL, 0, 0, 0 }
+    , SOFTGRPO__SEGMENT_DESCRIPTION__KIND__UNSPECIFIED, 0, 0,NULL, 0,NULL, 0, 0, 0, 0, 0,NULL }
 
 
 /*
@@ -1117,7 +1108,7 @@ struct  Softgrpo__PullGradientWork
 
 /*
  * One trajectory of a gradient lease. Bulk frames: the three of a TrajectoryResult, then the log-probs of the ratio's
- * denominator (float32, one a scored step), empty without has_old_log_probs.
+ * denominator (float32, one a slot of the scored steps), empty without has_old_log_probs.
  */
 struct  Softgrpo__GradientTrajectory
 {
@@ -1129,7 +1120,7 @@ struct  Softgrpo__GradientTrajectory
   uint32_t index;
   size_t n_prompt_token_ids;
   int32_t *prompt_token_ids;
-  Softgrpo__ThinkingPolicy *policy;
+  Softgrpo__Part *policy;
   size_t n_segments;
   Softgrpo__SegmentDescription **segments;
   float advantage;
@@ -1154,7 +1145,7 @@ struct  Softgrpo__GradientTrajectory
 
 
 /*
- * The gradient is computed: the learner may pull it. Bulk frame: the log-probs (float32) of all scored steps, in the order of
+ * The gradient is computed: the learner may pull it. Bulk frame: the log-probs (float32) of all scored steps' slots, in the order of
  * the lease's trajectories.
  */
 struct  Softgrpo__GradientReady
@@ -1498,25 +1489,6 @@ Softgrpo__PartParameter *
                       const uint8_t       *data);
 void   softgrpo__part_parameter__free_unpacked
                      (Softgrpo__PartParameter *message,
-                      ProtobufCAllocator *allocator);
-/* Softgrpo__ThinkingPolicy methods */
-void   softgrpo__thinking_policy__init
-                     (Softgrpo__ThinkingPolicy         *message);
-size_t softgrpo__thinking_policy__get_packed_size
-                     (const Softgrpo__ThinkingPolicy   *message);
-size_t softgrpo__thinking_policy__pack
-                     (const Softgrpo__ThinkingPolicy   *message,
-                      uint8_t             *out);
-size_t softgrpo__thinking_policy__pack_to_buffer
-                     (const Softgrpo__ThinkingPolicy   *message,
-                      ProtobufCBuffer     *buffer);
-Softgrpo__ThinkingPolicy *
-       softgrpo__thinking_policy__unpack
-                     (ProtobufCAllocator  *allocator,
-                      size_t               len,
-                      const uint8_t       *data);
-void   softgrpo__thinking_policy__free_unpacked
-                     (Softgrpo__ThinkingPolicy *message,
                       ProtobufCAllocator *allocator);
 /* Softgrpo__SamplingOptions methods */
 void   softgrpo__sampling_options__init
@@ -2237,9 +2209,6 @@ typedef void (*Softgrpo__Part_Closure)
 typedef void (*Softgrpo__PartParameter_Closure)
                  (const Softgrpo__PartParameter *message,
                   void *closure_data);
-typedef void (*Softgrpo__ThinkingPolicy_Closure)
-                 (const Softgrpo__ThinkingPolicy *message,
-                  void *closure_data);
 typedef void (*Softgrpo__SamplingOptions_Closure)
                  (const Softgrpo__SamplingOptions *message,
                   void *closure_data);
@@ -2365,7 +2334,6 @@ extern const ProtobufCMessageDescriptor softgrpo__grant__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__lease__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__part__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__part_parameter__descriptor;
-extern const ProtobufCMessageDescriptor softgrpo__thinking_policy__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__sampling_options__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__cancel__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__heartbeat__descriptor;

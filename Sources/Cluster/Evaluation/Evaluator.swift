@@ -75,7 +75,7 @@ public struct Evaluator {
     }
     var correct = [Int](repeating: 0, count: items.count)
     var votes = [[(index: Int, answer: String?, isCorrect: Bool)]](repeating: [], count: items.count)
-    var result = Result(policy: policy.kind.rawValue, prompts: items.count, samples: samples)
+    var result = Result(policy: policy.name, prompts: items.count, samples: samples)
     var (finished, thinking, length, stopped) = (0, 0, 0, 0)
     while !engine.isIdle {
       for sample in try engine.step() {

@@ -37,7 +37,7 @@ extension GradientExchange {
       return outgoing.append((worker, forgetMessage(ready.leaseID)))
     }
     let offer = rounds[index].offer
-    let steps = offer.trajectories(lease.leaves).reduce(0) { $0 + $1.trajectory.scoredCount }
+    let steps = offer.trajectories(lease.leaves).reduce(0) { $0 + $1.trajectory.slotCount }
     guard ready.statistics.count == lease.leaves.count, ready.logProbs.count == steps else {
       throw WireError("GradientReady does not belong to its lease: it has other leaves or steps")
     }
@@ -125,7 +125,7 @@ extension GradientExchange {
       var result = LeafResult()
       result.statistics = statistics.statistics
       for item in offer.leaves[leaf].microBatches.joined() {
-        let count = item.trajectory.scoredCount
+        let count = item.trajectory.slotCount
         result.logProbs.append(Array(ready.logProbs[at..<at + count]))
         at += count
       }

@@ -160,7 +160,8 @@ public final class TrainingSubject {
   func group(_ prompt: Prompt, ordinal: Int) throws -> PromptGroup {
     PromptGroup(
       ordinal: ordinal, promptID: prompt.id, prompt: try promptTokens(prompt),
-      sampleCount: configuration.rollout.groupSize, policy: configuration.rollout.thinkingPolicy, options: sampling,
+      sampleCount: configuration.rollout.groupSize, policy: try configuration.rollout.thinkingPolicy(),
+      options: sampling,
       noiseSeed: UInt64(configuration.run.seed))
   }
 

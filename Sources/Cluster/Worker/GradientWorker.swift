@@ -113,7 +113,7 @@ final class GradientWorker {
     guard grant.elementCount == count, let type = GradientType(rawValue: grant.gradientType) else {
       throw ClusterError("the lease is of \(grant.elementCount) numbers, this model's gradient has \(count)")
     }
-    let leaves = task.leaves
+    let leaves = try task.leaves()
     for item in leaves.flatMap({ $0.microBatches.joined() }) {
       try item.trajectory.validate(
         vocabularySize: configuration.vocabularySize, contextLength: configuration.contextLength)

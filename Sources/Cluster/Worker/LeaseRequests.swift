@@ -8,6 +8,17 @@ extension Lease {
   /// Whether its samples may go on under these weights.
   func continues(under version: Int) -> Bool { continuesAcrossVersions && policyVersions.contains(version) }
 
+  /// Why this build cannot work on it, with what to upgrade; nil: it can.
+  var refusal: String? {
+    do {
+      _ = try ThinkingPolicy(policy)
+      return nil
+    } catch {
+      return "lease \(id) thinks by \(policy), which this build does not have (\(error)); upgrade softgrpo here to the "
+        + "learner's build"
+    }
+  }
+
   /// Positions that the longest possible completion of the lease takes.
   var longestSequence: Int {
     prompt.count + options.maxThinkingTokens + 1 + options.answerPrefixTokenIDs.count + options.maxAnswerTokens
@@ -15,10 +26,12 @@ extension Lease {
 }
 
 extension SamplingRequest {
-  init(_ lease: Lease, policyVersion: Int) {
+  /// - Throws: `ParameterError` for a policy that this build does not have; such a lease was refused when it came.
+  init(_ lease: Lease, policyVersion: Int) throws {
     self.init(
       id: lease.id, promptID: lease.promptID, groupOrdinal: UInt64(lease.groupOrdinal), prompt: lease.prompt,
-      sampleIndices: lease.sampleIndices, policy: lease.policy, options: Rollouts.SamplingOptions(lease.options),
+      sampleIndices: lease.sampleIndices, policy: try ThinkingPolicy(lease.policy),
+      options: Rollouts.SamplingOptions(lease.options),
       noise: NoiseKey(seed: lease.noiseSeed), policyVersion: policyVersion)
   }
 }

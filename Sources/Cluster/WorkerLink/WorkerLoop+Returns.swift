@@ -14,4 +14,16 @@ extension WorkerLoop {
     for work in returned { try send([.returnWork(work)]) }
     returned = []
   }
+
+  /// Work of another build: a part of the method is not here, or is another one. It goes back, and this end leaves with an
+  /// error; to wait would only be granted more of it.
+  func leave(_ leases: [Lease], _ refusal: String) throws {
+    logger.critical("\(refusal)")
+    shared.state.withLock { $0.failure = refusal }
+    for lease in leases {
+      try send([.returnWork(ReturnedWork(leaseID: lease.id, sampleIndices: lease.sampleIndices))])
+    }
+    try send([.goodbye(reason: refusal)])
+    hasEnded = true
+  }
 }

@@ -31,8 +31,8 @@ struct Evaluate: ParsableCommand {
   var samples = 32
   @Option(help: "Each k of pass@k and maj@k; default: those of 1,8,16,32 that the samples allow.")
   var k: CommaSeparated<Int>?
-  @Option(help: "Thinking policies that are compared: gumbel, none, discrete.")
-  var policy = CommaSeparated<ThinkingPolicy.Kind>([.gumbel, .discrete])
+  @Option(help: "Thinking policies that are compared: \(ThinkingPolicies.names.joined(separator: ", ")).")
+  var policy = CommaSeparated([PolicyName(ThinkingPolicies.standard), PolicyName(ThinkingPolicies.tokens)])
   @OptionGroup var sampling: SamplingCommandOptions
   @Option(help: "Sequences decoded at once.")
   var slots = 64
@@ -65,7 +65,7 @@ struct Evaluate: ParsableCommand {
     let text = loaded.textInterface
     let function = reward.function
     let results = try policies.map { policy in
-      var progress = SamplingProgress(label: "eval \(policy.kind.rawValue)", total: items.count * samples)
+      var progress = SamplingProgress(label: "eval \(policy.name)", total: items.count * samples)
       let result = try evaluator.evaluate(
         items, model: model, policy: policy, options: course, team: team, completion: text.completion,
         isCorrect: { function.reward(completion: $0, answer: $1) >= 1 },
