@@ -1717,49 +1717,49 @@ void   softgrpo__gradient_leaf_shape__free_unpacked
   assert(message->base.descriptor == &softgrpo__gradient_leaf_shape__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-void   softgrpo__gradient_objective__init
-                     (Softgrpo__GradientObjective         *message)
+void   softgrpo__gradient_loss__init
+                     (Softgrpo__GradientLoss         *message)
 {
-  static const Softgrpo__GradientObjective init_value = SOFTGRPO__GRADIENT_OBJECTIVE__INIT;
+  static const Softgrpo__GradientLoss init_value = SOFTGRPO__GRADIENT_LOSS__INIT;
   *message = init_value;
 }
-size_t softgrpo__gradient_objective__get_packed_size
-                     (const Softgrpo__GradientObjective *message)
+size_t softgrpo__gradient_loss__get_packed_size
+                     (const Softgrpo__GradientLoss *message)
 {
-  assert(message->base.descriptor == &softgrpo__gradient_objective__descriptor);
+  assert(message->base.descriptor == &softgrpo__gradient_loss__descriptor);
   return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
 }
-size_t softgrpo__gradient_objective__pack
-                     (const Softgrpo__GradientObjective *message,
+size_t softgrpo__gradient_loss__pack
+                     (const Softgrpo__GradientLoss *message,
                       uint8_t       *out)
 {
-  assert(message->base.descriptor == &softgrpo__gradient_objective__descriptor);
+  assert(message->base.descriptor == &softgrpo__gradient_loss__descriptor);
   return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
 }
-size_t softgrpo__gradient_objective__pack_to_buffer
-                     (const Softgrpo__GradientObjective *message,
+size_t softgrpo__gradient_loss__pack_to_buffer
+                     (const Softgrpo__GradientLoss *message,
                       ProtobufCBuffer *buffer)
 {
-  assert(message->base.descriptor == &softgrpo__gradient_objective__descriptor);
+  assert(message->base.descriptor == &softgrpo__gradient_loss__descriptor);
   return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
 }
-Softgrpo__GradientObjective *
-       softgrpo__gradient_objective__unpack
+Softgrpo__GradientLoss *
+       softgrpo__gradient_loss__unpack
                      (ProtobufCAllocator  *allocator,
                       size_t               len,
                       const uint8_t       *data)
 {
-  return (Softgrpo__GradientObjective *)
-     protobuf_c_message_unpack (&softgrpo__gradient_objective__descriptor,
+  return (Softgrpo__GradientLoss *)
+     protobuf_c_message_unpack (&softgrpo__gradient_loss__descriptor,
                                 allocator, len, data);
 }
-void   softgrpo__gradient_objective__free_unpacked
-                     (Softgrpo__GradientObjective *message,
+void   softgrpo__gradient_loss__free_unpacked
+                     (Softgrpo__GradientLoss *message,
                       ProtobufCAllocator *allocator)
 {
   if(!message)
     return;
-  assert(message->base.descriptor == &softgrpo__gradient_objective__descriptor);
+  assert(message->base.descriptor == &softgrpo__gradient_loss__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
 void   softgrpo__pull_gradient_work__init
@@ -1942,49 +1942,94 @@ void   softgrpo__gradient_origin__free_unpacked
   assert(message->base.descriptor == &softgrpo__gradient_origin__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-void   softgrpo__gradient_statistics__init
-                     (Softgrpo__GradientStatistics         *message)
+void   softgrpo__leaf_sums__init
+                     (Softgrpo__LeafSums         *message)
 {
-  static const Softgrpo__GradientStatistics init_value = SOFTGRPO__GRADIENT_STATISTICS__INIT;
+  static const Softgrpo__LeafSums init_value = SOFTGRPO__LEAF_SUMS__INIT;
   *message = init_value;
 }
-size_t softgrpo__gradient_statistics__get_packed_size
-                     (const Softgrpo__GradientStatistics *message)
+size_t softgrpo__leaf_sums__get_packed_size
+                     (const Softgrpo__LeafSums *message)
 {
-  assert(message->base.descriptor == &softgrpo__gradient_statistics__descriptor);
+  assert(message->base.descriptor == &softgrpo__leaf_sums__descriptor);
   return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
 }
-size_t softgrpo__gradient_statistics__pack
-                     (const Softgrpo__GradientStatistics *message,
+size_t softgrpo__leaf_sums__pack
+                     (const Softgrpo__LeafSums *message,
                       uint8_t       *out)
 {
-  assert(message->base.descriptor == &softgrpo__gradient_statistics__descriptor);
+  assert(message->base.descriptor == &softgrpo__leaf_sums__descriptor);
   return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
 }
-size_t softgrpo__gradient_statistics__pack_to_buffer
-                     (const Softgrpo__GradientStatistics *message,
+size_t softgrpo__leaf_sums__pack_to_buffer
+                     (const Softgrpo__LeafSums *message,
                       ProtobufCBuffer *buffer)
 {
-  assert(message->base.descriptor == &softgrpo__gradient_statistics__descriptor);
+  assert(message->base.descriptor == &softgrpo__leaf_sums__descriptor);
   return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
 }
-Softgrpo__GradientStatistics *
-       softgrpo__gradient_statistics__unpack
+Softgrpo__LeafSums *
+       softgrpo__leaf_sums__unpack
                      (ProtobufCAllocator  *allocator,
                       size_t               len,
                       const uint8_t       *data)
 {
-  return (Softgrpo__GradientStatistics *)
-     protobuf_c_message_unpack (&softgrpo__gradient_statistics__descriptor,
+  return (Softgrpo__LeafSums *)
+     protobuf_c_message_unpack (&softgrpo__leaf_sums__descriptor,
                                 allocator, len, data);
 }
-void   softgrpo__gradient_statistics__free_unpacked
-                     (Softgrpo__GradientStatistics *message,
+void   softgrpo__leaf_sums__free_unpacked
+                     (Softgrpo__LeafSums *message,
                       ProtobufCAllocator *allocator)
 {
   if(!message)
     return;
-  assert(message->base.descriptor == &softgrpo__gradient_statistics__descriptor);
+  assert(message->base.descriptor == &softgrpo__leaf_sums__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   softgrpo__named_sum__init
+                     (Softgrpo__NamedSum         *message)
+{
+  static const Softgrpo__NamedSum init_value = SOFTGRPO__NAMED_SUM__INIT;
+  *message = init_value;
+}
+size_t softgrpo__named_sum__get_packed_size
+                     (const Softgrpo__NamedSum *message)
+{
+  assert(message->base.descriptor == &softgrpo__named_sum__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t softgrpo__named_sum__pack
+                     (const Softgrpo__NamedSum *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &softgrpo__named_sum__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t softgrpo__named_sum__pack_to_buffer
+                     (const Softgrpo__NamedSum *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &softgrpo__named_sum__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Softgrpo__NamedSum *
+       softgrpo__named_sum__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Softgrpo__NamedSum *)
+     protobuf_c_message_unpack (&softgrpo__named_sum__descriptor,
+                                allocator, len, data);
+}
+void   softgrpo__named_sum__free_unpacked
+                     (Softgrpo__NamedSum *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &softgrpo__named_sum__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
 void   softgrpo__gradient_declined__init
@@ -5787,13 +5832,13 @@ static const ProtobufCFieldDescriptor softgrpo__gradient_grant__field_descriptor
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "objective",
+    "loss",
     7,
     PROTOBUF_C_LABEL_NONE,
     PROTOBUF_C_TYPE_MESSAGE,
     0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientGrant, objective),
-    &softgrpo__gradient_objective__descriptor,
+    offsetof(Softgrpo__GradientGrant, loss),
+    &softgrpo__gradient_loss__descriptor,
     NULL,
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
@@ -5895,7 +5940,7 @@ static const unsigned softgrpo__gradient_grant__field_indices_by_name[] = {
   5,   /* field[5] = leaves */
   2,   /* field[2] = level */
   9,   /* field[9] = longest_sequence */
-  6,   /* field[6] = objective */
+  6,   /* field[6] = loss */
   1,   /* field[1] = policy_version */
   13,   /* field[13] = rows_per_second */
 };
@@ -5957,51 +6002,27 @@ const ProtobufCMessageDescriptor softgrpo__gradient_leaf_shape__descriptor =
   (ProtobufCMessageInit) softgrpo__gradient_leaf_shape__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__gradient_objective__field_descriptors[7] =
+static const ProtobufCFieldDescriptor softgrpo__gradient_loss__field_descriptors[5] =
 {
   {
-    "clip_low",
+    "objective",
     1,
     PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_FLOAT,
+    PROTOBUF_C_TYPE_MESSAGE,
     0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientObjective, clip_low),
-    NULL,
+    offsetof(Softgrpo__GradientLoss, objective),
+    &softgrpo__part__descriptor,
     NULL,
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "clip_high",
+    "objective_digest",
     2,
     PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_FLOAT,
+    PROTOBUF_C_TYPE_BYTES,
     0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientObjective, clip_high),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "has_dual_clip",
-    3,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_BOOL,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientObjective, has_dual_clip),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "dual_clip",
-    4,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_FLOAT,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientObjective, dual_clip),
+    offsetof(Softgrpo__GradientLoss, objective_digest),
     NULL,
     NULL,
     0,             /* flags */
@@ -6009,11 +6030,11 @@ static const ProtobufCFieldDescriptor softgrpo__gradient_objective__field_descri
   },
   {
     "kl_coefficient",
-    5,
+    3,
     PROTOBUF_C_LABEL_NONE,
     PROTOBUF_C_TYPE_DOUBLE,
     0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientObjective, kl_coefficient),
+    offsetof(Softgrpo__GradientLoss, kl_coefficient),
     NULL,
     NULL,
     0,             /* flags */
@@ -6021,11 +6042,11 @@ static const ProtobufCFieldDescriptor softgrpo__gradient_objective__field_descri
   },
   {
     "kl_estimator",
-    6,
+    4,
     PROTOBUF_C_LABEL_NONE,
     PROTOBUF_C_TYPE_STRING,
     0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientObjective, kl_estimator),
+    offsetof(Softgrpo__GradientLoss, kl_estimator),
     NULL,
     &protobuf_c_empty_string,
     0,             /* flags */
@@ -6033,44 +6054,42 @@ static const ProtobufCFieldDescriptor softgrpo__gradient_objective__field_descri
   },
   {
     "reference_root",
-    7,
+    5,
     PROTOBUF_C_LABEL_NONE,
     PROTOBUF_C_TYPE_BYTES,
     0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientObjective, reference_root),
+    offsetof(Softgrpo__GradientLoss, reference_root),
     NULL,
     NULL,
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
 };
-static const unsigned softgrpo__gradient_objective__field_indices_by_name[] = {
-  1,   /* field[1] = clip_high */
-  0,   /* field[0] = clip_low */
-  3,   /* field[3] = dual_clip */
-  2,   /* field[2] = has_dual_clip */
-  4,   /* field[4] = kl_coefficient */
-  5,   /* field[5] = kl_estimator */
-  6,   /* field[6] = reference_root */
+static const unsigned softgrpo__gradient_loss__field_indices_by_name[] = {
+  2,   /* field[2] = kl_coefficient */
+  3,   /* field[3] = kl_estimator */
+  0,   /* field[0] = objective */
+  1,   /* field[1] = objective_digest */
+  4,   /* field[4] = reference_root */
 };
-static const ProtobufCIntRange softgrpo__gradient_objective__number_ranges[1 + 1] =
+static const ProtobufCIntRange softgrpo__gradient_loss__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 7 }
+  { 0, 5 }
 };
-const ProtobufCMessageDescriptor softgrpo__gradient_objective__descriptor =
+const ProtobufCMessageDescriptor softgrpo__gradient_loss__descriptor =
 {
   PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
-  "softgrpo.GradientObjective",
-  "GradientObjective",
-  "Softgrpo__GradientObjective",
+  "softgrpo.GradientLoss",
+  "GradientLoss",
+  "Softgrpo__GradientLoss",
   "softgrpo",
-  sizeof(Softgrpo__GradientObjective),
-  7,
-  softgrpo__gradient_objective__field_descriptors,
-  softgrpo__gradient_objective__field_indices_by_name,
-  1,  softgrpo__gradient_objective__number_ranges,
-  (ProtobufCMessageInit) softgrpo__gradient_objective__init,
+  sizeof(Softgrpo__GradientLoss),
+  5,
+  softgrpo__gradient_loss__field_descriptors,
+  softgrpo__gradient_loss__field_indices_by_name,
+  1,  softgrpo__gradient_loss__number_ranges,
+  (ProtobufCMessageInit) softgrpo__gradient_loss__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor softgrpo__pull_gradient_work__field_descriptors[3] =
@@ -6137,7 +6156,7 @@ const ProtobufCMessageDescriptor softgrpo__pull_gradient_work__descriptor =
   (ProtobufCMessageInit) softgrpo__pull_gradient_work__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__gradient_trajectory__field_descriptors[11] =
+static const ProtobufCFieldDescriptor softgrpo__gradient_trajectory__field_descriptors[14] =
 {
   {
     "lease_id",
@@ -6200,15 +6219,15 @@ static const ProtobufCFieldDescriptor softgrpo__gradient_trajectory__field_descr
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "advantage",
+    "advantages",
     6,
-    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_LABEL_REPEATED,
     PROTOBUF_C_TYPE_FLOAT,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientTrajectory, advantage),
+    offsetof(Softgrpo__GradientTrajectory, n_advantages),
+    offsetof(Softgrpo__GradientTrajectory, advantages),
     NULL,
     NULL,
-    0,             /* flags */
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
@@ -6271,11 +6290,50 @@ static const ProtobufCFieldDescriptor softgrpo__gradient_trajectory__field_descr
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "has_step_weights",
+    12,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientTrajectory, has_step_weights),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "has_coefficients",
+    13,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientTrajectory, has_coefficients),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "group_ordinal",
+    14,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientTrajectory, group_ordinal),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__gradient_trajectory__field_indices_by_name[] = {
-  5,   /* field[5] = advantage */
+  5,   /* field[5] = advantages */
+  13,   /* field[13] = group_ordinal */
+  12,   /* field[12] = has_coefficients */
   8,   /* field[8] = has_importance_cap */
   7,   /* field[7] = has_old_log_probs */
+  11,   /* field[11] = has_step_weights */
   9,   /* field[9] = importance_cap */
   1,   /* field[1] = index */
   10,   /* field[10] = is_older */
@@ -6288,7 +6346,7 @@ static const unsigned softgrpo__gradient_trajectory__field_indices_by_name[] = {
 static const ProtobufCIntRange softgrpo__gradient_trajectory__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 11 }
+  { 0, 14 }
 };
 const ProtobufCMessageDescriptor softgrpo__gradient_trajectory__descriptor =
 {
@@ -6298,7 +6356,7 @@ const ProtobufCMessageDescriptor softgrpo__gradient_trajectory__descriptor =
   "Softgrpo__GradientTrajectory",
   "softgrpo",
   sizeof(Softgrpo__GradientTrajectory),
-  11,
+  14,
   softgrpo__gradient_trajectory__field_descriptors,
   softgrpo__gradient_trajectory__field_indices_by_name,
   1,  softgrpo__gradient_trajectory__number_ranges,
@@ -6320,13 +6378,13 @@ static const ProtobufCFieldDescriptor softgrpo__gradient_ready__field_descriptor
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "statistics",
+    "sums",
     2,
     PROTOBUF_C_LABEL_REPEATED,
     PROTOBUF_C_TYPE_MESSAGE,
-    offsetof(Softgrpo__GradientReady, n_statistics),
-    offsetof(Softgrpo__GradientReady, statistics),
-    &softgrpo__gradient_statistics__descriptor,
+    offsetof(Softgrpo__GradientReady, n_sums),
+    offsetof(Softgrpo__GradientReady, sums),
+    &softgrpo__leaf_sums__descriptor,
     NULL,
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
@@ -6373,7 +6431,7 @@ static const unsigned softgrpo__gradient_ready__field_indices_by_name[] = {
   0,   /* field[0] = lease_id */
   4,   /* field[4] = origins */
   2,   /* field[2] = root */
-  1,   /* field[1] = statistics */
+  1,   /* field[1] = sums */
 };
 static const ProtobufCIntRange softgrpo__gradient_ready__number_ranges[1 + 1] =
 {
@@ -6459,211 +6517,149 @@ const ProtobufCMessageDescriptor softgrpo__gradient_origin__descriptor =
   (ProtobufCMessageInit) softgrpo__gradient_origin__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__gradient_statistics__field_descriptors[14] =
+static const ProtobufCFieldDescriptor softgrpo__leaf_sums__field_descriptors[1] =
 {
   {
-    "token_count",
+    "sums",
     1,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_UINT64,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientStatistics, token_count),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "clipped_count",
-    2,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_UINT64,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientStatistics, clipped_count),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "dual_clipped_count",
-    3,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_UINT64,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientStatistics, dual_clipped_count),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "log_ratio_sum",
-    4,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_DOUBLE,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientStatistics, log_ratio_sum),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "ratio_sum",
-    5,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_DOUBLE,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientStatistics, ratio_sum),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "ratio_maximum",
-    6,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_FLOAT,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientStatistics, ratio_maximum),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "policy_loss",
-    7,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_DOUBLE,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientStatistics, policy_loss),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "kl_loss",
-    8,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_DOUBLE,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientStatistics, kl_loss),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "importance_count",
-    9,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_UINT64,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientStatistics, importance_count),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "importance_sum",
-    10,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_DOUBLE,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientStatistics, importance_sum),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "importance_clipped_count",
-    11,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_UINT64,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientStatistics, importance_clipped_count),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "behaviour_count",
-    12,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_UINT64,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientStatistics, behaviour_count),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "behaviour_sum",
-    13,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_DOUBLE,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientStatistics, behaviour_sum),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "behaviour_clipped_count",
-    14,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_UINT64,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientStatistics, behaviour_clipped_count),
-    NULL,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Softgrpo__LeafSums, n_sums),
+    offsetof(Softgrpo__LeafSums, sums),
+    &softgrpo__named_sum__descriptor,
     NULL,
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
 };
-static const unsigned softgrpo__gradient_statistics__field_indices_by_name[] = {
-  13,   /* field[13] = behaviour_clipped_count */
-  11,   /* field[11] = behaviour_count */
-  12,   /* field[12] = behaviour_sum */
-  1,   /* field[1] = clipped_count */
-  2,   /* field[2] = dual_clipped_count */
-  10,   /* field[10] = importance_clipped_count */
-  8,   /* field[8] = importance_count */
-  9,   /* field[9] = importance_sum */
-  7,   /* field[7] = kl_loss */
-  3,   /* field[3] = log_ratio_sum */
-  6,   /* field[6] = policy_loss */
-  5,   /* field[5] = ratio_maximum */
-  4,   /* field[4] = ratio_sum */
-  0,   /* field[0] = token_count */
+static const unsigned softgrpo__leaf_sums__field_indices_by_name[] = {
+  0,   /* field[0] = sums */
 };
-static const ProtobufCIntRange softgrpo__gradient_statistics__number_ranges[1 + 1] =
+static const ProtobufCIntRange softgrpo__leaf_sums__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 14 }
+  { 0, 1 }
 };
-const ProtobufCMessageDescriptor softgrpo__gradient_statistics__descriptor =
+const ProtobufCMessageDescriptor softgrpo__leaf_sums__descriptor =
 {
   PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
-  "softgrpo.GradientStatistics",
-  "GradientStatistics",
-  "Softgrpo__GradientStatistics",
+  "softgrpo.LeafSums",
+  "LeafSums",
+  "Softgrpo__LeafSums",
   "softgrpo",
-  sizeof(Softgrpo__GradientStatistics),
-  14,
-  softgrpo__gradient_statistics__field_descriptors,
-  softgrpo__gradient_statistics__field_indices_by_name,
-  1,  softgrpo__gradient_statistics__number_ranges,
-  (ProtobufCMessageInit) softgrpo__gradient_statistics__init,
+  sizeof(Softgrpo__LeafSums),
+  1,
+  softgrpo__leaf_sums__field_descriptors,
+  softgrpo__leaf_sums__field_indices_by_name,
+  1,  softgrpo__leaf_sums__number_ranges,
+  (ProtobufCMessageInit) softgrpo__leaf_sums__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCEnumValue softgrpo__named_sum__reduction__enum_values_by_number[3] =
+{
+  { "TOTAL", "SOFTGRPO__NAMED_SUM__REDUCTION__TOTAL", 0 },
+  { "MEAN", "SOFTGRPO__NAMED_SUM__REDUCTION__MEAN", 1 },
+  { "MAXIMUM", "SOFTGRPO__NAMED_SUM__REDUCTION__MAXIMUM", 2 },
+};
+static const ProtobufCIntRange softgrpo__named_sum__reduction__value_ranges[] = {
+{0, 0},{0, 3}
+};
+static const ProtobufCEnumValueIndex softgrpo__named_sum__reduction__enum_values_by_name[3] =
+{
+  { "MAXIMUM", 2 },
+  { "MEAN", 1 },
+  { "TOTAL", 0 },
+};
+const ProtobufCEnumDescriptor softgrpo__named_sum__reduction__descriptor =
+{
+  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
+  "softgrpo.NamedSum.Reduction",
+  "Reduction",
+  "Softgrpo__NamedSum__Reduction",
+  "softgrpo",
+  3,
+  softgrpo__named_sum__reduction__enum_values_by_number,
+  3,
+  softgrpo__named_sum__reduction__enum_values_by_name,
+  1,
+  softgrpo__named_sum__reduction__value_ranges,
+  NULL,NULL,NULL,NULL   /* reserved[1234] */
+};
+static const ProtobufCFieldDescriptor softgrpo__named_sum__field_descriptors[4] =
+{
+  {
+    "name",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__NamedSum, name),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reduction",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__NamedSum, reduction),
+    &softgrpo__named_sum__reduction__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "sum",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__NamedSum, sum),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "count",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__NamedSum, count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned softgrpo__named_sum__field_indices_by_name[] = {
+  3,   /* field[3] = count */
+  0,   /* field[0] = name */
+  1,   /* field[1] = reduction */
+  2,   /* field[2] = sum */
+};
+static const ProtobufCIntRange softgrpo__named_sum__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor softgrpo__named_sum__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "softgrpo.NamedSum",
+  "NamedSum",
+  "Softgrpo__NamedSum",
+  "softgrpo",
+  sizeof(Softgrpo__NamedSum),
+  4,
+  softgrpo__named_sum__field_descriptors,
+  softgrpo__named_sum__field_indices_by_name,
+  1,  softgrpo__named_sum__number_ranges,
+  (ProtobufCMessageInit) softgrpo__named_sum__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor softgrpo__gradient_declined__field_descriptors[3] =

@@ -13,6 +13,8 @@ public enum MetricName {
   public static let policyClipFraction = "actor/pg_clipfrac"
   public static let policyClipFractionLower = "actor/pg_clipfrac_lower"
   public static let policyKL = "actor/ppo_kl"
+  public static let ratioMean = "actor/ratio_mean"
+  public static let ratioMaximum = "actor/ratio_max"
   public static let referenceKLLoss = "actor/kl_loss"
   public static let entropy = "actor/entropy"
   public static let gradientNorm = "actor/grad_norm"
@@ -68,7 +70,7 @@ public enum MetricName {
   public static let all = [
     rewardMean, rewardStandardDeviation, rewardMaximum, rewardMinimum, groupsWithoutSignal, completionLengthMean,
     completionLengthMaximum, completionLengthClipRatio, thinkingLengthMean, policyLoss, policyClipFraction,
-    policyClipFractionLower, policyKL, referenceKLLoss, entropy, gradientNorm, learningRate,
+    policyClipFractionLower, policyKL, ratioMean, ratioMaximum, referenceKLLoss, entropy, gradientNorm, learningRate,
     rolloutProbabilityDifferenceMaximum, rolloutProbabilityDifferenceMean, audited, auditFailures, recomputed,
     importanceWeightMean, importanceWeightClipped, epoch, offPolicyMean, offPolicyMaximum, offPolicyDropped,
     offPolicyPartial, behaviourWeightMean, behaviourWeightClipped, hedged, hedgesWon,

@@ -45,3 +45,26 @@ public struct UpdateOptions: Sendable, Equatable, Hashable, Codable {
     }
   }
 }
+
+/// Range checks that name the config key and quote the value.
+struct RangeCheck {
+  var section: String
+
+  func callAsFunction(_ key: String, _ value: Double, _ requirement: String, _ holds: (Double) -> Bool) throws {
+    guard value.isFinite, holds(value) else { throw failure(key, requirement, Self.text(value)) }
+  }
+
+  func callAsFunction(_ key: String, _ value: Int, _ requirement: String, _ holds: (Int) -> Bool) throws {
+    guard holds(value) else { throw failure(key, requirement, String(value)) }
+  }
+
+  private func failure(_ key: String, _ requirement: String, _ value: String) -> OptimizationError {
+    OptimizationError("\(section.isEmpty ? "" : section + ".")\(key): must be \(requirement), got \(value)")
+  }
+
+  /// 2 rather than 2.0: what the user wrote.
+  private static func text(_ value: Double) -> String {
+    if let integer = Int(exactly: value), abs(integer) < 1_000_000 { return String(integer) }
+    return String(value)
+  }
+}

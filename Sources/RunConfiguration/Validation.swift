@@ -1,3 +1,6 @@
+import Credit
+import Objectives
+
 extension RunConfiguration {
   /// Checks what no single key shows. `source` names the configuration in the error.
   /// - Throws: `ConfigurationError` with every rule that is broken; each message starts with the key to change.
@@ -76,9 +79,6 @@ extension RunConfiguration {
       !rollout.partialRollouts || learner.maxStaleness > 0,
       "rollout.partial_rollouts: needs learner.max_staleness of at least 1; at 0 no sequence is under way when new weights come"
     )
-    rules.require(
-      rollout.groupSize > 1 || learner.advantage != .rloo,
-      "rollout.group_size: must be at least 2 when learner.advantage is rloo, got 1")
   }
 
   private func checkLoRA(_ rules: inout Rules) {
@@ -90,6 +90,7 @@ extension RunConfiguration {
 
   private func checkLearner(_ rules: inout Rules) {
     let whole = trajectoriesPerStep
+    checkParts(&rules)
     rules.require(
       learner.miniBatchSize == 0 || whole.isMultiple(of: learner.miniBatchSize),
       "learner.mini_batch_size: must divide prompts_per_step x group_size = \(whole), got \(learner.miniBatchSize)")
@@ -107,6 +108,36 @@ extension RunConfiguration {
     rules.require(
       learner.controlEndpoint != learner.broadcastEndpoint || learner.controlEndpoint.hasSuffix(":*"),
       "learner.broadcast_endpoint: must differ from control_endpoint, got \(quoted(learner.broadcastEndpoint))")
+  }
+
+  /// The objective and the estimator can be made, and what they need is there.
+  private func checkParts(_ rules: inout Rules) {
+    do {
+      let estimator = try advantageEstimators.make(learner.describedAdvantage())
+      let least = type(of: estimator).minimumGroupSize
+      rules.require(
+        rollout.groupSize >= least,
+        "rollout.group_size: must be at least \(least) when learner.advantage is \(learner.advantage), got \(rollout.groupSize)"
+      )
+    } catch {
+      rules.require(false, "\(error)")
+    }
+    do {
+      let objective = try objectives.make(learner.describedObjective())
+      let scope = type(of: objective).scope
+      rules.require(
+        scope < .group || miniBatchSize.isMultiple(of: rollout.groupSize),
+        "learner.mini_batch_size: must be a multiple of group_size = \(rollout.groupSize) when learner.objective is \(learner.objective), which sees whole groups, got \(learner.miniBatchSize)"
+      )
+      for stream in type(of: objective).needs {
+        rules.require(
+          false,
+          "learner.objective: \(learner.objective) needs the side stream \(stream.rawValue) of every step, which no thinking policy of this build records; choose another objective"
+        )
+      }
+    } catch {
+      rules.require(false, "\(error)")
+    }
   }
 
   private func checkWorker(_ rules: inout Rules) {

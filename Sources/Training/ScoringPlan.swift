@@ -59,6 +59,28 @@ struct ScoringPlan {
     batch.finish()
   }
 
+  /// Scored slots of each row of `soft` and then `discrete`: those of row r are slotOffsets[r] ..< slotOffsets[r + 1].
+  var slotOffsets: [Int] { Array(0...soft.count + discrete.count) }
+
+  /// For every trajectory, the rows (of `soft` and then `discrete`) of its scored steps in order.
+  var rowOrder: [[Int]] {
+    var order = trajectories.map {
+      [(segment: Int, step: Int, row: Int)](repeating: (0, 0, 0), count: $0.scoredCount)
+    }
+    var filled = [Int](repeating: 0, count: trajectories.count)
+    for (row, step) in (soft + discrete).enumerated() {
+      order[step.trajectory][filled[step.trajectory]] = (step.segment, step.step, row)
+      filled[step.trajectory] += 1
+    }
+    return order.map { $0.sorted { ($0.segment, $0.step) < ($1.segment, $1.step) }.map(\.row) }
+  }
+
+  /// For every trajectory, the slots of its scored steps in order.
+  var slotOrder: [[Int]] {
+    let offsets = slotOffsets
+    return rowOrder.map { $0.flatMap { Array(offsets[$0]..<offsets[$0 + 1]) } }
+  }
+
   /// Fills the input embeddings: prompts and tokens one-hot, soft steps as the mixture that was fed.
   func embed(_ model: PreparedModel, into x_TC: UnsafeMutablePointer<Float>) {
     let width = model.configuration.hiddenSize
@@ -128,7 +150,12 @@ extension Trajectory {
     }
   }
 
-  /// The sampling policy's log-probs of the scored steps in order; nil when any is missing.
+  /// Slots of each scored step in order; nil: one each.
+  public var slotCounts: [Int]? { nil }
+  /// Scored slots: one log-prob each.
+  public var slotCount: Int { slotCounts?.reduce(0, +) ?? scoredCount }
+
+  /// The sampling policy's log-probs of the scored slots in order; nil when any is missing.
   public var recordedLogProbs: [Float]? {
     var all: [Float] = []
     for segment in segments {

@@ -29,6 +29,8 @@ public struct WireLimits: Sendable, Equatable {
   public static let gradientClassCount = 64
   public static let excludedWorkerCount = 1024
   static let identityByteCount = 32
+  /// Sums of a leaf's loss.
+  static let namedSumCount = 64
   /// Parameters of a part of the method.
   static let partParameterCount = 64
   /// Deltas of one plan.

@@ -18,7 +18,9 @@ struct SoftGRPO: ParsableCommand {
   /// A mistake in the arguments is explained by ArgumentParser, with the usage; any other by its own message alone.
   static func main() {
     var command: any ParsableCommand
-    do { command = try parseAsRoot() } catch { exit(withError: error) }
+    do { command = try parseAsRoot(parameterisedArguments(Array(CommandLine.arguments.dropFirst()))) } catch {
+      exit(withError: error)
+    }
     do { try command.run() } catch {
       if error is ExitCode || exitCode(for: error) != .failure { exit(withError: error) }
       Console.standardError.setStatus("")
@@ -27,6 +29,15 @@ struct SoftGRPO: ParsableCommand {
       fflush(nil)
       _exit(ExitCode.failure.rawValue)
     }
+  }
+}
+
+/// The arguments, where the parameters of exchangeable parts are options of their own.
+private func parameterisedArguments(_ arguments: [String]) -> [String] {
+  guard let command = arguments.first else { return arguments }
+  switch command {
+  case "update": return ParameterArguments.rewritten(arguments, names: ParameterArguments.names(Update.parameters))
+  default: return arguments
   }
 }
 

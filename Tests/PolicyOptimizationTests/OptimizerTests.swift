@@ -175,20 +175,9 @@ private func closeRelative(_ a: Float, _ b: Float, _ tolerance: Float = 3e-7) ->
 
   @Test func defaultsAreValid() throws {
     try UpdateOptions().validate()
-    try ObjectiveOptions().validate()
   }
 
   @Test func messagesNameTheKey() {
-    func message(_ edit: (inout ObjectiveOptions) -> Void) -> String? {
-      var options = ObjectiveOptions()
-      edit(&options)
-      return #expect(throws: OptimizationError.self) { try options.validate() }?.message
-    }
-    #expect(message { $0.clip.clipLow = 2 } == "learner.clip_low: must be in (0, 1), got 2")
-    #expect(message { $0.clip.clipHigh = -0.5 } == "learner.clip_high: must be positive, got -0.5")
-    #expect(message { $0.clip.dualClip = 1 } == "learner.dual_clip: must be above 1, got 1")
-    #expect(message { $0.klCoefficient = .nan } == "learner.kl_coefficient: must be at least 0, got nan")
-
     func updateMessage(_ edit: (inout UpdateOptions) -> Void) -> String? {
       var options = UpdateOptions()
       edit(&options)

@@ -1,6 +1,6 @@
 import Kernels
 import ModelFiles
-import PolicyOptimization
+import Objectives
 import SoftThinking
 import TestSupport
 import Testing
@@ -95,7 +95,7 @@ struct TenThousandTokensTests {
       let trained = Array(trajectories.prefix(24))
       let result = try PolicyGradient(team: team).accumulate(
         trained.map { WeightedTrajectory(trajectory: $0, advantage: 1, weight: 1e-3, oldLogProbs: nil) },
-        model: model, reference: nil, options: ObjectiveOptions(klCoefficient: 0), gradient: gradient.base)
+        model: model, reference: nil, loss: Loss(), gradient: gradient.base)
       for (trajectory, values) in zip(trained, result.logProbs) {
         #expect(sameBits(try #require(trajectory.recordedLogProbs), values))
       }

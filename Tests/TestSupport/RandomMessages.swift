@@ -1,3 +1,5 @@
+import Objectives
+import Parameters
 import SoftThinking
 import Wire
 
@@ -163,19 +165,30 @@ public struct RandomMessages {
     let level = Int.random(in: 0...3, using: &random)
     let index = small()
     let leaves = Int.random(in: 1...(1 << level), using: &random)
+    let part: PartDescription? = bool() ? self.part() : nil
     return GradientGrant(
       id: random.next() | 1, policyVersion: natural(), level: level, index: index,
       leafCount: leaves < 1 << level ? index << level + leaves : (index + 1) << level + small(),
       passSizes: (0..<leaves).map { _ in (0...small()).map { _ in 1 + small() } },
-      objective: GradientObjective(
-        clipLow: 0.2, clipHigh: float(), dualClip: Bool.random(using: &random) ? 1 + float() : nil,
+      loss: GradientLoss(
+        objective: part, objectiveDigest: part == nil ? [] : bytes(32),
         divergence: bool()
-          ? GradientObjective.Divergence(
+          ? GradientLoss.Divergence(
             coefficient: Double(float()), estimator: bool() ? "k3" : "exact", referenceRoot: bytes(32)) : nil),
-      gradientType: Bool.random(using: &random) ? "float32" : "bfloat16", elementCount: 1 + natural(),
+      gradientType: Bool.random(using: &random) ? "float32" : "bfloat16", elementCount: natural(),
       longestSequence: 1 + natural(), deadlineMilliseconds: 1 + small(),
       fingerprint: Bool.random(using: &random) ? "a \(text())" : nil,
       excludedWorkers: (0..<small()).map { "worker \($0) \(text())" }, rowsPerSecond: Double(float()))
+  }
+
+  public mutating func part() -> PartDescription {
+    var values = ParameterValues()
+    for index in 0..<small() {
+      values["parameter \(index)"] = [
+        .integer(natural() - 5), .number(Double(float()) - 2), .flag(bool()), .text(text()), .null,
+      ].randomElement(using: &random)!
+    }
+    return PartDescription(name: "part \(text())", values: values)
   }
 
   public mutating func gradientPull() -> GradientPull {
@@ -192,24 +205,21 @@ public struct RandomMessages {
     let old: [Float]? = bool() ? (0..<scored).map { _ in -float() } : nil
     return GradientTrajectory(
       leaseID: random.next() | 1, index: natural(), prompt: [1] + tokens(), policy: lease().policy, segments: segments,
-      advantage: float() - 2, weight: Double(float()) / 3, oldLogProbs: old, importanceCap: cap,
-      isOlder: (cap != nil || old != nil) && bool())
+      advantages: bool() ? [float() - 2] : (0..<scored).map { _ in float() - 2 }, weight: Double(float()) / 3,
+      oldLogProbs: old, importanceCap: cap, isOlder: (cap != nil || old != nil) && bool(),
+      stepWeights: bool() ? (0..<scored).map { _ in float() } : nil,
+      coefficients: bool() ? (0..<scored).map { _ in float() - 2 } : nil, group: natural())
   }
 
   public mutating func gradientReady() -> GradientReady {
     let leaves = 1 + small()
     return GradientReady(
       leaseID: random.next() | 1,
-      statistics: (0..<leaves).map { _ in
-        var part = GradientStatistics()
-        (part.clippedCount, part.dualClippedCount) = (small(), small())
-        (part.logRatioSum, part.ratioSum, part.ratioMaximum) = (Double(float()) - 2, Double(float()), float())
-        (part.behaviourClippedCount, part.behaviourSum) = (small(), Double(float()))
-        (part.policyLoss, part.klLoss, part.importanceSum) = (-Double(float()), Double(float()), Double(float()))
-        part.importanceClippedCount = small()
-        part.behaviourCount = part.behaviourClippedCount + small()
-        part.importanceCount = part.importanceClippedCount + natural()
-        part.tokenCount = 8 + part.importanceCount + part.behaviourCount + small()
+      sums: (0..<leaves).map { _ in
+        var part = NamedSums()
+        part.add(total: LossSum.policyLoss, -Double(float()))
+        part.add(mean: LossSum.policyKL, sum: Double(float()) - 2, count: natural())
+        if bool() { part.add(maximum: LossSum.ratioMaximum, Double(float())) }
         return part
       }, logProbs: (0..<small()).map { _ in -float() }, root: bytes(32), elapsedMicroseconds: natural(),
       origins: Bool.random(using: &random)

@@ -1,5 +1,4 @@
 import Kernels
-import PolicyOptimization
 import RunConfiguration
 import Training
 import Transformer
@@ -46,13 +45,14 @@ extension LearnerService {
       try frontEnd.publish(reference: snapshot)
     }
     let update = BatchUpdate(
-      objective: try configuration.objectiveOptions(), options: try configuration.updateOptions(),
+      method: try configuration.method(), options: try configuration.updateOptions(),
       tokenBudget: configuration.learner.microBatchTokens, reference: reference, audit: audit,
       importanceCap: configuration.learner.importanceCap.map(Float.init),
       activationMemoryBudget: configuration.activationMemoryBudget,
       sumsLeaves: configuration.learner.gradientLeases != .off,
       gradientType: GradientType(rawValue: configuration.learner.gradientDtype.rawValue)!,
       help: help, team: team)
+    try update.restore(advantageState: run.advantage)
     if let pace = options.pace { update.gradient.pacing = Pacing(pace) }
     return update
   }

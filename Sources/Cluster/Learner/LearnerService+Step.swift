@@ -57,6 +57,7 @@ extension LearnerService {
     let updated = monotonicSeconds()
     run.step += 1
     run.optimizerStep = subject.state.step
+    run.advantage = try update.advantageState()
     run.nextGroupOrdinal = current.ordinals.upperBound
     run.task = current.after
     queue.finish()

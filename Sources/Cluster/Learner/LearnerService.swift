@@ -4,7 +4,6 @@ import Kernels
 import Logging
 import ModelFiles
 import Observability
-import PolicyOptimization
 import RunConfiguration
 import SoftThinking
 import Tasks
@@ -88,7 +87,7 @@ public final class LearnerService {
       throw ClusterError("\(directory.path): holds no run to resume; leave --resume away to start one")
     }
     // What would only fail hours into a run, or after its folder was made, is checked here.
-    _ = (try configuration.objectiveOptions(), try configuration.updateOptions())
+    _ = (try configuration.method(), try configuration.updateOptions())
     security = try configuration.learnerSecurity(
       keys: options.keys, allowInsecure: options.allowInsecure, logger: logger)
     subject = try TrainingSubject(configuration)

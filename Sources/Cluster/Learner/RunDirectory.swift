@@ -16,6 +16,8 @@ public struct RunState: Codable, Sendable, Equatable {
   public var task: PromptSourceState
   /// The adapters that are trained, and the root of the base they were trained on; nil: every weight is trained.
   public var adapters: AdapterRecord?
+  /// What the advantage estimator remembers; nil: nothing.
+  public var advantage: Data?
 
   public struct AdapterRecord: Codable, Sendable, Equatable {
     public var options: AdapterOptions

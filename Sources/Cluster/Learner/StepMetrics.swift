@@ -40,10 +40,6 @@ struct StepMetrics {
       MetricName.completionLengthMaximum: lengths.max() ?? 0,
       MetricName.completionLengthClipRatio: Double(trajectories.count { $0.finishReason == .length }) / count,
       MetricName.thinkingLengthMean: thinking.reduce(0, +) / count,
-      MetricName.policyLoss: outcome.statistics.policyLoss,
-      MetricName.policyClipFraction: outcome.statistics.clipFraction,
-      MetricName.policyClipFractionLower: outcome.statistics.dualClipFraction,
-      MetricName.policyKL: outcome.statistics.ppoKL, MetricName.referenceKLLoss: outcome.statistics.klLoss,
       MetricName.gradientNorm: outcome.gradientNorm, MetricName.learningRate: outcome.learningRate,
       MetricName.offPolicyMean: lags.reduce(0, +) / count, MetricName.offPolicyMaximum: lags.max() ?? 0,
       MetricName.offPolicyDropped: Double(cluster.staleResults - before.staleResults),
@@ -74,10 +70,8 @@ struct StepMetrics {
     metrics[MetricName.recomputed] = audit.recomputed
     metrics[MetricName.rolloutProbabilityDifferenceMaximum] = audit.maximum
     metrics[MetricName.rolloutProbabilityDifferenceMean] = audit.mean
-    metrics[MetricName.importanceWeightMean] = outcome.statistics.importanceMean
-    metrics[MetricName.importanceWeightClipped] = outcome.statistics.importanceClipFraction
-    metrics[MetricName.behaviourWeightMean] = outcome.statistics.behaviourMean
-    metrics[MetricName.behaviourWeightClipped] = outcome.statistics.behaviourClipFraction
+    // What the loss measured of itself, under the names that it gave.
+    for name in outcome.sums.entries.keys { metrics[name] = outcome.sums[name] }
     if isPartial {
       metrics[MetricName.offPolicyPartial] = Double(trajectories.count { !$0.versionSpans.isEmpty }) / count
     }

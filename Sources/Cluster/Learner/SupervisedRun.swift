@@ -3,7 +3,6 @@ import Kernels
 import Logging
 import ModelFiles
 import Observability
-import PolicyOptimization
 import RunConfiguration
 import Tasks
 import Training

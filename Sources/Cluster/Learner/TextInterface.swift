@@ -65,6 +65,17 @@ public struct TextInterface: Sendable {
 }
 
 extension Trajectory {
+  /// One token per scored step: of a soft step, the one with the largest weight.
+  var scoredTokens: [Int32] {
+    segments.flatMap { segment -> [Int32] in
+      switch segment {
+      case .soft(let soft): (0..<soft.count).compactMap { soft.tokenIDs[$0].first }
+      case .discrete(let discrete): discrete.tokenIDs
+      case .forced: []
+      }
+    }
+  }
+
   /// One token per position after the prompt: of a soft step, the one with the largest weight.
   public var emittedTokens: [Int32] {
     segments.flatMap { segment -> [Int32] in

@@ -18,7 +18,7 @@ public enum LossAggregation: String, Sendable, Codable, CaseIterable {
   ///   - tokenCounts: scored tokens (soft steps and discrete tokens, no forced ones) per trajectory. One without scored
   ///     tokens has weight 0 and does not count as a sequence.
   ///   - maximumLength: scored tokens a trajectory may have; used by `sequence_mean_token_sum_norm` only.
-  /// - Throws: `OptimizationError` for a negative count, a batch without a single token, or a `maximumLength` that is
+  /// - Throws: `ObjectiveError` for a negative count, a batch without a single token, or a `maximumLength` that is
   ///   missing or not positive where it is needed.
   public func weights(tokenCounts: [Int], maximumLength: Int? = nil) throws -> [Double] {
     var total = 0
@@ -26,20 +26,20 @@ public enum LossAggregation: String, Sendable, Codable, CaseIterable {
     for (index, count) in tokenCounts.enumerated() {
       let (sum, overflow) = total.addingReportingOverflow(count)
       guard count >= 0, !overflow else {
-        throw OptimizationError("loss aggregation: trajectory \(index) has an impossible token count \(count)")
+        throw ObjectiveError("loss aggregation: trajectory \(index) has an impossible token count \(count)")
       }
       total = sum
       if count > 0 { sequences += 1 }
     }
     guard total > 0 else {
-      throw OptimizationError(
+      throw ObjectiveError(
         "loss aggregation: none of the \(tokenCounts.count) trajectories has a scored token; "
           + "there is nothing to train on (are all segments forced?)")
     }
     var length = 1.0
     if self == .sequenceMeanTokenSumNorm {
       guard let maximumLength, maximumLength > 0 else {
-        throw OptimizationError(
+        throw ObjectiveError(
           "loss aggregation: sequence_mean_token_sum_norm needs a positive maximum length, got "
             + (maximumLength.map(String.init) ?? "none"))
       }

@@ -7,8 +7,6 @@
 ///   - workerLogProb: the log-prob recorded at sampling.
 ///   - cap: C, positive; verl and TRL use 2.
 public func truncatedImportanceWeight(learnerOldLogProb: Float, workerLogProb: Float, cap: Float) -> Float {
-  let logRatio = learnerOldLogProb - workerLogProb
-  guard !logRatio.isNaN else { return logRatio }
-  let bound = ClippedObjective.maximumLogRatio
-  return min(exponential(min(max(logRatio, -bound), bound)), cap)
+  let logRatio = boundedLogRatio(learnerOldLogProb, workerLogProb)
+  return logRatio.isNaN ? logRatio : min(exponential(logRatio), cap)
 }
