@@ -1,0 +1,10 @@
+import Parameters
+
+/// The advantage estimators of this build: adding one is a line here.
+public let advantageEstimators = PartRegistry<any AdvantageEstimator>(
+  "advantage",
+  ([
+    GRPO.self, DrGRPO.self, RLOO.self,
+  ] as [any AdvantageEstimator.Type]).map { type in
+    .init(name: type.name, summary: type.summary, parameters: type.parameters) { try type.init($0) }
+  })

@@ -1,0 +1,10 @@
+import Parameters
+
+/// The objectives of this build: adding one is a line here.
+public let objectives = PartRegistry<any Objective>(
+  "objective",
+  ([
+    Clipped.self
+  ] as [any Objective.Type]).map { type in
+    .init(name: type.name, summary: type.summary, parameters: type.parameters) { try type.init($0) }
+  })
