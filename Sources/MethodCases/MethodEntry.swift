@@ -11,14 +11,20 @@ public struct MethodEntry: Sendable {
   public let name: String
   /// What it is made of, for lists: a part and its settings, or a function.
   public let parts: String
+  /// Whether this build has the part.
+  public let isBuilt: Bool
   /// Every number that a case may expect, by key.
   ///
   /// - Throws: `UnsupportedCase` for an option that is not built, or any other error for inputs that do not fit.
   let compute: @Sendable (MethodCase) throws -> [String: JSONValue]
 
-  init(_ name: String, _ parts: String, compute: @escaping @Sendable (MethodCase) throws -> [String: JSONValue]) {
+  init(
+    _ name: String, _ parts: String, isBuilt: Bool = true,
+    compute: @escaping @Sendable (MethodCase) throws -> [String: JSONValue]
+  ) {
     self.name = name
     self.parts = parts
+    self.isBuilt = isBuilt
     self.compute = compute
   }
 }

@@ -107,7 +107,9 @@ private func objectiveEntry(
   _ file: String, _ name: String, setting: String? = nil, aliases: [String: String] = [:], ignoring: [String] = [],
   fixed: [String: JSONValue] = [:], metrics: [String: String] = [:]
 ) -> MethodEntry {
-  MethodEntry(file, "objective \(name)" + (setting.map { ": \($0)" } ?? "")) { method in
+  MethodEntry(
+    file, "objective \(name)" + (setting.map { ": \($0)" } ?? ""), isBuilt: objectives.names.contains(name)
+  ) { method in
     let inputs = try ObjectiveInputs(method)
     let objective = try part(objectives, name, method, aliases: aliases, ignoring: ignoring, fixed: fixed)
     return objectiveOutputs(try inputs.evaluate(objective), inputs, metrics: metrics)
