@@ -12,7 +12,9 @@ let policyEntries: [MethodEntry] = [
 ]
 
 private func unsupportedPolicy(_ name: String) -> MethodEntry {
-  MethodEntry(name, "thinking policy \(name)", isBuilt: false) { _ in throw UnsupportedCase("this build has no thinking policy \(name)") }
+  MethodEntry(name, "thinking policy \(name)", isBuilt: false) { _ in
+    throw UnsupportedCase("this build has no thinking policy \(name)")
+  }
 }
 
 private func gumbelEntry(_ file: String, _ density: ThinkingPolicy.Density, known: [String]) -> MethodEntry {

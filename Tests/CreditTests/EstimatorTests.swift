@@ -70,10 +70,12 @@ import Testing
   }
 
   @Test func rewardsKeepTheirWeights() throws {
-    var estimator = try make("multi_reward", ["multi_order": .text("sum_then_normalise"), "multi_scale": .text("none")])
+    var estimator = try make(
+      "multi_reward", ["multi_order": .text("sum_then_normalise"), "multi_scale": .text("none")])
     var step = CreditStep(
       trajectories: [
-        CreditTrajectory(groupID: 0, reward: 0, rewards: [1, 0]), CreditTrajectory(groupID: 0, reward: 0, rewards: [0, 1]),
+        CreditTrajectory(groupID: 0, reward: 0, rewards: [1, 0]),
+        CreditTrajectory(groupID: 0, reward: 0, rewards: [0, 1]),
       ], rewardWeights: [1, 0.25])
     #expect(try estimator.advantages(step).map(\.advantages) == [[0.375], [-0.375]])
     step.rewardWeights = [1]
