@@ -1,4 +1,6 @@
+import Credit
 import JSON
+import Objectives
 
 /// What kind of part a file of recorded numbers is about.
 public enum MethodKind: String, Sendable, CaseIterable {
@@ -53,6 +55,15 @@ extension MethodKind {
     case .reward: rewardEntries
     case .selection: selectionEntries
     case .policy: policyEntries
+    }
+  }
+
+  /// What a run can name of this kind; nil: it has no registry here.
+  public var registeredNames: [String]? {
+    switch self {
+    case .objective: objectives.names
+    case .advantage: advantageEstimators.names
+    default: nil
     }
   }
 
