@@ -72,7 +72,10 @@ public struct SmoothStandardisation: AdvantageEstimator {
 
   public mutating func restore(state: [UInt8]) throws {
     histories = try decodedNumbers(state, count: 3, of: Self.name).mapValues { numbers in
-      History(visits: Int(exactly: numbers[0]) ?? 1, mean: numbers[1], deviation: numbers[2])
+      guard let visits = Int(exactly: numbers[0]), visits > 0, numbers[2] >= 0 else {
+        throw CreditError("the checkpoint's state of advantage dcpo_sas has impossible statistics: \(numbers)")
+      }
+      return History(visits: visits, mean: numbers[1], deviation: numbers[2])
     }
   }
 }

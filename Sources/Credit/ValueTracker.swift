@@ -126,6 +126,11 @@ public struct ValueTracker: AdvantageEstimator {
   public func encodedState() throws -> [UInt8]? { try encodedNumbers(beliefs.mapValues { [$0.alpha, $0.beta] }) }
 
   public mutating func restore(state: [UInt8]) throws {
-    beliefs = try decodedNumbers(state, count: 2, of: Self.name).mapValues { Belief(alpha: $0[0], beta: $0[1]) }
+    beliefs = try decodedNumbers(state, count: 2, of: Self.name).mapValues { numbers in
+      guard numbers[0] >= 0, numbers[1] >= 0, numbers[0] + numbers[1] > 0 else {
+        throw CreditError("the checkpoint's state of advantage value_tracker has an impossible belief: \(numbers)")
+      }
+      return Belief(alpha: numbers[0], beta: numbers[1])
+    }
   }
 }

@@ -19,7 +19,7 @@ let advantageEntries: [MethodEntry] =
     estimatorEntry("psr_nsr", "psr_nsr", aliases: ["mode": "psr_mode", "positive_weight": "psr_weight"]),
     estimatorEntry("reinforce_pp_baseline", "reinforce_pp_baseline"),
     MethodEntry("multi_reward", "estimator multi_reward") { method in
-      var inputs = try AdvantageInputs(method, several: true)
+      var inputs = try AdvantageInputs(method)
       if let weights = method.options["weights"], !weights.isNull {
         inputs.step.rewardWeights = try weights.asDoubles("weights")
       }
@@ -41,13 +41,15 @@ let advantageEntries: [MethodEntry] =
     },
   ] + statefulEntries + creditFunctionEntries
 
-private func estimatorEntry(_ file: String, _ name: String, aliases: [String: String] = [:]) -> MethodEntry {
+/// A registered estimator under a file's options.
+func estimatorEntry(_ file: String, _ name: String, aliases: [String: String] = [:]) -> MethodEntry {
   MethodEntry(file, "estimator \(name)") { method in
     let inputs = try AdvantageInputs(method)
     var estimator = try part(advantageEstimators, name, method, aliases: aliases)
     let credits = try estimator.advantages(inputs.step)
     return [
       "advantages": inputs.shaped(advantages: credits), "kept": inputs.shaped(credits.map { .bool($0.isKept) }),
+      "step_weights": inputs.shaped(credits.map { credit in credit.stepWeights.map { json($0) } ?? .null }),
     ]
   }
 }

@@ -7,25 +7,45 @@ struct AdvantageInputs {
   /// Members of each group.
   private var sizes: [Int]
 
-  /// - Parameter several: each member has a list of rewards.
-  init(_ method: MethodCase, several: Bool = false) throws {
+  /// Each member has one reward, or a list of them; lengths, `token_ids`, `entropy` and `truncated` are read where they
+  /// are given.
+  init(_ method: MethodCase) throws {
     var trajectories: [CreditTrajectory] = []
     sizes = []
     for (index, group) in try method.value.list("groups").enumerated() {
-      let rewards = try several ? group.rows("rewards") : group.doubles("rewards").map { [$0] }
-      let lengths = group["lengths"] == nil ? [Int](repeating: 1, count: rewards.count) : try group.integers("lengths")
-      guard lengths.count == rewards.count else {
-        throw UnsupportedCase("groups[\(index)]: \(rewards.count) rewards but \(lengths.count) lengths")
-      }
-      for (own, length) in zip(rewards, lengths) {
-        trajectories.append(
-          CreditTrajectory(
-            groupID: index, promptID: String(index), reward: Float(own.first ?? 0),
-            rewards: several ? own.map(Float.init) : [], length: length))
-      }
-      sizes.append(rewards.count)
+      do {
+        let members = try Self.members(group, group: index)
+        trajectories += members
+        sizes.append(members.count)
+      } catch { throw UnsupportedCase("groups[\(index)]: \(error)") }
     }
     step = CreditStep(trajectories: trajectories)
+  }
+
+  private static func members(_ group: JSONValue, group index: Int) throws -> [CreditTrajectory] {
+    let rewards = try group.list("rewards")
+    func parallel<Value>(_ key: String, _ read: (String) throws -> [Value], _ absent: Value) throws -> [Value] {
+      guard group[key] != nil else { return [Value](repeating: absent, count: rewards.count) }
+      let values = try read(key)
+      guard values.count == rewards.count else {
+        throw UnsupportedCase("\(rewards.count) rewards but \(values.count) in \(key)")
+      }
+      return values
+    }
+    let lengths = try parallel("lengths", group.integers, 1)
+    let tokens = try parallel("token_ids", group.tokenRows, [])
+    let entropy = try parallel("entropy", group.rows, [])
+    let truncated = try parallel("truncated", group.flags, false)
+    return try rewards.indices.map { member in
+      let several = rewards[member].arrayValue == nil ? [] : try rewards[member].asDoubles("rewards")
+      return CreditTrajectory(
+        groupID: index, promptID: String(index),
+        reward: Float(
+          try rewards[member].arrayValue == nil ? rewards[member].asDouble("rewards") : several.reduce(0, +)),
+        rewards: several.map(Float.init),
+        length: tokens[member].isEmpty ? lengths[member] : tokens[member].count, isTruncated: truncated[member],
+        tokenIDs: tokens[member], entropy: entropy[member].map(Float.init))
+    }
   }
 
   /// One a trajectory, in the shape of the groups.
@@ -39,7 +59,7 @@ struct AdvantageInputs {
   }
 
   func shaped(advantages credits: [Credit]) -> JSONValue {
-    shaped(credits.map { json(Double($0.advantages.first ?? 0)) })
+    shaped(credits.map { $0.advantages.count == 1 ? json(Double($0.advantages[0])) : json($0.advantages) })
   }
 }
 

@@ -96,7 +96,7 @@ let creditFunctionEntries: [MethodEntry] = [
           json(
             try tempoAdvantages(
               rewards: group.doubles("rewards"),
-              tokenIDs: group.list("token_ids").map { try $0.asDoubles("token_ids").map { Int32($0) } },
+              tokenIDs: group.tokenRows("token_ids"),
               normalises: method.flag(option: "normalise", default: true),
               epsilon: method.number(option: "epsilon", default: 1e-6)))
         })

@@ -109,6 +109,18 @@ extension JSONValue {
       return number
     }
   }
+  /// Token ids of several trajectories.
+  func tokenRows(_ key: String) throws -> [[Int32]] {
+    try list(key).map { row in
+      try (row.arrayValue ?? []).map {
+        guard let id = $0.integerValue.flatMap(Int32.init(exactly:)) else {
+          throw UnsupportedCase("\(key) must hold token ids, not \($0.kind)")
+        }
+        return id
+      }
+    }
+  }
+
   func rows(_ key: String) throws -> [[Double]] { try list(key).map { try $0.asDoubles(key) } }
 
   func asDouble(_ what: String) throws -> Double {

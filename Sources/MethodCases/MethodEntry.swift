@@ -45,8 +45,20 @@ public struct MethodError: Error, Sendable, Equatable, CustomStringConvertible {
 }
 
 extension MethodKind {
-  /// The methods of this kind, by the base name of their files.
+  /// The methods of this kind, by the base name of their files: those of the tables, then every registered part that no
+  /// table names, whose options are its parameters.
   public var entries: [MethodEntry] {
+    let named = Set(table.map(\.name))
+    switch self {
+    case .objective:
+      return table + objectives.names.filter { !named.contains($0) }.map { objectiveEntry($0, $0) }
+    case .advantage:
+      return table + advantageEstimators.names.filter { !named.contains($0) }.map { estimatorEntry($0, $0) }
+    default: return table
+    }
+  }
+
+  var table: [MethodEntry] {
     switch self {
     case .objective: objectiveEntries
     case .advantage: advantageEntries
@@ -55,15 +67,6 @@ extension MethodKind {
     case .reward: rewardEntries
     case .selection: selectionEntries
     case .policy: policyEntries
-    }
-  }
-
-  /// What a run can name of this kind; nil: it has no registry here.
-  public var registeredNames: [String]? {
-    switch self {
-    case .objective: objectives.names
-    case .advantage: advantageEstimators.names
-    default: nil
     }
   }
 

@@ -103,7 +103,8 @@ let objectiveEntries: [MethodEntry] = [
 /// The bound of log-ratios, which is a constant.
 private let clamp: [String: JSONValue] = ["log_ratio_clamp": .integer(Int(maximumLogRatio))]
 
-private func objectiveEntry(
+/// A registered objective under a file's options.
+func objectiveEntry(
   _ file: String, _ name: String, setting: String? = nil, aliases: [String: String] = [:], ignoring: [String] = [],
   fixed: [String: JSONValue] = [:], metrics: [String: String] = [:]
 ) -> MethodEntry {

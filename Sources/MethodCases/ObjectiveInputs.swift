@@ -108,6 +108,10 @@ func objectiveOutputs(
     "clip_fraction": "actor/pg_clipfrac", "dual_clip_fraction": "actor/pg_clipfrac_lower",
     "masked_fraction": "actor/masked_fraction", "ppo_kl": LossSum.policyKL,
   ].merging(metrics) { $1 }
+  // What the objective measures, by the last part of the metric's name.
+  for name in result.sums.entries.keys where name.hasPrefix("actor/") {
+    if let value = result.sums[name] { output[String(name.dropFirst("actor/".count))] = json(value) }
+  }
   for (key, name) in names {
     if let value = result.sums[name] { output[key] = json(value) }
   }

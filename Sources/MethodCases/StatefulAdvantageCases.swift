@@ -40,7 +40,7 @@ let statefulEntries: [MethodEntry] = [
   },
   MethodEntry("gtpo", "estimator gtpo, and objective clipped at ratio 1") { method in
     let rewards = try method.value.doubles("rewards")
-    let tokens = try method.value.list("token_ids").map { try $0.asDoubles("token_ids").map { Int32($0) } }
+    let tokens = try method.value.tokenRows("token_ids")
     let entropy = try method.value.rows("entropy")
     let aliases = [
       "positive_weight": "gtpo_positive_weight", "negative_weight": "gtpo_negative_weight",

@@ -50,7 +50,8 @@ public struct VarianceSelection: Sendable {
     func weight(_ token: [Int]) -> Double { abs(advantages[token[0]]) * entropy[token[0]][token[1]] }
     all.sort { weight($0) != weight($1) ? weight($0) > weight($1) : $0.lexicographicallyPrecedes($1) }
     // 0.29 of 100 tokens are 29, whatever the product's last bit.
-    let number = min(max(Int((tokenShare * Double(all.count) + 1e-9).rounded(.down)), 1), all.count)
+    let wanted = (min(max(tokenShare, 0), 1) * Double(all.count) + 1e-9).rounded(.down)
+    let number = min(max(Int(wanted), 1), all.count)
     return all.prefix(number).sorted { $0.lexicographicallyPrecedes($1) }
   }
 }

@@ -28,7 +28,7 @@ public struct GatedLength: Sendable {
   public func gated(correct: [[Bool]]) -> [Bool] {
     let ratios = correct.map { Double($0.count { $0 }) / Double(max($0.count, 1)) }
     let order = ratios.indices.sorted { ratios[$0] != ratios[$1] ? ratios[$0] > ratios[$1] : $0 < $1 }
-    let passing = Set(order.prefix(Int((share * Double(correct.count)).rounded(.down))))
+    let passing = Set(order.prefix(Int((min(max(share, 0), 1) * Double(correct.count)).rounded(.down))))
     return correct.indices.map(passing.contains)
   }
 

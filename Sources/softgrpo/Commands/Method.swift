@@ -33,9 +33,6 @@ struct Method: ParsableCommand {
         for entry in kind.entries {
           print("\(kind.rawValue) \(entry.name): \(entry.parts)\(entry.isBuilt ? "" : " (not in this build)")")
         }
-        if let names = kind.registeredNames {
-          print("registered as \(kind.rawValue): \(names.joined(separator: ", "))")
-        }
       }
       return
     }
