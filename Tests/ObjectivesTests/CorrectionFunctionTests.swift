@@ -43,6 +43,50 @@ import Testing
     #expect(kept == [true, false, true, false])
   }
 
+  @Test func weightsOutsideTheRangeAreMaskedOrClamped() throws {
+    // Ratios of e^0.5, e^1.25 and e^-1 of the tokens; their product is e^0.75.
+    let (old, worker): ([Float], [Float]) = ([0.5, 1.25, -1], [0, 0, 0])
+    func weights(_ mode: MaskedImportance.Mode, _ minimum: Double?, _ maximum: Double) throws -> [Float] {
+      try MaskedImportance(mode: mode, minimum: minimum, maximum: maximum)
+        .weights(learnerOldLogProbs: old, workerLogProbs: worker).map(Float.init)
+    }
+    let half = exponential(0.5)
+    #expect(try weights(.tokenMask, 0.5, 3) == [half, 0, 0])
+    #expect(try weights(.tokenMask, nil, 3) == [half, 0, exponential(-1)])
+    #expect(try weights(.tokenTruncate, 0.5, 3) == [half, 3, 0.5])
+    #expect(try weights(.sequenceMask, nil, 2) == [0, 0, 0])
+    #expect(try weights(.sequenceMask, nil, 3) == [Float](repeating: exponential(0.75), count: 3))
+    #expect(try weights(.sequenceTruncate, nil, 2) == [2, 2, 2])
+    #expect(try weights(.sequenceTruncate, 2.5, 3) == [2.5, 2.5, 2.5])
+  }
+
+  @Test func decoupledWeightsAreClampedOrMasked() throws {
+    func weights(_ correction: DecoupledCorrection) throws -> [Float] {
+      try correction.weights(proximalLogProbs: [0.5, 2, -1], behaviourLogProbs: [0, 0, 0]).map(Float.init)
+    }
+    #expect(try weights(DecoupledCorrection()) == [exponential(0.5), 5, exponential(-1)])
+    #expect(try weights(DecoupledCorrection(lower: 0.5)) == [exponential(0.5), 5, 0.5])
+    #expect(try weights(DecoupledCorrection(action: .mask, lower: 0.5)) == [exponential(0.5), 0, 0])
+    #expect(
+      try weights(DecoupledCorrection(level: .geometricMean)) == [Float](repeating: exponential(0.5), count: 3))
+  }
+
+  @Test func truncatedWeightsOfASequenceAreTheProduct() throws {
+    let (weights, fraction) = try TruncatedImportance(level: .sequence, cap: 1.5, normalises: true)
+      .weights([([0.5, 0.5], [0, 0]), ([-0.25, -0.25], [0, 0])])
+    let mean = (1.5 + Double(exponential(-0.5))) / 2
+    #expect(abs(weights[0][0] - 1.5 / mean) < 1e-6 && weights[0][0] == weights[0][1])
+    #expect(abs(weights[1][0] - Double(exponential(-0.5)) / mean) < 1e-6 && fraction == 0.5)
+  }
+
+  @Test func staleTrajectoriesOfNegativeAdvantageAreDropped() throws {
+    let mask = OffPolicySequenceMask(threshold: 0.1)
+    func kept(_ shift: Float, _ advantage: Double) throws -> Bool {
+      try mask.isKept(logProbs: [-1 - shift, -2], workerLogProbs: [-1, -2], advantage: advantage)
+    }
+    #expect(try !kept(0.5, -1) && kept(0.5, 1) && kept(0.125, -1) && kept(-0.5, -1))
+  }
+
   @Test func nanIsKeptAndVisible() throws {
     let weights = try TruncatedImportance().weights(learnerOldLogProbs: [.nan], workerLogProbs: [-1])
     #expect(weights[0].isNaN)
