@@ -25,7 +25,16 @@ public struct DecoupledCorrection: Sendable {
 
   /// The slots' factors of one trajectory.
   public func weights(proximalLogProbs: [Float], behaviourLogProbs: [Float]) throws -> [Double] {
-    try importanceLogRatios(proximalLogProbs, over: behaviourLogProbs, level: level).map { logRatio in
+    let logRatios = try importanceLogRatios(proximalLogProbs, over: behaviourLogProbs, level: level)
+    if level == .token && action == .clamp {
+      // The weights that runs have under `decoupled_clipping`.
+      return zip(proximalLogProbs, behaviourLogProbs).map { proximal, behaviour in
+        let weight = truncatedImportanceWeight(
+          learnerOldLogProb: proximal, workerLogProb: behaviour, cap: Float(cap))
+        return Double(weight.isNaN ? weight : max(weight, Float(lower ?? 0)))
+      }
+    }
+    return logRatios.map { logRatio in
       let weight = doubleExponential(logRatio)
       switch action {
       case .clamp: return min(lower.map { max(weight, $0) } ?? weight, cap)
