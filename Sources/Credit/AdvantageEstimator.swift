@@ -35,10 +35,13 @@ public struct CreditStep: Sendable {
   /// Steps trained before this one.
   public var number: Int
   public var trajectories: [CreditTrajectory]
+  /// The weights of `CreditTrajectory.rewards`, parallel; empty: 1 each.
+  public var rewardWeights: [Double]
 
-  public init(number: Int = 0, trajectories: [CreditTrajectory]) {
+  public init(number: Int = 0, trajectories: [CreditTrajectory], rewardWeights: [Double] = []) {
     self.number = number
     self.trajectories = trajectories
+    self.rewardWeights = rewardWeights
   }
 
   /// Indices of each group's members, groups in the order of their first member.

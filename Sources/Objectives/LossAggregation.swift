@@ -12,6 +12,8 @@ public enum LossAggregation: String, Sendable, Codable, CaseIterable {
   case sequenceMeanTokenSum = "sequence_mean_token_sum"
   /// Mean over trajectories of their token sums / the longest permitted length: a constant, free of length bias (Dr. GRPO).
   case sequenceMeanTokenSumNorm = "sequence_mean_token_sum_norm"
+  /// Sum over trajectories of their token means: grows with the number of trajectories (DCPO's only-token-mean).
+  case sequenceSumTokenMean = "sequence_sum_token_mean"
 
   /// The weight of *each token* of trajectory i in the loss: loss = sum over i of weights[i] * sum over its tokens.
   /// - Parameters:
@@ -52,6 +54,7 @@ public enum LossAggregation: String, Sendable, Codable, CaseIterable {
       case .sequenceMeanTokenMean: return 1 / (Double(sequences) * Double(count))
       case .sequenceMeanTokenSum: return 1 / Double(sequences)
       case .sequenceMeanTokenSumNorm: return 1 / (Double(sequences) * length)
+      case .sequenceSumTokenMean: return 1 / Double(count)
       }
     }
   }

@@ -4,7 +4,19 @@ import Parameters
 public let objectives = PartRegistry<any Objective>(
   "objective",
   ([
-    Clipped.self
+    Clipped.self,
+    CISPO.self,
+    GSPOToken.self,
+    GMPO.self,
+    SpanRatio.self,
+    SSPO.self,
+    DHPO.self,
+    DCPO.self,
+    DPPO.self,
+    ClipCov.self,
+    RegGRPO.self,
+    PolicyGradientLoss.self,
+    ProbabilityMask.self,
   ] as [any Objective.Type]).map { type in
     .init(name: type.name, summary: type.summary, parameters: type.parameters) { try type.init($0) }
   })

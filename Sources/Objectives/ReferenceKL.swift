@@ -1,11 +1,3 @@
-/// How the divergence from the frozen reference policy is estimated (config key `kl_estimator`).
-public enum KLEstimator: String, Sendable, Codable, CaseIterable {
-  /// e^r - r - 1 on the log-probs of what was sampled, r = log pi_ref - log pi_theta (Schulman's k3; verl's `low_var_kl`).
-  case k3
-  /// The closed form on soft steps (`softStepKL`), k3 on discrete tokens.
-  case exact
-}
-
 /// The k3 penalty against a frozen reference policy.
 ///
 /// Both of verl's clamps apply: r to [-20, 20] before the exponential, and the value to at most 10. Where a clamp is active

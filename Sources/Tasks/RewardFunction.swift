@@ -61,10 +61,7 @@ public struct LengthPenalty: RewardFunction {
   }
 
   public func reward(completion: Completion, answer: String) -> Float {
-    let expected = maximumLength - bufferLength
-    if completion.length <= expected { return 0 }
-    if completion.length > maximumLength { return -1 }
-    return Float(expected - completion.length) / Float(bufferLength)
+    overlongPenalty(length: completion.length, maximumLength: maximumLength, bufferLength: bufferLength)
   }
 }
 

@@ -112,7 +112,10 @@ final class PassLoss {
       return .nan
     }
     if let reference, slot >= softSlots || loss.klEstimator != .exact {
-      let slope = ReferenceKL.k3(logProb: logProb, referenceLogProb: reference[slot]).gradient
+      let old = item.oldLogProbs?[Int(place.slot)] ?? logProb
+      let slope = loss.klEstimator.term(
+        logProb: logProb, oldLogProb: old, referenceLogProb: reference[slot]
+      ).gradient
       result += Float(loss.klCoefficient * item.weight * Double(slope))
     }
     return result
@@ -158,7 +161,10 @@ final class PassLoss {
     for (index, slots) in order.enumerated() {
       var sum = 0.0
       for slot in slots where slot >= softSlots || loss.klEstimator != .exact {
-        sum += Double(ReferenceKL.k3(logProb: logProbs[slot], referenceLogProb: reference[slot]).value)
+        let old = batch[index].oldLogProbs?[Int(places[slot].slot)] ?? logProbs[slot]
+        let term = loss.klEstimator.term(
+          logProb: logProbs[slot], oldLogProb: old, referenceLogProb: reference[slot])
+        sum += Double(term.value)
       }
       total += batch[index].weight * sum
     }

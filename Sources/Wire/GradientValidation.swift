@@ -48,7 +48,7 @@ extension GradientLoss {
       try require(
         divergence.coefficient > 0 && divergence.coefficient.isFinite,
         "GradientLoss.kl_coefficient must be positive")
-      try require(["k3", "exact"].contains(divergence.estimator), "GradientLoss.kl_estimator is not known")
+      try require(KLEstimator(rawValue: divergence.estimator) != nil, "GradientLoss.kl_estimator is not known")
       try requireDigest(divergence.referenceRoot, "GradientLoss.reference_root")
     }
   }

@@ -197,7 +197,7 @@ import Testing
     broken { $0.loss.divergence = divergence(0, "k3", digest) }
     broken { $0.loss.divergence = divergence(-0.001, "k3", digest) }
     broken { $0.loss.divergence = divergence(.nan, "k3", digest) }
-    broken { $0.loss.divergence = divergence(0.001, "k2", digest) }
+    broken { $0.loss.divergence = divergence(0.001, "k9", digest) }
     broken { $0.loss.divergence = divergence(0.001, "k3", [1]) }
     refused(.heartbeat(Heartbeat(heldReference: [1])))
     for version in [-2, -1, 1] { refused(.heartbeat(Heartbeat(heldGradientVersion: version))) }

@@ -1100,7 +1100,7 @@ struct  Softgrpo__GradientLoss
    */
   double kl_coefficient;
   /*
-   * "k3" or "exact".
+   * As `kl_estimator` of the configuration: "k3", "exact", …
    */
   char *kl_estimator;
   /*

@@ -97,7 +97,11 @@ extension GradientLoss {
   /// - Throws: `ParameterError` when this build does not have that objective with these parameters: another loss must not be
   ///   differentiated in its place.
   func loss() throws -> Loss {
-    let estimator = divergence.flatMap { KLEstimator(rawValue: $0.estimator) } ?? .k3
+    let named = divergence?.estimator ?? KLEstimator.k3.rawValue
+    guard let estimator = KLEstimator(rawValue: named) else {
+      throw ParameterError(
+        "KL estimator \(named) of the lease is not one of this build: run the same softgrpo version everywhere")
+    }
     guard let objective else {
       return try Loss(klCoefficient: divergence?.coefficient ?? 0, klEstimator: estimator)
     }

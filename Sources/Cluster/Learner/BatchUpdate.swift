@@ -322,7 +322,8 @@ final class BatchUpdate {
       // What the coefficients were formed from need not travel with them.
       let blind = formed.items.map { item in
         WeightedTrajectory(
-          trajectory: item.trajectory, advantages: item.advantages, weight: item.weight, oldLogProbs: nil,
+          trajectory: item.trajectory, advantages: item.advantages, weight: item.weight,
+          oldLogProbs: loss.klEstimator == .k3ImportanceWeighted ? item.oldLogProbs : nil,
           coefficients: item.coefficients)
       }
       let results = try gradient.run(
