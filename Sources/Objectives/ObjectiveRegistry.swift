@@ -17,6 +17,7 @@ public let objectives = PartRegistry<any Objective>(
     RegGRPO.self,
     PolicyGradientLoss.self,
     ProbabilityMask.self,
+    SAPO.self,
   ] as [any Objective.Type]).map { type in
     .init(name: type.name, summary: type.summary, parameters: type.parameters) { try type.init($0) }
   })
