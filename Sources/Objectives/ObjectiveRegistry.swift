@@ -18,6 +18,7 @@ public let objectives = PartRegistry<any Objective>(
     PolicyGradientLoss.self,
     ProbabilityMask.self,
     SAPO.self,
+    GSPO.self,
   ] as [any Objective.Type]).map { type in
     .init(name: type.name, summary: type.summary, parameters: type.parameters) { try type.init($0) }
   })
