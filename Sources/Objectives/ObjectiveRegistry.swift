@@ -19,6 +19,7 @@ public let objectives = PartRegistry<any Objective>(
     ProbabilityMask.self,
     SAPO.self,
     GSPO.self,
+    KLCov.self,
   ] as [any Objective.Type]).map { type in
     .init(name: type.name, summary: type.summary, parameters: type.parameters) { try type.init($0) }
   })
