@@ -34,6 +34,14 @@ public final class TrainingRun {
     if configuration.worker.dtype == .int8 {
       do { _ = try rolloutBackend(for: .int8) } catch { throw ClusterError("worker.dtype: \(error)") }
     }
+    // Here rather than after the warm-up: an evaluation may think by another policy than the run's.
+    for kind in configuration.eval.policies {
+      var policy = configuration.rollout.thinkingPolicy
+      policy.kind = kind
+      do { try policy.validate() } catch {
+        throw ClusterError("eval.policies: \(kind.rawValue) cannot be evaluated: rollout.\(error)")
+      }
+    }
     self.configuration = configuration
     self.executable = executable
     self.stop = stop
