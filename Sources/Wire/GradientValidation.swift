@@ -117,7 +117,8 @@ extension GradientStatistics {
 }
 
 extension GradientReady {
-  func validate() throws {
+  /// - Throws: `WireError` when it could not be sent.
+  public func validate() throws {
     try require(leaseID != 0, "GradientReady.lease_id is 0")
     try require((1...WireLimits.leafCount).contains(statistics.count), "GradientReady has no statistics, or too many")
     for part in statistics { try part.validate() }
