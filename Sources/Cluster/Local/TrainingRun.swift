@@ -59,6 +59,7 @@ public final class TrainingRun {
     try service.warmUp()
     let evaluation = try RunEvaluation(configuration, service: service)
     let before = service.completedSteps == 0 ? try evaluation?.evaluate(service.current, label: "before") : nil
+    for result in before ?? [] { service.note(result.metrics) }
 
     let threads =
       configuration.worker.threads > 0
@@ -87,6 +88,8 @@ public final class TrainingRun {
     isAnnounced = true
     if stop.isRequested { return nil }
     let after = try evaluation?.evaluate(service.current, label: "after") ?? []
+    for result in after { service.note(result.metrics) }
+    service.amendLastRecord()
     logger.info("finished in \(formatDuration(monotonicSeconds() - start)); checkpoints in \(service.directory.path)")
     return try evaluation?.table(before: before, after: after)
   }
