@@ -134,7 +134,9 @@ targets += [
   .testTarget(
     name: "CommandTests", dependencies: ["softgrpo", "TestSupport"], resources: [.copy("Fixtures")],
     swiftSettings: strict),
-  .testTarget(name: "RunTests", dependencies: ["softgrpo", "Kernels", "ModelFiles"], swiftSettings: strict),
+  .testTarget(
+    name: "RunTests", dependencies: ["softgrpo", "Kernels", "ModelFiles"], resources: [.copy("Fixtures")],
+    swiftSettings: strict),
   tests(
     "Cluster",
     [

@@ -4,7 +4,7 @@ import Foundation
 /// One process at a time: the file is locked.
 struct AppendOnlyFile: ~Copyable {
   private let descriptor: Int32
-  let path: String
+  private(set) var path: String
   private(set) var size: Int
 
   /// Opens or creates `path`.
@@ -69,6 +69,13 @@ struct AppendOnlyFile: ~Copyable {
       filled += count
     }
     return bytes
+  }
+
+  /// Takes the place and the name of the file at `path`.
+  mutating func replace(_ path: String) throws(ObservabilityError) {
+    guard rename(self.path, path) == 0 else { throw ObservabilityError("replace", path) }
+    self.path = path
+    synchronizeDirectory(of: path)
   }
 
   /// Cuts the file to its first `length` bytes.

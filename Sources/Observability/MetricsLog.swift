@@ -49,6 +49,24 @@ public struct MetricsLog: ~Copyable {
     lastStep = record.step
   }
 
+  /// Adds to the last record what was measured after it was written: at every moment the file holds the old record or the
+  /// new one. Without a record there is nothing to add to, and nothing happens.
+  /// - Throws: `ObservabilityError` when the disk refuses; the file is unchanged.
+  public mutating func amend(_ metrics: [String: Double]) throws(ObservabilityError) {
+    guard lastStep != nil, !metrics.isEmpty else { return }
+    let bytes = try file.contents()
+    let newline = UInt8(ascii: "\n")
+    let start = bytes.dropLast().lastIndex(of: newline).map { $0 + 1 } ?? 0
+    var record = try MetricsRecord(line: bytes[start...].dropLast(), place: "\(file.path): last line")
+    record.metrics.merge(metrics) { $1 }
+    let path = file.path
+    var amended = try AppendOnlyFile(path: path + ".new")
+    try amended.truncate(to: 0)
+    try amended.append(bytes[..<start] + Array((record.line() + "\n").utf8))
+    try amended.replace(path)
+    file = amended
+  }
+
   /// Every whole record of a log, which may be in use.
   /// - Throws: `ObservabilityError` with file and line when a line is no record.
   public static func read(_ path: String) throws(ObservabilityError) -> [MetricsRecord] {

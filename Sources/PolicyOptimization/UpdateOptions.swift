@@ -4,7 +4,7 @@ public struct UpdateOptions: Sendable, Equatable, Hashable, Codable {
   public var optimizer: AdamW
   /// `learning_rate_schedule`, `warmup_steps`, `total_steps`, `min_learning_rate_ratio`
   public var schedule: LearningRateSchedule
-  /// `max_grad_norm`: the gradient is scaled down to this norm.
+  /// `max_grad_norm`: the gradient is scaled down to this norm; 0: never.
   public var maxGradientNorm: Double
 
   public init(
@@ -34,7 +34,7 @@ public struct UpdateOptions: Sendable, Equatable, Hashable, Codable {
       Float($0) > 0 && Float($0).isFinite
     }
     try check("weight_decay", optimizer.weightDecay, "at least 0") { $0 >= 0 }
-    try check("max_grad_norm", maxGradientNorm, "positive") { $0 > 0 }
+    try check("max_grad_norm", maxGradientNorm, "at least 0") { $0 >= 0 }
     try check("warmup_steps", schedule.warmupSteps, "at least 0") { $0 >= 0 }
     try check("min_learning_rate_ratio", schedule.minimumRatio, "in [0, 1]") { $0 >= 0 && $0 <= 1 }
     if schedule.shape != .constant {

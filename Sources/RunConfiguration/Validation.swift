@@ -1,5 +1,6 @@
 import Credit
 import Objectives
+import SoftThinking
 
 extension RunConfiguration {
   /// Checks what no single key shows. `source` names the configuration in the error.
@@ -72,9 +73,14 @@ extension RunConfiguration {
   private func checkRollout(_ rules: inout Rules) {
     rules.require(
       rollout.policy != .none, "rollout.policy: none is deterministic and cannot be trained; use gumbel or discrete")
+    // The policy itself says what it can draw and score, in the precision in which workers are given it.
+    do { try rollout.thinkingPolicy.validate() } catch { rules.broken.append("rollout.\(error)") }
     rules.require(
-      rollout.policy != .gumbel || rollout.density != .concrete || rollout.noiseScale == 1,
-      "rollout.noise_scale: must be 1 when rollout.density is concrete, got \(plain(rollout.noiseScale))")
+      Float(rollout.answerTemperature) > 0,
+      "rollout.answer_temperature: is 0 in single precision, got \(plain(rollout.answerTemperature))")
+    rules.require(
+      Float(rollout.answerTopP) > 0,
+      "rollout.answer_top_p: is 0 in single precision, got \(plain(rollout.answerTopP))")
     rules.require(
       !rollout.partialRollouts || learner.maxStaleness > 0,
       "rollout.partial_rollouts: needs learner.max_staleness of at least 1; at 0 no sequence is under way when new weights come"

@@ -1,13 +1,23 @@
 import SoftThinking
 
+/// What a reward's value says.
+public enum RewardRole: Sendable {
+  /// 1: the answer is right. An evaluation counts these as pass@k.
+  case correctness
+  /// How the completion looks, whether or not its answer is right.
+  case shaping
+}
+
 /// Scores a completion against the reference answer. A pure function: no clock, no network, finite for any text.
 public protocol RewardFunction: Sendable {
+  var role: RewardRole { get }
   func reward(completion: Completion, answer: String) -> Float
 }
 
 /// 1 when the final answer is mathematically the reference answer, else 0 (config name `math`).
 public struct MathReward: RewardFunction {
   public var verifier: MathVerifier
+  public var role: RewardRole { .correctness }
 
   public init(verifier: MathVerifier = MathVerifier()) { self.verifier = verifier }
 
@@ -20,6 +30,8 @@ public struct MathReward: RewardFunction {
 /// completion ended by itself (config name `exact`).
 public struct ExactReward: RewardFunction {
   public init() {}
+
+  public var role: RewardRole { .correctness }
 
   public func reward(completion: Completion, answer: String) -> Float {
     completion.finishReason == .stop && Self.trimmed(completion.text) == Self.trimmed(answer) ? 1 : 0
@@ -39,6 +51,8 @@ public struct ExactReward: RewardFunction {
 public struct FormatReward: RewardFunction {
   public init() {}
 
+  public var role: RewardRole { .shaping }
+
   public func reward(completion: Completion, answer: String) -> Float {
     completion.finishReason == .stop && completion.text.utf8.contains { !isSpace($0) } ? 1 : 0
   }
@@ -49,6 +63,7 @@ public struct FormatReward: RewardFunction {
 public struct LengthPenalty: RewardFunction {
   public var maximumLength: Int
   public var bufferLength: Int
+  public var role: RewardRole { .shaping }
 
   /// - Throws: `TaskError` unless 0 < bufferLength <= maximumLength.
   public init(maximumLength: Int, bufferLength: Int) throws {
@@ -66,7 +81,7 @@ public struct LengthPenalty: RewardFunction {
 }
 
 /// A weighted sum of rewards, each of which stays visible by name.
-public struct WeightedRewards: RewardFunction {
+public struct WeightedRewards: Sendable {
   public struct Part: Sendable {
     public var name: String
     public var weight: Float
@@ -93,6 +108,11 @@ public struct WeightedRewards: RewardFunction {
     }
     self.parts = parts
   }
+
+  /// What decides whether an answer is right: the last part whose role is correctness, whatever its weight.
+  ///
+  /// - Returns: nil when every part shapes.
+  public var judge: (any RewardFunction)? { parts.last { $0.function.role == .correctness }?.function }
 
   public func reward(completion: Completion, answer: String) -> Float {
     breakdown(completion: completion, answer: answer).total

@@ -95,7 +95,8 @@ func encode(_ trajectory: GradientTrajectory, _ arena: inout MessageArena) throw
   body.pointee.n_prompt_token_ids = trajectory.prompt.count
   body.pointee.prompt_token_ids = arena.array(trajectory.prompt)
   body.pointee.policy = encode(trajectory.policy, &arena)
-  let (descriptions, bulk) = try encode(segments: trajectory.segments, of: "GradientTrajectory", &arena)
+  try validate(segments: trajectory.segments, of: "GradientTrajectory")
+  let (descriptions, bulk) = encode(segments: trajectory.segments, &arena)
   body.pointee.n_segments = descriptions.count
   body.pointee.segments = arena.array(descriptions)
   body.pointee.n_advantages = trajectory.advantages.count

@@ -131,7 +131,8 @@ extension NamedSums {
 }
 
 extension GradientReady {
-  func validate() throws {
+  /// - Throws: `WireError` when it could not be sent.
+  public func validate() throws {
     try require(leaseID != 0, "GradientReady.lease_id is 0")
     try require((1...WireLimits.leafCount).contains(sums.count), "GradientReady has no sums, or too many")
     for part in sums { try part.validate() }

@@ -7,11 +7,7 @@ import SoftThinking
 func encode(
   _ result: TrajectoryResult, _ arena: inout MessageArena
 ) throws -> (body: UnsafeMutablePointer<Softgrpo__TrajectoryResult>, bulk: [[UInt8]]) {
-  try require(result.groupOrdinal >= 0, "TrajectoryResult.group_ordinal is out of range")
-  try require(
-    (0...Int(Int32.max)).contains(result.sampleIndex), "TrajectoryResult.sample_index is out of range")
-  try require(result.elapsedMicroseconds >= 0, "TrajectoryResult.elapsed_microseconds is negative")
-  try validate(result.versionSpans, of: result)
+  try result.validate()
   let body = arena.message(softgrpo__trajectory_result__init)
   body.pointee.n_version_starts = result.versionSpans.count
   body.pointee.version_starts = arena.array(result.versionSpans.map { UInt32($0.start) })
@@ -24,24 +20,22 @@ func encode(
   body.pointee.finish_reason = arena.string(result.finishReason.rawValue)
   body.pointee.elapsed_microseconds = UInt64(result.elapsedMicroseconds)
   if let origin = result.origin {
-    try origin.validate()
     let source = arena.message(softgrpo__sample_origin__init)
     source.pointee.worker_name = arena.string(origin.workerName)
     source.pointee.fingerprint = arena.string(origin.fingerprint)
     body.pointee.origin = source
   }
 
-  let (descriptions, bulk) = try encode(segments: result.segments, of: "TrajectoryResult", &arena)
+  let (descriptions, bulk) = encode(segments: result.segments, &arena)
   body.pointee.n_segments = descriptions.count
   body.pointee.segments = arena.array(descriptions)
   return (body, bulk)
 }
 
-/// Segment descriptions and their three bulk frames.
-func encode(segments: [Segment], of owner: String, _ arena: inout MessageArena) throws -> (
+/// Descriptions of segments that were validated, and their three bulk frames.
+func encode(segments: [Segment], _ arena: inout MessageArena) -> (
   descriptions: [UnsafeMutablePointer<Softgrpo__SegmentDescription>?], bulk: [[UInt8]]
 ) {
-  try require(segments.count <= WireLimits.segmentCount, "\(owner) has too many segments")
   var tokenIDs: [Int32] = []
   var values: [Float] = []
   var logProbs: [Float] = []
@@ -51,9 +45,6 @@ func encode(segments: [Segment], of owner: String, _ arena: inout MessageArena) 
     description.pointee.count = UInt32(segment.count)
     switch segment {
     case .soft(let soft):
-      try require(
-        soft.values.count == soft.count && (soft.logProbs.isEmpty || soft.logProbs.count == soft.count),
-        "\(owner) has a soft segment whose values or log-probs do not match its \(soft.count) steps")
       description.pointee.kind = SOFTGRPO__SEGMENT_DESCRIPTION__KIND__SOFT
       let tokenCounts = rowLengths(soft.tokenIDs)
       description.pointee.n_token_counts = tokenCounts.count
@@ -66,13 +57,9 @@ func encode(segments: [Segment], of owner: String, _ arena: inout MessageArena) 
       values += soft.values.elements
       logProbs += soft.logProbs
     case .discrete(let discrete):
-      try require(
-        discrete.logProbs.isEmpty || discrete.logProbs.count == discrete.tokenIDs.count,
-        "\(owner) has a discrete segment whose log-probs do not match its tokens")
       description.pointee.kind = SOFTGRPO__SEGMENT_DESCRIPTION__KIND__DISCRETE
       description.pointee.has_log_probs = discrete.logProbs.isEmpty ? 0 : 1
       if let temperature = discrete.temperature {
-        try require(temperature.isFinite && temperature >= 0, "\(owner) has a temperature that is not usable")
         description.pointee.has_temperature = 1
         description.pointee.temperature = temperature
       }
@@ -84,10 +71,6 @@ func encode(segments: [Segment], of owner: String, _ arena: inout MessageArena) 
     }
     descriptions.append(description)
   }
-  try validate(tokenIDs: tokenIDs, owner)
-  try require(
-    values.allSatisfy(\.isFinite) && logProbs.allSatisfy(\.isFinite),
-    "\(owner) has a value or log-prob that is not finite")
   return (descriptions, [littleEndianBytes(tokenIDs), littleEndianBytes(values), littleEndianBytes(logProbs)])
 }
 
@@ -120,14 +103,8 @@ func decode(_ body: Softgrpo__TrajectoryResult, bulk: ArraySlice<[UInt8]>, limit
         workerName: try string($0.pointee.worker_name, "SampleOrigin.worker_name"),
         fingerprint: try string($0.pointee.fingerprint, "SampleOrigin.fingerprint"))
     })
-  try validate(result.versionSpans, of: result)
+  try result.validateVersions()
   return result
-}
-
-private func validate(_ spans: [VersionSpan], of result: TrajectoryResult) throws {
-  let count = result.segments.reduce(0) { $0 + $1.count }
-  let problem = versionSpansProblem(spans, policyVersion: result.policyVersion, completionCount: count)
-  try require(problem == nil, "TrajectoryResult.versions: \(problem ?? "")")
 }
 
 /// The segments that descriptions and their three bulk frames make.
@@ -202,7 +179,7 @@ private func decode(
 }
 
 /// The lengths of all rows; one number when all agree.
-private func rowLengths<Element>(_ rows: RaggedRows<Element>) -> [UInt32] {
+func rowLengths<Element>(_ rows: RaggedRows<Element>) -> [UInt32] {
   let lengths = zip(rows.offsets, rows.offsets.dropFirst()).map { UInt32($1 - $0) }
   guard let first = lengths.first, lengths.allSatisfy({ $0 == first }) else { return lengths }
   return [first]

@@ -93,6 +93,32 @@ final class TemporaryFolder {
     }
   }
 
+  @Test func theLastRecordIsAmended() throws {
+    var log = try MetricsLog(creating: path)
+    // Nothing to add to.
+    try log.amend(["late": 1])
+    #expect(try folder.text("metrics.jsonl").isEmpty)
+    try log.append(record(1, ["a": 1]))
+    try log.amend(["late": 0.5, "loss": .nan])
+    #expect(try MetricsLog.read(path).map { Set($0.metrics.keys) } == [["a", "late", "loss"]])
+    try log.append(record(2, ["a": 0.1 + 0.2, "b": 3]))
+    let before = try folder.text("metrics.jsonl")
+    try log.amend([:])
+    #expect(try folder.text("metrics.jsonl") == before)
+    try log.amend(["late": .infinity, "b": 4])
+    let records = try MetricsLog.read(path)
+    #expect(records.count == 2 && records[0].metrics["loss"]?.isNaN == true && records[0].metrics["late"] == 0.5)
+    #expect(records[1] == record(2, ["a": 0.1 + 0.2, "b": 4, "late": .infinity]))
+    // The log goes on, and is still this process's alone.
+    do throws(ObservabilityError) {
+      _ = try MetricsLog(resuming: path, after: 2)
+      Issue.record("a second writer was let in")
+    } catch { #expect(error.message.contains("another process")) }
+    try log.append(record(3))
+    #expect(try MetricsLog.read(path).map(\.step) == [1, 2, 3])
+    #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["metrics.jsonl"])
+  }
+
   @Test func resumingWithoutAFileStartsOne() throws {
     var log = try MetricsLog(resuming: path, after: 10)
     try log.append(record(11))

@@ -49,6 +49,29 @@ import Testing
     #expect(found.count == 1 && found[0].contains(override.prefix { $0 != "=" } + ": expected"), "\(found)")
   }
 
+  /// What a policy refuses would end every worker, so the configuration refuses it too; and no more than that.
+  @Test func thePolicySaysWhatItCanDraw() {
+    let concrete = "rollout.density=concrete"
+    #expect(
+      problems("", overrides: [concrete, "rollout.mixture_floor=1"])
+        == ["run.yaml: rollout.mixture_floor is 1.0; it must be > 0 and < 1"])
+    #expect(problems("", overrides: [concrete, "rollout.mixture_floor=0.999999999"]).count == 1, "1 as a Float")
+    #expect(problems("", overrides: ["rollout.mixture_floor=1"]).isEmpty, "not a key of this density")
+    for key in ["gumbel_temperature", "temperature", "top_p", "noise_scale", "answer_temperature", "answer_top_p"] {
+      #expect(problems("", overrides: ["rollout.\(key)=1e-60"]).first?.contains("rollout.\(key)") == true, "\(key)")
+      #expect(problems("", overrides: ["rollout.\(key)=0.5"]).isEmpty, "\(key)")
+    }
+    for kind in ["gumbel", "discrete"] {
+      for density in ["reference", "exact", "concrete"] {
+        for value in ["top_k=1024", "top_p=1", "min_p=0", "temperature=100", "mixture_floor=1", "mixture_floor=1e-44"] {
+          let overrides = ["rollout.policy=\(kind)", "rollout.density=\(density)", "rollout.\(value)"]
+          let isConcrete = kind == "gumbel" && density == "concrete"
+          #expect(problems("", overrides: overrides).isEmpty == !(isConcrete && value == "mixture_floor=1"))
+        }
+      }
+    }
+  }
+
   @Test func rulesOfTwoKeys() {
     #expect(problems("", overrides: ["rollout.density=concrete", "rollout.noise_scale=0.5"]).count == 1)
     #expect(problems("", overrides: ["rollout.density=exact", "rollout.noise_scale=0.5"]).isEmpty)

@@ -1,4 +1,5 @@
 import Kernels
+import Observability
 import Rollouts
 import SoftThinking
 import Tasks
@@ -33,6 +34,14 @@ public struct Evaluator {
     /// Share of samples that ended with a stop token.
     public var stopped = 0.0
     public var tokensPerSecond = 0.0
+
+    /// The figures under their names in `metrics.jsonl`.
+    public var metrics: [String: Double] {
+      var metrics = [MetricName.evaluationLength(policy: policy): meanCompletionLength]
+      for (k, share) in passAt { metrics[MetricName.passAt(k, policy: policy)] = share }
+      for (k, share) in majorityAt { metrics[MetricName.majorityAt(k, policy: policy)] = share }
+      return metrics
+    }
   }
 
   public var samples: Int

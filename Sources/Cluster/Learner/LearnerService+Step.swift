@@ -68,12 +68,15 @@ extension LearnerService {
     if configuration.run.sampleInterval > 0 && (run.step - 1) % configuration.run.sampleInterval == 0 {
       try writeSamples(trajectories, batch: batch, first: first)
     }
-    let record = StepMetrics(
+    var record = StepMetrics(
       step: run.step, trajectories: trajectories, outcome: outcome, version: version, subject: subject,
       cluster: statistics, wireBytes: recordedWireBytes, weightsDensity: weightsDensity, before: recordedStatistics,
       sampling: Self.samplingSeconds(groups), isPartial: configuration.rollout.partialRollouts,
       times: (start, collected, updated, published)
     ).record
+    record.metrics[MetricName.epoch] = run.task.epoch
+    record.metrics.merge(measuredBetweenSteps) { $1 }
+    measuredBetweenSteps = [:]
     recordedWireBytes = statistics.weightBytesSent
     recordedStatistics = statistics
     observer?(

@@ -56,6 +56,8 @@ public final class LearnerService {
   var weightsDensity: Double?
   /// Weight bytes sent until the last step's record.
   var recordedWireBytes = 0
+  /// Measured between steps; the next step's record has it, or at the end of the run the last one's.
+  var measuredBetweenSteps: [String: Double] = [:]
   /// Called while the learner waits for samples: throws when there is no point in waiting any longer.
   var watch: (() throws -> Void)?
   /// Called after each step.
@@ -152,10 +154,32 @@ public final class LearnerService {
     guard configuration.sft.enabled, run.step == 0, subject.state.step == 0 else { return }
     let warmUp = SupervisedRun(
       configuration, subject: subject, backend: model.backend, team: team, stop: stop, logger: logger, console: console)
-    model = try warmUp.run(checkpoint: directory.supervisedPath)
+    let (trained, metrics) = try warmUp.run(checkpoint: directory.supervisedPath)
+    model = trained
+    note(metrics)
     // Reinforcement starts with fresh moments and its own schedule.
     subject.state.resetOptimizer()
     subject.adapt(model.weights)
+  }
+
+  /// Takes what was measured between two steps, such as an evaluation, for the next step's record.
+  func note(_ metrics: [String: Double]) { measuredBetweenSteps.merge(metrics) { $1 } }
+
+  /// Adds what was measured after the last step to its record. The run is complete by then: a disk that refuses costs these
+  /// figures alone, and the log has them.
+  func amendLastRecord() {
+    do {
+      var log = try MetricsLog(resuming: directory.metricsPath, after: run.step)
+      amendLastRecord(of: &log)
+    } catch { logger.error("\(error)") }
+  }
+
+  private func amendLastRecord(of log: inout MetricsLog) {
+    do { try log.amend(measuredBetweenSteps) } catch {
+      let lost = measuredBetweenSteps.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
+      logger.error("\(error); it lacks what was measured at the end: \(lost.joined(separator: ", "))")
+    }
+    measuredBetweenSteps = [:]
   }
 
   /// Trains until `total_steps`, or until a stop is requested; then a checkpoint is written and workers are told.
@@ -209,14 +233,17 @@ public final class LearnerService {
     }
     progress.finish(completed: run.step, at: monotonicSeconds())
     if checkpoints.lastStep != run.step || directory.checkpointSteps().isEmpty { try checkpoint() }
+    amendLastRecord(of: &metrics)
     isOver = true
   }
 
   private func checkpoint() throws {
+    let start = monotonicSeconds()
     try directory.write(
       subject.state, weights: model.weights, run: run, tokenizer: subject.checkpointTokenizer,
       keep: configuration.learner.keepCheckpoints,
       baseModel: subject.adapterBase(supervised: directory.supervisedPath))
+    note([MetricName.timeCheckpoint: monotonicSeconds() - start])
     logger.info("checkpoint: \(directory.checkpointPath(step: run.step))")
   }
 }

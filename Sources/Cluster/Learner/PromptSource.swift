@@ -5,6 +5,14 @@ import Tasks
 public enum PromptSourceState: Codable, Sendable, Equatable {
   case generated(nextIndex: UInt64)
   case file(PromptCursor.State)
+
+  /// Passes over the prompts so far; 0 for generated ones, which have no end.
+  var epoch: Double {
+    switch self {
+    case .generated: 0
+    case .file(let cursor): Double(cursor.epoch) + Double(cursor.position) / Double(max(1, cursor.count))
+    }
+  }
 }
 
 /// The prompts of a run: those of a file in a seeded order, or generated ones by counter.

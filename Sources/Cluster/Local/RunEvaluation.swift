@@ -11,7 +11,8 @@ struct RunEvaluation {
   private let configuration: RunConfiguration
   private let service: LearnerService
   private let items: [Evaluator.Item]
-  private let answers: WeightedRewards
+  /// What says that an answer is right.
+  private let judge: any RewardFunction
 
   /// - Returns: nil when the run has no evaluation prompts.
   init?(_ configuration: RunConfiguration, service: LearnerService) throws {
@@ -22,13 +23,8 @@ struct RunEvaluation {
     items = try prompts.map {
       Evaluator.Item(id: $0.id, prompt: try service.subject.promptTokens($0), answer: $0.answer)
     }
-    // Correctness alone: format and length rewards say nothing about the answer.
-    var correctness = configuration
-    correctness.reward.format = 0
-    correctness.reward.overlong = 0
-    correctness.reward.math = configuration.reward.exact != 0 ? 0 : 1
-    correctness.reward.exact = configuration.reward.exact != 0 ? 1 : 0
-    answers = try TrainingSubject.rewards(correctness)
+    // What shapes a completion says nothing about its answer.
+    judge = try TrainingSubject.rewards(configuration).judge ?? MathReward()
   }
 
   func evaluate(_ model: PreparedModel, label: String) throws -> [Evaluator.Result] {
@@ -46,7 +42,7 @@ struct RunEvaluation {
       let result = try evaluator.evaluate(
         items, model: model, policy: policy, options: subject.engineOptions, team: service.team,
         completion: subject.completion,
-        isCorrect: { completion, answer in answers.reward(completion: completion, answer: answer) >= 1 },
+        isCorrect: { completion, answer in judge.reward(completion: completion, answer: answer) >= 1 },
         progress: { finished, _ in
           progress.update(completed: finished, at: monotonicSeconds())
           return !service.stop.isRequested

@@ -34,6 +34,14 @@ public final class TrainingRun {
     if configuration.worker.dtype == .int8 {
       do { _ = try rolloutBackend(for: .int8) } catch { throw ClusterError("worker.dtype: \(error)") }
     }
+    // Here rather than after the warm-up: an evaluation may think by another policy than the run's.
+    for kind in configuration.eval.policies {
+      var policy = configuration.rollout.thinkingPolicy
+      policy.kind = kind
+      do { try policy.validate() } catch {
+        throw ClusterError("eval.policies: \(kind.rawValue) cannot be evaluated: rollout.\(error)")
+      }
+    }
     self.configuration = configuration
     self.executable = executable
     self.stop = stop
@@ -51,6 +59,7 @@ public final class TrainingRun {
     try service.warmUp()
     let evaluation = try RunEvaluation(configuration, service: service)
     let before = service.completedSteps == 0 ? try evaluation?.evaluate(service.current, label: "before") : nil
+    for result in before ?? [] { service.note(result.metrics) }
 
     let threads =
       configuration.worker.threads > 0
@@ -79,6 +88,8 @@ public final class TrainingRun {
     isAnnounced = true
     if stop.isRequested { return nil }
     let after = try evaluation?.evaluate(service.current, label: "after") ?? []
+    for result in after { service.note(result.metrics) }
+    service.amendLastRecord()
     logger.info("finished in \(formatDuration(monotonicSeconds() - start)); checkpoints in \(service.directory.path)")
     return try evaluation?.table(before: before, after: after)
   }
