@@ -1,3 +1,5 @@
+import Tasks
+
 extension RunConfiguration {
   /// Checks what no single key shows. `source` names the configuration in the error.
   /// - Throws: `ConfigurationError` with every rule that is broken; each message starts with the key to change.
@@ -56,14 +58,10 @@ extension RunConfiguration {
     rules.require(
       task.arithmetic.min <= task.arithmetic.max,
       "task.arithmetic.min: must be at most max = \(task.arithmetic.max), got \(task.arithmetic.min)")
-    let budget = rollout.maxThinkingTokens + rollout.maxAnswerTokens
     rules.require(
-      reward.overlong == 0 || (1...max(1, budget)).contains(reward.overlongBuffer),
-      "reward.overlong_buffer: must be 1 to max_thinking_tokens + max_answer_tokens = \(budget) when reward.overlong is not 0, got \(reward.overlongBuffer)"
-    )
-    rules.require(
-      [reward.math, reward.exact, reward.format].contains { $0 != 0 },
-      "reward: one of math, exact and format must have a weight that is not 0")
+      reward.weights.values.contains { $0 != 0 },
+      "reward: one of \(RewardRegistry.parts.names.joined(separator: ", ")) must have a weight that is not 0")
+    do { _ = try rewards() } catch { rules.require(false, "reward.\(error)") }
   }
 
   private func checkRollout(_ rules: inout Rules) {

@@ -13,18 +13,25 @@ extension ThinkingPolicy.Kind: ExpressibleByArgument {}
 extension ThinkingPolicy.Density: ExpressibleByArgument {}
 
 /// How a completion is judged.
-enum RewardKind: String, ExpressibleByArgument, CaseIterable {
-  /// The final answer equals the reference mathematically.
-  case math
-  /// The answer's text is the reference.
-  case exact
+struct RewardKind: ExpressibleByArgument {
+  var name: String
 
-  var function: any RewardFunction {
-    switch self {
-    case .math: MathReward()
-    case .exact: ExactReward()
-    }
+  init(_ name: String) { self.name = name }
+
+  init?(argument: String) {
+    guard Self.allValueStrings.contains(argument) else { return nil }
+    name = argument
   }
+
+  /// Those that judge a completion by itself and have nothing to be set.
+  static var allValueStrings: [String] {
+    RewardRegistry.types.filter { $0.scope == .completion && $0.parameters.isEmpty }.map { $0.name }
+  }
+
+  var defaultValueDescription: String { name }
+
+  /// - Throws: `ParameterError`.
+  func sum() throws -> RewardSum { try RewardSum(weights: [name: 1]) }
 }
 
 /// Everything about sampling that `rollout`, `eval` and `generate` share; names are those of the run configuration's

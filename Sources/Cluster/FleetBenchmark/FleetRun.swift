@@ -136,10 +136,11 @@ struct FleetRun {
     made.rollout.maxThinkingTokens = 25
     made.rollout.maxAnswerTokens = 6
     made.rollout.promptsPerStep = plan.promptsPerStep
-    made.reward.math = 0
-    made.reward.exact = 1
-    made.reward.overlong = 1
-    made.reward.overlongBuffer = made.rollout.maxThinkingTokens + made.rollout.maxAnswerTokens
+    made.reward["math"] = 0
+    made.reward["exact"] = 1
+    made.reward["overlong"] = 1
+    made.reward.parameters["overlong_buffer"] = .integer(
+      made.rollout.maxThinkingTokens + made.rollout.maxAnswerTokens)
     made.sft.enabled = false
     made.learner.controlEndpoint = "tcp://127.0.0.1:0"
     made.learner.broadcastEndpoint = "tcp://127.0.0.1:0"

@@ -33,19 +33,15 @@ extension LearnerService {
     let collected = monotonicSeconds()
 
     let (batch, first) = (current.prompts, current.firstOrdinal)
-    var samples: [CollectedTrajectory] = []
-    for group in groups {
-      let prompt = batch[group.ordinal - first]
-      for var sample in group.samples {
-        sample.trajectory.reward = subject.reward(sample.trajectory, answer: prompt.answer)
-        samples.append(sample)
-      }
-    }
-    guard !samples.isEmpty else {
+    let collectedSamples = groups.flatMap(\.samples)
+    guard !collectedSamples.isEmpty else {
       throw ClusterError(
         "step \(run.step + 1): every sample was set aside after \(configuration.worker.maxLossesPerSample) workers were lost with "
           + "it; see the workers' logs")
     }
+    let judged = try subject.rewards.judge(
+      collectedSamples.map { subject.query($0.trajectory, prompt: batch[$0.trajectory.groupID - first]) })
+    let samples = try rewarded(collectedSamples, judged)
     let trajectories = samples.map(\.trajectory)
     for group in groups {
       logger.debug(
@@ -68,7 +64,7 @@ extension LearnerService {
       try writeSamples(trajectories, batch: batch, first: first)
     }
     let record = StepMetrics(
-      step: run.step, trajectories: trajectories, outcome: outcome, version: version, subject: subject,
+      step: run.step, trajectories: trajectories, rewardNames: subject.rewards.names, judged: judged, outcome: outcome, version: version, subject: subject,
       cluster: statistics, wireBytes: recordedWireBytes, weightsDensity: weightsDensity, before: recordedStatistics,
       sampling: Self.samplingSeconds(groups), isPartial: configuration.rollout.partialRollouts,
       times: (start, collected, updated, published)
@@ -83,6 +79,31 @@ extension LearnerService {
       completed: run.step, at: published,
       detail: StepMetrics.summary(record))
     return record
+  }
+
+  /// The samples with their rewards, without those that could not be judged: a group's statistics do not know them.
+  private func rewarded(
+    _ samples: [CollectedTrajectory], _ judged: [JudgedCompletion]
+  ) throws -> [CollectedTrajectory] {
+    var kept: [CollectedTrajectory] = []
+    for (sample, judgement) in zip(samples, judged) {
+      guard let total = judgement.total else { continue }
+      var sample = sample
+      sample.trajectory.reward = total
+      kept.append(sample)
+    }
+    let reason = judged.lazy.compactMap(\.reason).first
+    guard !kept.isEmpty else {
+      throw ClusterError(
+        "step \(run.step + 1): none of its \(samples.count) samples could be judged (\(reason ?? "")); the run can be continued with "
+          + "--resume when that is mended")
+    }
+    if kept.count < samples.count {
+      logger.warning(
+        "step \(run.step + 1): \(samples.count - kept.count) of \(samples.count) samples could not be judged and are not trained on: \(reason ?? "")"
+      )
+    }
+    return kept
   }
 
   private func submit(_ step: StepQueue.Step, to frontEnd: LearnerFrontEnd) throws {

@@ -19,7 +19,7 @@ public final class TrainingSubject {
   /// Longest sequence of the run, in positions.
   public let positions: Int
   private let configuration: RunConfiguration
-  private let rewards: WeightedRewards
+  let rewards: RewardSum
   private let sampling: Wire.SamplingOptions
   /// The weights the run began with: the KL term's reference.
   private let source: ModelSource?
@@ -54,7 +54,7 @@ public final class TrainingSubject {
       // come after it.
       state = LearnerState(layout: layout, values: randomWeights(layout: layout, seed: UInt64(configuration.run.seed)))
     }
-    rewards = try Self.rewards(configuration)
+    rewards = try configuration.rewards()
     let rollout = configuration.rollout
     let tokenizer = text.tokenizer
     let prefix = try rollout.answerPrefix.map { try tokenizer.encode($0) } ?? []
@@ -117,24 +117,6 @@ public final class TrainingSubject {
     return made
   }
 
-  static func rewards(_ configuration: RunConfiguration) throws -> WeightedRewards {
-    let weights = configuration.reward
-    var parts: [WeightedRewards.Part] = []
-    if weights.math != 0 { parts.append(.init(name: "math", weight: Float(weights.math), function: MathReward())) }
-    if weights.exact != 0 { parts.append(.init(name: "exact", weight: Float(weights.exact), function: ExactReward())) }
-    if weights.format != 0 {
-      parts.append(.init(name: "format", weight: Float(weights.format), function: FormatReward()))
-    }
-    if weights.overlong != 0 {
-      let longest = configuration.rollout.maxThinkingTokens + configuration.rollout.maxAnswerTokens
-      parts.append(
-        .init(
-          name: "overlong", weight: Float(weights.overlong),
-          function: try LengthPenalty(maximumLength: longest, bufferLength: weights.overlongBuffer)))
-    }
-    return try WeightedRewards(parts)
-  }
-
   /// What goes beside the weights of a checkpoint.
   public var checkpointTokenizer: CheckpointWriter.Tokenizer { text.checkpointTokenizer }
 
@@ -186,8 +168,12 @@ public final class TrainingSubject {
 
   func completion(_ trajectory: Trajectory) -> Completion { text.completion(trajectory) }
 
-  func reward(_ trajectory: Trajectory, answer: String) -> Float {
-    rewards.reward(completion: completion(trajectory), answer: answer)
+  /// A trajectory as the rewards see it.
+  func query(_ trajectory: Trajectory, prompt: Prompt) -> RewardQuery {
+    RewardQuery(
+      promptID: prompt.id, question: prompt.text, answer: prompt.answer, completion: completion(trajectory),
+      group: trajectory.groupID, sampleIndex: trajectory.sampleIndex,
+      longestCompletion: configuration.rollout.maxThinkingTokens + configuration.rollout.maxAnswerTokens)
   }
 
   func textSample(_ trajectory: Trajectory, prompt: Prompt) -> TextSample {
