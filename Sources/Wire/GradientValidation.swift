@@ -89,13 +89,13 @@ extension GradientTrajectory {
 
 extension Segment {
   /// Steps of the loss.
-  fileprivate var scoredCount: Int { if case .forced = self { 0 } else { count } }
+  fileprivate var scoredCount: Int { isScored ? count : 0 }
   /// Log-probs recorded at sampling.
   fileprivate var recordedCount: Int {
     switch self {
     case .soft(let soft): soft.logProbs.count
     case .discrete(let discrete): discrete.logProbs.count
-    case .forced: 0
+    case .forced, .replayed: 0
     }
   }
 }

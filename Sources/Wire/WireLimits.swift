@@ -31,6 +31,8 @@ public struct WireLimits: Sendable, Equatable {
   static let identityByteCount = 32
   /// Parameters of a part of the method.
   static let partParameterCount = 64
+  /// Stages of a completion's plan.
+  static let stageCount = 256
   /// Deltas of one plan.
   static let planLength = 1024
   /// Adapted modules of a layer, and the largest rank.

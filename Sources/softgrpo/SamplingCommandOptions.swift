@@ -84,14 +84,13 @@ struct SamplingCommandOptions: ParsableArguments {
   }
 
   /// - Throws: `CommandError` naming the option, `TokenizationError` for a prefix that the vocabulary cannot spell.
-  func sampling(_ model: LoadedModel) throws -> SamplingOptions {
+  func plan(_ model: LoadedModel) throws -> CompletionPlan {
     try checkRanges()
-    return SamplingOptions(
-      maxThinkingTokens: maxThinkingTokens, endOfThinkingTokens: model.endOfThinkingTokens,
-      forcedEndToken: model.endOfThinkingTokens.first,
-      answerPrefix: try answerPrefix.map { try model.tokenizer.encode($0) } ?? [], stopTokens: model.stopTokens,
-      maxAnswerTokens: maxAnswerTokens,
-      answer: DiscreteSampling(temperature: answerTemperature, topK: answerTopK, topP: answerTopP))
+    return CompletionPlan(
+      thinking: maxThinkingTokens, endOfThinkingTokens: model.endOfThinkingTokens,
+      answerPrefix: try answerPrefix.map { try model.tokenizer.encode($0) } ?? [],
+      answer: DiscreteSampling(temperature: answerTemperature, topK: answerTopK, topP: answerTopP),
+      maxAnswerTokens: maxAnswerTokens, stopTokens: model.stopTokens)
   }
 
   /// The model with its texts.

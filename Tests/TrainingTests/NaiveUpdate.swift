@@ -72,7 +72,7 @@ struct NaiveUpdate {
           let temperature = Double(segment.temperature ?? trajectory.policy.temperature)
           logProbs.append(Naive.logSoftmax(scores, temperature: temperature)[Int(segment.tokenIDs[step])])
           soft.append(nil)
-        case .forced: break
+        case .forced, .replayed: break
         }
         row += 1
       }

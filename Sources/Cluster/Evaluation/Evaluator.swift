@@ -60,14 +60,12 @@ public struct Evaluator {
   ///   - progress: called after each batched step with the samples finished so far; returns false to stop.
   /// - Throws: `SamplingError`, and what `judge` throws.
   public func evaluate(
-    _ items: [Item], model: PreparedModel, policy: ThinkingPolicy, options: SamplingOptions, team: ThreadTeam,
+    _ items: [Item], model: PreparedModel, policy: ThinkingPolicy, plan: CompletionPlan, team: ThreadTeam,
     completion: (Trajectory) -> Completion, judge: ([RewardQuery]) throws -> [Bool?],
     progress: (_ finished: Int, _ total: Int) -> Bool = { _, _ in true }
   ) throws -> Result {
     let start = monotonicSeconds()
-    let longest =
-      (items.map(\.prompt.count).max() ?? 0) + options.maxThinkingTokens + 1 + options.answerPrefix.count
-      + options.maxAnswerTokens
+    let longest = (items.map(\.prompt.count).max() ?? 0) + plan.longestCompletion
     let engine = try SamplingEngine(
       model: model, slots: min(slots, max(1, items.count * samples)),
       maximumPositions: min(longest, model.configuration.contextLength), team: team)
@@ -75,7 +73,7 @@ public struct Evaluator {
       try engine.submit(
         SamplingRequest(
           id: UInt64(index), promptID: item.id, groupOrdinal: UInt64(index), prompt: item.prompt,
-          sampleIndices: Array(0..<samples), policy: policy, options: options, noise: NoiseKey(seed: seed),
+          sampleIndices: Array(0..<samples), policy: policy, plan: plan, noise: NoiseKey(seed: seed),
           policyVersion: 0))
     }
     var result = Result(policy: policy.kind.rawValue, prompts: items.count, samples: samples)

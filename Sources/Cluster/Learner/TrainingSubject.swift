@@ -20,7 +20,10 @@ public final class TrainingSubject {
   public let positions: Int
   private let configuration: RunConfiguration
   let rewards: RewardSum
-  private let sampling: Wire.SamplingOptions
+  /// The usual course of a completion.
+  let plan: CompletionPlan
+  /// Forced before the answer.
+  private let answerPrefix: [Int32]
   /// The weights the run began with: the KL term's reference.
   private let source: ModelSource?
 
@@ -58,13 +61,13 @@ public final class TrainingSubject {
     let rollout = configuration.rollout
     let tokenizer = text.tokenizer
     let prefix = try rollout.answerPrefix.map { try tokenizer.encode($0) } ?? []
-    sampling = Wire.SamplingOptions(
-      maxThinkingTokens: rollout.maxThinkingTokens, endOfThinkingTokenIDs: text.endOfThinkingTokens,
-      forceEndTokenID: text.endOfThinkingTokens.first, answerPrefixTokenIDs: prefix,
-      maxAnswerTokens: rollout.maxAnswerTokens, stopTokenIDs: text.stopTokens,
-      answerTemperature: Float(rollout.answerTemperature), answerTopK: rollout.answerTopK,
-      answerTopP: Float(rollout.answerTopP))
-    let completion = rollout.maxThinkingTokens + 1 + prefix.count + rollout.maxAnswerTokens
+    plan = CompletionPlan(
+      thinking: rollout.maxThinkingTokens, endOfThinkingTokens: text.endOfThinkingTokens, answerPrefix: prefix,
+      answer: DiscreteSampling(
+        temperature: Float(rollout.answerTemperature), topK: rollout.answerTopK, topP: Float(rollout.answerTopP)),
+      maxAnswerTokens: rollout.maxAnswerTokens, stopTokens: text.stopTokens)
+    answerPrefix = prefix
+    let completion = plan.longestCompletion
     let context = state.layout.configuration.contextLength
     guard completion < context else {
       throw ClusterError(
@@ -142,12 +145,9 @@ public final class TrainingSubject {
   func group(_ prompt: Prompt, ordinal: Int) throws -> PromptGroup {
     PromptGroup(
       ordinal: ordinal, promptID: prompt.id, prompt: try promptTokens(prompt),
-      sampleCount: configuration.rollout.groupSize, policy: configuration.rollout.thinkingPolicy, options: sampling,
+      sampleCount: configuration.rollout.groupSize, policy: configuration.rollout.thinkingPolicy, plan: plan,
       noiseSeed: UInt64(configuration.run.seed))
   }
-
-  /// The run's sampling options as the engine takes them.
-  var engineOptions: Rollouts.SamplingOptions { Rollouts.SamplingOptions(sampling) }
 
   func promptTokens(_ prompt: Prompt) throws -> [Int32] {
     let tokens = try text.encodePrompt(prompt)
@@ -162,9 +162,7 @@ public final class TrainingSubject {
     return tokens
   }
 
-  private var longestCompletion: Int {
-    sampling.maxThinkingTokens + 1 + sampling.answerPrefixTokenIDs.count + sampling.maxAnswerTokens
-  }
+  private var longestCompletion: Int { plan.longestCompletion }
 
   func completion(_ trajectory: Trajectory) -> Completion { text.completion(trajectory) }
 
@@ -197,7 +195,7 @@ public final class TrainingSubject {
     var answer = try text.tokenizer.encode(generated.answer)
     if let stop = text.stopTokens.first { answer.append(stop) }
     var segments: [Segment] = [.discrete(DiscreteSegment(tokenIDs: thought))]
-    if !sampling.answerPrefixTokenIDs.isEmpty { segments.append(.forced(sampling.answerPrefixTokenIDs)) }
+    if !answerPrefix.isEmpty { segments.append(.forced(answerPrefix)) }
     segments.append(.discrete(DiscreteSegment(tokenIDs: answer)))
     return SupervisedExample(prompt: prompt, segments: segments)
   }

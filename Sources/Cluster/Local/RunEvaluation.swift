@@ -37,7 +37,7 @@ struct RunEvaluation {
         unit: "sample", console: service.console)
       let subject = service.subject
       let result = try evaluator.evaluate(
-        items, model: model, policy: policy, options: subject.engineOptions, team: service.team,
+        items, model: model, policy: policy, plan: subject.plan, team: service.team,
         completion: subject.completion,
         // Correctness alone: format and length rewards say nothing about the answer.
         judge: subject.rewards.correctness,

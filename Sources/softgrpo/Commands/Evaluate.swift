@@ -53,21 +53,21 @@ struct Evaluate: ParsableCommand {
     let policies = try policy.elements.map { try sampling.policy($0) }
     let prompts = try prompts.read()
     let loaded = try sampling.load(options.model)
-    let course = try sampling.sampling(loaded)
-    let tokens = try loaded.encodePrompts(prompts, longestCompletion: course.longestCompletion)
+    let plan = try sampling.plan(loaded)
+    let tokens = try loaded.encodePrompts(prompts, longestCompletion: plan.longestCompletion)
     let items = zip(prompts, tokens).map { Evaluator.Item(id: $0.id, prompt: $1, question: $0.text, answer: $0.answer) }
     if let output { try checkWritable(output) }
 
     let stop = StopSignal()
     let team = options.team()
-    let positions = (tokens.map(\.count).max() ?? 1) + course.longestCompletion
+    let positions = (tokens.map(\.count).max() ?? 1) + plan.longestCompletion
     let model = try options.prepare(loaded.source, positions: positions, team: team)
     let evaluator = Evaluator(samples: samples, k: ks, seed: sampling.seed, slots: slots)
     let text = loaded.textInterface
     let results = try policies.map { policy in
       var progress = SamplingProgress(label: "eval \(policy.kind.rawValue)", total: items.count * samples)
       let result = try evaluator.evaluate(
-        items, model: model, policy: policy, options: course, team: team, completion: text.completion,
+        items, model: model, policy: policy, plan: plan, team: team, completion: text.completion,
         judge: judge,
         progress: { finished, _ in
           progress.update(completed: finished)

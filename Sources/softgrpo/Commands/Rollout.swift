@@ -52,9 +52,9 @@ struct Rollout: ParsableCommand {
     let policy = try sampling.policy(policy)
     let prompts = try prompts.read()
     let loaded = try sampling.load(options.model)
-    let course = try sampling.sampling(loaded)
-    let tokens = try loaded.encodePrompts(prompts, longestCompletion: course.longestCompletion)
-    let positions = (tokens.map(\.count).max() ?? 1) + course.longestCompletion
+    let plan = try sampling.plan(loaded)
+    let tokens = try loaded.encodePrompts(prompts, longestCompletion: plan.longestCompletion)
+    let positions = (tokens.map(\.count).max() ?? 1) + plan.longestCompletion
     var file = try AtomicFile(path: output)
 
     let stop = StopSignal()
@@ -67,7 +67,7 @@ struct Rollout: ParsableCommand {
       try engine.submit(
         SamplingRequest(
           id: UInt64(index), promptID: prompt.id, groupOrdinal: UInt64(index), prompt: tokens[index],
-          sampleIndices: Array(0..<groupSize), policy: policy, options: course, noise: NoiseKey(seed: sampling.seed),
+          sampleIndices: Array(0..<groupSize), policy: policy, plan: plan, noise: NoiseKey(seed: sampling.seed),
           policyVersion: policyVersion))
     }
     let text = loaded.textInterface
