@@ -11,6 +11,7 @@ extension RunConfiguration {
     checkModel(&rules)
     checkTask(&rules)
     checkRollout(&rules)
+    checkScheduler(&rules)
     checkLearner(&rules)
     checkWorker(&rules)
     checkLoRA(&rules)
@@ -77,6 +78,10 @@ extension RunConfiguration {
     rules.require(
       rollout.groupSize > 1 || learner.advantage != .rloo,
       "rollout.group_size: must be at least 2 when learner.advantage is rloo, got 1")
+  }
+
+  private func checkScheduler(_ rules: inout Rules) {
+    do { _ = try rollout.schedulerPart() } catch { rules.require(false, "rollout.\(error)") }
   }
 
   private func checkLoRA(_ rules: inout Rules) {

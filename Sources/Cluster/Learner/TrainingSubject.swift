@@ -22,6 +22,8 @@ public final class TrainingSubject {
   let rewards: RewardSum
   /// The usual course of a completion.
   let plan: CompletionPlan
+  /// As at the beginning of a run.
+  let scheduler: any PromptScheduler
   /// Forced before the answer.
   private let answerPrefix: [Int32]
   /// The weights the run began with: the KL term's reference.
@@ -67,7 +69,12 @@ public final class TrainingSubject {
         temperature: Float(rollout.answerTemperature), topK: rollout.answerTopK, topP: Float(rollout.answerTopP)),
       maxAnswerTokens: rollout.maxAnswerTokens, stopTokens: text.stopTokens)
     answerPrefix = prefix
-    let completion = plan.longestCompletion
+    scheduler = try SchedulerRegistry.make(
+      rollout.schedulerPart(),
+      SchedulerContext(
+        plan: plan, policy: rollout.thinkingPolicy, groupSize: rollout.groupSize, seed: UInt64(configuration.run.seed),
+        endOfThinkingTokens: text.endOfThinkingTokens, encode: { try tokenizer.encode($0) }))
+    let completion = scheduler.longestCompletion
     let context = state.layout.configuration.contextLength
     guard completion < context else {
       throw ClusterError(
@@ -139,13 +146,13 @@ public final class TrainingSubject {
     ).roundedWeights(team: team)
   }
 
-  /// The prompt as work for the cluster.
+  /// A group as work for the cluster.
   ///
   /// - Throws: `ClusterError` naming the prompt when it is longer than `task.max_prompt_length` or does not fit.
-  func group(_ prompt: Prompt, ordinal: Int) throws -> PromptGroup {
+  func group(_ request: StepGroups.Request) throws -> PromptGroup {
     PromptGroup(
-      ordinal: ordinal, promptID: prompt.id, prompt: try promptTokens(prompt),
-      sampleCount: configuration.rollout.groupSize, policy: configuration.rollout.thinkingPolicy, plan: plan,
+      ordinal: request.ordinal, promptID: request.prompt.id, prompt: try promptTokens(request.prompt),
+      sampleCount: request.sampleCount, policy: configuration.rollout.thinkingPolicy, plan: request.plan,
       noiseSeed: UInt64(configuration.run.seed))
   }
 
@@ -162,7 +169,7 @@ public final class TrainingSubject {
     return tokens
   }
 
-  private var longestCompletion: Int { plan.longestCompletion }
+  private var longestCompletion: Int { scheduler.longestCompletion }
 
   func completion(_ trajectory: Trajectory) -> Completion { text.completion(trajectory) }
 
