@@ -547,49 +547,49 @@ void   softgrpo__thinking_policy__free_unpacked
   assert(message->base.descriptor == &softgrpo__thinking_policy__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-void   softgrpo__sampling_options__init
-                     (Softgrpo__SamplingOptions         *message)
+void   softgrpo__stage__init
+                     (Softgrpo__Stage         *message)
 {
-  static const Softgrpo__SamplingOptions init_value = SOFTGRPO__SAMPLING_OPTIONS__INIT;
+  static const Softgrpo__Stage init_value = SOFTGRPO__STAGE__INIT;
   *message = init_value;
 }
-size_t softgrpo__sampling_options__get_packed_size
-                     (const Softgrpo__SamplingOptions *message)
+size_t softgrpo__stage__get_packed_size
+                     (const Softgrpo__Stage *message)
 {
-  assert(message->base.descriptor == &softgrpo__sampling_options__descriptor);
+  assert(message->base.descriptor == &softgrpo__stage__descriptor);
   return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
 }
-size_t softgrpo__sampling_options__pack
-                     (const Softgrpo__SamplingOptions *message,
+size_t softgrpo__stage__pack
+                     (const Softgrpo__Stage *message,
                       uint8_t       *out)
 {
-  assert(message->base.descriptor == &softgrpo__sampling_options__descriptor);
+  assert(message->base.descriptor == &softgrpo__stage__descriptor);
   return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
 }
-size_t softgrpo__sampling_options__pack_to_buffer
-                     (const Softgrpo__SamplingOptions *message,
+size_t softgrpo__stage__pack_to_buffer
+                     (const Softgrpo__Stage *message,
                       ProtobufCBuffer *buffer)
 {
-  assert(message->base.descriptor == &softgrpo__sampling_options__descriptor);
+  assert(message->base.descriptor == &softgrpo__stage__descriptor);
   return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
 }
-Softgrpo__SamplingOptions *
-       softgrpo__sampling_options__unpack
+Softgrpo__Stage *
+       softgrpo__stage__unpack
                      (ProtobufCAllocator  *allocator,
                       size_t               len,
                       const uint8_t       *data)
 {
-  return (Softgrpo__SamplingOptions *)
-     protobuf_c_message_unpack (&softgrpo__sampling_options__descriptor,
+  return (Softgrpo__Stage *)
+     protobuf_c_message_unpack (&softgrpo__stage__descriptor,
                                 allocator, len, data);
 }
-void   softgrpo__sampling_options__free_unpacked
-                     (Softgrpo__SamplingOptions *message,
+void   softgrpo__stage__free_unpacked
+                     (Softgrpo__Stage *message,
                       ProtobufCAllocator *allocator)
 {
   if(!message)
     return;
-  assert(message->base.descriptor == &softgrpo__sampling_options__descriptor);
+  assert(message->base.descriptor == &softgrpo__stage__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
 void   softgrpo__cancel__init
@@ -3465,18 +3465,6 @@ static const ProtobufCFieldDescriptor softgrpo__lease__field_descriptors[12] =
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "options",
-    7,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_MESSAGE,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__Lease, options),
-    &softgrpo__sampling_options__descriptor,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
     "noise_seed",
     8,
     PROTOBUF_C_LABEL_NONE,
@@ -3536,24 +3524,37 @@ static const ProtobufCFieldDescriptor softgrpo__lease__field_descriptors[12] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "plan",
+    13,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Softgrpo__Lease, n_plan),
+    offsetof(Softgrpo__Lease, plan),
+    &softgrpo__stage__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__lease__field_indices_by_name[] = {
-  11,   /* field[11] = continues_across_versions */
-  10,   /* field[10] = deadline_milliseconds */
+  10,   /* field[10] = continues_across_versions */
+  9,   /* field[9] = deadline_milliseconds */
   1,   /* field[1] = group_ordinal */
   0,   /* field[0] = lease_id */
-  9,   /* field[9] = maximum_policy_version */
-  8,   /* field[8] = minimum_policy_version */
-  7,   /* field[7] = noise_seed */
-  6,   /* field[6] = options */
+  8,   /* field[8] = maximum_policy_version */
+  7,   /* field[7] = minimum_policy_version */
+  6,   /* field[6] = noise_seed */
+  11,   /* field[11] = plan */
   5,   /* field[5] = policy */
   2,   /* field[2] = prompt_id */
   3,   /* field[3] = prompt_token_ids */
   4,   /* field[4] = sample_indices */
 };
-static const ProtobufCIntRange softgrpo__lease__number_ranges[1 + 1] =
+static const ProtobufCIntRange softgrpo__lease__number_ranges[2 + 1] =
 {
   { 1, 0 },
+  { 8, 6 },
   { 0, 12 }
 };
 const ProtobufCMessageDescriptor softgrpo__lease__descriptor =
@@ -3567,7 +3568,7 @@ const ProtobufCMessageDescriptor softgrpo__lease__descriptor =
   12,
   softgrpo__lease__field_descriptors,
   softgrpo__lease__field_indices_by_name,
-  1,  softgrpo__lease__number_ranges,
+  2,  softgrpo__lease__number_ranges,
   (ProtobufCMessageInit) softgrpo__lease__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -3854,159 +3855,185 @@ const ProtobufCMessageDescriptor softgrpo__thinking_policy__descriptor =
   (ProtobufCMessageInit) softgrpo__thinking_policy__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__sampling_options__field_descriptors[10] =
+static const ProtobufCFieldDescriptor softgrpo__stage__field_descriptors[12] =
 {
   {
-    "max_thinking_tokens",
+    "kind",
     1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__Stage, kind),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "budget",
+    2,
     PROTOBUF_C_LABEL_NONE,
     PROTOBUF_C_TYPE_UINT32,
     0,   /* quantifier_offset */
-    offsetof(Softgrpo__SamplingOptions, max_thinking_tokens),
+    offsetof(Softgrpo__Stage, budget),
     NULL,
     NULL,
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "end_of_thinking_token_ids",
-    2,
-    PROTOBUF_C_LABEL_REPEATED,
-    PROTOBUF_C_TYPE_INT32,
-    offsetof(Softgrpo__SamplingOptions, n_end_of_thinking_token_ids),
-    offsetof(Softgrpo__SamplingOptions, end_of_thinking_token_ids),
-    NULL,
-    NULL,
-    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "force_end_token_id",
+    "end_token_ids",
     3,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_INT32,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__SamplingOptions, force_end_token_id),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "has_force_end_token",
-    4,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_BOOL,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__SamplingOptions, has_force_end_token),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "answer_prefix_token_ids",
-    5,
     PROTOBUF_C_LABEL_REPEATED,
     PROTOBUF_C_TYPE_INT32,
-    offsetof(Softgrpo__SamplingOptions, n_answer_prefix_token_ids),
-    offsetof(Softgrpo__SamplingOptions, answer_prefix_token_ids),
+    offsetof(Softgrpo__Stage, n_end_token_ids),
+    offsetof(Softgrpo__Stage, end_token_ids),
     NULL,
     NULL,
     0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "max_answer_tokens",
+    "token_ids",
+    4,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_INT32,
+    offsetof(Softgrpo__Stage, n_token_ids),
+    offsetof(Softgrpo__Stage, token_ids),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "temperature",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FLOAT,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__Stage, temperature),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "top_k",
     6,
     PROTOBUF_C_LABEL_NONE,
     PROTOBUF_C_TYPE_UINT32,
     0,   /* quantifier_offset */
-    offsetof(Softgrpo__SamplingOptions, max_answer_tokens),
+    offsetof(Softgrpo__Stage, top_k),
     NULL,
     NULL,
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "stop_token_ids",
+    "top_p",
     7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FLOAT,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__Stage, top_p),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "min_p",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FLOAT,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__Stage, min_p),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "is_soft",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__Stage, is_soft),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "token_counts",
+    10,
     PROTOBUF_C_LABEL_REPEATED,
-    PROTOBUF_C_TYPE_INT32,
-    offsetof(Softgrpo__SamplingOptions, n_stop_token_ids),
-    offsetof(Softgrpo__SamplingOptions, stop_token_ids),
+    PROTOBUF_C_TYPE_UINT32,
+    offsetof(Softgrpo__Stage, n_token_counts),
+    offsetof(Softgrpo__Stage, token_counts),
     NULL,
     NULL,
     0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "answer_temperature",
-    8,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_FLOAT,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__SamplingOptions, answer_temperature),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "answer_top_k",
-    9,
-    PROTOBUF_C_LABEL_NONE,
+    "value_counts",
+    11,
+    PROTOBUF_C_LABEL_REPEATED,
     PROTOBUF_C_TYPE_UINT32,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__SamplingOptions, answer_top_k),
+    offsetof(Softgrpo__Stage, n_value_counts),
+    offsetof(Softgrpo__Stage, value_counts),
     NULL,
     NULL,
-    0,             /* flags */
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "answer_top_p",
-    10,
-    PROTOBUF_C_LABEL_NONE,
+    "values",
+    12,
+    PROTOBUF_C_LABEL_REPEATED,
     PROTOBUF_C_TYPE_FLOAT,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__SamplingOptions, answer_top_p),
+    offsetof(Softgrpo__Stage, n_values),
+    offsetof(Softgrpo__Stage, values),
     NULL,
     NULL,
-    0,             /* flags */
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
 };
-static const unsigned softgrpo__sampling_options__field_indices_by_name[] = {
-  4,   /* field[4] = answer_prefix_token_ids */
-  7,   /* field[7] = answer_temperature */
-  8,   /* field[8] = answer_top_k */
-  9,   /* field[9] = answer_top_p */
-  1,   /* field[1] = end_of_thinking_token_ids */
-  2,   /* field[2] = force_end_token_id */
-  3,   /* field[3] = has_force_end_token */
-  5,   /* field[5] = max_answer_tokens */
-  0,   /* field[0] = max_thinking_tokens */
-  6,   /* field[6] = stop_token_ids */
+static const unsigned softgrpo__stage__field_indices_by_name[] = {
+  1,   /* field[1] = budget */
+  2,   /* field[2] = end_token_ids */
+  8,   /* field[8] = is_soft */
+  0,   /* field[0] = kind */
+  7,   /* field[7] = min_p */
+  4,   /* field[4] = temperature */
+  9,   /* field[9] = token_counts */
+  3,   /* field[3] = token_ids */
+  5,   /* field[5] = top_k */
+  6,   /* field[6] = top_p */
+  10,   /* field[10] = value_counts */
+  11,   /* field[11] = values */
 };
-static const ProtobufCIntRange softgrpo__sampling_options__number_ranges[1 + 1] =
+static const ProtobufCIntRange softgrpo__stage__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 10 }
+  { 0, 12 }
 };
-const ProtobufCMessageDescriptor softgrpo__sampling_options__descriptor =
+const ProtobufCMessageDescriptor softgrpo__stage__descriptor =
 {
   PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
-  "softgrpo.SamplingOptions",
-  "SamplingOptions",
-  "Softgrpo__SamplingOptions",
+  "softgrpo.Stage",
+  "Stage",
+  "Softgrpo__Stage",
   "softgrpo",
-  sizeof(Softgrpo__SamplingOptions),
-  10,
-  softgrpo__sampling_options__field_descriptors,
-  softgrpo__sampling_options__field_indices_by_name,
-  1,  softgrpo__sampling_options__number_ranges,
-  (ProtobufCMessageInit) softgrpo__sampling_options__init,
+  sizeof(Softgrpo__Stage),
+  12,
+  softgrpo__stage__field_descriptors,
+  softgrpo__stage__field_indices_by_name,
+  1,  softgrpo__stage__number_ranges,
+  (ProtobufCMessageInit) softgrpo__stage__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor softgrpo__cancel__field_descriptors[3] =
@@ -4449,20 +4476,24 @@ const ProtobufCMessageDescriptor softgrpo__trajectory_result__descriptor =
   (ProtobufCMessageInit) softgrpo__trajectory_result__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCEnumValue softgrpo__segment_description__kind__enum_values_by_number[4] =
+static const ProtobufCEnumValue softgrpo__segment_description__kind__enum_values_by_number[6] =
 {
   { "UNSPECIFIED", "SOFTGRPO__SEGMENT_DESCRIPTION__KIND__UNSPECIFIED", 0 },
   { "SOFT", "SOFTGRPO__SEGMENT_DESCRIPTION__KIND__SOFT", 1 },
   { "DISCRETE", "SOFTGRPO__SEGMENT_DESCRIPTION__KIND__DISCRETE", 2 },
   { "FORCED", "SOFTGRPO__SEGMENT_DESCRIPTION__KIND__FORCED", 3 },
+  { "REPLAYED_SOFT", "SOFTGRPO__SEGMENT_DESCRIPTION__KIND__REPLAYED_SOFT", 4 },
+  { "REPLAYED_TOKENS", "SOFTGRPO__SEGMENT_DESCRIPTION__KIND__REPLAYED_TOKENS", 5 },
 };
 static const ProtobufCIntRange softgrpo__segment_description__kind__value_ranges[] = {
-{0, 0},{0, 4}
+{0, 0},{0, 6}
 };
-static const ProtobufCEnumValueIndex softgrpo__segment_description__kind__enum_values_by_name[4] =
+static const ProtobufCEnumValueIndex softgrpo__segment_description__kind__enum_values_by_name[6] =
 {
   { "DISCRETE", 2 },
   { "FORCED", 3 },
+  { "REPLAYED_SOFT", 4 },
+  { "REPLAYED_TOKENS", 5 },
   { "SOFT", 1 },
   { "UNSPECIFIED", 0 },
 };
@@ -4473,9 +4504,9 @@ const ProtobufCEnumDescriptor softgrpo__segment_description__kind__descriptor =
   "Kind",
   "Softgrpo__SegmentDescription__Kind",
   "softgrpo",
-  4,
+  6,
   softgrpo__segment_description__kind__enum_values_by_number,
-  4,
+  6,
   softgrpo__segment_description__kind__enum_values_by_name,
   1,
   softgrpo__segment_description__kind__value_ranges,
@@ -4648,7 +4679,7 @@ const ProtobufCMessageDescriptor softgrpo__sample_origin__descriptor =
   (ProtobufCMessageInit) softgrpo__sample_origin__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__return_work__field_descriptors[3] =
+static const ProtobufCFieldDescriptor softgrpo__return_work__field_descriptors[4] =
 {
   {
     "lease_id",
@@ -4686,16 +4717,29 @@ static const ProtobufCFieldDescriptor softgrpo__return_work__field_descriptors[3
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "reason",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__ReturnWork, reason),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__return_work__field_indices_by_name[] = {
   2,   /* field[2] = is_loss */
   0,   /* field[0] = lease_id */
+  3,   /* field[3] = reason */
   1,   /* field[1] = sample_indices */
 };
 static const ProtobufCIntRange softgrpo__return_work__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor softgrpo__return_work__descriptor =
 {
@@ -4705,7 +4749,7 @@ const ProtobufCMessageDescriptor softgrpo__return_work__descriptor =
   "Softgrpo__ReturnWork",
   "softgrpo",
   sizeof(Softgrpo__ReturnWork),
-  3,
+  4,
   softgrpo__return_work__field_descriptors,
   softgrpo__return_work__field_indices_by_name,
   1,  softgrpo__return_work__number_ranges,

@@ -63,12 +63,31 @@ extension Field {
           }
         },
         encode: { section, isComplete in
-          if let given = section[keyPath: keyPath][name] { return encoded(given) }
+          if let given = section[keyPath: keyPath][name] { return encoded(given, as: parameters[0].kind) }
           let part = chosen(section)
           let variant = variants.first { $0.part == part } ?? (isComplete ? variants[0] : nil)
-          return variant.map { encoded($0.parameter.defaultValue) }
+          return variant.map { encoded($0.parameter.defaultValue, as: $0.parameter.kind) }
         })
     }
+  }
+}
+
+extension Field {
+  /// The key of a part's parameter, read and written as the parameter describes itself.
+  static func parameter(
+    _ parameter: Parameter, get: @escaping (Section) -> ParameterValue,
+    set: @escaping (inout Section, ParameterValue) -> Void
+  ) -> Field {
+    Field(
+      key: parameter.name, children: [],
+      decode: { node, path, section, context in
+        if let value = readParameter(node, like: parameter).flatMap(parameter.normalized) {
+          set(&section, value)
+        } else {
+          context.report("\(path): expected \(parameter.expectation), got \(describe(node))", at: node.mark)
+        }
+      },
+      encode: { section, _ in encoded(get(section), as: parameter.kind) })
   }
 }
 
@@ -78,13 +97,14 @@ private func readParameter(_ node: Node, like parameter: Parameter) -> Parameter
   case .number: readNumber(node).map { .number($0) }
   case .optionalNumber: isNull(node) ? .null : readNumber(node).map { .number($0) }
   case .flag: readFlag(node).map { .flag($0) }
-  case .choice: readText(node).map { .text($0) }
+  case .choice, .text: readText(node).map { .text($0) }
   }
 }
 
-private func encoded(_ value: ParameterValue) -> EncodedValue {
-  switch value {
-  case .number(let number): .scalar(render(number))
+private func encoded(_ value: ParameterValue, as kind: Parameter.Kind) -> EncodedValue {
+  switch (value, kind) {
+  case (.number(let number), _): .scalar(render(number))
+  case (.text(let text), .text): .scalar(quoted(text))
   default: .scalar(value.text)
   }
 }

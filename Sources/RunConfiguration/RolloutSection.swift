@@ -1,4 +1,6 @@
+import Parameters
 import SoftThinking
+import Tasks
 
 extension RunConfiguration {
   /// How trajectories are sampled (DESIGN 1.1).
@@ -42,8 +44,23 @@ extension RunConfiguration {
     public var promptsPerStep = 64
     /// Trajectories of a prompt: the group G over which advantages are relative.
     public var groupSize = 8
+    /// Which groups are sampled of a prompt, by the scheduler's name.
+    public var scheduler = PlainScheduler.name
+    /// Parameters of all schedulers by key.
+    public var schedulerParameters = Dictionary(
+      uniqueKeysWithValues: SchedulerRegistry.types.flatMap { type in
+        type.parameters.map { ($0.name, $0.defaultValue) }
+      })
 
     public init() {}
+
+    /// The scheduler that these keys describe.
+    /// - Throws: `ParameterError` that begins with a key of this section.
+    public func schedulerPart() throws -> PartDescription {
+      let part = try SchedulerRegistry.describe(scheduler, schedulerParameters)
+      try SchedulerRegistry.parts.make(part).validate(part.values, groupSize: groupSize)
+      return part
+    }
 
     /// The thinking policy that these keys describe.
     public var thinkingPolicy: ThinkingPolicy {
@@ -77,6 +94,22 @@ extension RunConfiguration.Rollout: ConfigurationSection {
       .flag("partial_rollouts", \.partialRollouts),
       .integer("prompts_per_step", \.promptsPerStep, 1...65_536),
       .integer("group_size", \.groupSize, 1...4096),
+      .parameter(
+        .choice("scheduler", PlainScheduler.name, of: SchedulerRegistry.parts.names, "Which groups a prompt has.")
+      ) {
+        .text($0.scheduler)
+      } set: {
+        if case .text(let name) = $1 { $0.scheduler = name }
+      },
     ]
+      + SchedulerRegistry.types.flatMap { type in
+        type.parameters.map { parameter in
+          .parameter(parameter) {
+            $0.schedulerParameters[parameter.name] ?? parameter.defaultValue
+          } set: {
+            $0.schedulerParameters[parameter.name] = $1
+          }
+        }
+      }
   }
 }

@@ -1,6 +1,7 @@
 import Credit
 import Objectives
 import SoftThinking
+import Tasks
 
 extension RunConfiguration {
   /// Checks what no single key shows. `source` names the configuration in the error.
@@ -13,6 +14,7 @@ extension RunConfiguration {
     checkModel(&rules)
     checkTask(&rules)
     checkRollout(&rules)
+    checkScheduler(&rules)
     checkLearner(&rules)
     checkWorker(&rules)
     checkLoRA(&rules)
@@ -60,14 +62,10 @@ extension RunConfiguration {
     rules.require(
       task.arithmetic.min <= task.arithmetic.max,
       "task.arithmetic.min: must be at most max = \(task.arithmetic.max), got \(task.arithmetic.min)")
-    let budget = rollout.maxThinkingTokens + rollout.maxAnswerTokens
     rules.require(
-      reward.overlong == 0 || (1...max(1, budget)).contains(reward.overlongBuffer),
-      "reward.overlong_buffer: must be 1 to max_thinking_tokens + max_answer_tokens = \(budget) when reward.overlong is not 0, got \(reward.overlongBuffer)"
-    )
-    rules.require(
-      [reward.math, reward.exact, reward.format].contains { $0 != 0 },
-      "reward: one of math, exact and format must have a weight that is not 0")
+      reward.weights.values.contains { $0 != 0 },
+      "reward: one of \(RewardRegistry.parts.names.joined(separator: ", ")) must have a weight that is not 0")
+    do { _ = try rewards() } catch { rules.require(false, "reward.\(error)") }
   }
 
   private func checkRollout(_ rules: inout Rules) {
@@ -85,6 +83,10 @@ extension RunConfiguration {
       !rollout.partialRollouts || learner.maxStaleness > 0,
       "rollout.partial_rollouts: needs learner.max_staleness of at least 1; at 0 no sequence is under way when new weights come"
     )
+  }
+
+  private func checkScheduler(_ rules: inout Rules) {
+    do { _ = try rollout.schedulerPart() } catch { rules.require(false, "rollout.\(error)") }
   }
 
   private func checkLoRA(_ rules: inout Rules) {

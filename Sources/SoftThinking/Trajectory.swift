@@ -38,6 +38,8 @@ public enum Segment: Sendable, Equatable {
   case discrete(DiscreteSegment)
   /// Injected text: fed one-hot, never scored.
   case forced([Int32])
+  /// Steps that another trajectory sampled, fed again: they are scored there, never here.
+  case replayed(ReplayedSteps)
 
   /// Positions of the sequence this segment occupies.
   public var count: Int {
@@ -45,6 +47,15 @@ public enum Segment: Sendable, Equatable {
     case .soft(let segment): segment.count
     case .discrete(let segment): segment.tokenIDs.count
     case .forced(let tokenIDs): tokenIDs.count
+    case .replayed(let steps): steps.count
+    }
+  }
+
+  /// Whether its steps were sampled here, and so are scored.
+  public var isScored: Bool {
+    switch self {
+    case .soft, .discrete: true
+    case .forced, .replayed: false
     }
   }
 }

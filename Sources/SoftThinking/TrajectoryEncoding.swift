@@ -91,20 +91,31 @@ private struct JSONLine {
         try float(temperature, "\(path).temperature")
       }
     case .soft(let soft):
-      text += "{\"kind\": \"soft\", \"token_ids\": ["
-      for step in 0..<soft.tokenIDs.count {
-        if step > 0 { text += ", " }
-        integers(soft.tokenIDs[step])
-      }
-      text += "], \"values\": ["
-      for step in 0..<soft.values.count {
-        if step > 0 { text += ", " }
-        try floats(soft.values[step], "\(path).values[\(step)]")
-      }
-      text += "]"
+      text += "{\"kind\": \"soft\", "
+      try rows(soft, path)
       try logProbs(soft.logProbs, count: soft.count, path)
+    case .replayed(.tokens(let tokenIDs)):
+      text += "{\"kind\": \"replayed\", \"token_ids\": "
+      integers(tokenIDs[...])
+    case .replayed(.soft(let soft)):
+      text += "{\"kind\": \"replayed\", "
+      try rows(soft, path)
     }
     text += "}"
+  }
+
+  private mutating func rows(_ soft: SoftSegment, _ path: String) throws {
+    text += "\"token_ids\": ["
+    for step in 0..<soft.tokenIDs.count {
+      if step > 0 { text += ", " }
+      integers(soft.tokenIDs[step])
+    }
+    text += "], \"values\": ["
+    for step in 0..<soft.values.count {
+      if step > 0 { text += ", " }
+      try floats(soft.values[step], "\(path).values[\(step)]")
+    }
+    text += "]"
   }
 
   /// Left out when not known.

@@ -50,7 +50,8 @@ extension Trajectory {
       switch segment {
       case .forced(let tokenIDs): try check(tokenIDs, "\(path).token_ids", vocabularySize)
       case .discrete(let discrete): try check(discrete, path, vocabularySize)
-      case .soft(let soft): try check(soft, path, vocabularySize)
+      case .soft(let soft), .replayed(.soft(let soft)): try check(soft, path, vocabularySize)
+      case .replayed(.tokens(let tokenIDs)): try check(tokenIDs, "\(path).token_ids", vocabularySize)
       }
     }
     if let problem = versionSpansProblem(

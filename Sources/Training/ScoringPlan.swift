@@ -50,7 +50,7 @@ struct ScoringPlan {
           switch segment {
           case .soft: soft.append(scored)
           case .discrete: discrete.append(scored)
-          case .forced: break
+          case .forced, .replayed: break
           }
           position += 1
         }
@@ -97,7 +97,7 @@ struct ScoringPlan {
         for step in 0..<segment.count where row < end {
           let x = x_TC + row * width
           switch segment {
-          case .soft(let soft):
+          case .soft(let soft), .replayed(.soft(let soft)):
             let values = soft.values[step]
             weights = [Float](repeating: 0, count: values.count)
             values.withUnsafeBufferPointer { values in
@@ -111,7 +111,7 @@ struct ScoringPlan {
               }
             }
           case .discrete(let discrete): model.embed(token: discrete.tokenIDs[step], into: x)
-          case .forced(let tokenIDs): model.embed(token: tokenIDs[step], into: x)
+          case .forced(let tokenIDs), .replayed(.tokens(let tokenIDs)): model.embed(token: tokenIDs[step], into: x)
           }
           row += 1
         }
@@ -130,9 +130,9 @@ struct ScoringPlan {
       for segment in trajectory.segments {
         for step in 0..<segment.count where row < end {
           switch segment {
-          case .soft: break
+          case .soft, .replayed(.soft): break
           case .discrete(let discrete): body(row, discrete.tokenIDs[step])
-          case .forced(let tokenIDs): body(row, tokenIDs[step])
+          case .forced(let tokenIDs), .replayed(.tokens(let tokenIDs)): body(row, tokenIDs[step])
           }
           row += 1
         }
@@ -145,8 +145,7 @@ extension Trajectory {
   /// Scored steps: soft steps and sampled tokens.
   public var scoredCount: Int {
     segments.reduce(0) { total, segment in
-      if case .forced = segment { return total }
-      return total + segment.count
+      total + (segment.isScored ? segment.count : 0)
     }
   }
 
@@ -163,7 +162,7 @@ extension Trajectory {
       switch segment {
       case .soft(let soft): (count, logProbs) = (soft.count, soft.logProbs)
       case .discrete(let discrete): (count, logProbs) = (discrete.tokenIDs.count, discrete.logProbs)
-      case .forced: continue
+      case .forced, .replayed: continue
       }
       if logProbs.count != count { return nil }
       all += logProbs

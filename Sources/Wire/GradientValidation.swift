@@ -107,13 +107,13 @@ extension Segment {
   /// Slots of the loss.
   fileprivate var scoredCount: Int { stepCount }
   /// Steps of the loss.
-  fileprivate var stepCount: Int { if case .forced = self { 0 } else { count } }
+  fileprivate var stepCount: Int { isScored ? count : 0 }
   /// Log-probs recorded at sampling.
   fileprivate var recordedCount: Int {
     switch self {
     case .soft(let soft): soft.logProbs.count
     case .discrete(let discrete): discrete.logProbs.count
-    case .forced: 0
+    case .forced, .replayed: 0
     }
   }
 }

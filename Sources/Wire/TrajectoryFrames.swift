@@ -46,16 +46,22 @@ func encode(segments: [Segment], _ arena: inout MessageArena) -> (
     switch segment {
     case .soft(let soft):
       description.pointee.kind = SOFTGRPO__SEGMENT_DESCRIPTION__KIND__SOFT
-      let tokenCounts = rowLengths(soft.tokenIDs)
-      description.pointee.n_token_counts = tokenCounts.count
-      description.pointee.token_counts = arena.array(tokenCounts)
-      let valueCounts = rowLengths(soft.values)
-      description.pointee.n_value_counts = valueCounts.count
-      description.pointee.value_counts = arena.array(valueCounts)
+      setRows(of: soft, description, &arena)
       description.pointee.has_log_probs = soft.logProbs.isEmpty ? 0 : 1
       tokenIDs += soft.tokenIDs.elements
       values += soft.values.elements
       logProbs += soft.logProbs
+    case .replayed(.soft(let soft)):
+      try require(
+        soft.values.count == soft.count && soft.logProbs.isEmpty,
+        "\(owner) has a replayed segment with log-probs, or whose values do not match its \(soft.count) steps")
+      description.pointee.kind = SOFTGRPO__SEGMENT_DESCRIPTION__KIND__REPLAYED_SOFT
+      setRows(of: soft, description, &arena)
+      tokenIDs += soft.tokenIDs.elements
+      values += soft.values.elements
+    case .replayed(.tokens(let replayed)):
+      description.pointee.kind = SOFTGRPO__SEGMENT_DESCRIPTION__KIND__REPLAYED_TOKENS
+      tokenIDs += replayed
     case .discrete(let discrete):
       description.pointee.kind = SOFTGRPO__SEGMENT_DESCRIPTION__KIND__DISCRETE
       description.pointee.has_log_probs = discrete.logProbs.isEmpty ? 0 : 1
@@ -72,6 +78,17 @@ func encode(segments: [Segment], _ arena: inout MessageArena) -> (
     descriptions.append(description)
   }
   return (descriptions, [littleEndianBytes(tokenIDs), littleEndianBytes(values), littleEndianBytes(logProbs)])
+}
+
+private func setRows(
+  of soft: SoftSegment, _ description: UnsafeMutablePointer<Softgrpo__SegmentDescription>, _ arena: inout MessageArena
+) {
+  let tokenCounts = rowLengths(soft.tokenIDs)
+  description.pointee.n_token_counts = tokenCounts.count
+  description.pointee.token_counts = arena.array(tokenCounts)
+  let valueCounts = rowLengths(soft.values)
+  description.pointee.n_value_counts = valueCounts.count
+  description.pointee.value_counts = arena.array(valueCounts)
 }
 
 func decode(_ body: Softgrpo__TrajectoryResult, bulk: ArraySlice<[UInt8]>, limits: WireLimits) throws
@@ -137,7 +154,9 @@ private func decode(
   _ logProbs: inout BulkReader<Float>
 ) throws -> Segment {
   let count = Int(description.count)
-  let isSoft = description.kind == SOFTGRPO__SEGMENT_DESCRIPTION__KIND__SOFT
+  let isSoft =
+    description.kind == SOFTGRPO__SEGMENT_DESCRIPTION__KIND__SOFT
+    || description.kind == SOFTGRPO__SEGMENT_DESCRIPTION__KIND__REPLAYED_SOFT
   try require(
     isSoft || (description.n_token_counts == 0 && description.n_value_counts == 0),
     "a segment that is not soft has row lengths")
@@ -146,7 +165,7 @@ private func decode(
       || description.kind == SOFTGRPO__SEGMENT_DESCRIPTION__KIND__DISCRETE,
     "a segment that is not discrete has a temperature")
   switch description.kind {
-  case SOFTGRPO__SEGMENT_DESCRIPTION__KIND__SOFT:
+  case SOFTGRPO__SEGMENT_DESCRIPTION__KIND__SOFT, SOFTGRPO__SEGMENT_DESCRIPTION__KIND__REPLAYED_SOFT:
     var segment = SoftSegment()
     let tokenCounts = try rowLengths(
       description.token_counts, description.n_token_counts, count, available: tokenIDs.remaining, "token_counts")
@@ -159,6 +178,10 @@ private func decode(
     // Whole, not row by row: a generic call across modules for each step would cost more than all else.
     segment.tokenIDs = try rows(tokenCounts, from: &tokenIDs)
     segment.values = try rows(valueCounts, from: &values)
+    if description.kind == SOFTGRPO__SEGMENT_DESCRIPTION__KIND__REPLAYED_SOFT {
+      try require(description.has_log_probs == 0, "a replayed segment has log-probs")
+      return .replayed(.soft(segment))
+    }
     if description.has_log_probs != 0 { segment.logProbs = Array(try logProbs.take(count)) }
     return .soft(segment)
   case SOFTGRPO__SEGMENT_DESCRIPTION__KIND__DISCRETE:
@@ -173,6 +196,9 @@ private func decode(
   case SOFTGRPO__SEGMENT_DESCRIPTION__KIND__FORCED:
     try require(description.has_log_probs == 0, "a forced segment has log-probs")
     return .forced(Array(try tokenIDs.take(count)))
+  case SOFTGRPO__SEGMENT_DESCRIPTION__KIND__REPLAYED_TOKENS:
+    try require(description.has_log_probs == 0, "a replayed segment has log-probs")
+    return .replayed(.tokens(Array(try tokenIDs.take(count))))
   default:
     throw WireError("a segment is of no known kind")
   }

@@ -13,18 +13,25 @@ extension ThinkingPolicy.Kind: ExpressibleByArgument {}
 extension ThinkingPolicy.Density: ExpressibleByArgument {}
 
 /// How a completion is judged.
-enum RewardKind: String, ExpressibleByArgument, CaseIterable {
-  /// The final answer equals the reference mathematically.
-  case math
-  /// The answer's text is the reference.
-  case exact
+struct RewardKind: ExpressibleByArgument {
+  var name: String
 
-  var function: any RewardFunction {
-    switch self {
-    case .math: MathReward()
-    case .exact: ExactReward()
-    }
+  init(_ name: String) { self.name = name }
+
+  init?(argument: String) {
+    guard Self.allValueStrings.contains(argument) else { return nil }
+    name = argument
   }
+
+  /// Those that judge a completion by itself and have nothing to be set.
+  static var allValueStrings: [String] {
+    RewardRegistry.types.filter { $0.scope == .completion && $0.parameters.isEmpty }.map { $0.name }
+  }
+
+  var defaultValueDescription: String { name }
+
+  /// - Throws: `ParameterError`.
+  func sum() throws -> RewardSum { try RewardSum(weights: [name: 1]) }
 }
 
 /// Everything about sampling that `rollout`, `eval` and `generate` share; names are those of the run configuration's
@@ -77,14 +84,13 @@ struct SamplingCommandOptions: ParsableArguments {
   }
 
   /// - Throws: `CommandError` naming the option, `TokenizationError` for a prefix that the vocabulary cannot spell.
-  func sampling(_ model: LoadedModel) throws -> SamplingOptions {
+  func plan(_ model: LoadedModel) throws -> CompletionPlan {
     try checkRanges()
-    return SamplingOptions(
-      maxThinkingTokens: maxThinkingTokens, endOfThinkingTokens: model.endOfThinkingTokens,
-      forcedEndToken: model.endOfThinkingTokens.first,
-      answerPrefix: try answerPrefix.map { try model.tokenizer.encode($0) } ?? [], stopTokens: model.stopTokens,
-      maxAnswerTokens: maxAnswerTokens,
-      answer: DiscreteSampling(temperature: answerTemperature, topK: answerTopK, topP: answerTopP))
+    return CompletionPlan(
+      thinking: maxThinkingTokens, endOfThinkingTokens: model.endOfThinkingTokens,
+      answerPrefix: try answerPrefix.map { try model.tokenizer.encode($0) } ?? [],
+      answer: DiscreteSampling(temperature: answerTemperature, topK: answerTopK, topP: answerTopP),
+      maxAnswerTokens: maxAnswerTokens, stopTokens: model.stopTokens)
   }
 
   /// The model with its texts.

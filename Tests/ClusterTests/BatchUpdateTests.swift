@@ -41,8 +41,9 @@ struct BatchUpdateTests {
           id: UInt64(group), promptID: "prompt-\(group)", groupOrdinal: UInt64(group),
           prompt: (0..<9).map { Int32(($0 * 7 + group) % 90) }, sampleIndices: Array(0..<Self.groupSize),
           policy: group == 0 ? ThinkingPolicy(density: .concrete) : ThinkingPolicy(kind: .discrete),
-          options: Rollouts.SamplingOptions(
-            maxThinkingTokens: 6, forcedEndToken: 7, answerPrefix: [3], maxAnswerTokens: 5),
+          plan: CompletionPlan([
+            .think(budget: 6, ends: [], forcedEnd: [7]), .force([3]), .answer(DiscreteSampling(), budget: 5, stops: []),
+          ]),
           noise: NoiseKey(seed: 3), policyVersion: 7))
     }
     var trajectories: [Trajectory] = []

@@ -85,7 +85,7 @@ struct GradientLeaseTests {
         case .discrete(var discrete):
           discrete.logProbs = shifted(values)
           return .discrete(discrete)
-        case .forced: return segment
+        case .forced, .replayed: return segment
         }
       }
     }

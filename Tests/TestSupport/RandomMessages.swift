@@ -115,13 +115,34 @@ public struct RandomMessages {
         temperature: float(),
         gumbelTemperature: float(), noiseScale: float(), density: .allCases.randomElement(using: &random)!,
         mixtureFloor: float()),
-      options: SamplingOptions(
-        maxThinkingTokens: natural(), endOfThinkingTokenIDs: tokens(),
-        forceEndTokenID: Bool.random(using: &random) ? Int32(small()) : nil, answerPrefixTokenIDs: tokens(),
-        maxAnswerTokens: natural(), stopTokenIDs: tokens(), answerTemperature: float(), answerTopK: small(),
-        answerTopP: 0.5), noiseSeed: random.next(),
+      plan: CompletionPlan((0..<small()).map { _ in stage() }), noiseSeed: random.next(),
       policyVersions: 0...(Bool.random(using: &random) ? small() : Int.max),
       deadlineMilliseconds: 1 + small(), continuesAcrossVersions: Bool.random(using: &random))
+  }
+
+  private mutating func stage() -> Stage {
+    switch Int.random(in: 0..<4, using: &random) {
+    case 0: return .think(budget: natural(), ends: tokens(), forcedEnd: tokens())
+    case 1: return .force(tokens())
+    case 2:
+      return .answer(
+        DiscreteSampling(temperature: float(), topK: small(), topP: 0.5, minP: bool() ? 0.25 : 0), budget: natural(),
+        stops: tokens())
+    default: return .replay(replayedSteps())
+    }
+  }
+
+  private mutating func replayedSteps() -> ReplayedSteps { bool() ? .soft(softSteps()) : .tokens(tokens()) }
+
+  private mutating func softSteps() -> SoftSegment {
+    var soft = SoftSegment()
+    let uniform = Bool.random(using: &random) ? 5 : nil
+    for _ in 0..<small() {
+      let width = uniform ?? Int.random(in: 1...6, using: &random)
+      soft.tokenIDs.append((0..<width).map { _ in Int32(natural()) })
+      soft.values.append((0..<(uniform ?? Int.random(in: 0...width, using: &random))).map { _ in float() })
+    }
+    return soft
   }
 
   public mutating func result() -> TrajectoryResult {
@@ -140,17 +161,12 @@ public struct RandomMessages {
 
   private mutating func segment(recorded: Bool = false) -> Segment {
     let hasLogProbs = recorded || Bool.random(using: &random)
-    switch Int.random(in: 0..<3, using: &random) {
+    switch Int.random(in: 0..<4, using: &random) {
     case 0:
-      var soft = SoftSegment()
-      let uniform = Bool.random(using: &random) ? 5 : nil
-      for _ in 0..<small() {
-        let width = uniform ?? Int.random(in: 1...6, using: &random)
-        soft.tokenIDs.append((0..<width).map { _ in Int32(natural()) })
-        soft.values.append((0..<(uniform ?? Int.random(in: 0...width, using: &random))).map { _ in float() })
-        if hasLogProbs { soft.logProbs.append(-float()) }
-      }
+      var soft = softSteps()
+      if hasLogProbs { soft.logProbs = (0..<soft.count).map { _ in -float() } }
       return .soft(soft)
+    case 2: return .replayed(replayedSteps())
     case 1:
       let ids = tokens()
       return .discrete(
@@ -199,8 +215,7 @@ public struct RandomMessages {
     let cap: Float? = bool() ? 1 + float() : nil
     let segments = (0..<small()).map { _ in segment(recorded: cap != nil) }
     let scored = segments.reduce(0) { total, segment in
-      if case .forced = segment { return total }
-      return total + segment.count
+      total + (segment.isScored ? segment.count : 0)
     }
     let old: [Float]? = bool() ? (0..<scored).map { _ in -float() } : nil
     return GradientTrajectory(

@@ -28,7 +28,7 @@ struct ImportanceCorrectionTests {
         discrete.logProbs = Array(rest.prefix(discrete.tokenIDs.count))
         rest = rest.dropFirst(discrete.tokenIDs.count)
         return .discrete(discrete)
-      case .forced: return segment
+      case .forced, .replayed: return segment
       }
     }
     return trajectory

@@ -72,7 +72,7 @@ struct NaiveUpdate {
           let temperature = Double(segment.temperature ?? trajectory.policy.temperature)
           logProbs.append(Naive.logSoftmax(scores, temperature: temperature)[Int(segment.tokenIDs[step])])
           soft.append(nil)
-        case .forced: break
+        case .forced, .replayed: break
         }
         row += 1
       }
@@ -116,12 +116,12 @@ struct NaiveUpdate {
     var all = twin.embed(trajectory.prompt)
     for segment in trajectory.segments {
       switch segment {
-      case .soft(let soft):
+      case .soft(let soft), .replayed(.soft(let soft)):
         for step in 0..<soft.count {
           all += mixture(Array(soft.tokenIDs[step]), Array(soft.values[step]), trajectory.policy, twin)
         }
       case .discrete(let discrete): all += twin.embed(discrete.tokenIDs)
-      case .forced(let tokenIDs): all += twin.embed(tokenIDs)
+      case .forced(let tokenIDs), .replayed(.tokens(let tokenIDs)): all += twin.embed(tokenIDs)
       }
     }
     return trajectory.completionCount == 0 ? all : Array(all.dropLast(twin.shape.hidden))

@@ -27,7 +27,7 @@ typedef struct Softgrpo__Lease Softgrpo__Lease;
 typedef struct Softgrpo__Part Softgrpo__Part;
 typedef struct Softgrpo__PartParameter Softgrpo__PartParameter;
 typedef struct Softgrpo__ThinkingPolicy Softgrpo__ThinkingPolicy;
-typedef struct Softgrpo__SamplingOptions Softgrpo__SamplingOptions;
+typedef struct Softgrpo__Stage Softgrpo__Stage;
 typedef struct Softgrpo__Cancel Softgrpo__Cancel;
 typedef struct Softgrpo__Heartbeat Softgrpo__Heartbeat;
 typedef struct Softgrpo__GradientClass Softgrpo__GradientClass;
@@ -72,7 +72,12 @@ typedef enum _Softgrpo__SegmentDescription__Kind {
   SOFTGRPO__SEGMENT_DESCRIPTION__KIND__UNSPECIFIED = 0,
   SOFTGRPO__SEGMENT_DESCRIPTION__KIND__SOFT = 1,
   SOFTGRPO__SEGMENT_DESCRIPTION__KIND__DISCRETE = 2,
-  SOFTGRPO__SEGMENT_DESCRIPTION__KIND__FORCED = 3
+  SOFTGRPO__SEGMENT_DESCRIPTION__KIND__FORCED = 3,
+  /*
+   * Of another trajectory, fed again and never scored: soft steps without log-probs, and tokens.
+   */
+  SOFTGRPO__SEGMENT_DESCRIPTION__KIND__REPLAYED_SOFT = 4,
+  SOFTGRPO__SEGMENT_DESCRIPTION__KIND__REPLAYED_TOKENS = 5
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SOFTGRPO__SEGMENT_DESCRIPTION__KIND)
 } Softgrpo__SegmentDescription__Kind;
 typedef enum _Softgrpo__ResultAcknowledgement__Verdict {
@@ -382,7 +387,11 @@ struct  Softgrpo__Lease
   size_t n_sample_indices;
   uint32_t *sample_indices;
   Softgrpo__ThinkingPolicy *policy;
-  Softgrpo__SamplingOptions *options;
+  /*
+   * What follows the prompt. A receiver that does not know one of its stages gives the lease back.
+   */
+  size_t n_plan;
+  Softgrpo__Stage **plan;
   /*
    * Key of the counter-based noise.
    */
@@ -403,7 +412,7 @@ struct  Softgrpo__Lease
 };
 #define SOFTGRPO__LEASE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__lease__descriptor) \
-    , 0, 0, (char *)protobuf_c_empty_string, 0,NULL, 0,NULL, NULL, NULL, 0, 0, 0, 0, 0 }
+    , 0, 0, (char *)protobuf_c_empty_string, 0,NULL, 0,NULL, NULL, 0,NULL, 0, 0, 0, 0, 0 }
 
 
 /*
@@ -472,38 +481,55 @@ struct  Softgrpo__ThinkingPolicy
     , (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0, 0, (char *)protobuf_c_empty_string, 0 }
 
 
-struct  Softgrpo__SamplingOptions
+/*
+ * One stage of what follows a prompt (docs/completion-plans.md).
+ */
+struct  Softgrpo__Stage
 {
   ProtobufCMessage base;
-  uint32_t max_thinking_tokens;
-  size_t n_end_of_thinking_token_ids;
-  int32_t *end_of_thinking_token_ids;
   /*
-   * Fed when the thinking budget runs out first; only if has_force_end_token.
+   * "think", "force", "answer" or "replay".
    */
-  int32_t force_end_token_id;
-  protobuf_c_boolean has_force_end_token;
+  char *kind;
   /*
-   * Forced after thinking, never scored.
+   * think, answer: steps at most.
    */
-  size_t n_answer_prefix_token_ids;
-  int32_t *answer_prefix_token_ids;
-  uint32_t max_answer_tokens;
-  size_t n_stop_token_ids;
-  int32_t *stop_token_ids;
+  uint32_t budget;
   /*
-   * 0 = greedy.
+   * think: emitting one of them ends the thinking. answer: each ends it.
    */
-  float answer_temperature;
+  size_t n_end_token_ids;
+  int32_t *end_token_ids;
   /*
-   * 0 = off.
+   * force: what is fed. think: what is forced when the budget runs out first. replay: recorded ids, of all steps.
    */
-  uint32_t answer_top_k;
-  float answer_top_p;
+  size_t n_token_ids;
+  int32_t *token_ids;
+  /*
+   * answer: 0 = greedy.
+   */
+  float temperature;
+  /*
+   * answer: 0 = off.
+   */
+  uint32_t top_k;
+  float top_p;
+  float min_p;
+  /*
+   * replay of soft steps: components recorded and components with a value, per step, and the values. Otherwise the tokens are
+   * replayed one-hot.
+   */
+  protobuf_c_boolean is_soft;
+  size_t n_token_counts;
+  uint32_t *token_counts;
+  size_t n_value_counts;
+  uint32_t *value_counts;
+  size_t n_values;
+  float *values;
 };
-#define SOFTGRPO__SAMPLING_OPTIONS__INIT \
- { PROTOBUF_C_MESSAGE_INIT (&softgrpo__sampling_options__descriptor) \
-    , 0, 0,NULL, 0, 0, 0,NULL, 0, 0,NULL, 0, 0, 0 }
+#define SOFTGRPO__STAGE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&softgrpo__stage__descriptor) \
+    , (char *)protobuf_c_empty_string, 0, 0,NULL, 0,NULL, 0, 0, 0, 0, 0, 0,NULL, 0,NULL, 0,NULL }
 
 
 /*
@@ -682,7 +708,8 @@ struct  Softgrpo__SampleOrigin
 
 
 /*
- * Samples that the worker does not finish: a relay whose workers left. They are queued again; their credits do not return.
+ * Samples that the worker does not finish: a relay whose workers left, or a worker that cannot interpret their plan. They are
+ * queued again; their credits do not return.
  */
 struct  Softgrpo__ReturnWork
 {
@@ -697,10 +724,14 @@ struct  Softgrpo__ReturnWork
    * Workers were lost with these samples.
    */
   protobuf_c_boolean is_loss;
+  /*
+   * Why the sender cannot sample them at all: its build does not know the lease's plan. Empty: it is not that.
+   */
+  char *reason;
 };
 #define SOFTGRPO__RETURN_WORK__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__return_work__descriptor) \
-    , 0, 0,NULL, 0 }
+    , 0, 0,NULL, 0, (char *)protobuf_c_empty_string }
 
 
 struct  Softgrpo__ResultAcknowledgement
@@ -1549,24 +1580,24 @@ Softgrpo__ThinkingPolicy *
 void   softgrpo__thinking_policy__free_unpacked
                      (Softgrpo__ThinkingPolicy *message,
                       ProtobufCAllocator *allocator);
-/* Softgrpo__SamplingOptions methods */
-void   softgrpo__sampling_options__init
-                     (Softgrpo__SamplingOptions         *message);
-size_t softgrpo__sampling_options__get_packed_size
-                     (const Softgrpo__SamplingOptions   *message);
-size_t softgrpo__sampling_options__pack
-                     (const Softgrpo__SamplingOptions   *message,
+/* Softgrpo__Stage methods */
+void   softgrpo__stage__init
+                     (Softgrpo__Stage         *message);
+size_t softgrpo__stage__get_packed_size
+                     (const Softgrpo__Stage   *message);
+size_t softgrpo__stage__pack
+                     (const Softgrpo__Stage   *message,
                       uint8_t             *out);
-size_t softgrpo__sampling_options__pack_to_buffer
-                     (const Softgrpo__SamplingOptions   *message,
+size_t softgrpo__stage__pack_to_buffer
+                     (const Softgrpo__Stage   *message,
                       ProtobufCBuffer     *buffer);
-Softgrpo__SamplingOptions *
-       softgrpo__sampling_options__unpack
+Softgrpo__Stage *
+       softgrpo__stage__unpack
                      (ProtobufCAllocator  *allocator,
                       size_t               len,
                       const uint8_t       *data);
-void   softgrpo__sampling_options__free_unpacked
-                     (Softgrpo__SamplingOptions *message,
+void   softgrpo__stage__free_unpacked
+                     (Softgrpo__Stage *message,
                       ProtobufCAllocator *allocator);
 /* Softgrpo__Cancel methods */
 void   softgrpo__cancel__init
@@ -2290,8 +2321,8 @@ typedef void (*Softgrpo__PartParameter_Closure)
 typedef void (*Softgrpo__ThinkingPolicy_Closure)
                  (const Softgrpo__ThinkingPolicy *message,
                   void *closure_data);
-typedef void (*Softgrpo__SamplingOptions_Closure)
-                 (const Softgrpo__SamplingOptions *message,
+typedef void (*Softgrpo__Stage_Closure)
+                 (const Softgrpo__Stage *message,
                   void *closure_data);
 typedef void (*Softgrpo__Cancel_Closure)
                  (const Softgrpo__Cancel *message,
@@ -2419,7 +2450,7 @@ extern const ProtobufCMessageDescriptor softgrpo__lease__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__part__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__part_parameter__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__thinking_policy__descriptor;
-extern const ProtobufCMessageDescriptor softgrpo__sampling_options__descriptor;
+extern const ProtobufCMessageDescriptor softgrpo__stage__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__cancel__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__heartbeat__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__gradient_class__descriptor;

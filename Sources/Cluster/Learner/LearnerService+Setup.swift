@@ -1,4 +1,5 @@
 import Kernels
+import Observability
 import RunConfiguration
 import Training
 import Transformer
@@ -20,6 +21,21 @@ extension LearnerService {
     frontOptions.leaseDuration = .seconds(configuration.worker.leaseTimeoutSeconds)
     frontOptions.maximumLosses = configuration.worker.maxLossesPerSample
     return frontOptions
+  }
+
+  /// The run's files and its progress line.
+  /// - Throws: `ObservabilityError` when the metrics cannot be written.
+  func runObservers() throws -> [any RunObserver] {
+    let log =
+      options.resume
+      ? try MetricsLog(resuming: directory.metricsPath, after: run.step)
+      : try MetricsLog(creating: directory.metricsPath)
+    var made: [any RunObserver] = [MetricsFile(log)]
+    if configuration.run.sampleInterval > 0 {
+      made.append(
+        TextSamples(subject, interval: configuration.run.sampleInterval, directory: directory.samplesPath))
+    }
+    return made + [ProgressLine(totalSteps: configuration.run.totalSteps, console: console)]
   }
 
   /// The update, with the KL term's reference, the audit of log-probs, and the fleet's help.

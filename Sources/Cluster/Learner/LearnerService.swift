@@ -48,6 +48,8 @@ public final class LearnerService {
   let security: SocketSecurity
   var run: RunState
   let prompts: PromptSource
+  /// As the run began or was resumed with.
+  let scheduler: any PromptScheduler
   var model: PreparedModel
   var identity = Digest.zero
   /// Under LoRA: the frozen weights as workers pull them.
@@ -58,10 +60,10 @@ public final class LearnerService {
   var recordedWireBytes = 0
   /// Measured between steps; the next step's record has it, or at the end of the run the last one's.
   var measuredBetweenSteps: [String: Double] = [:]
-  /// Called while the learner waits for samples: throws when there is no point in waiting any longer.
-  var watch: (() throws -> Void)?
-  /// Called after each step.
-  var observer: ((StepReport) -> Void)?
+  /// Who follows the run, beside its files and the progress line.
+  public var observers: [any RunObserver] = []
+  /// All of them, while the run is under way.
+  var watching: [any RunObserver] = []
   /// The cluster at the last step's record.
   var recordedStatistics = ClusterStatistics()
 
@@ -96,6 +98,7 @@ public final class LearnerService {
     for prompt in prompts.filePrompts { _ = try subject.promptTokens(prompt) }
     if subject.warmsUpWhole && !configuration.sft.enabled { subject.adapt(subject.state.roundedWeights(team: team)) }
     let (subject, team, directory) = (subject, team, directory)
+    var scheduler = subject.scheduler
     let saved =
       options.resume
       ? try directory.readLatest(
@@ -114,6 +117,9 @@ public final class LearnerService {
       subject.state = saved.state
       run = saved.run
       try prompts.restore(saved.run.task)
+      if let record = saved.run.scheduler {
+        do { try scheduler.restore(record) } catch { throw ClusterError("rollout.\(error)") }
+      }
       logger.info("resuming run \(run.runID) after step \(run.step)")
     } else {
       if options.resume {
@@ -123,6 +129,7 @@ public final class LearnerService {
         runID: Self.newRunID(configuration), step: 0, optimizerStep: 0, nextGroupOrdinal: 0, task: prompts.state)
     }
     self.prompts = prompts
+    self.scheduler = scheduler
     model = PreparedModel(
       subject.state.roundedWeights(team: team), backend: backend, trainable: true,
       positions: subject.positions, team: team)
@@ -201,22 +208,19 @@ public final class LearnerService {
         frontEnd.abort()
       }
     }
-    var metrics =
-      options.resume
-      ? try MetricsLog(resuming: directory.metricsPath, after: run.step)
-      : try MetricsLog(creating: directory.metricsPath)
+    watching = try runObservers() + observers
+    defer { watching = [] }
     try publish(frontEnd)
     try whenBound(frontEnd)
 
     let update = try makeUpdate(frontEnd)
-    var progress = ProgressReporter(label: "train", total: configuration.run.totalSteps, unit: "step", console: console)
     var queue = StepQueue(
-      prompts, step: run.step, nextOrdinal: run.nextGroupOrdinal, promptsPerStep: configuration.rollout.promptsPerStep,
-      lead: configuration.learner.maxStaleness, totalSteps: configuration.run.totalSteps)
+      prompts, scheduler, step: run.step, nextOrdinal: run.nextGroupOrdinal, pending: run.pending ?? [],
+      promptsPerStep: configuration.rollout.promptsPerStep, lead: configuration.learner.maxStaleness,
+      totalSteps: configuration.run.totalSteps)
     var checkpoints = CheckpointSchedule(interval: configuration.learner.checkpointInterval, lastStep: run.step)
     while run.step < configuration.run.totalSteps && !stop.isRequested {
-      guard let record = try step(frontEnd, update, &queue, &progress) else { break }
-      try metrics.append(record)
+      guard try step(frontEnd, update, &queue) else { break }
       guard checkpoints.isDue(at: run.step, now: monotonicSeconds()) else { continue }
       do {
         try checkpoint()
@@ -231,7 +235,7 @@ public final class LearnerService {
         )
       }
     }
-    progress.finish(completed: run.step, at: monotonicSeconds())
+    for observer in watching { observer.ended(after: run.step) }
     if checkpoints.lastStep != run.step || directory.checkpointSteps().isEmpty { try checkpoint() }
     amendLastRecord(of: &metrics)
     isOver = true

@@ -14,6 +14,11 @@ public struct RunState: Codable, Sendable, Equatable {
   /// Group ordinals are never reused: they are part of the noise counter.
   public var nextGroupOrdinal: Int
   public var task: PromptSourceState
+  /// Where the prompt scheduler stands; nil in checkpoints of before it had a state: at its beginning.
+  public var scheduler: SchedulerRecord?
+  /// Steps that were drawn ahead and not trained: they are sampled again as they were drawn. In checkpoints without them `task`
+  /// and `nextGroupOrdinal` stand behind the last trained step, and they are drawn again.
+  var pending: [StepQueue.Step]?
   /// The adapters that are trained, and the root of the base they were trained on; nil: every weight is trained.
   public var adapters: AdapterRecord?
   /// What the advantage estimator remembers; nil: nothing.

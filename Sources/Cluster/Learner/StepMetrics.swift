@@ -1,11 +1,17 @@
 import Foundation
 import Observability
 import SoftThinking
+import Tasks
 
 /// The metrics of one learner step, under the field's names (DESIGN 6).
 struct StepMetrics {
   var step: Int
+  /// Those that were trained on.
   var trajectories: [Trajectory]
+  /// Of the rewards that were added.
+  var rewardNames: [String]
+  /// What they said of each collected sample.
+  var judged: [JudgedCompletion]
   var outcome: BatchUpdate.Outcome
   var version: Int
   var subject: TrainingSubject
@@ -58,6 +64,11 @@ struct StepMetrics {
     metrics[MetricName.rolloutRequeued] = Double(cluster.requeuedSamples - before.requeuedSamples)
     metrics[MetricName.rolloutSetAside] = Double(cluster.setAsideSamples - before.setAsideSamples)
     metrics[MetricName.lostSessions] = Double(cluster.lostSessions - before.lostSessions)
+    for (index, name) in rewardNames.enumerated() {
+      let values = judged.compactMap { $0.values[index].map(Double.init) }
+      if !values.isEmpty { metrics[MetricName.rewardMean(of: name)] = values.reduce(0, +) / Double(values.count) }
+    }
+    metrics[MetricName.notJudged] = Double(judged.count { $0.total == nil })
     let gradients = outcome.gradients
     metrics[MetricName.gradientLeases] = Double(gradients.accepted)
     metrics[MetricName.gradientLeasedShare] =

@@ -11,8 +11,6 @@ struct RunEvaluation {
   private let configuration: RunConfiguration
   private let service: LearnerService
   private let items: [Evaluator.Item]
-  /// What says that an answer is right.
-  private let judge: any RewardFunction
 
   /// - Returns: nil when the run has no evaluation prompts.
   init?(_ configuration: RunConfiguration, service: LearnerService) throws {
@@ -21,10 +19,9 @@ struct RunEvaluation {
     self.configuration = configuration
     self.service = service
     items = try prompts.map {
-      Evaluator.Item(id: $0.id, prompt: try service.subject.promptTokens($0), answer: $0.answer)
+      Evaluator.Item(
+        id: $0.id, prompt: try service.subject.promptTokens($0), question: $0.text, answer: $0.answer)
     }
-    // What shapes a completion says nothing about its answer.
-    judge = try TrainingSubject.rewards(configuration).judge ?? MathReward()
   }
 
   func evaluate(_ model: PreparedModel, label: String) throws -> [Evaluator.Result] {
@@ -40,9 +37,10 @@ struct RunEvaluation {
         unit: "sample", console: service.console)
       let subject = service.subject
       let result = try evaluator.evaluate(
-        items, model: model, policy: policy, options: subject.engineOptions, team: service.team,
+        items, model: model, policy: policy, plan: subject.plan, team: service.team,
         completion: subject.completion,
-        isCorrect: { completion, answer in judge.reward(completion: completion, answer: answer) >= 1 },
+        // Correctness alone: format and length rewards say nothing about the answer.
+        judge: subject.rewards.correctness,
         progress: { finished, _ in
           progress.update(completed: finished, at: monotonicSeconds())
           return !service.stop.isRequested

@@ -58,8 +58,16 @@ public final class TrainingRun {
     logger.info("run directory: \(service.directory.path)")
     try service.warmUp()
     let evaluation = try RunEvaluation(configuration, service: service)
-    let before = service.completedSteps == 0 ? try evaluation?.evaluate(service.current, label: "before") : nil
-    for result in before ?? [] { service.note(result.metrics) }
+    func evaluate(_ label: String) throws -> [Evaluator.Result]? {
+      guard let results = try evaluation?.evaluate(service.current, label: label) else { return nil }
+      for result in results { service.note(result.metrics) }
+      for observer in service.observers {
+        try observer.evaluated(
+          EvaluationReport(label: label, completedSteps: service.completedSteps, results: results))
+      }
+      return results
+    }
+    let before = service.completedSteps == 0 ? try evaluate("before") : nil
 
     let threads =
       configuration.worker.threads > 0
@@ -68,8 +76,8 @@ public final class TrainingRun {
     var workers: LocalWorkers?
     var isAnnounced = false
     defer { workers?.stop(within: 10, isAnnounced: isAnnounced) }
-    service.watch = { try workers?.check() }
-    defer { service.watch = nil }
+    let watch = WorkerWatch()
+    service.observers.append(watch)
     try service.run { frontEnd in
       let started = LocalWorkers(
         executable: executable,
@@ -81,18 +89,25 @@ public final class TrainingRun {
           configuration.run.logLevel == .info ? "warning" : configuration.run.logLevel.rawValue,
         ], logger: logger)
       workers = started
+      watch.workers = started
       logger.info(
         "starting \(configuration.worker.count) workers of \(threads) threads at \(frontEnd.controlEndpoint)")
       try started.start(count: configuration.worker.count)
     }
     isAnnounced = true
     if stop.isRequested { return nil }
-    let after = try evaluation?.evaluate(service.current, label: "after") ?? []
-    for result in after { service.note(result.metrics) }
+    let after = try evaluate("after") ?? []
     service.amendLastRecord()
     logger.info("finished in \(formatDuration(monotonicSeconds() - start)); checkpoints in \(service.directory.path)")
     return try evaluation?.table(before: before, after: after)
   }
+}
+
+/// Ends a run whose workers have all been given up: there is no point in waiting any longer.
+private final class WorkerWatch: RunObserver {
+  var workers: LocalWorkers?
+
+  func fleetChanged(_ fleet: FleetReport) throws { try workers?.check() }
 }
 
 /// A supervised phase by itself: `softgrpo sft`.

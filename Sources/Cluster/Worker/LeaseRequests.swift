@@ -9,8 +9,13 @@ extension Lease {
   func continues(under version: Int) -> Bool { continuesAcrossVersions && policyVersions.contains(version) }
 
   /// Positions that the longest possible completion of the lease takes.
-  var longestSequence: Int {
-    prompt.count + options.maxThinkingTokens + 1 + options.answerPrefixTokenIDs.count + options.maxAnswerTokens
+  var longestSequence: Int { prompt.count + plan.longestCompletion }
+
+  /// Why this build cannot sample it, and what to do about that; nil: it can.
+  var complaint: String? {
+    guard let what = unknown ?? plan.problem(policy: policy) else { return nil }
+    return "this build (softgrpo \(buildVersion)) does not know what the lease asks for: \(what). Run the learner's build of "
+      + "softgrpo here"
   }
 }
 
@@ -18,18 +23,7 @@ extension SamplingRequest {
   init(_ lease: Lease, policyVersion: Int) {
     self.init(
       id: lease.id, promptID: lease.promptID, groupOrdinal: UInt64(lease.groupOrdinal), prompt: lease.prompt,
-      sampleIndices: lease.sampleIndices, policy: lease.policy, options: Rollouts.SamplingOptions(lease.options),
+      sampleIndices: lease.sampleIndices, policy: lease.policy, plan: lease.plan,
       noise: NoiseKey(seed: lease.noiseSeed), policyVersion: policyVersion)
-  }
-}
-
-extension Rollouts.SamplingOptions {
-  init(_ wire: Wire.SamplingOptions) {
-    self.init(
-      maxThinkingTokens: wire.maxThinkingTokens, endOfThinkingTokens: wire.endOfThinkingTokenIDs,
-      forcedEndToken: wire.forceEndTokenID, answerPrefix: wire.answerPrefixTokenIDs, stopTokens: wire.stopTokenIDs,
-      maxAnswerTokens: wire.maxAnswerTokens,
-      answer: DiscreteSampling(
-        temperature: wire.answerTemperature, topK: wire.answerTopK, topP: wire.answerTopP))
   }
 }

@@ -212,7 +212,14 @@ public final class WorkerService {
       newest = snapshot
       dropGradientWeights()
     case .gradientWeights(let version): gradientWeights = version.snapshot
-    case .lease(let lease): queue.append(lease)
+    case .lease(let lease):
+      if let complaint = lease.complaint {
+        logger.error("lease \(lease.id) is declined: \(complaint)")
+        link.giveBack(
+          ReturnedWork(leaseID: lease.id, sampleIndices: lease.sampleIndices, reason: String(complaint.prefix(500))))
+      } else {
+        queue.append(lease)
+      }
     case .gradient(let task): gradients.add(task)
     case .cancelled(let leaseIDs):
       gradients.cancel(leaseIDs)

@@ -1,6 +1,6 @@
 import Wire
 
-// Samples that a relay gives back, as far as the I/O thread is concerned.
+// Samples that a relay gives back, or a worker whose build does not know their plan, as far as the I/O thread is concerned.
 extension WorkerLoop {
   /// Says what was given back; without a session, in the next one with the same learner.
   func giveBack() throws {
@@ -8,7 +8,10 @@ extension WorkerLoop {
       let (unfinished, _) = work.cancel(given.leaseID, samples: given.sampleIndices)
       guard !unfinished.isEmpty else { continue }
       promised -= unfinished.count
-      returned.append(ReturnedWork(leaseID: given.leaseID, sampleIndices: unfinished, isLoss: given.isLoss))
+      returned.append(
+        ReturnedWork(
+          leaseID: given.leaseID, sampleIndices: unfinished, isLoss: given.isLoss,
+          reason: given.reason))
     }
     guard session != nil else { return }
     for work in returned { try send([.returnWork(work)]) }
