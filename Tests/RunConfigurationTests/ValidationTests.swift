@@ -78,7 +78,7 @@ import Testing
   @Test(
     arguments: [
       ("tcp://127.0.0.1:1", true), ("tcp://[::1]:65535", true), ("tcp://*:5555", true), ("tcp://host:*", true),
-      ("ipc:///tmp/s", true), ("tcp://host", false), ("tcp://:5", false), ("tcp://host:0", false),
+      ("ipc:///tmp/s", true), ("tcp://host", false), ("tcp://:5", false), ("tcp://host:0", true),
       ("tcp://host:65536", false), ("tcp://host:+5", false), ("tcp://a:b:5", false), ("udp://host:5", false),
       ("ipc://", false), ("host:5555", false), ("tcp://", false), ("tcp://host:99999999999999999999", false),
     ])

@@ -22,8 +22,8 @@ public final class TrainingRun {
   ) throws {
     var configuration = configuration
     // Any free port: several runs may share the machine.
-    configuration.learner.controlEndpoint = "tcp://127.0.0.1:0"
-    configuration.learner.broadcastEndpoint = "tcp://127.0.0.1:0"
+    configuration.learner.controlEndpoint = "tcp://127.0.0.1:*"
+    configuration.learner.broadcastEndpoint = "tcp://127.0.0.1:*"
     // Loopback, where no keys are needed; the workers started here are given none.
     configuration.learner.serverKey = nil
     configuration.learner.authorizedWorkers = nil
