@@ -45,6 +45,9 @@ extension RunConfiguration {
       rules.require(
         task.prompts == nil,
         "task.prompts: has no use in task.kind \(task.kind.rawValue); remove it, or set task.kind to jsonl")
+      rules.require(
+        task.heldOut == 0,
+        "task.held_out: has no use in task.kind \(task.kind.rawValue), which holds prompts of its own out; remove it")
     }
     let fields = [task.promptField, task.answerField, task.idField, task.messagesField]
     rules.require(

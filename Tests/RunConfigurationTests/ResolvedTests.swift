@@ -58,7 +58,8 @@ import Testing
 
   private var choices: [String] {
     [
-      "debug", "float32", "plain", "multiply", "discrete", "exact", "cosine", "rloo", "sequence_mean_token_sum", "off",
+      "debug", "float32", "plain", "skip", "multiply", "discrete", "exact", "cosine", "rloo", "sequence_mean_token_sum",
+      "off",
       "bfloat16",
     ]
   }

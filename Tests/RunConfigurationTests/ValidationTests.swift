@@ -68,6 +68,14 @@ import Testing
     #expect(problems("", overrides: ["lora.rank=8", "lora.targets=[lm_head]"]).count == 1)
   }
 
+  @Test func generatedTasksHoldTheirOwnPromptsOut() {
+    let made = ["task.kind=multiply", "task.held_out=0.1"]
+    #expect(problems("", overrides: made).map { $0.contains("task.held_out: has no use") } == [true])
+    let file = ["task.kind=jsonl", "task.prompts=p", "model.path=m"]
+    #expect(problems("", overrides: file + ["task.held_out=0.1", "task.overlong_prompts=skip"]).isEmpty)
+    for share in ["1", "-0.1", "all"] { #expect(problems("", overrides: file + ["task.held_out=\(share)"]).count == 1) }
+  }
+
   @Test func fileTasksNeedTheirFiles() {
     #expect(problems("", overrides: ["task.kind=jsonl"]).count == 2)
     #expect(problems("", overrides: ["task.kind=jsonl", "task.prompts=p", "model.path=m"]).isEmpty)

@@ -92,7 +92,7 @@ public final class LearnerService {
     security = try configuration.learnerSecurity(
       keys: options.keys, allowInsecure: options.allowInsecure, logger: logger)
     subject = try TrainingSubject(configuration)
-    for prompt in prompts.filePrompts { _ = try subject.promptTokens(prompt) }
+    try prompts.check(subject, configuration.task.overlongPrompts, logger: logger)
     if subject.warmsUpWhole && !configuration.sft.enabled { subject.adapt(subject.state.roundedWeights(team: team)) }
     let (subject, team, directory) = (subject, team, directory)
     let saved =
