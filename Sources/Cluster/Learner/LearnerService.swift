@@ -193,7 +193,7 @@ public final class LearnerService {
     var checkpoints = CheckpointSchedule(interval: configuration.learner.checkpointInterval, lastStep: run.step)
     while run.step < configuration.run.totalSteps && !stop.isRequested {
       guard let record = try step(frontEnd, update, &queue, &progress) else { break }
-      try metrics.append(record)
+      if let notice = try metrics.append(record) { logger.warning("\(notice)") }
       guard checkpoints.isDue(at: run.step, now: monotonicSeconds()) else { continue }
       do {
         try checkpoint()
