@@ -186,7 +186,8 @@ public final class LearnerService {
     try whenBound(frontEnd)
 
     let update = try makeUpdate(frontEnd)
-    var progress = ProgressReporter(label: "train", total: configuration.run.totalSteps, unit: "step", console: console)
+    var progress = ProgressReporter(
+      label: "train", total: configuration.run.totalSteps, unit: "step", earlier: run.step, console: console)
     var queue = StepQueue(
       prompts, step: run.step, nextOrdinal: run.nextGroupOrdinal, promptsPerStep: configuration.rollout.promptsPerStep,
       lead: configuration.learner.maxStaleness, totalSteps: configuration.run.totalSteps)
