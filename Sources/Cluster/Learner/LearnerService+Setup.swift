@@ -3,6 +3,7 @@ import PolicyOptimization
 import RunConfiguration
 import Training
 import Transformer
+import Transport
 import Wire
 
 // What a run is made of, from its configuration.
@@ -21,6 +22,19 @@ extension LearnerService {
     frontOptions.leaseDuration = .seconds(configuration.worker.leaseTimeoutSeconds)
     frontOptions.maximumLosses = configuration.worker.maxLossesPerSample
     return frontOptions
+  }
+
+  /// Finds a port in use before the warm-up instead of after it.
+  ///
+  /// - Throws: `TransportError` for an endpoint that cannot be bound.
+  func checkEndpoints() throws {
+    let context = try TransportContext()
+    for text in [configuration.learner.controlEndpoint, configuration.learner.broadcastEndpoint] {
+      let endpoint = try Endpoint(text)
+      guard endpoint.kind == .tcp, endpoint.port != 0 else { continue }
+      // Nobody is let in: the socket is gone before anyone could be greeted.
+      _ = try Socket(.pull, context: context).bind(endpoint, allowInsecure: true)
+    }
   }
 
   /// The update, with the KL term's reference, the audit of log-probs, and the fleet's help.

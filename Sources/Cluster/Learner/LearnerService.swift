@@ -61,6 +61,8 @@ public final class LearnerService {
   var watch: (() throws -> Void)?
   /// Called after each step.
   var observer: ((StepReport) -> Void)?
+  /// The right to write the run's folder.
+  private var lock: RunLock?
   /// The cluster at the last step's record.
   var recordedStatistics = ClusterStatistics()
 
@@ -79,9 +81,9 @@ public final class LearnerService {
     team = ThreadTeam(threadCount: configuration.learnerThreads)
     var prompts = try PromptSource(configuration)
     let backend = try backend(for: configuration.model.dtype.rawValue, logger: logger)
-    if !options.resume && directory.exists {
+    if !options.resume && directory.hasSteps {
       throw ClusterError(
-        "\(directory.path): a run was started here before: continue it with --resume, or give the new one another run.name "
+        "\(directory.path): holds a run that has begun: continue it with --resume, or give the new one another run.name "
           + "or run.directory")
     }
     if options.resume && !directory.exists {
@@ -139,9 +141,13 @@ public final class LearnerService {
     return "\(configuration.run.name)-\(formatter.string(from: Date()))-\(UInt32.random(in: 0...UInt32.max))"
   }
 
-  /// Writes the resolved configuration and the run's folders.
+  /// Writes the resolved configuration and the run's folders, when nothing stands against the run any more: a start that is
+  /// refused changes nothing of a folder that is there.
   public func prepareDirectory() throws {
     try directory.create()
+    lock = try RunLock(folder: directory.path)
+    if options.resume { try MetricsLog.check(resuming: directory.metricsPath, after: run.step) }
+    try checkEndpoints()
     let text = configuration.resolvedYAML()
     do { try text.write(toFile: directory.configurationPath, atomically: true, encoding: .utf8) } catch {
       throw ClusterError("\(directory.configurationPath): cannot be written: \(error.localizedDescription)")
