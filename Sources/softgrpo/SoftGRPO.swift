@@ -18,7 +18,10 @@ struct SoftGRPO: ParsableCommand {
   /// A mistake in the arguments is explained by ArgumentParser, with the usage; any other by its own message alone.
   static func main() {
     var command: any ParsableCommand
-    do { command = try parseAsRoot() } catch { exit(withError: error) }
+    do {
+      try RepeatedOptions.check(Array(CommandLine.arguments.dropFirst())) { Self._dumpHelp() }
+      command = try parseAsRoot()
+    } catch { exit(withError: error) }
     do { try command.run() } catch {
       if error is ExitCode || exitCode(for: error) != .failure { exit(withError: error) }
       Console.standardError.setStatus("")
