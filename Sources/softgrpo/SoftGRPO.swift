@@ -17,6 +17,8 @@ struct SoftGRPO: ParsableCommand {
 
   /// A mistake in the arguments is explained by ArgumentParser, with the usage; any other by its own message alone.
   static func main() {
+    // A reader of the output that goes away (`| head`) ends nothing: whoever writes to it sees an error and goes on.
+    signal(SIGPIPE, SIG_IGN)
     var command: any ParsableCommand
     do {
       try RepeatedOptions.check(Array(CommandLine.arguments.dropFirst())) { Self._dumpHelp() }

@@ -77,7 +77,13 @@ struct Evaluate: ParsableCommand {
         completed: items.count * samples, detail: "\(Int(result.tokensPerSecond.rounded())) tokens/s")
       return result
     }
-    print(try table(results, ks), terminator: "")
+    let table = try table(results, ks)
+    // Figures on standard output are for a program, which a table would confuse.
+    if let output, AtomicFile.isStandardOutput(output) {
+      Console.standardError.writeLine(table)
+    } else {
+      print(table, terminator: "")
+    }
     if let output {
       let encoder = JSONEncoder()
       encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
