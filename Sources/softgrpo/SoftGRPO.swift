@@ -25,13 +25,20 @@ struct SoftGRPO: ParsableCommand {
       command = try parseAsRoot()
     } catch { exit(withError: error) }
     do { try command.run() } catch {
-      if error is ExitCode || exitCode(for: error) != .failure { exit(withError: error) }
-      Console.standardError.setStatus("")
-      Console.standardError.writeLine("softgrpo: \(userMessage(error))")
-      // Not `exit`: what libraries do at exit may wait for ever where threads or memory are short, which may be the error.
-      fflush(nil)
-      _exit(ExitCode.failure.rawValue)
+      if !StopSignal.wasInterrupted, error is ExitCode || exitCode(for: error) != .failure { exit(withError: error) }
+      if !(error is ExitCode) {
+        Console.standardError.setStatus("")
+        Console.standardError.writeLine("softgrpo: \(userMessage(error))")
+      }
+      end(ExitCode.failure.rawValue)
     }
+    if StopSignal.wasInterrupted { end(0) }
+  }
+
+  /// Not `exit`: what libraries do at exit may wait for ever where threads or memory are short, which may be the error.
+  private static func end(_ status: Int32) -> Never {
+    fflush(nil)
+    _exit(StopSignal.wasInterrupted ? StopSignal.interruptedStatus : status)
   }
 }
 

@@ -50,7 +50,7 @@ public final class TrainingRun {
     logger.info("run directory: \(service.directory.path)")
     try service.warmUp()
     let evaluation = try RunEvaluation(configuration, service: service)
-    let before = service.completedSteps == 0 ? try evaluation?.evaluate(service.current, label: "before") : nil
+    let before = service.completedSteps == 0 ? try evaluate(evaluation, label: "before") : nil
 
     let threads =
       configuration.worker.threads > 0
@@ -78,9 +78,21 @@ public final class TrainingRun {
     }
     isAnnounced = true
     if stop.isRequested { return nil }
-    let after = try evaluation?.evaluate(service.current, label: "after") ?? []
+    let after = try evaluate(evaluation, label: "after") ?? []
+    if stop.isRequested { return nil }
     logger.info("finished in \(formatDuration(monotonicSeconds() - start)); checkpoints in \(service.directory.path)")
     return try evaluation?.table(before: before, after: after)
+  }
+}
+
+extension TrainingRun {
+  /// The figures; nil without evaluation prompts, and when a stop was requested meanwhile: the run itself loses nothing.
+  private func evaluate(_ evaluation: RunEvaluation?, label: String) throws -> [Evaluator.Result]? {
+    do { return try evaluation?.evaluate(service.current, label: label) } catch {
+      guard stop.isRequested else { throw error }
+      logger.info("the evaluation \(label) was stopped")
+      return nil
+    }
   }
 }
 

@@ -57,7 +57,7 @@ struct Evaluate: ParsableCommand {
     let items = zip(prompts, tokens).map { Evaluator.Item(id: $0.id, prompt: $1, answer: $0.answer) }
     if let output { try checkWritable(output) }
 
-    let stop = StopSignal()
+    let stop = Interruption.ofComputation("eval")
     let team = options.team()
     let positions = (tokens.map(\.count).max() ?? 1) + course.longestCompletion
     let model = try options.prepare(loaded.source, positions: positions, team: team)
