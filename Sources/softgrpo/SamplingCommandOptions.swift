@@ -113,7 +113,8 @@ struct SamplingCommandOptions: ParsableArguments {
 extension ModelOptions {
   /// The weights made ready, for sequences of up to `positions`.
   func prepare(_ source: ModelSource, positions: Int, team: ThreadTeam) throws -> PreparedModel {
-    PreparedModel(
+    try ModelMemory.checkSampling(source.configuration)
+    return PreparedModel(
       try ModelWeights(source: source), backend: try backend(), trainable: false,
       positions: positions, team: team)
   }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Cluster
 import Foundation
+import Kernels
 import Observability
 
 @main
@@ -24,13 +25,14 @@ struct SoftGRPO: ParsableCommand {
       try RepeatedOptions.check(Array(CommandLine.arguments.dropFirst())) { Self._dumpHelp() }
       command = try parseAsRoot()
     } catch { exit(withError: error) }
+    ProgramRole.install(command)
     do { try command.run() } catch {
       if !StopSignal.wasInterrupted, error is ExitCode || exitCode(for: error) != .failure { exit(withError: error) }
       if !(error is ExitCode) {
         Console.standardError.setStatus("")
         Console.standardError.writeLine("softgrpo: \(userMessage(error))")
       }
-      end(ExitCode.failure.rawValue)
+      end(error is MemoryError ? MemoryShortage.exitStatus : ExitCode.failure.rawValue)
     }
     if StopSignal.wasInterrupted { end(0) }
   }

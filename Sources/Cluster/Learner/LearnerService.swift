@@ -124,6 +124,7 @@ public final class LearnerService {
         runID: Self.newRunID(configuration), step: 0, optimizerStep: 0, nextGroupOrdinal: 0, task: prompts.state)
     }
     self.prompts = prompts
+    reserveTrainingMemory(for: backend.computeType, threads: team.threadCount)
     model = PreparedModel(
       subject.state.roundedWeights(team: team), backend: backend, trainable: true,
       positions: subject.positions, team: team)

@@ -34,6 +34,8 @@ public final class TrainingSubject {
         path: path, chatTemplate: configuration.model.chatTemplate.rawValue,
         systemPrompt: configuration.model.systemPrompt,
         endOfThinkingToken: configuration.rollout.endOfThinkingToken)
+      try ModelMemory.checkTraining(
+        loaded.source.configuration, isAdapted: configuration.adapterOptions != nil)
       source = loaded.source
       text = loaded.textInterface
       if let options = configuration.adapterOptions {

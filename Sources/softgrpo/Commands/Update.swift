@@ -1,4 +1,5 @@
 import ArgumentParser
+import Cluster
 import Foundation
 import Kernels
 import ModelFiles
@@ -111,6 +112,7 @@ struct Update: ParsableCommand {
   }
 
   private func trainable(_ source: ModelSource) throws -> any TrainableState {
+    try ModelMemory.checkTraining(source.configuration, isAdapted: loraRank > 0)
     if loraRank == 0 { return try LearnerState(source: source) }
     return AdapterState(
       base: try ModelWeights(source: source), options: AdapterOptions(rank: loraRank, alpha: loraAlpha), seed: 1)
