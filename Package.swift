@@ -44,14 +44,17 @@ var targets: [Target] = [
   .systemLibrary(name: "CLibCrypto"),
   .systemLibrary(name: "CZstd"),
   .target(name: "CVectorKernels"),
+  .target(name: "CMemoryShortage"),
   .target(name: "CWireMessages", dependencies: ["CProtobufC"]),
 ]
 
 #if arch(x86_64)
   targets += [.systemLibrary(name: "COneDNN"), .target(name: "CInt8Kernels")]
-  let matrixBackends: [Target.Dependency] = ["CVectorKernels", "CInt8Kernels", "COpenBLAS", "COneDNN"]
+  let matrixBackends: [Target.Dependency] = [
+    "CVectorKernels", "CMemoryShortage", "CInt8Kernels", "COpenBLAS", "COneDNN",
+  ]
 #else
-  let matrixBackends: [Target.Dependency] = ["CVectorKernels", "COpenBLAS"]
+  let matrixBackends: [Target.Dependency] = ["CVectorKernels", "CMemoryShortage", "COpenBLAS"]
 #endif
 
 targets += [

@@ -51,6 +51,9 @@ extension RunConfiguration {
       rules.require(
         task.prompts == nil,
         "task.prompts: has no use in task.kind \(task.kind.rawValue); remove it, or set task.kind to jsonl")
+      rules.require(
+        task.heldOut == 0,
+        "task.held_out: has no use in task.kind \(task.kind.rawValue), which holds prompts of its own out; remove it")
     }
     let fields = [task.promptField, task.answerField, task.idField, task.messagesField]
     rules.require(
@@ -107,14 +110,16 @@ extension RunConfiguration {
     ] {
       rules.require(
         isEndpoint(endpoint),
-        "\(key): expected tcp://HOST:PORT with a port of 1 to 65535 or *, or ipc://PATH, got \(quoted(endpoint))")
+        "\(key): expected tcp://HOST:PORT with a port of 1 to 65535, or * or 0 for any free one, or ipc://PATH, got \(quoted(endpoint))"
+      )
     }
     rules.require(
       (learner.serverKey == nil) == (learner.authorizedWorkers == nil),
       "learner.\(learner.serverKey == nil ? "server_key" : "authorized_workers"): is needed too: a server key and the list of workers belong together; `softgrpo keygen --cluster DIR` makes both"
     )
     rules.require(
-      learner.controlEndpoint != learner.broadcastEndpoint || learner.controlEndpoint.hasSuffix(":*"),
+      learner.controlEndpoint != learner.broadcastEndpoint
+        || [":*", ":0"].contains { learner.controlEndpoint.hasSuffix($0) },
       "learner.broadcast_endpoint: must differ from control_endpoint, got \(quoted(learner.broadcastEndpoint))")
   }
 
@@ -200,5 +205,5 @@ private func isEndpoint(_ text: String) -> Bool {
   guard !host.isEmpty, !host.contains("/"), !host.contains(" "), !host.contains(":") || host.hasPrefix("[") else {
     return false
   }
-  return port == "*" || (port.allSatisfy(\.isNumber) && Int(port).map { (1...65_535).contains($0) } == true)
+  return port == "*" || (port.allSatisfy(\.isNumber) && Int(port).map { (0...65_535).contains($0) } == true)
 }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Cluster
 import Foundation
+import Kernels
 import Observability
 
 @main
@@ -18,18 +19,30 @@ struct SoftGRPO: ParsableCommand {
 
   /// A mistake in the arguments is explained by ArgumentParser, with the usage; any other by its own message alone.
   static func main() {
+    // A reader of the output that goes away (`| head`) ends nothing: whoever writes to it sees an error and goes on.
+    signal(SIGPIPE, SIG_IGN)
     var command: any ParsableCommand
-    do { command = try parseAsRoot(parameterisedArguments(Array(CommandLine.arguments.dropFirst()))) } catch {
-      exit(withError: error)
-    }
+    do {
+      let arguments = parameterisedArguments(Array(CommandLine.arguments.dropFirst()))
+      try RepeatedOptions.check(arguments) { Self._dumpHelp() }
+      command = try parseAsRoot(arguments)
+    } catch { exit(withError: error) }
+    ProgramRole.install(command)
     do { try command.run() } catch {
-      if error is ExitCode || exitCode(for: error) != .failure { exit(withError: error) }
-      Console.standardError.setStatus("")
-      Console.standardError.writeLine("softgrpo: \(userMessage(error))")
-      // Not `exit`: what libraries do at exit may wait for ever where threads or memory are short, which may be the error.
-      fflush(nil)
-      _exit(ExitCode.failure.rawValue)
+      if !StopSignal.wasInterrupted, error is ExitCode || exitCode(for: error) != .failure { exit(withError: error) }
+      if !(error is ExitCode) {
+        Console.standardError.setStatus("")
+        Console.standardError.writeLine("softgrpo: \(userMessage(error))")
+      }
+      end(error is MemoryError ? MemoryShortage.exitStatus : ExitCode.failure.rawValue)
     }
+    if StopSignal.wasInterrupted { end(0) }
+  }
+
+  /// Not `exit`: what libraries do at exit may wait for ever where threads or memory are short, which may be the error.
+  private static func end(_ status: Int32) -> Never {
+    fflush(nil)
+    _exit(StopSignal.wasInterrupted ? StopSignal.interruptedStatus : status)
   }
 }
 

@@ -157,6 +157,68 @@ final class TemporaryFolder {
     #expect(first.lastStep == nil)
   }
 
+  @Test func aDeletedFileIsBegunAgain() throws {
+    var log = try MetricsLog(creating: path)
+    #expect(try log.append(record(1)) == nil)
+    // The whole folder, as `rm -r` of a run that was taken for an old one.
+    try FileManager.default.removeItem(atPath: folder.path)
+    let notice = try log.append(record(2))
+    #expect(notice?.hasPrefix("\(path): was deleted under the run") == true)
+    #expect(try log.append(record(3)) == nil)
+    #expect(try MetricsLog.read(path).map(\.step) == [2, 3])
+  }
+
+  @Test func aReplacedFileIsContinued() throws {
+    var log = try MetricsLog(creating: path)
+    for step in 1...3 { try log.append(record(step)) }
+    // As an editor saves; here without the newline at the end.
+    let text = try folder.text("metrics.jsonl")
+    try folder.write(String(text.dropLast()), to: "other")
+    try FileManager.default.removeItem(atPath: path)
+    try FileManager.default.moveItem(atPath: folder.path + "/other", toPath: path)
+    #expect(try log.append(record(4))?.contains("was replaced") == true)
+    #expect(try MetricsLog.read(path).map(\.step) == [1, 2, 3, 4])
+  }
+
+  /// Wherever it is cut, whole records before the cut and the new one are there, and nothing else: no hole of NUL bytes.
+  @Test func aFileThatIsCutIsContinuedAtItsEnd() throws {
+    for cut in stride(from: 0, to: 100, by: 7) {
+      try? FileManager.default.removeItem(atPath: path)
+      var log = try MetricsLog(creating: path)
+      for step in 1...3 { try log.append(record(step)) }
+      let whole = try folder.text("metrics.jsonl")
+      try #require(truncate(path, off_t(cut)) == 0)
+      #expect(try log.append(record(4))?.contains("was cut from \(whole.utf8.count) to") == true)
+      #expect(try log.append(record(5)) == nil)
+      let kept = whole.prefix(cut).count { $0 == "\n" }
+      #expect(try MetricsLog.read(path).map(\.step) == Array(1...3).prefix(kept) + [4, 5])
+    }
+  }
+
+  @Test func foreignLinesAreNotWrittenOver() throws {
+    var log = try MetricsLog(creating: path)
+    try log.append(record(1))
+    let foreign = try folder.text("metrics.jsonl") + "{\"step\": 1, \"time\": 2}"
+    let file = try #require(FileHandle(forWritingAtPath: path))
+    try file.seekToEnd()
+    try file.write(contentsOf: Data("{\"step\": 1, \"time\": 2}".utf8))
+    try file.close()
+    #expect(try log.append(record(2))?.contains("did not write") == true)
+    #expect(try folder.text("metrics.jsonl").hasPrefix(foreign + "\n"))
+    #expect(try MetricsLog.read(path).map(\.step) == [1, 1, 2])
+  }
+
+  @Test func checkingAResumptionChangesNothing() throws {
+    var log = try MetricsLog(creating: path)
+    for step in 1...5 { try log.append(record(step)) }
+    let before = try folder.text("metrics.jsonl")
+    try MetricsLog.check(resuming: path, after: 3)
+    #expect(try folder.text("metrics.jsonl") == before)
+    try folder.write("hello\n", to: "metrics.jsonl")
+    #expect(throws: ObservabilityError.self) { try MetricsLog.check(resuming: path, after: 3) }
+    #expect(throws: Never.self) { try MetricsLog.check(resuming: folder.path + "/absent.jsonl", after: 3) }
+  }
+
   @Test func pathsThatCannotBeOpenedAreErrors() {
     do throws(ObservabilityError) {
       _ = try MetricsLog(creating: folder.path + "/absent/metrics.jsonl")

@@ -60,7 +60,7 @@ import Testing
 
   private var choices: [String] {
     [
-      "debug", "float32", "plain", "multiply", "discrete", "exact", "cosine", "rloo", "sapo", "sequence_mean_token_sum",
+      "debug", "float32", "plain", "skip", "multiply", "discrete", "exact", "cosine", "rloo", "sapo", "sequence_mean_token_sum",
       "off",
       "bfloat16",
     ]

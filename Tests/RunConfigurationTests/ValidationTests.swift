@@ -91,6 +91,14 @@ import Testing
     #expect(problems("", overrides: ["lora.rank=8", "lora.targets=[lm_head]"]).count == 1)
   }
 
+  @Test func generatedTasksHoldTheirOwnPromptsOut() {
+    let made = ["task.kind=multiply", "task.held_out=0.1"]
+    #expect(problems("", overrides: made).map { $0.contains("task.held_out: has no use") } == [true])
+    let file = ["task.kind=jsonl", "task.prompts=p", "model.path=m"]
+    #expect(problems("", overrides: file + ["task.held_out=0.1", "task.overlong_prompts=skip"]).isEmpty)
+    for share in ["1", "-0.1", "all"] { #expect(problems("", overrides: file + ["task.held_out=\(share)"]).count == 1) }
+  }
+
   @Test func fileTasksNeedTheirFiles() {
     #expect(problems("", overrides: ["task.kind=jsonl"]).count == 2)
     #expect(problems("", overrides: ["task.kind=jsonl", "task.prompts=p", "model.path=m"]).isEmpty)
@@ -101,7 +109,7 @@ import Testing
   @Test(
     arguments: [
       ("tcp://127.0.0.1:1", true), ("tcp://[::1]:65535", true), ("tcp://*:5555", true), ("tcp://host:*", true),
-      ("ipc:///tmp/s", true), ("tcp://host", false), ("tcp://:5", false), ("tcp://host:0", false),
+      ("ipc:///tmp/s", true), ("tcp://host", false), ("tcp://:5", false), ("tcp://host:0", true),
       ("tcp://host:65536", false), ("tcp://host:+5", false), ("tcp://a:b:5", false), ("udp://host:5", false),
       ("ipc://", false), ("host:5555", false), ("tcp://", false), ("tcp://host:99999999999999999999", false),
     ])

@@ -31,15 +31,19 @@ final class RunningProgram {
   private let outputURL: URL
   private let errorURL: URL
 
-  /// - Parameter environment: what is set beside this process's own.
+  /// - Parameters:
+  ///   - environment: what is set beside this process's own.
+  ///   - shell: what a shell does before it becomes the program, such as "ulimit -n 128".
   init(
-    _ arguments: [String], directory: URL, label: String = UUID().uuidString, environment: [String: String] = [:]
+    _ arguments: [String], directory: URL, label: String = UUID().uuidString, environment: [String: String] = [:],
+    shell: String? = nil
   ) throws {
     outputURL = directory.appendingPathComponent("\(label).out")
     errorURL = directory.appendingPathComponent("\(label).err")
     for url in [outputURL, errorURL] { try Data().write(to: url) }
-    process.executableURL = Program.path
-    process.arguments = arguments
+    process.executableURL = shell == nil ? Program.path : URL(fileURLWithPath: "/bin/sh")
+    process.arguments =
+      shell.map { ["-c", "\($0); exec \"$0\" \"$@\"", Program.path.path] + arguments } ?? arguments
     process.currentDirectoryURL = Program.root
     process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
     process.standardInput = FileHandle.nullDevice

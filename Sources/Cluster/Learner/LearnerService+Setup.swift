@@ -3,6 +3,7 @@ import Observability
 import RunConfiguration
 import Training
 import Transformer
+import Transport
 import Wire
 
 // What a run is made of, from its configuration.
@@ -30,12 +31,25 @@ extension LearnerService {
       options.resume
       ? try MetricsLog(resuming: directory.metricsPath, after: run.step)
       : try MetricsLog(creating: directory.metricsPath)
-    var made: [any RunObserver] = [MetricsFile(log)]
+    var made: [any RunObserver] = [MetricsFile(log, logger: logger)]
     if configuration.run.sampleInterval > 0 {
       made.append(
         TextSamples(subject, interval: configuration.run.sampleInterval, directory: directory.samplesPath))
     }
-    return made + [ProgressLine(totalSteps: configuration.run.totalSteps, console: console)]
+    return made + [ProgressLine(from: run.step, totalSteps: configuration.run.totalSteps, console: console)]
+  }
+
+  /// Finds a port in use before the warm-up instead of after it.
+  ///
+  /// - Throws: `TransportError` for an endpoint that cannot be bound.
+  func checkEndpoints() throws {
+    let context = try TransportContext()
+    for text in [configuration.learner.controlEndpoint, configuration.learner.broadcastEndpoint] {
+      let endpoint = try Endpoint(text)
+      guard endpoint.kind == .tcp, endpoint.port != 0 else { continue }
+      // Nobody is let in: the socket is gone before anyone could be greeted.
+      _ = try Socket(.pull, context: context).bind(endpoint, allowInsecure: true)
+    }
   }
 
   /// The update, with the KL term's reference, the audit of log-probs, and the fleet's help.

@@ -64,6 +64,8 @@ public final class LearnerService {
   public var observers: [any RunObserver] = []
   /// All of them, while the run is under way.
   var watching: [any RunObserver] = []
+  /// The right to write the run's folder.
+  private var lock: RunLock?
   /// The cluster at the last step's record.
   var recordedStatistics = ClusterStatistics()
 
@@ -82,9 +84,9 @@ public final class LearnerService {
     team = ThreadTeam(threadCount: configuration.learnerThreads)
     var prompts = try PromptSource(configuration)
     let backend = try backend(for: configuration.model.dtype.rawValue, logger: logger)
-    if !options.resume && directory.exists {
+    if !options.resume && directory.hasSteps {
       throw ClusterError(
-        "\(directory.path): a run was started here before: continue it with --resume, or give the new one another run.name "
+        "\(directory.path): holds a run that has begun: continue it with --resume, or give the new one another run.name "
           + "or run.directory")
     }
     if options.resume && !directory.exists {
@@ -95,7 +97,7 @@ public final class LearnerService {
     security = try configuration.learnerSecurity(
       keys: options.keys, allowInsecure: options.allowInsecure, logger: logger)
     subject = try TrainingSubject(configuration)
-    for prompt in prompts.filePrompts { _ = try subject.promptTokens(prompt) }
+    try prompts.check(subject, configuration.task.overlongPrompts, logger: logger)
     if subject.warmsUpWhole && !configuration.sft.enabled { subject.adapt(subject.state.roundedWeights(team: team)) }
     let (subject, team, directory) = (subject, team, directory)
     var scheduler = subject.scheduler
@@ -130,6 +132,7 @@ public final class LearnerService {
     }
     self.prompts = prompts
     self.scheduler = scheduler
+    reserveTrainingMemory(for: backend.computeType, threads: team.threadCount)
     model = PreparedModel(
       subject.state.roundedWeights(team: team), backend: backend, trainable: true,
       positions: subject.positions, team: team)
@@ -147,9 +150,13 @@ public final class LearnerService {
     return "\(configuration.run.name)-\(formatter.string(from: Date()))-\(UInt32.random(in: 0...UInt32.max))"
   }
 
-  /// Writes the resolved configuration and the run's folders.
+  /// Writes the resolved configuration and the run's folders, when nothing stands against the run any more: a start that is
+  /// refused changes nothing of a folder that is there.
   public func prepareDirectory() throws {
     try directory.create()
+    lock = try RunLock(folder: directory.path)
+    if options.resume { try MetricsLog.check(resuming: directory.metricsPath, after: run.step) }
+    try checkEndpoints()
     let text = configuration.resolvedYAML()
     do { try text.write(toFile: directory.configurationPath, atomically: true, encoding: .utf8) } catch {
       throw ClusterError("\(directory.configurationPath): cannot be written: \(error.localizedDescription)")
@@ -177,12 +184,8 @@ public final class LearnerService {
   func amendLastRecord() {
     do {
       var log = try MetricsLog(resuming: directory.metricsPath, after: run.step)
-      amendLastRecord(of: &log)
-    } catch { logger.error("\(error)") }
-  }
-
-  private func amendLastRecord(of log: inout MetricsLog) {
-    do { try log.amend(measuredBetweenSteps) } catch {
+      try log.amend(measuredBetweenSteps)
+    } catch {
       let lost = measuredBetweenSteps.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
       logger.error("\(error); it lacks what was measured at the end: \(lost.joined(separator: ", "))")
     }
@@ -237,7 +240,9 @@ public final class LearnerService {
     }
     for observer in watching { observer.ended(after: run.step) }
     if checkpoints.lastStep != run.step || directory.checkpointSteps().isEmpty { try checkpoint() }
-    amendLastRecord(of: &metrics)
+    // The metrics file is its observer's until here.
+    watching = []
+    amendLastRecord()
     isOver = true
   }
 

@@ -57,8 +57,15 @@ public struct RunDirectory: Sendable {
     return checkpointsPath + "/step-" + String(repeating: "0", count: max(0, 6 - digits.count)) + digits
   }
 
-  /// Whether a run has been started here.
-  public var exists: Bool { FileManager.default.fileExists(atPath: configurationPath) }
+  /// Whether a run has been started here, be it in vain.
+  public var exists: Bool { FileManager.default.fileExists(atPath: configurationPath) || hasSteps }
+
+  /// Whether there is something that another run would overwrite: a step's record or a checkpoint. A start that failed before
+  /// its first step leaves neither.
+  var hasSteps: Bool {
+    let size = (try? FileManager.default.attributesOfItem(atPath: metricsPath)[.size]) as? Int
+    return size ?? 0 > 0 || !checkpointSteps().isEmpty
+  }
 
   public func create() throws {
     do {

@@ -103,7 +103,10 @@ struct SupervisedExamples {
       let fields = PromptFields(
         prompt: configuration.sft.promptField, answer: configuration.sft.completionField,
         id: configuration.task.idField,
-        messages: configuration.task.messagesField)
+        messages: configuration.task.messagesField,
+        settings: .init(
+          prompt: "sft.prompt_field", answer: "sft.completion_field", id: "task.id_field",
+          messages: "task.messages_field"))
       file = try PromptFile.read(path, fields: fields).map { prompt in
         try subject.example(prompt: prompt, completion: prompt.answer)
       }

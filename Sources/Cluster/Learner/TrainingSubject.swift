@@ -39,6 +39,8 @@ public final class TrainingSubject {
         path: path, chatTemplate: configuration.model.chatTemplate.rawValue,
         systemPrompt: configuration.model.systemPrompt,
         endOfThinkingToken: configuration.rollout.endOfThinkingToken)
+      try ModelMemory.checkTraining(
+        loaded.source.configuration, isAdapted: configuration.adapterOptions != nil)
       source = loaded.source
       text = loaded.textInterface
       if let options = configuration.adapterOptions {
@@ -156,15 +158,22 @@ public final class TrainingSubject {
       noiseSeed: UInt64(configuration.run.seed))
   }
 
+  private var longestPrompt: Int { min(configuration.task.maxPromptLength, positions - longestCompletion) }
+
+  /// Whether a prompt is longer than the run allows; `task.overlong_prompts` says what becomes of it then.
+  ///
+  /// - Throws: what encoding it throws.
+  func isOverlong(_ prompt: Prompt) throws -> Bool { try text.encodePrompt(prompt).count > longestPrompt }
+
   func promptTokens(_ prompt: Prompt) throws -> [Int32] {
     let tokens = try text.encodePrompt(prompt)
-    let limit = min(configuration.task.maxPromptLength, positions - (longestCompletion))
+    let limit = longestPrompt
     guard !tokens.isEmpty else { throw ClusterError("prompt \(prompt.id): is empty") }
     guard tokens.count <= limit else {
       throw ClusterError(
         "prompt \(prompt.id): \(tokens.count) tokens, but at most \(limit) are allowed (task.max_prompt_length "
           + "\(configuration.task.maxPromptLength), context \(state.layout.configuration.contextLength) less a completion of up to "
-          + "\(longestCompletion)): shorten or remove it, or raise the limit")
+          + "\(longestCompletion)): shorten or remove it, raise the limit, or set task.overlong_prompts to skip")
     }
     return tokens
   }

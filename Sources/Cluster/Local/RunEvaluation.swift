@@ -14,7 +14,16 @@ struct RunEvaluation {
 
   /// - Returns: nil when the run has no evaluation prompts.
   init?(_ configuration: RunConfiguration, service: LearnerService) throws {
-    let prompts = try PromptSource.evaluationPrompts(configuration)
+    var prompts = try PromptSource.evaluationPrompts(configuration)
+    if configuration.task.overlongPrompts == .skip {
+      let all = prompts.count
+      prompts = try prompts.filter { try !service.subject.isOverlong($0) }
+      if prompts.count < all {
+        service.logger.warning(
+          "task.overlong_prompts: skip: \(all - prompts.count) of \(all) evaluation prompts are too long and are left out"
+        )
+      }
+    }
     if prompts.isEmpty { return nil }
     self.configuration = configuration
     self.service = service

@@ -22,8 +22,8 @@ public final class TrainingRun {
   ) throws {
     var configuration = configuration
     // Any free port: several runs may share the machine.
-    configuration.learner.controlEndpoint = "tcp://127.0.0.1:0"
-    configuration.learner.broadcastEndpoint = "tcp://127.0.0.1:0"
+    configuration.learner.controlEndpoint = "tcp://127.0.0.1:*"
+    configuration.learner.broadcastEndpoint = "tcp://127.0.0.1:*"
     // Loopback, where no keys are needed; the workers started here are given none.
     configuration.learner.serverKey = nil
     configuration.learner.authorizedWorkers = nil
@@ -59,7 +59,7 @@ public final class TrainingRun {
     try service.warmUp()
     let evaluation = try RunEvaluation(configuration, service: service)
     func evaluate(_ label: String) throws -> [Evaluator.Result]? {
-      guard let results = try evaluation?.evaluate(service.current, label: label) else { return nil }
+      guard let results = try self.evaluate(evaluation, label: label) else { return nil }
       for result in results { service.note(result.metrics) }
       for observer in service.observers {
         try observer.evaluated(
@@ -98,6 +98,7 @@ public final class TrainingRun {
     if stop.isRequested { return nil }
     let after = try evaluate("after") ?? []
     service.amendLastRecord()
+    if stop.isRequested { return nil }
     logger.info("finished in \(formatDuration(monotonicSeconds() - start)); checkpoints in \(service.directory.path)")
     return try evaluation?.table(before: before, after: after)
   }
@@ -108,6 +109,17 @@ private final class WorkerWatch: RunObserver {
   var workers: LocalWorkers?
 
   func fleetChanged(_ fleet: FleetReport) throws { try workers?.check() }
+}
+
+extension TrainingRun {
+  /// The figures; nil without evaluation prompts, and when a stop was requested meanwhile: the run itself loses nothing.
+  private func evaluate(_ evaluation: RunEvaluation?, label: String) throws -> [Evaluator.Result]? {
+    do { return try evaluation?.evaluate(service.current, label: label) } catch {
+      guard stop.isRequested else { throw error }
+      logger.info("the evaluation \(label) was stopped")
+      return nil
+    }
+  }
 }
 
 /// A supervised phase by itself: `softgrpo sft`.

@@ -202,7 +202,9 @@ public final class WorkerService {
       gradientModel = nil
       dropGradientWeights()
       (reference, referenceModel) = (nil, nil)
-      configuration = try ModelConfiguration(welcome.model)
+      let described = try ModelConfiguration(welcome.model)
+      try ModelMemory.checkSampling(described)
+      configuration = described
       backend = try Cluster.workerBackend(options.dtype, learner: welcome.dtype, logger: logger)
       logger.info("joined run \(welcome.runID): \(welcome.model.architecture), \(welcome.model.layerCount) layers")
     case .base(let snapshot): base = snapshot

@@ -58,7 +58,7 @@ struct Evaluate: ParsableCommand {
     let items = zip(prompts, tokens).map { Evaluator.Item(id: $0.id, prompt: $1, question: $0.text, answer: $0.answer) }
     if let output { try checkWritable(output) }
 
-    let stop = StopSignal()
+    let stop = Interruption.ofComputation("eval")
     let team = options.team()
     let positions = (tokens.map(\.count).max() ?? 1) + plan.longestCompletion
     let model = try options.prepare(loaded.source, positions: positions, team: team)
@@ -77,7 +77,13 @@ struct Evaluate: ParsableCommand {
         completed: items.count * samples, detail: "\(Int(result.tokensPerSecond.rounded())) tokens/s")
       return result
     }
-    print(try table(results, ks), terminator: "")
+    let table = try table(results, ks)
+    // Figures on standard output are for a program, which a table would confuse.
+    if let output, AtomicFile.isStandardOutput(output) {
+      Console.standardError.writeLine(table)
+    } else {
+      print(table, terminator: "")
+    }
     if let output {
       let encoder = JSONEncoder()
       encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]

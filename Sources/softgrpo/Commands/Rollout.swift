@@ -57,7 +57,7 @@ struct Rollout: ParsableCommand {
     let positions = (tokens.map(\.count).max() ?? 1) + plan.longestCompletion
     var file = try AtomicFile(path: output)
 
-    let stop = StopSignal()
+    let stop = Interruption.ofComputation("rollout")
     let team = options.team()
     let model = try options.prepare(loaded.source, positions: positions, team: team)
     let total = prompts.count * groupSize

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Cluster
 import Credit
 import Foundation
 import Kernels
@@ -129,6 +130,7 @@ struct Update: ParsableCommand {
   }
 
   private func trainable(_ source: ModelSource) throws -> any TrainableState {
+    try ModelMemory.checkTraining(source.configuration, isAdapted: loraRank > 0)
     if loraRank == 0 { return try LearnerState(source: source) }
     return AdapterState(
       base: try ModelWeights(source: source), options: AdapterOptions(rank: loraRank, alpha: loraAlpha), seed: 1)

@@ -4,8 +4,9 @@ import Observability
 final class ProgressLine: RunObserver {
   private var progress: ProgressReporter
 
-  init(totalSteps: Int, console: Console) {
-    progress = ProgressReporter(label: "train", total: totalSteps, unit: "step", console: console)
+  /// - Parameter steps: made before, by the run that is resumed.
+  init(from steps: Int, totalSteps: Int, console: Console) {
+    progress = ProgressReporter(label: "train", total: totalSteps, unit: "step", earlier: steps, console: console)
   }
 
   func stepped(_ step: StepReport) {

@@ -1,13 +1,20 @@
+import Logging
 import Observability
 import Tasks
 
 /// A line of `metrics.jsonl` for each step.
 final class MetricsFile: RunObserver {
   private var log: MetricsLog
+  private let logger: Logger
 
-  init(_ log: consuming MetricsLog) { self.log = log }
+  init(_ log: consuming MetricsLog, logger: Logger) {
+    self.log = log
+    self.logger = logger
+  }
 
-  func stepped(_ step: StepReport) throws { try log.append(step.record) }
+  func stepped(_ step: StepReport) throws {
+    if let notice = try log.append(step.record) { logger.warning("\(notice)") }
+  }
 }
 
 /// The best and the worst trajectory of a step's first group as text, every `interval` steps.
