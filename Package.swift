@@ -44,14 +44,17 @@ var targets: [Target] = [
   .systemLibrary(name: "CLibCrypto"),
   .systemLibrary(name: "CZstd"),
   .target(name: "CVectorKernels"),
+  .target(name: "CMemoryShortage"),
   .target(name: "CWireMessages", dependencies: ["CProtobufC"]),
 ]
 
 #if arch(x86_64)
   targets += [.systemLibrary(name: "COneDNN"), .target(name: "CInt8Kernels")]
-  let matrixBackends: [Target.Dependency] = ["CVectorKernels", "CInt8Kernels", "COpenBLAS", "COneDNN"]
+  let matrixBackends: [Target.Dependency] = [
+    "CVectorKernels", "CMemoryShortage", "CInt8Kernels", "COpenBLAS", "COneDNN",
+  ]
 #else
-  let matrixBackends: [Target.Dependency] = ["CVectorKernels", "COpenBLAS"]
+  let matrixBackends: [Target.Dependency] = ["CVectorKernels", "CMemoryShortage", "COpenBLAS"]
 #endif
 
 targets += [
@@ -62,42 +65,52 @@ targets += [
   room("Tokenization", ["JSON", "ModelFiles"], hot: true),
   room("Transformer", ["Kernels", "ModelFiles", logging], hot: true),
   room("SoftThinking", ["Kernels", "JSON", "Parameters"], hot: true),
-  room("PolicyOptimization", ["Kernels", "Parameters", "SoftThinking"], hot: true),
+  room("Objectives", ["Parameters"], hot: true),
+  room("Credit", ["JSON", "Parameters"]),
+  room("PolicyOptimization", ["Kernels"], hot: true),
   room("Tasks", ["JSON", "Parameters", "SoftThinking"]),
+  room("MethodCases", ["JSON", "Kernels", "Parameters", "SoftThinking", "Objectives", "Credit", "Tasks"]),
   room("Rollouts", ["Kernels", "Transformer", "SoftThinking", logging], hot: true),
-  room("Training", ["Kernels", "ModelFiles", "Transformer", "SoftThinking", "PolicyOptimization", logging], hot: true),
-  room("Wire", ["CWireMessages", "CProtobufC", "Parameters", "SoftThinking"]),
+  room(
+    "Training",
+    ["Kernels", "ModelFiles", "Transformer", "SoftThinking", "Objectives", "PolicyOptimization", logging],
+    hot: true),
+  room("Wire", ["CWireMessages", "CProtobufC", "Parameters", "SoftThinking", "Objectives"]),
   room("Coordination", []),
   room("Transport", ["CZeroMQ", logging]),
   room("WeightSync", ["CLibCrypto", "CZstd", "CVectorKernels", "Kernels"], hot: true),
   room(
     "Benchmarking",
     [
-      "Kernels", "ModelFiles", "Transformer", "SoftThinking", "PolicyOptimization", "Rollouts", "Training",
+      "Kernels", "ModelFiles", "Transformer", "SoftThinking", "Objectives", "PolicyOptimization", "Rollouts",
+      "Training",
       "WeightSync",
     ],
     hot: true),
   room("Observability", ["JSON", logging]),
-  room("RunConfiguration", [yams, "Parameters", "SoftThinking", "PolicyOptimization", "Tasks"]),
+  room("RunConfiguration", [yams, "Parameters", "SoftThinking", "Objectives", "Credit", "Tasks"]),
   room(
     "Cluster",
     [
-      "Parameters", "ModelFiles", "Tokenization", "Transformer", "SoftThinking", "PolicyOptimization", "Tasks",
-      "Rollouts", "Training", "Wire",
+      "Parameters", "ModelFiles", "Tokenization", "Transformer", "SoftThinking", "Objectives", "Credit",
+      "PolicyOptimization", "Tasks", "Rollouts", "Training", "Wire",
       "Coordination", "Transport", "WeightSync", "Observability", "RunConfiguration", logging,
     ]),
   .executableTarget(
     name: "softgrpo",
     dependencies: [
-      "Cluster", "Kernels", "JSON", "Parameters", "ModelFiles", "Tokenization", "Transformer", "SoftThinking", "PolicyOptimization",
-      "Tasks",
-      "Rollouts", "Training", "Benchmarking", "WeightSync", "Transport", "Observability", "RunConfiguration", "CZeroMQ",
+      "Cluster", "Kernels", "JSON", "Parameters", "ModelFiles", "Tokenization", "Transformer", "SoftThinking",
+      "Objectives",
+      "Credit", "PolicyOptimization", "Tasks", "MethodCases", "Rollouts", "Training", "Benchmarking", "WeightSync",
+      "Transport",
+      "Observability", "RunConfiguration", "CZeroMQ",
       "CLibCrypto",
       argumentParser, logging,
     ],
     swiftSettings: strict),
   .target(
-    name: "TestSupport", dependencies: ["Kernels", "ModelFiles", "Parameters", "Transformer", "SoftThinking", "Wire"],
+    name: "TestSupport",
+    dependencies: ["Kernels", "Parameters", "ModelFiles", "Transformer", "SoftThinking", "Objectives", "Wire"],
     path: "Tests/TestSupport",
     swiftSettings: strict + hot),
   tests("Kernels", ["CVectorKernels"]),
@@ -107,12 +120,15 @@ targets += [
   tests("Tokenization", ["ModelFiles"], fixtures: true),
   tests("Transformer", ["ModelFiles"], fixtures: true),
   tests("SoftThinking", ["JSON", "Parameters"], fixtures: true),
+  tests("Objectives", ["Parameters"]),
+  tests("Credit", ["Parameters"]),
+  tests("MethodCases", ["JSON", "Objectives", "Credit"], fixtures: true),
   tests("PolicyOptimization"),
   tests("Tasks"),
-  tests("Rollouts", ["ModelFiles", "Transformer", "SoftThinking", "PolicyOptimization", "Training"]),
-  tests("Training", ["ModelFiles", "Transformer", "SoftThinking", "PolicyOptimization"]),
+  tests("Rollouts", ["ModelFiles", "Transformer", "SoftThinking", "Objectives", "Training"]),
+  tests("Training", ["ModelFiles", "Transformer", "SoftThinking", "Objectives", "PolicyOptimization"]),
   tests("Benchmarking", ["ModelFiles", "Transformer", "SoftThinking", "Training"]),
-  tests("Wire", ["Parameters", "SoftThinking"]),
+  tests("Wire", ["Parameters", "SoftThinking", "Objectives"]),
   tests("Coordination"),
   tests("Transport"),
   tests("WeightSync"),
@@ -121,12 +137,14 @@ targets += [
   .testTarget(
     name: "CommandTests", dependencies: ["softgrpo", "TestSupport"], resources: [.copy("Fixtures")],
     swiftSettings: strict),
-  .testTarget(name: "RunTests", dependencies: ["softgrpo", "Kernels", "ModelFiles"], swiftSettings: strict),
+  .testTarget(
+    name: "RunTests", dependencies: ["softgrpo", "Kernels", "ModelFiles"], resources: [.copy("Fixtures")],
+    swiftSettings: strict),
   tests(
     "Cluster",
     [
       "Wire", "Coordination", "Transport", "WeightSync", "SoftThinking", "RunConfiguration", "ModelFiles",
-      "Transformer", "PolicyOptimization", "Rollouts", "Training",
+      "Transformer", "Objectives", "Credit", "PolicyOptimization", "Rollouts", "Training",
     ]),
 ]
 

@@ -182,9 +182,9 @@ public struct RolloutBenchmark: Sendable {
       if !chosen.hasSoftSteps { thinking = 0 }
     case .relabelled(let chosen): policy = chosen
     }
-    let options = SamplingOptions(
-      maxThinkingTokens: thinking, maxAnswerTokens: thinking > 0 ? 1 : settings.completion,
-      answer: DiscreteSampling(temperature: policy.scoringTemperature))
+    let plan = CompletionPlan(
+      thinking: thinking, answer: DiscreteSampling(temperature: policy.scoringTemperature),
+      maxAnswerTokens: thinking > 0 ? 1 : settings.completion)
     var ids: [UInt64] = []
     for first in stride(from: 0, to: batch, by: settings.groupSize) {
       let group = first / settings.groupSize
@@ -193,7 +193,7 @@ public struct RolloutBenchmark: Sendable {
         SamplingRequest(
           id: UInt64(group), promptID: "\(group)", groupOrdinal: UInt64(group),
           prompt: benchmarkTokens(prompt, seed: group, vocabularySize: model.configuration.vocabularySize),
-          sampleIndices: Array(0..<min(settings.groupSize, batch - first)), policy: policy, options: options,
+          sampleIndices: Array(0..<min(settings.groupSize, batch - first)), policy: policy, plan: plan,
           noise: NoiseKey(seed: UInt64(round)), policyVersion: 0))
     }
     return ids

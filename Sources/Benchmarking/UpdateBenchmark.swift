@@ -1,4 +1,5 @@
 import Kernels
+import Objectives
 import ModelFiles
 import PolicyOptimization
 import SoftThinking
@@ -58,6 +59,7 @@ public final class UpdateBenchmark {
   var limitEffort = 0.6
   private let prepareSeconds: Double
   private let gradient: PolicyGradient
+  private let loss: Loss
   private let pool = GradientPool()
 
   /// - Parameter state: its weights are stepped; the passes go on computing with those it had here.
@@ -75,6 +77,7 @@ public final class UpdateBenchmark {
       team: team)
     prepareSeconds = Double(monotonicNanoseconds() - start) * 1e-9
     gradient = PolicyGradient(team: team)
+    loss = try Loss()
   }
 
   /// Whether the settings fit a model and this machine's memory; before weights are read for nothing.
@@ -155,7 +158,7 @@ public final class UpdateBenchmark {
     var batch = batch
     for indices in batch.microBatches {
       let logProbs = try gradient.accumulate(
-        indices.map { batch.items[$0] }, model: model, reference: nil, options: ObjectiveOptions(klCoefficient: 0),
+        indices.map { batch.items[$0] }, model: model, reference: nil, loss: loss,
         gradient: state.gradientSink(backend: model.backend, team: team)
       ).logProbs
       for (index, values) in zip(indices, logProbs) { batch.items[index].oldLogProbs = values }
@@ -178,7 +181,7 @@ public final class UpdateBenchmark {
       let sink = state.gradientSink(into: buffer.values, backend: model.backend, team: team)
       _ = try gradient.compute(
         GradientLeaf([indices.map { batch.items[$0] }]), model: model, reference: nil,
-        options: ObjectiveOptions(klCoefficient: 0), type: .float32, sink: sink, into: buffer)
+        loss: loss, type: .float32, sink: sink, into: buffer)
       clock.resume()
       try sum.insert(buffer, at: sum.tree.leaf(leaf))
       clock.mark(.optimizer)

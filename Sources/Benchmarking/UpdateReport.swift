@@ -104,7 +104,7 @@ struct UpdateOperations: Equatable {
           switch segment {
           case .soft(let soft): head += 6 * Double(soft.tokenIDs.elements.count * c.hiddenSize)
           case .discrete(let discrete): head += 6 * Double(discrete.tokenIDs.count) * Double(c.headWeights)
-          case .forced: break
+          case .forced, .replayed: break
           }
         }
       }

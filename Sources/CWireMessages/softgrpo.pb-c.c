@@ -502,49 +502,49 @@ void   softgrpo__part_parameter__free_unpacked
   assert(message->base.descriptor == &softgrpo__part_parameter__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-void   softgrpo__sampling_options__init
-                     (Softgrpo__SamplingOptions         *message)
+void   softgrpo__stage__init
+                     (Softgrpo__Stage         *message)
 {
-  static const Softgrpo__SamplingOptions init_value = SOFTGRPO__SAMPLING_OPTIONS__INIT;
+  static const Softgrpo__Stage init_value = SOFTGRPO__STAGE__INIT;
   *message = init_value;
 }
-size_t softgrpo__sampling_options__get_packed_size
-                     (const Softgrpo__SamplingOptions *message)
+size_t softgrpo__stage__get_packed_size
+                     (const Softgrpo__Stage *message)
 {
-  assert(message->base.descriptor == &softgrpo__sampling_options__descriptor);
+  assert(message->base.descriptor == &softgrpo__stage__descriptor);
   return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
 }
-size_t softgrpo__sampling_options__pack
-                     (const Softgrpo__SamplingOptions *message,
+size_t softgrpo__stage__pack
+                     (const Softgrpo__Stage *message,
                       uint8_t       *out)
 {
-  assert(message->base.descriptor == &softgrpo__sampling_options__descriptor);
+  assert(message->base.descriptor == &softgrpo__stage__descriptor);
   return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
 }
-size_t softgrpo__sampling_options__pack_to_buffer
-                     (const Softgrpo__SamplingOptions *message,
+size_t softgrpo__stage__pack_to_buffer
+                     (const Softgrpo__Stage *message,
                       ProtobufCBuffer *buffer)
 {
-  assert(message->base.descriptor == &softgrpo__sampling_options__descriptor);
+  assert(message->base.descriptor == &softgrpo__stage__descriptor);
   return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
 }
-Softgrpo__SamplingOptions *
-       softgrpo__sampling_options__unpack
+Softgrpo__Stage *
+       softgrpo__stage__unpack
                      (ProtobufCAllocator  *allocator,
                       size_t               len,
                       const uint8_t       *data)
 {
-  return (Softgrpo__SamplingOptions *)
-     protobuf_c_message_unpack (&softgrpo__sampling_options__descriptor,
+  return (Softgrpo__Stage *)
+     protobuf_c_message_unpack (&softgrpo__stage__descriptor,
                                 allocator, len, data);
 }
-void   softgrpo__sampling_options__free_unpacked
-                     (Softgrpo__SamplingOptions *message,
+void   softgrpo__stage__free_unpacked
+                     (Softgrpo__Stage *message,
                       ProtobufCAllocator *allocator)
 {
   if(!message)
     return;
-  assert(message->base.descriptor == &softgrpo__sampling_options__descriptor);
+  assert(message->base.descriptor == &softgrpo__stage__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
 void   softgrpo__cancel__init
@@ -1672,49 +1672,49 @@ void   softgrpo__gradient_leaf_shape__free_unpacked
   assert(message->base.descriptor == &softgrpo__gradient_leaf_shape__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-void   softgrpo__gradient_objective__init
-                     (Softgrpo__GradientObjective         *message)
+void   softgrpo__gradient_loss__init
+                     (Softgrpo__GradientLoss         *message)
 {
-  static const Softgrpo__GradientObjective init_value = SOFTGRPO__GRADIENT_OBJECTIVE__INIT;
+  static const Softgrpo__GradientLoss init_value = SOFTGRPO__GRADIENT_LOSS__INIT;
   *message = init_value;
 }
-size_t softgrpo__gradient_objective__get_packed_size
-                     (const Softgrpo__GradientObjective *message)
+size_t softgrpo__gradient_loss__get_packed_size
+                     (const Softgrpo__GradientLoss *message)
 {
-  assert(message->base.descriptor == &softgrpo__gradient_objective__descriptor);
+  assert(message->base.descriptor == &softgrpo__gradient_loss__descriptor);
   return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
 }
-size_t softgrpo__gradient_objective__pack
-                     (const Softgrpo__GradientObjective *message,
+size_t softgrpo__gradient_loss__pack
+                     (const Softgrpo__GradientLoss *message,
                       uint8_t       *out)
 {
-  assert(message->base.descriptor == &softgrpo__gradient_objective__descriptor);
+  assert(message->base.descriptor == &softgrpo__gradient_loss__descriptor);
   return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
 }
-size_t softgrpo__gradient_objective__pack_to_buffer
-                     (const Softgrpo__GradientObjective *message,
+size_t softgrpo__gradient_loss__pack_to_buffer
+                     (const Softgrpo__GradientLoss *message,
                       ProtobufCBuffer *buffer)
 {
-  assert(message->base.descriptor == &softgrpo__gradient_objective__descriptor);
+  assert(message->base.descriptor == &softgrpo__gradient_loss__descriptor);
   return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
 }
-Softgrpo__GradientObjective *
-       softgrpo__gradient_objective__unpack
+Softgrpo__GradientLoss *
+       softgrpo__gradient_loss__unpack
                      (ProtobufCAllocator  *allocator,
                       size_t               len,
                       const uint8_t       *data)
 {
-  return (Softgrpo__GradientObjective *)
-     protobuf_c_message_unpack (&softgrpo__gradient_objective__descriptor,
+  return (Softgrpo__GradientLoss *)
+     protobuf_c_message_unpack (&softgrpo__gradient_loss__descriptor,
                                 allocator, len, data);
 }
-void   softgrpo__gradient_objective__free_unpacked
-                     (Softgrpo__GradientObjective *message,
+void   softgrpo__gradient_loss__free_unpacked
+                     (Softgrpo__GradientLoss *message,
                       ProtobufCAllocator *allocator)
 {
   if(!message)
     return;
-  assert(message->base.descriptor == &softgrpo__gradient_objective__descriptor);
+  assert(message->base.descriptor == &softgrpo__gradient_loss__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
 void   softgrpo__pull_gradient_work__init
@@ -1897,49 +1897,94 @@ void   softgrpo__gradient_origin__free_unpacked
   assert(message->base.descriptor == &softgrpo__gradient_origin__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-void   softgrpo__gradient_statistics__init
-                     (Softgrpo__GradientStatistics         *message)
+void   softgrpo__leaf_sums__init
+                     (Softgrpo__LeafSums         *message)
 {
-  static const Softgrpo__GradientStatistics init_value = SOFTGRPO__GRADIENT_STATISTICS__INIT;
+  static const Softgrpo__LeafSums init_value = SOFTGRPO__LEAF_SUMS__INIT;
   *message = init_value;
 }
-size_t softgrpo__gradient_statistics__get_packed_size
-                     (const Softgrpo__GradientStatistics *message)
+size_t softgrpo__leaf_sums__get_packed_size
+                     (const Softgrpo__LeafSums *message)
 {
-  assert(message->base.descriptor == &softgrpo__gradient_statistics__descriptor);
+  assert(message->base.descriptor == &softgrpo__leaf_sums__descriptor);
   return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
 }
-size_t softgrpo__gradient_statistics__pack
-                     (const Softgrpo__GradientStatistics *message,
+size_t softgrpo__leaf_sums__pack
+                     (const Softgrpo__LeafSums *message,
                       uint8_t       *out)
 {
-  assert(message->base.descriptor == &softgrpo__gradient_statistics__descriptor);
+  assert(message->base.descriptor == &softgrpo__leaf_sums__descriptor);
   return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
 }
-size_t softgrpo__gradient_statistics__pack_to_buffer
-                     (const Softgrpo__GradientStatistics *message,
+size_t softgrpo__leaf_sums__pack_to_buffer
+                     (const Softgrpo__LeafSums *message,
                       ProtobufCBuffer *buffer)
 {
-  assert(message->base.descriptor == &softgrpo__gradient_statistics__descriptor);
+  assert(message->base.descriptor == &softgrpo__leaf_sums__descriptor);
   return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
 }
-Softgrpo__GradientStatistics *
-       softgrpo__gradient_statistics__unpack
+Softgrpo__LeafSums *
+       softgrpo__leaf_sums__unpack
                      (ProtobufCAllocator  *allocator,
                       size_t               len,
                       const uint8_t       *data)
 {
-  return (Softgrpo__GradientStatistics *)
-     protobuf_c_message_unpack (&softgrpo__gradient_statistics__descriptor,
+  return (Softgrpo__LeafSums *)
+     protobuf_c_message_unpack (&softgrpo__leaf_sums__descriptor,
                                 allocator, len, data);
 }
-void   softgrpo__gradient_statistics__free_unpacked
-                     (Softgrpo__GradientStatistics *message,
+void   softgrpo__leaf_sums__free_unpacked
+                     (Softgrpo__LeafSums *message,
                       ProtobufCAllocator *allocator)
 {
   if(!message)
     return;
-  assert(message->base.descriptor == &softgrpo__gradient_statistics__descriptor);
+  assert(message->base.descriptor == &softgrpo__leaf_sums__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   softgrpo__named_sum__init
+                     (Softgrpo__NamedSum         *message)
+{
+  static const Softgrpo__NamedSum init_value = SOFTGRPO__NAMED_SUM__INIT;
+  *message = init_value;
+}
+size_t softgrpo__named_sum__get_packed_size
+                     (const Softgrpo__NamedSum *message)
+{
+  assert(message->base.descriptor == &softgrpo__named_sum__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t softgrpo__named_sum__pack
+                     (const Softgrpo__NamedSum *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &softgrpo__named_sum__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t softgrpo__named_sum__pack_to_buffer
+                     (const Softgrpo__NamedSum *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &softgrpo__named_sum__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Softgrpo__NamedSum *
+       softgrpo__named_sum__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Softgrpo__NamedSum *)
+     protobuf_c_message_unpack (&softgrpo__named_sum__descriptor,
+                                allocator, len, data);
+}
+void   softgrpo__named_sum__free_unpacked
+                     (Softgrpo__NamedSum *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &softgrpo__named_sum__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
 void   softgrpo__gradient_declined__init
@@ -3375,18 +3420,6 @@ static const ProtobufCFieldDescriptor softgrpo__lease__field_descriptors[12] =
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "options",
-    7,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_MESSAGE,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__Lease, options),
-    &softgrpo__sampling_options__descriptor,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
     "noise_seed",
     8,
     PROTOBUF_C_LABEL_NONE,
@@ -3446,24 +3479,37 @@ static const ProtobufCFieldDescriptor softgrpo__lease__field_descriptors[12] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "plan",
+    13,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Softgrpo__Lease, n_plan),
+    offsetof(Softgrpo__Lease, plan),
+    &softgrpo__stage__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__lease__field_indices_by_name[] = {
-  11,   /* field[11] = continues_across_versions */
-  10,   /* field[10] = deadline_milliseconds */
+  10,   /* field[10] = continues_across_versions */
+  9,   /* field[9] = deadline_milliseconds */
   1,   /* field[1] = group_ordinal */
   0,   /* field[0] = lease_id */
-  9,   /* field[9] = maximum_policy_version */
-  8,   /* field[8] = minimum_policy_version */
-  7,   /* field[7] = noise_seed */
-  6,   /* field[6] = options */
+  8,   /* field[8] = maximum_policy_version */
+  7,   /* field[7] = minimum_policy_version */
+  6,   /* field[6] = noise_seed */
+  11,   /* field[11] = plan */
   5,   /* field[5] = policy */
   2,   /* field[2] = prompt_id */
   3,   /* field[3] = prompt_token_ids */
   4,   /* field[4] = sample_indices */
 };
-static const ProtobufCIntRange softgrpo__lease__number_ranges[1 + 1] =
+static const ProtobufCIntRange softgrpo__lease__number_ranges[2 + 1] =
 {
   { 1, 0 },
+  { 8, 6 },
   { 0, 12 }
 };
 const ProtobufCMessageDescriptor softgrpo__lease__descriptor =
@@ -3477,7 +3523,7 @@ const ProtobufCMessageDescriptor softgrpo__lease__descriptor =
   12,
   softgrpo__lease__field_descriptors,
   softgrpo__lease__field_indices_by_name,
-  1,  softgrpo__lease__number_ranges,
+  2,  softgrpo__lease__number_ranges,
   (ProtobufCMessageInit) softgrpo__lease__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -3622,159 +3668,185 @@ const ProtobufCMessageDescriptor softgrpo__part_parameter__descriptor =
   (ProtobufCMessageInit) softgrpo__part_parameter__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__sampling_options__field_descriptors[10] =
+static const ProtobufCFieldDescriptor softgrpo__stage__field_descriptors[12] =
 {
   {
-    "max_thinking_tokens",
+    "kind",
     1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__Stage, kind),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "budget",
+    2,
     PROTOBUF_C_LABEL_NONE,
     PROTOBUF_C_TYPE_UINT32,
     0,   /* quantifier_offset */
-    offsetof(Softgrpo__SamplingOptions, max_thinking_tokens),
+    offsetof(Softgrpo__Stage, budget),
     NULL,
     NULL,
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "end_of_thinking_token_ids",
-    2,
-    PROTOBUF_C_LABEL_REPEATED,
-    PROTOBUF_C_TYPE_INT32,
-    offsetof(Softgrpo__SamplingOptions, n_end_of_thinking_token_ids),
-    offsetof(Softgrpo__SamplingOptions, end_of_thinking_token_ids),
-    NULL,
-    NULL,
-    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "force_end_token_id",
+    "end_token_ids",
     3,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_INT32,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__SamplingOptions, force_end_token_id),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "has_force_end_token",
-    4,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_BOOL,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__SamplingOptions, has_force_end_token),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "answer_prefix_token_ids",
-    5,
     PROTOBUF_C_LABEL_REPEATED,
     PROTOBUF_C_TYPE_INT32,
-    offsetof(Softgrpo__SamplingOptions, n_answer_prefix_token_ids),
-    offsetof(Softgrpo__SamplingOptions, answer_prefix_token_ids),
+    offsetof(Softgrpo__Stage, n_end_token_ids),
+    offsetof(Softgrpo__Stage, end_token_ids),
     NULL,
     NULL,
     0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "max_answer_tokens",
+    "token_ids",
+    4,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_INT32,
+    offsetof(Softgrpo__Stage, n_token_ids),
+    offsetof(Softgrpo__Stage, token_ids),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "temperature",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FLOAT,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__Stage, temperature),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "top_k",
     6,
     PROTOBUF_C_LABEL_NONE,
     PROTOBUF_C_TYPE_UINT32,
     0,   /* quantifier_offset */
-    offsetof(Softgrpo__SamplingOptions, max_answer_tokens),
+    offsetof(Softgrpo__Stage, top_k),
     NULL,
     NULL,
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "stop_token_ids",
+    "top_p",
     7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FLOAT,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__Stage, top_p),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "min_p",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FLOAT,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__Stage, min_p),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "is_soft",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__Stage, is_soft),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "token_counts",
+    10,
     PROTOBUF_C_LABEL_REPEATED,
-    PROTOBUF_C_TYPE_INT32,
-    offsetof(Softgrpo__SamplingOptions, n_stop_token_ids),
-    offsetof(Softgrpo__SamplingOptions, stop_token_ids),
+    PROTOBUF_C_TYPE_UINT32,
+    offsetof(Softgrpo__Stage, n_token_counts),
+    offsetof(Softgrpo__Stage, token_counts),
     NULL,
     NULL,
     0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "answer_temperature",
-    8,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_FLOAT,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__SamplingOptions, answer_temperature),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "answer_top_k",
-    9,
-    PROTOBUF_C_LABEL_NONE,
+    "value_counts",
+    11,
+    PROTOBUF_C_LABEL_REPEATED,
     PROTOBUF_C_TYPE_UINT32,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__SamplingOptions, answer_top_k),
+    offsetof(Softgrpo__Stage, n_value_counts),
+    offsetof(Softgrpo__Stage, value_counts),
     NULL,
     NULL,
-    0,             /* flags */
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "answer_top_p",
-    10,
-    PROTOBUF_C_LABEL_NONE,
+    "values",
+    12,
+    PROTOBUF_C_LABEL_REPEATED,
     PROTOBUF_C_TYPE_FLOAT,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__SamplingOptions, answer_top_p),
+    offsetof(Softgrpo__Stage, n_values),
+    offsetof(Softgrpo__Stage, values),
     NULL,
     NULL,
-    0,             /* flags */
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
 };
-static const unsigned softgrpo__sampling_options__field_indices_by_name[] = {
-  4,   /* field[4] = answer_prefix_token_ids */
-  7,   /* field[7] = answer_temperature */
-  8,   /* field[8] = answer_top_k */
-  9,   /* field[9] = answer_top_p */
-  1,   /* field[1] = end_of_thinking_token_ids */
-  2,   /* field[2] = force_end_token_id */
-  3,   /* field[3] = has_force_end_token */
-  5,   /* field[5] = max_answer_tokens */
-  0,   /* field[0] = max_thinking_tokens */
-  6,   /* field[6] = stop_token_ids */
+static const unsigned softgrpo__stage__field_indices_by_name[] = {
+  1,   /* field[1] = budget */
+  2,   /* field[2] = end_token_ids */
+  8,   /* field[8] = is_soft */
+  0,   /* field[0] = kind */
+  7,   /* field[7] = min_p */
+  4,   /* field[4] = temperature */
+  9,   /* field[9] = token_counts */
+  3,   /* field[3] = token_ids */
+  5,   /* field[5] = top_k */
+  6,   /* field[6] = top_p */
+  10,   /* field[10] = value_counts */
+  11,   /* field[11] = values */
 };
-static const ProtobufCIntRange softgrpo__sampling_options__number_ranges[1 + 1] =
+static const ProtobufCIntRange softgrpo__stage__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 10 }
+  { 0, 12 }
 };
-const ProtobufCMessageDescriptor softgrpo__sampling_options__descriptor =
+const ProtobufCMessageDescriptor softgrpo__stage__descriptor =
 {
   PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
-  "softgrpo.SamplingOptions",
-  "SamplingOptions",
-  "Softgrpo__SamplingOptions",
+  "softgrpo.Stage",
+  "Stage",
+  "Softgrpo__Stage",
   "softgrpo",
-  sizeof(Softgrpo__SamplingOptions),
-  10,
-  softgrpo__sampling_options__field_descriptors,
-  softgrpo__sampling_options__field_indices_by_name,
-  1,  softgrpo__sampling_options__number_ranges,
-  (ProtobufCMessageInit) softgrpo__sampling_options__init,
+  sizeof(Softgrpo__Stage),
+  12,
+  softgrpo__stage__field_descriptors,
+  softgrpo__stage__field_indices_by_name,
+  1,  softgrpo__stage__number_ranges,
+  (ProtobufCMessageInit) softgrpo__stage__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor softgrpo__cancel__field_descriptors[3] =
@@ -4217,20 +4289,24 @@ const ProtobufCMessageDescriptor softgrpo__trajectory_result__descriptor =
   (ProtobufCMessageInit) softgrpo__trajectory_result__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCEnumValue softgrpo__segment_description__kind__enum_values_by_number[4] =
+static const ProtobufCEnumValue softgrpo__segment_description__kind__enum_values_by_number[6] =
 {
   { "UNSPECIFIED", "SOFTGRPO__SEGMENT_DESCRIPTION__KIND__UNSPECIFIED", 0 },
   { "SOFT", "SOFTGRPO__SEGMENT_DESCRIPTION__KIND__SOFT", 1 },
   { "DISCRETE", "SOFTGRPO__SEGMENT_DESCRIPTION__KIND__DISCRETE", 2 },
   { "FORCED", "SOFTGRPO__SEGMENT_DESCRIPTION__KIND__FORCED", 3 },
+  { "REPLAYED_SOFT", "SOFTGRPO__SEGMENT_DESCRIPTION__KIND__REPLAYED_SOFT", 4 },
+  { "REPLAYED_TOKENS", "SOFTGRPO__SEGMENT_DESCRIPTION__KIND__REPLAYED_TOKENS", 5 },
 };
 static const ProtobufCIntRange softgrpo__segment_description__kind__value_ranges[] = {
-{0, 0},{0, 4}
+{0, 0},{0, 6}
 };
-static const ProtobufCEnumValueIndex softgrpo__segment_description__kind__enum_values_by_name[4] =
+static const ProtobufCEnumValueIndex softgrpo__segment_description__kind__enum_values_by_name[6] =
 {
   { "DISCRETE", 2 },
   { "FORCED", 3 },
+  { "REPLAYED_SOFT", 4 },
+  { "REPLAYED_TOKENS", 5 },
   { "SOFT", 1 },
   { "UNSPECIFIED", 0 },
 };
@@ -4241,9 +4317,9 @@ const ProtobufCEnumDescriptor softgrpo__segment_description__kind__descriptor =
   "Kind",
   "Softgrpo__SegmentDescription__Kind",
   "softgrpo",
-  4,
+  6,
   softgrpo__segment_description__kind__enum_values_by_number,
-  4,
+  6,
   softgrpo__segment_description__kind__enum_values_by_name,
   1,
   softgrpo__segment_description__kind__value_ranges,
@@ -4442,7 +4518,7 @@ const ProtobufCMessageDescriptor softgrpo__sample_origin__descriptor =
   (ProtobufCMessageInit) softgrpo__sample_origin__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__return_work__field_descriptors[3] =
+static const ProtobufCFieldDescriptor softgrpo__return_work__field_descriptors[4] =
 {
   {
     "lease_id",
@@ -4480,16 +4556,29 @@ static const ProtobufCFieldDescriptor softgrpo__return_work__field_descriptors[3
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "reason",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__ReturnWork, reason),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__return_work__field_indices_by_name[] = {
   2,   /* field[2] = is_loss */
   0,   /* field[0] = lease_id */
+  3,   /* field[3] = reason */
   1,   /* field[1] = sample_indices */
 };
 static const ProtobufCIntRange softgrpo__return_work__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor softgrpo__return_work__descriptor =
 {
@@ -4499,7 +4588,7 @@ const ProtobufCMessageDescriptor softgrpo__return_work__descriptor =
   "Softgrpo__ReturnWork",
   "softgrpo",
   sizeof(Softgrpo__ReturnWork),
-  3,
+  4,
   softgrpo__return_work__field_descriptors,
   softgrpo__return_work__field_indices_by_name,
   1,  softgrpo__return_work__number_ranges,
@@ -5626,13 +5715,13 @@ static const ProtobufCFieldDescriptor softgrpo__gradient_grant__field_descriptor
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "objective",
+    "loss",
     7,
     PROTOBUF_C_LABEL_NONE,
     PROTOBUF_C_TYPE_MESSAGE,
     0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientGrant, objective),
-    &softgrpo__gradient_objective__descriptor,
+    offsetof(Softgrpo__GradientGrant, loss),
+    &softgrpo__gradient_loss__descriptor,
     NULL,
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
@@ -5734,7 +5823,7 @@ static const unsigned softgrpo__gradient_grant__field_indices_by_name[] = {
   5,   /* field[5] = leaves */
   2,   /* field[2] = level */
   9,   /* field[9] = longest_sequence */
-  6,   /* field[6] = objective */
+  6,   /* field[6] = loss */
   1,   /* field[1] = policy_version */
   13,   /* field[13] = rows_per_second */
 };
@@ -5796,51 +5885,27 @@ const ProtobufCMessageDescriptor softgrpo__gradient_leaf_shape__descriptor =
   (ProtobufCMessageInit) softgrpo__gradient_leaf_shape__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__gradient_objective__field_descriptors[7] =
+static const ProtobufCFieldDescriptor softgrpo__gradient_loss__field_descriptors[5] =
 {
   {
-    "clip_low",
+    "objective",
     1,
     PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_FLOAT,
+    PROTOBUF_C_TYPE_MESSAGE,
     0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientObjective, clip_low),
-    NULL,
+    offsetof(Softgrpo__GradientLoss, objective),
+    &softgrpo__part__descriptor,
     NULL,
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "clip_high",
+    "objective_digest",
     2,
     PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_FLOAT,
+    PROTOBUF_C_TYPE_BYTES,
     0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientObjective, clip_high),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "has_dual_clip",
-    3,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_BOOL,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientObjective, has_dual_clip),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "dual_clip",
-    4,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_FLOAT,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientObjective, dual_clip),
+    offsetof(Softgrpo__GradientLoss, objective_digest),
     NULL,
     NULL,
     0,             /* flags */
@@ -5848,11 +5913,11 @@ static const ProtobufCFieldDescriptor softgrpo__gradient_objective__field_descri
   },
   {
     "kl_coefficient",
-    5,
+    3,
     PROTOBUF_C_LABEL_NONE,
     PROTOBUF_C_TYPE_DOUBLE,
     0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientObjective, kl_coefficient),
+    offsetof(Softgrpo__GradientLoss, kl_coefficient),
     NULL,
     NULL,
     0,             /* flags */
@@ -5860,11 +5925,11 @@ static const ProtobufCFieldDescriptor softgrpo__gradient_objective__field_descri
   },
   {
     "kl_estimator",
-    6,
+    4,
     PROTOBUF_C_LABEL_NONE,
     PROTOBUF_C_TYPE_STRING,
     0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientObjective, kl_estimator),
+    offsetof(Softgrpo__GradientLoss, kl_estimator),
     NULL,
     &protobuf_c_empty_string,
     0,             /* flags */
@@ -5872,44 +5937,42 @@ static const ProtobufCFieldDescriptor softgrpo__gradient_objective__field_descri
   },
   {
     "reference_root",
-    7,
+    5,
     PROTOBUF_C_LABEL_NONE,
     PROTOBUF_C_TYPE_BYTES,
     0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientObjective, reference_root),
+    offsetof(Softgrpo__GradientLoss, reference_root),
     NULL,
     NULL,
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
 };
-static const unsigned softgrpo__gradient_objective__field_indices_by_name[] = {
-  1,   /* field[1] = clip_high */
-  0,   /* field[0] = clip_low */
-  3,   /* field[3] = dual_clip */
-  2,   /* field[2] = has_dual_clip */
-  4,   /* field[4] = kl_coefficient */
-  5,   /* field[5] = kl_estimator */
-  6,   /* field[6] = reference_root */
+static const unsigned softgrpo__gradient_loss__field_indices_by_name[] = {
+  2,   /* field[2] = kl_coefficient */
+  3,   /* field[3] = kl_estimator */
+  0,   /* field[0] = objective */
+  1,   /* field[1] = objective_digest */
+  4,   /* field[4] = reference_root */
 };
-static const ProtobufCIntRange softgrpo__gradient_objective__number_ranges[1 + 1] =
+static const ProtobufCIntRange softgrpo__gradient_loss__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 7 }
+  { 0, 5 }
 };
-const ProtobufCMessageDescriptor softgrpo__gradient_objective__descriptor =
+const ProtobufCMessageDescriptor softgrpo__gradient_loss__descriptor =
 {
   PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
-  "softgrpo.GradientObjective",
-  "GradientObjective",
-  "Softgrpo__GradientObjective",
+  "softgrpo.GradientLoss",
+  "GradientLoss",
+  "Softgrpo__GradientLoss",
   "softgrpo",
-  sizeof(Softgrpo__GradientObjective),
-  7,
-  softgrpo__gradient_objective__field_descriptors,
-  softgrpo__gradient_objective__field_indices_by_name,
-  1,  softgrpo__gradient_objective__number_ranges,
-  (ProtobufCMessageInit) softgrpo__gradient_objective__init,
+  sizeof(Softgrpo__GradientLoss),
+  5,
+  softgrpo__gradient_loss__field_descriptors,
+  softgrpo__gradient_loss__field_indices_by_name,
+  1,  softgrpo__gradient_loss__number_ranges,
+  (ProtobufCMessageInit) softgrpo__gradient_loss__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor softgrpo__pull_gradient_work__field_descriptors[3] =
@@ -5976,7 +6039,7 @@ const ProtobufCMessageDescriptor softgrpo__pull_gradient_work__descriptor =
   (ProtobufCMessageInit) softgrpo__pull_gradient_work__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__gradient_trajectory__field_descriptors[11] =
+static const ProtobufCFieldDescriptor softgrpo__gradient_trajectory__field_descriptors[14] =
 {
   {
     "lease_id",
@@ -6039,15 +6102,15 @@ static const ProtobufCFieldDescriptor softgrpo__gradient_trajectory__field_descr
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "advantage",
+    "advantages",
     6,
-    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_LABEL_REPEATED,
     PROTOBUF_C_TYPE_FLOAT,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientTrajectory, advantage),
+    offsetof(Softgrpo__GradientTrajectory, n_advantages),
+    offsetof(Softgrpo__GradientTrajectory, advantages),
     NULL,
     NULL,
-    0,             /* flags */
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
@@ -6110,11 +6173,50 @@ static const ProtobufCFieldDescriptor softgrpo__gradient_trajectory__field_descr
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "has_step_weights",
+    12,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientTrajectory, has_step_weights),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "has_coefficients",
+    13,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientTrajectory, has_coefficients),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "group_ordinal",
+    14,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientTrajectory, group_ordinal),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__gradient_trajectory__field_indices_by_name[] = {
-  5,   /* field[5] = advantage */
+  5,   /* field[5] = advantages */
+  13,   /* field[13] = group_ordinal */
+  12,   /* field[12] = has_coefficients */
   8,   /* field[8] = has_importance_cap */
   7,   /* field[7] = has_old_log_probs */
+  11,   /* field[11] = has_step_weights */
   9,   /* field[9] = importance_cap */
   1,   /* field[1] = index */
   10,   /* field[10] = is_older */
@@ -6127,7 +6229,7 @@ static const unsigned softgrpo__gradient_trajectory__field_indices_by_name[] = {
 static const ProtobufCIntRange softgrpo__gradient_trajectory__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 11 }
+  { 0, 14 }
 };
 const ProtobufCMessageDescriptor softgrpo__gradient_trajectory__descriptor =
 {
@@ -6137,7 +6239,7 @@ const ProtobufCMessageDescriptor softgrpo__gradient_trajectory__descriptor =
   "Softgrpo__GradientTrajectory",
   "softgrpo",
   sizeof(Softgrpo__GradientTrajectory),
-  11,
+  14,
   softgrpo__gradient_trajectory__field_descriptors,
   softgrpo__gradient_trajectory__field_indices_by_name,
   1,  softgrpo__gradient_trajectory__number_ranges,
@@ -6159,13 +6261,13 @@ static const ProtobufCFieldDescriptor softgrpo__gradient_ready__field_descriptor
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "statistics",
+    "sums",
     2,
     PROTOBUF_C_LABEL_REPEATED,
     PROTOBUF_C_TYPE_MESSAGE,
-    offsetof(Softgrpo__GradientReady, n_statistics),
-    offsetof(Softgrpo__GradientReady, statistics),
-    &softgrpo__gradient_statistics__descriptor,
+    offsetof(Softgrpo__GradientReady, n_sums),
+    offsetof(Softgrpo__GradientReady, sums),
+    &softgrpo__leaf_sums__descriptor,
     NULL,
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
@@ -6212,7 +6314,7 @@ static const unsigned softgrpo__gradient_ready__field_indices_by_name[] = {
   0,   /* field[0] = lease_id */
   4,   /* field[4] = origins */
   2,   /* field[2] = root */
-  1,   /* field[1] = statistics */
+  1,   /* field[1] = sums */
 };
 static const ProtobufCIntRange softgrpo__gradient_ready__number_ranges[1 + 1] =
 {
@@ -6298,211 +6400,149 @@ const ProtobufCMessageDescriptor softgrpo__gradient_origin__descriptor =
   (ProtobufCMessageInit) softgrpo__gradient_origin__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__gradient_statistics__field_descriptors[14] =
+static const ProtobufCFieldDescriptor softgrpo__leaf_sums__field_descriptors[1] =
 {
   {
-    "token_count",
+    "sums",
     1,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_UINT64,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientStatistics, token_count),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "clipped_count",
-    2,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_UINT64,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientStatistics, clipped_count),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "dual_clipped_count",
-    3,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_UINT64,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientStatistics, dual_clipped_count),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "log_ratio_sum",
-    4,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_DOUBLE,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientStatistics, log_ratio_sum),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "ratio_sum",
-    5,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_DOUBLE,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientStatistics, ratio_sum),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "ratio_maximum",
-    6,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_FLOAT,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientStatistics, ratio_maximum),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "policy_loss",
-    7,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_DOUBLE,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientStatistics, policy_loss),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "kl_loss",
-    8,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_DOUBLE,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientStatistics, kl_loss),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "importance_count",
-    9,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_UINT64,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientStatistics, importance_count),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "importance_sum",
-    10,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_DOUBLE,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientStatistics, importance_sum),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "importance_clipped_count",
-    11,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_UINT64,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientStatistics, importance_clipped_count),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "behaviour_count",
-    12,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_UINT64,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientStatistics, behaviour_count),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "behaviour_sum",
-    13,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_DOUBLE,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientStatistics, behaviour_sum),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "behaviour_clipped_count",
-    14,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_UINT64,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__GradientStatistics, behaviour_clipped_count),
-    NULL,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Softgrpo__LeafSums, n_sums),
+    offsetof(Softgrpo__LeafSums, sums),
+    &softgrpo__named_sum__descriptor,
     NULL,
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
 };
-static const unsigned softgrpo__gradient_statistics__field_indices_by_name[] = {
-  13,   /* field[13] = behaviour_clipped_count */
-  11,   /* field[11] = behaviour_count */
-  12,   /* field[12] = behaviour_sum */
-  1,   /* field[1] = clipped_count */
-  2,   /* field[2] = dual_clipped_count */
-  10,   /* field[10] = importance_clipped_count */
-  8,   /* field[8] = importance_count */
-  9,   /* field[9] = importance_sum */
-  7,   /* field[7] = kl_loss */
-  3,   /* field[3] = log_ratio_sum */
-  6,   /* field[6] = policy_loss */
-  5,   /* field[5] = ratio_maximum */
-  4,   /* field[4] = ratio_sum */
-  0,   /* field[0] = token_count */
+static const unsigned softgrpo__leaf_sums__field_indices_by_name[] = {
+  0,   /* field[0] = sums */
 };
-static const ProtobufCIntRange softgrpo__gradient_statistics__number_ranges[1 + 1] =
+static const ProtobufCIntRange softgrpo__leaf_sums__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 14 }
+  { 0, 1 }
 };
-const ProtobufCMessageDescriptor softgrpo__gradient_statistics__descriptor =
+const ProtobufCMessageDescriptor softgrpo__leaf_sums__descriptor =
 {
   PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
-  "softgrpo.GradientStatistics",
-  "GradientStatistics",
-  "Softgrpo__GradientStatistics",
+  "softgrpo.LeafSums",
+  "LeafSums",
+  "Softgrpo__LeafSums",
   "softgrpo",
-  sizeof(Softgrpo__GradientStatistics),
-  14,
-  softgrpo__gradient_statistics__field_descriptors,
-  softgrpo__gradient_statistics__field_indices_by_name,
-  1,  softgrpo__gradient_statistics__number_ranges,
-  (ProtobufCMessageInit) softgrpo__gradient_statistics__init,
+  sizeof(Softgrpo__LeafSums),
+  1,
+  softgrpo__leaf_sums__field_descriptors,
+  softgrpo__leaf_sums__field_indices_by_name,
+  1,  softgrpo__leaf_sums__number_ranges,
+  (ProtobufCMessageInit) softgrpo__leaf_sums__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCEnumValue softgrpo__named_sum__reduction__enum_values_by_number[3] =
+{
+  { "TOTAL", "SOFTGRPO__NAMED_SUM__REDUCTION__TOTAL", 0 },
+  { "MEAN", "SOFTGRPO__NAMED_SUM__REDUCTION__MEAN", 1 },
+  { "MAXIMUM", "SOFTGRPO__NAMED_SUM__REDUCTION__MAXIMUM", 2 },
+};
+static const ProtobufCIntRange softgrpo__named_sum__reduction__value_ranges[] = {
+{0, 0},{0, 3}
+};
+static const ProtobufCEnumValueIndex softgrpo__named_sum__reduction__enum_values_by_name[3] =
+{
+  { "MAXIMUM", 2 },
+  { "MEAN", 1 },
+  { "TOTAL", 0 },
+};
+const ProtobufCEnumDescriptor softgrpo__named_sum__reduction__descriptor =
+{
+  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
+  "softgrpo.NamedSum.Reduction",
+  "Reduction",
+  "Softgrpo__NamedSum__Reduction",
+  "softgrpo",
+  3,
+  softgrpo__named_sum__reduction__enum_values_by_number,
+  3,
+  softgrpo__named_sum__reduction__enum_values_by_name,
+  1,
+  softgrpo__named_sum__reduction__value_ranges,
+  NULL,NULL,NULL,NULL   /* reserved[1234] */
+};
+static const ProtobufCFieldDescriptor softgrpo__named_sum__field_descriptors[4] =
+{
+  {
+    "name",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_STRING,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__NamedSum, name),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reduction",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__NamedSum, reduction),
+    &softgrpo__named_sum__reduction__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "sum",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__NamedSum, sum),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "count",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__NamedSum, count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned softgrpo__named_sum__field_indices_by_name[] = {
+  3,   /* field[3] = count */
+  0,   /* field[0] = name */
+  1,   /* field[1] = reduction */
+  2,   /* field[2] = sum */
+};
+static const ProtobufCIntRange softgrpo__named_sum__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor softgrpo__named_sum__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "softgrpo.NamedSum",
+  "NamedSum",
+  "Softgrpo__NamedSum",
+  "softgrpo",
+  sizeof(Softgrpo__NamedSum),
+  4,
+  softgrpo__named_sum__field_descriptors,
+  softgrpo__named_sum__field_indices_by_name,
+  1,  softgrpo__named_sum__number_ranges,
+  (ProtobufCMessageInit) softgrpo__named_sum__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor softgrpo__gradient_declined__field_descriptors[3] =

@@ -21,7 +21,8 @@ public struct AlignedBuffer<Element: BitwiseCopyable>: ~Copyable, @unchecked Sen
 
   /// - Parameter zeroed: false for memory that is written before it is read. It is then kept when the buffer ends, for
   ///   the next such buffer of the same size: a policy's versions follow each other in the same memory.
-  /// - Precondition: the allocation succeeds; memory for weights and activations is sized from validated configurations.
+  ///
+  /// Where the system refuses the memory the process ends with an error that names the bytes (`MemoryShortage`).
   public init(count: Int, zeroed: Bool = true) {
     let byteCount = max(count * MemoryLayout<Element>.stride, 1)
     spareBytes = zeroed || byteCount < SpareMemory.smallest ? 0 : byteCount
@@ -37,7 +38,7 @@ public struct AlignedBuffer<Element: BitwiseCopyable>: ~Copyable, @unchecked Sen
       // One huge page more than needed, so that the base can be aligned to one.
       mappedBytes = (byteCount + 2 * hugePage - 1) / hugePage * hugePage
       let mapped = mmap(nil, mappedBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-      guard let mapped, mapped != MAP_FAILED else { fatalError("out of memory: \(byteCount) bytes") }
+      guard let mapped, mapped != MAP_FAILED else { MemoryShortage.end(bytes: byteCount, for: Self.purpose) }
       mapping = mapped
       memory = UnsafeMutableRawPointer(
         bitPattern: (UInt(bitPattern: mapped) + UInt(hugePage) - 1) / UInt(hugePage) * UInt(hugePage))!
@@ -46,7 +47,7 @@ public struct AlignedBuffer<Element: BitwiseCopyable>: ~Copyable, @unchecked Sen
       var allocated: UnsafeMutableRawPointer?
       let rounded = (byteCount + 63) / 64 * 64
       guard posix_memalign(&allocated, 64, rounded) == 0, let allocated else {
-        fatalError("out of memory: \(byteCount) bytes")
+        MemoryShortage.end(bytes: byteCount, for: Self.purpose)
       }
       if spareBytes == 0 { memset(allocated, 0, rounded) }
       memory = allocated
@@ -56,6 +57,8 @@ public struct AlignedBuffer<Element: BitwiseCopyable>: ~Copyable, @unchecked Sen
     self.count = count
     base = memory.bindMemory(to: Element.self, capacity: max(count, 1))
   }
+
+  private static var purpose: String { "a buffer of weights, caches or activations" }
 
   deinit {
     let block = SpareMemory.Block(memory: base, mapping: mapping, mappedBytes: mappedBytes)

@@ -34,7 +34,9 @@ extension Attention {
     let (width, keyValueHeads) = (plan.geometry.headDimension, plan.geometry.keyValueHeads)
     let stride = (plan.heads + 2 * keyValueHeads) * width
     let scratch = plan.scratch(threads: team.threadCount)
-    team.run(plan.chunks.count * keyValueHeads) { task, thread in
+    let tasks = plan.chunks.count * keyValueHeads
+    if case .float32 = qkv_TE { OpenBLASLibrary.shared.reserve(threads: min(team.threadCount, tasks)) }
+    team.run(tasks) { task, thread in
       let (chunk, head) = (plan.chunks[task / keyValueHeads], task % keyValueHeads)
       let memory = scratch + thread * plan.scratchBytes
       switch qkv_TE {
@@ -95,7 +97,6 @@ extension Attention {
     dOut_THD: UnsafePointer<Float>, qkv_TE: UnsafePointer<Float>, logSumExp_TH: UnsafePointer<Float>,
     dqkv_TE: UnsafeMutablePointer<Float>, scratch: UnsafeMutablePointer<Float>
   ) {
-    OpenBLASThreads.single
     let (width, heads, keyValueHeads) = (plan.geometry.headDimension, plan.heads, plan.geometry.keyValueHeads)
     let group = heads / keyValueHeads
     let (outStride, stride) = (heads * width, (heads + 2 * keyValueHeads) * width)

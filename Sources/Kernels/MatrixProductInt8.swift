@@ -198,7 +198,9 @@
     }
 
     private static func allocate(_ bytes: Int) -> UnsafeMutableRawPointer {
-      guard let memory = aligned_alloc(64, bytes) else { fatalError("out of memory: \(bytes) bytes") }
+      guard let memory = aligned_alloc(64, bytes) else {
+        MemoryShortage.end(bytes: bytes, for: "the quantized rows of a product")
+      }
       return memory
     }
   }

@@ -199,7 +199,10 @@
       if tileCount < count {
         free(tileBuffer)
         tileCount = (count + 1023) / 1024 * 1024
-        tileBuffer = aligned_alloc(4096, tileCount * 4)!.bindMemory(to: Float.self, capacity: tileCount)
+        guard let memory = aligned_alloc(4096, tileCount * 4) else {
+          MemoryShortage.end(bytes: tileCount * 4, for: "a tile of a product")
+        }
+        tileBuffer = memory.bindMemory(to: Float.self, capacity: tileCount)
       }
       return tileBuffer!
     }
@@ -215,7 +218,10 @@
       if scratchpadBytes < product.scratchpadBytes {
         free(scratchpad)
         scratchpadBytes = (product.scratchpadBytes + 4095) / 4096 * 4096
-        scratchpad = aligned_alloc(4096, scratchpadBytes)
+        guard let memory = aligned_alloc(4096, scratchpadBytes) else {
+          MemoryShortage.end(bytes: scratchpadBytes, for: "the scratchpad of a product")
+        }
+        scratchpad = memory
       }
       let memory = memories[product.index] ?? makeMemories(product, packed: packed != nil)
       dnnl_memory_set_data_handle(memory.a, a)
@@ -258,6 +264,9 @@
   /// oneDNN fails here only for lack of memory or for a shape that no caller can form; neither can be recovered from.
   @inline(__always)
   func require(_ status: dnnl_status_t, _ what: @autoclosure () -> String) {
+    if status == dnnl_out_of_memory {
+      MemoryShortage.end(bytes: 0, for: "oneDNN's \(what()), which does not say how much,")
+    }
     guard status == dnnl_success else { fatalError("oneDNN: \(what()) failed with status \(status.rawValue)") }
   }
 #endif

@@ -51,7 +51,7 @@ public final class ThreadTeam: @unchecked Sendable {
           start.team._withUnsafeGuaranteedRef { $0.serve(index: start.index) }
           return nil
         }, start.toOpaque())
-      precondition(status == 0, "cannot start thread \(index) of \(threadCount)")
+      if status != 0 { MemoryShortage.endWithoutThread(index, of: threadCount, code: status) }
       threads.append(thread)
     }
   }

@@ -3,14 +3,19 @@ import Foundation
 /// A file that grows by whole records: a record is on the disk when `append` returns, or the file is as it was before.
 /// One process at a time: the file is locked.
 struct AppendOnlyFile: ~Copyable {
-  private let descriptor: Int32
-  let path: String
+  private var descriptor: Int32
+  private(set) var path: String
   private(set) var size: Int
 
   /// Opens or creates `path`.
   /// - Throws: `ObservabilityError` when it cannot be opened or another process has it open.
   init(path: String) throws(ObservabilityError) {
-    let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+    (descriptor, size) = try Self.open(path)
+    self.path = path
+  }
+
+  private static func open(_ path: String) throws(ObservabilityError) -> (descriptor: Int32, size: Int) {
+    let descriptor = Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
     guard descriptor >= 0 else { throw ObservabilityError("open", path) }
     guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
       close(descriptor)
@@ -22,10 +27,50 @@ struct AppendOnlyFile: ~Copyable {
       close(descriptor)
       throw ObservabilityError("seek in", path, errno: code)
     }
-    self.descriptor = descriptor
-    self.path = path
-    size = Int(end)
     synchronizeDirectory(of: path)
+    return (descriptor, Int(end))
+  }
+
+  /// Goes on with the file that `path` names now, at its end, when somebody deleted, replaced, cut or lengthened it. What is
+  /// left of a record that was cut in two is removed.
+  /// - Returns: what was done to it; nil: nothing.
+  /// - Throws: `ObservabilityError` when it cannot be opened again, or is now another process's.
+  mutating func takeUpChanges() throws(ObservabilityError) -> String? {
+    var (ours, theirs) = (stat(), stat())
+    guard fstat(descriptor, &ours) == 0 else { throw ObservabilityError("examine", path) }
+    let before = size
+    let isThere = stat(path, &theirs) == 0
+    if isThere, ours.st_dev == theirs.st_dev, ours.st_ino == theirs.st_ino {
+      size = Int(ours.st_size)
+      if size == before { return nil }
+      if size < before { try cutTornRecord() } else { try endLine() }
+      return size < before
+        ? "\(path): was cut from \(before) to \(size) bytes under the run; its records go on there, and those cut off are lost"
+        : "\(path): has \(size - before) bytes that this run did not write; its records go on after them"
+    }
+    let folder = (path as NSString).deletingLastPathComponent
+    if !isThere, !folder.isEmpty {
+      try? FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    }
+    let opened = try Self.open(path)
+    close(descriptor)
+    (descriptor, size) = opened
+    if size > 0 { try endLine() }
+    return isThere
+      ? "\(path): was replaced by another file under the run; its records go on at the end of that one"
+      : "\(path): was deleted under the run; a new one begins here, and the records before it are lost"
+  }
+
+  private mutating func cutTornRecord() throws(ObservabilityError) {
+    let bytes = try contents()
+    let whole = bytes.lastIndex(of: UInt8(ascii: "\n")).map { $0 + 1 } ?? 0
+    if whole < size { try truncate(to: whole) }
+  }
+
+  private mutating func endLine() throws(ObservabilityError) {
+    var last: UInt8 = 0
+    guard pread(descriptor, &last, 1, off_t(size - 1)) == 1 else { throw ObservabilityError("read", path) }
+    if last != UInt8(ascii: "\n") { try append([UInt8(ascii: "\n")]) }
   }
 
   deinit { close(descriptor) }
@@ -69,6 +114,13 @@ struct AppendOnlyFile: ~Copyable {
       filled += count
     }
     return bytes
+  }
+
+  /// Takes the place and the name of the file at `path`.
+  mutating func replace(_ path: String) throws(ObservabilityError) {
+    guard rename(self.path, path) == 0 else { throw ObservabilityError("replace", path) }
+    self.path = path
+    synchronizeDirectory(of: path)
   }
 
   /// Cuts the file to its first `length` bytes.

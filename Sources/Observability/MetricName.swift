@@ -4,6 +4,9 @@ public enum MetricName {
   public static let rewardStandardDeviation = "reward/std"
   public static let rewardMaximum = "reward/max"
   public static let rewardMinimum = "reward/min"
+  /// Mean of one reward of the sum, before its weight.
+  public static func rewardMean(of name: String) -> String { "reward/\(name)/mean" }
+  public static let notJudged = "reward/not_judged"
   public static let groupsWithoutSignal = "reward/zero_std_groups"
   public static let completionLengthMean = "completion_length/mean"
   public static let completionLengthMaximum = "completion_length/max"
@@ -13,6 +16,8 @@ public enum MetricName {
   public static let policyClipFraction = "actor/pg_clipfrac"
   public static let policyClipFractionLower = "actor/pg_clipfrac_lower"
   public static let policyKL = "actor/ppo_kl"
+  public static let ratioMean = "actor/ratio_mean"
+  public static let ratioMaximum = "actor/ratio_max"
   public static let referenceKLLoss = "actor/kl_loss"
   public static let entropy = "actor/entropy"
   public static let gradientNorm = "actor/grad_norm"
@@ -66,9 +71,9 @@ public enum MetricName {
 
   /// Every fixed name.
   public static let all = [
-    rewardMean, rewardStandardDeviation, rewardMaximum, rewardMinimum, groupsWithoutSignal, completionLengthMean,
+    rewardMean, rewardStandardDeviation, rewardMaximum, rewardMinimum, notJudged, groupsWithoutSignal, completionLengthMean,
     completionLengthMaximum, completionLengthClipRatio, thinkingLengthMean, policyLoss, policyClipFraction,
-    policyClipFractionLower, policyKL, referenceKLLoss, entropy, gradientNorm, learningRate,
+    policyClipFractionLower, policyKL, ratioMean, ratioMaximum, referenceKLLoss, entropy, gradientNorm, learningRate,
     rolloutProbabilityDifferenceMaximum, rolloutProbabilityDifferenceMean, audited, auditFailures, recomputed,
     importanceWeightMean, importanceWeightClipped, epoch, offPolicyMean, offPolicyMaximum, offPolicyDropped,
     offPolicyPartial, behaviourWeightMean, behaviourWeightClipped, hedged, hedgesWon,

@@ -24,6 +24,23 @@ public struct MetricsLog: ~Copyable {
   public init(resuming path: String, after step: Int) throws(ObservabilityError) {
     var file = try AppendOnlyFile(path: path)
     let bytes = try file.contents()
+    let kept = try Self.kept(bytes, path: path, after: step)
+    if kept.length < bytes.count { try file.truncate(to: kept.length) }
+    self.file = file
+    lastStep = kept.lastStep
+  }
+
+  /// Fails as resuming would, and changes nothing.
+  /// - Throws: `ObservabilityError` with file and line when a line before the cut is no record.
+  public static func check(resuming path: String, after step: Int) throws(ObservabilityError) {
+    guard let data = FileManager.default.contents(atPath: path) else { return }
+    _ = try kept(Array(data), path: path, after: step)
+  }
+
+  /// The length of the records up to `step`, and the last one's.
+  private static func kept(
+    _ bytes: [UInt8], path: String, after step: Int
+  ) throws(ObservabilityError) -> (length: Int, lastStep: Int?) {
     var kept = 0
     var number = 1
     var lastStep: Int?
@@ -34,19 +51,41 @@ public struct MetricsLog: ~Copyable {
       kept = newline + 1
       number += 1
     }
-    if kept < bytes.count { try file.truncate(to: kept) }
-    self.file = file
-    self.lastStep = lastStep
+    return (kept, lastStep)
   }
 
-  /// Writes one record and waits for the disk.
+  /// Writes one record and waits for the disk. A file that was deleted, replaced or cut since the last record is taken as it is
+  /// now: the run goes on, and its record with it.
+  /// - Returns: what somebody else did to the file, for the log; nil: nothing.
   /// - Throws: `ObservabilityError` when the step is not above the last one or the disk refuses; the file is unchanged.
-  public mutating func append(_ record: MetricsRecord) throws(ObservabilityError) {
+  @discardableResult
+  public mutating func append(_ record: MetricsRecord) throws(ObservabilityError) -> String? {
     if let lastStep, record.step <= lastStep {
       throw ObservabilityError("\(file.path): step \(record.step) does not follow step \(lastStep)")
     }
-    try file.append(Array((record.line() + "\n").utf8))
+    let line = try record.line()
+    let notice = try file.takeUpChanges()
+    try file.append(Array((line + "\n").utf8))
     lastStep = record.step
+    return notice
+  }
+
+  /// Adds to the last record what was measured after it was written: at every moment the file holds the old record or the
+  /// new one. Without a record there is nothing to add to, and nothing happens.
+  /// - Throws: `ObservabilityError` when the disk refuses; the file is unchanged.
+  public mutating func amend(_ metrics: [String: Double]) throws(ObservabilityError) {
+    guard lastStep != nil, !metrics.isEmpty else { return }
+    let bytes = try file.contents()
+    let newline = UInt8(ascii: "\n")
+    let start = bytes.dropLast().lastIndex(of: newline).map { $0 + 1 } ?? 0
+    var record = try MetricsRecord(line: bytes[start...].dropLast(), place: "\(file.path): last line")
+    record.metrics.merge(metrics) { $1 }
+    let path = file.path
+    var amended = try AppendOnlyFile(path: path + ".new")
+    try amended.truncate(to: 0)
+    try amended.append(bytes[..<start] + Array((record.line() + "\n").utf8))
+    try amended.replace(path)
+    file = amended
   }
 
   /// Every whole record of a log, which may be in use.

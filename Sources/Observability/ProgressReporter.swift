@@ -5,20 +5,23 @@ public struct ProgressReporter: Sendable {
   private let unit: String
   private let interval: Double
   private let console: Console
+  private let earlier: Int
   private var rate: RateEstimator
   private var lastLine: Double?
   private var started: Double?
 
   /// - Parameters:
   ///   - total: units of the whole; 0 when not known.
+  ///   - earlier: units that were done before this operation began, by a run that it continues; they count as completed.
   ///   - interval: seconds between two plain lines where there is no terminal.
   public init(
-    label: String, total: Int, unit: String = "step", interval: Double = 30, window: Int = 32,
+    label: String, total: Int, unit: String = "step", earlier: Int = 0, interval: Double = 30, window: Int = 32,
     console: Console = .standardError
   ) {
     self.label = label
     self.total = total
     self.unit = unit
+    self.earlier = earlier
     self.interval = interval
     self.console = console
     rate = RateEstimator(window: window)
@@ -42,7 +45,9 @@ public struct ProgressReporter: Sendable {
   public mutating func finish(completed: Int, at now: Double, detail: String = "") {
     console.setStatus("")
     let seconds = started.map { max(0, now - $0) } ?? 0
-    var text = "\(label): \(completed) \(unit)\(completed == 1 ? "" : "s") in \(formatDuration(seconds))"
+    let own = completed - earlier
+    var text = "\(label): \(own) \(unit)\(own == 1 ? "" : "s") in \(formatDuration(seconds))"
+    if earlier > 0 { text += ", \(completed) in all" }
     if !detail.isEmpty { text += ", \(detail)" }
     console.writeLine(text)
   }

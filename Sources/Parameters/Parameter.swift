@@ -30,6 +30,8 @@ public struct Parameter: Sendable, Hashable {
     case flag
     /// One of these names.
     case choice([String])
+    /// Any text without a zero byte, empty where that is said, up to 4096 bytes.
+    case text(mayBeEmpty: Bool)
   }
 
   /// The key, in snake case.
@@ -74,6 +76,10 @@ public struct Parameter: Sendable, Hashable {
     Parameter(name, .choice(names), default: .text(value), meaning)
   }
 
+  public static func text(
+    _ name: String, _ value: String, mayBeEmpty: Bool = false, _ meaning: String
+  ) -> Parameter { Parameter(name, .text(mayBeEmpty: mayBeEmpty), default: .text(value), meaning) }
+
   /// What a value must be: "a number of 0 to 1, or null".
   public var expectation: String {
     switch kind {
@@ -82,8 +88,12 @@ public struct Parameter: Sendable, Hashable {
     case .optionalNumber(let range): "a number\(range.description), or null"
     case .flag: "true or false"
     case .choice(let names): "one of \(names.joined(separator: ", "))"
+    case .text(let mayBeEmpty):
+      (mayBeEmpty ? "text" : "text that is not empty") + " of at most \(Self.longestText) bytes"
     }
   }
+
+  private static let longestText = 4096
 
   /// The value in this parameter's own form (an integer that stands for a number becomes one); nil: it is none.
   public func normalized(_ value: ParameterValue) -> ParameterValue? {
@@ -95,6 +105,8 @@ public struct Parameter: Sendable, Hashable {
       range.contains(Double(integer)) ? .number(Double(integer)) : nil
     case (.optionalNumber, .null), (.flag, .flag): value
     case (.choice(let names), .text(let text)): names.contains(text) ? value : nil
+    case (.text(let mayBeEmpty), .text(let text)):
+      (mayBeEmpty || !text.isEmpty) && text.utf8.count <= Self.longestText && !text.utf8.contains(0) ? value : nil
     default: nil
     }
   }
@@ -112,7 +124,7 @@ public struct Parameter: Sendable, Hashable {
     case .optionalNumber where text == "null" || text == "none": return .null
     case .number, .optionalNumber: return Double(text).flatMap { normalized(.number($0)) }
     case .flag: return text == "true" ? .flag(true) : text == "false" ? .flag(false) : nil
-    case .choice: return normalized(.text(text))
+    case .choice, .text: return normalized(.text(text))
     }
   }
 }

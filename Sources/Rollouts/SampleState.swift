@@ -8,9 +8,9 @@ final class SampleState {
     case token(Int32)
     /// The mixture of `soft`.
     case mixture
+    /// A recorded step of `replayed`: the mixture of its components, or its token.
+    case replayed(segment: Int, step: Int)
   }
-
-  private enum Phase { case thinking, answering }
 
   let request: SamplingRequest
   let sampleIndex: Int
@@ -21,6 +21,8 @@ final class SampleState {
   var position: Int
   /// Fed in the next step, in order; only the last one's logits are needed.
   private(set) var inputs: [Input] = []
+  /// Those of `inputs` that are fed already.
+  private var fedInputs = 0
   /// The last soft step: what `.mixture` feeds.
   private(set) var soft: SoftStep
   /// What a thinking step is drawn from.
@@ -29,9 +31,21 @@ final class SampleState {
   /// What made the sample unusable.
   var failure: String?
 
-  private var phase = Phase.thinking
+  /// Soft segments that inputs refer to.
+  private(set) var replayed: [SoftSegment] = []
+
+  /// The stage of the plan that draws the next step; the plan ends with one that does.
+  private var stage = 0
+  /// Of the stage that thinks, while one does.
+  private var thinking = Thinking()
   /// Position after the prompt of the next step: the noise counter's.
   private var step = 0
+  private struct Thinking {
+    var budget = 0
+    var ends: [Int32] = []
+    var forcedEnd: [Int32] = []
+  }
+
   private var softSegment = SoftSegment()
   private var thinkingSegment = DiscreteSegment()
   private var answerSegment = DiscreteSegment()
@@ -46,21 +60,7 @@ final class SampleState {
     position = request.prompt.count
     view = request.policy.part.view
     if case .candidates(let steps) = view { soft = SoftStep(for: steps) } else { soft = SoftStep() }
-    inputs.reserveCapacity(2 + request.options.answerPrefix.count)
-    let options = request.options
-    switch view {
-    case .token:
-      thinkingSegment.tokenIDs.reserveCapacity(options.maxThinkingTokens)
-      thinkingSegment.logProbs.reserveCapacity(options.maxThinkingTokens)
-    case .candidates(let steps):
-      softSegment.tokenIDs.reserveCapacity(rows: options.maxThinkingTokens, elementsPerRow: steps.recordWidth)
-      softSegment.values.reserveCapacity(rows: options.maxThinkingTokens, elementsPerRow: steps.recordWidth)
-      softSegment.logProbs.reserveCapacity(options.maxThinkingTokens * steps.slotCount)
-    }
-    answerSegment.tokenIDs.reserveCapacity(options.maxAnswerTokens)
-    answerSegment.logProbs.reserveCapacity(options.maxAnswerTokens)
-    answerSegment.temperature = options.answer.scoringTemperature
-    if options.maxThinkingTokens == 0 { endThinking(after: nil, isForced: true) }
+    enter(0)
   }
 
   var pages: UnsafeMutableBufferPointer<Int32> { UnsafeMutableBufferPointer(start: table.base, count: pageCount) }
@@ -75,17 +75,29 @@ final class SampleState {
   /// - Throws: `SoftThinkingError` or `SamplingError` when logits are not finite.
   func advance(row: UnsafeBufferPointer<Float>, hidden: Operand, model: PreparedModel) throws {
     inputs.removeAll(keepingCapacity: true)
+    fedInputs = 0
     let noise = request.noise.step(
       group: request.groupOrdinal, sample: UInt32(sampleIndex), step: UInt32(step))
     step += 1
-    switch phase {
-    case .thinking:
+    switch request.plan.stages[stage] {
+    case .think:
       switch view {
       case .token(let sampling): try thinkDiscrete(sampling, row, noise)
       case .candidates(let steps): try thinkSoft(steps, row, hidden, model, noise)
       }
-    case .answering: try answer(row, noise)
+    case .answer(let sampling, let budget, let stops):
+      try answer(row, noise, sampling, budget: budget, stops: stops)
+    case .force, .replay: preconditionFailure("stage \(stage) draws nothing")
     }
+  }
+
+  /// Not fed yet, in order.
+  var waitingInputs: ArraySlice<Input> { inputs[fedInputs...] }
+
+  /// The first of them, which counts as fed.
+  func takeInput() -> Input {
+    defer { fedInputs += 1 }
+    return inputs[fedInputs]
   }
 
   /// Tells an observer what `advance` drew and what it forced.
@@ -98,6 +110,7 @@ final class SampleState {
     for (index, input) in inputs.enumerated() {
       switch input {
       case .mixture: observer(.soft(ids: soft.tokenIDs, weights: soft.weights))
+      case .replayed: break
       case .token(let token): if index == 0 { observer(.token(token)) } else { forced.append(token) }
       }
     }
@@ -138,7 +151,7 @@ final class SampleState {
       }
     }
     let emitted = soft.emittedToken
-    if request.options.endOfThinkingTokens.contains(emitted) {
+    if thinking.ends.contains(emitted) {
       // The end is a discrete action: scored as a token, fed one-hot.
       thinkingSegment.tokenIDs.append(emitted)
       thinkingSegment.logProbs.append(try endLogProb(steps, emitted, row))
@@ -155,7 +168,7 @@ final class SampleState {
     } else {
       softSegment.logProbs += soft.logProbs
     }
-    if softSegment.count >= request.options.maxThinkingTokens {
+    if softSegment.count >= thinking.budget {
       endThinking(after: .mixture, isForced: true)
     } else {
       inputs.append(.mixture)
@@ -193,44 +206,97 @@ final class SampleState {
     thinkingSegment.logProbs.append(
       try discreteLogProb(row: row, tokenID: token, temperature: sampling.scoringTemperature))
     if sampling.temperature == 0 { thinkingSegment.temperature = sampling.scoringTemperature }
-    if request.options.endOfThinkingTokens.contains(token) {
+    if thinking.ends.contains(token) {
       endThinking(after: .token(token), isForced: false)
-    } else if thinkingSegment.tokenIDs.count >= request.options.maxThinkingTokens {
+    } else if thinkingSegment.tokenIDs.count >= thinking.budget {
       endThinking(after: .token(token), isForced: true)
     } else {
       inputs.append(.token(token))
     }
   }
 
-  private func answer(_ row: UnsafeBufferPointer<Float>, _ noise: StepNoise) throws {
-    let options = request.options
-    let token = try sampleDiscreteToken(row: row, sampling: options.answer, noise: noise)
+  private func answer(
+    _ row: UnsafeBufferPointer<Float>, _ noise: StepNoise, _ sampling: DiscreteSampling, budget: Int, stops: [Int32]
+  ) throws {
+    let token = try sampleDiscreteToken(row: row, sampling: sampling, noise: noise)
     answerSegment.tokenIDs.append(token)
     answerSegment.logProbs.append(
-      try discreteLogProb(row: row, tokenID: token, temperature: options.answer.scoringTemperature))
-    if options.stopTokens.contains(token) {
-      finishReason = .stop
-    } else if answerSegment.tokenIDs.count >= options.maxAnswerTokens {
-      finishReason = .length
-    } else {
+      try discreteLogProb(row: row, tokenID: token, temperature: sampling.scoringTemperature))
+    let reason: FinishReason? =
+      stops.contains(token) ? .stop : answerSegment.tokenIDs.count >= budget ? .length : nil
+    guard let reason else {
       inputs.append(.token(token))
       return
     }
     segments.append(.discrete(answerSegment))
+    if stage == request.plan.stages.count - 1 {
+      finishReason = reason
+    } else {
+      inputs.append(.token(token))
+      enter(stage + 1)
+    }
   }
 
   /// Closes the thinking; what is forced follows the last thinking step in the same pass.
   private func endThinking(after last: Input?, isForced: Bool) {
-    phase = .answering
-    let options = request.options
     if softSegment.count > 0 { segments.append(.soft(softSegment)) }
     if !thinkingSegment.tokenIDs.isEmpty { segments.append(.discrete(thinkingSegment)) }
-    var forced: [Int32] = []
-    if isForced, let end = options.forcedEndToken { forced.append(end) }
-    forced += options.answerPrefix
-    if !forced.isEmpty { segments.append(.forced(forced)) }
-    step += forced.count
     if let last { inputs.append(last) }
-    for token in forced { inputs.append(.token(token)) }
+    if isForced { force(thinking.forcedEnd) }
+    enter(stage + 1)
+  }
+
+  /// Feeds what is only fed, up to the next stage that draws.
+  private func enter(_ next: Int) {
+    stage = next
+    switch request.plan.stages[next] {
+    case .think(let budget, let ends, let forcedEnd):
+      thinking = Thinking(budget: budget, ends: ends, forcedEnd: forcedEnd)
+      softSegment = SoftSegment()
+      thinkingSegment = DiscreteSegment()
+      if budget == 0 { return endThinking(after: nil, isForced: true) }
+      switch view {
+      case .token:
+        thinkingSegment.tokenIDs.reserveCapacity(budget)
+        thinkingSegment.logProbs.reserveCapacity(budget)
+      case .candidates(let steps):
+        softSegment.tokenIDs.reserveCapacity(rows: budget, elementsPerRow: steps.recordWidth)
+        softSegment.values.reserveCapacity(rows: budget, elementsPerRow: steps.recordWidth)
+        softSegment.logProbs.reserveCapacity(budget * steps.slotCount)
+      }
+    case .answer(let sampling, let budget, _):
+      answerSegment = DiscreteSegment(temperature: sampling.scoringTemperature)
+      answerSegment.tokenIDs.reserveCapacity(budget)
+      answerSegment.logProbs.reserveCapacity(budget)
+    case .force(let tokenIDs):
+      force(tokenIDs)
+      enter(next + 1)
+    case .replay(let steps):
+      replay(steps)
+      enter(next + 1)
+    }
+  }
+
+  private func force(_ tokenIDs: [Int32]) {
+    guard !tokenIDs.isEmpty else { return }
+    // Runs that follow each other are one segment.
+    if case .forced(let before)? = segments.last {
+      segments[segments.count - 1] = .forced(before + tokenIDs)
+    } else {
+      segments.append(.forced(tokenIDs))
+    }
+    step += tokenIDs.count
+    for token in tokenIDs { inputs.append(.token(token)) }
+  }
+
+  private func replay(_ steps: ReplayedSteps) {
+    segments.append(.replayed(steps))
+    step += steps.count
+    switch steps {
+    case .tokens(let tokenIDs): for token in tokenIDs { inputs.append(.token(token)) }
+    case .soft(let soft):
+      replayed.append(soft)
+      for step in 0..<soft.count { inputs.append(.replayed(segment: replayed.count - 1, step: step)) }
+    }
   }
 }

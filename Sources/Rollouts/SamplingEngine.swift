@@ -151,12 +151,13 @@ public final class SamplingEngine {
     stages?.mark(.prefill)
     let width = model.configuration.hiddenSize
     var next = 0
-    // A step's rows: as many samples at a time as the workspace holds (forced runs take several rows).
+    // A step's rows: as many samples at a time as the workspace holds (forced and replayed runs take several rows).
+    for state in active { feedLongRun(of: state, width: width) }
     while next < active.count {
       var rows = 0
       let first = next
-      while next < active.count, rows + active[next].inputs.count <= workspace.maximumRows {
-        rows += active[next].inputs.count
+      while next < active.count, rows + active[next].waitingInputs.count <= workspace.maximumRows {
+        rows += active[next].waitingInputs.count
         next += 1
       }
       if rows > 0 { decode(first..<next, rows: rows, width: width) }
@@ -252,39 +253,65 @@ public final class SamplingEngine {
 
   // MARK: Decoding
 
+  /// Feeds the inputs that the workspace cannot hold at once, but for a last part.
+  private func feedLongRun(of state: SampleState, width: Int) {
+    while state.waitingInputs.count > workspace.maximumRows {
+      for row in 0..<workspace.maximumRows { feed(state.takeInput(), of: state, row: row, width: width) }
+      forward(rows: workspace.maximumRows, stages: stages)
+    }
+  }
+
+  /// Places one input in a row of the workspace.
+  private func feed(_ input: SampleState.Input, of state: SampleState, row: Int, width: Int) {
+    if state.position % PageGeometry.blockLength == 0 {
+      state.table.base[state.pageCount] = pool.take()
+      state.pageCount += 1
+    }
+    place(row, position: state.position, table: UnsafePointer(state.table.base))
+    let x = workspace.x_TC.base + row * width
+    switch input {
+    case .token(let token): model.embed(token: token, into: x)
+    case .mixture: feedMixture(state.soft.tokenIDs[...], weights: state.soft.weights, width: width, into: x)
+    case .replayed(let segment, let step):
+      let soft = state.replayed[segment]
+      guard let steps = state.request.policy.softSteps else { preconditionFailure("a plan that was not checked") }
+      var weights = [Float](repeating: 0, count: soft.tokenIDs[step].count)
+      let fed = soft.withRecord(step) { record in
+        weights.withUnsafeMutableBufferPointer { steps.mixture(record, into: $0) }
+      }
+      weights.removeLast(weights.count - fed)
+      feedMixture(soft.tokenIDs[step], weights: weights, width: width, into: x)
+    }
+    state.position += 1
+  }
+
+  private func feedMixture(_ ids: ArraySlice<Int32>, weights: [Float], width: Int, into x: UnsafeMutablePointer<Float>) {
+    ids.withUnsafeBufferPointer { ids in
+      weights.withUnsafeBufferPointer { weights in
+        OutputHead.mixture(
+          ids: UnsafeBufferPointer(rebasing: ids[..<weights.count]), weights: weights,
+          embeddings: model.embeddings, width: width, into: x)
+      }
+    }
+  }
+
   /// Feeds the pending inputs of some samples and leaves their last hidden states in `hidden_TC`, by sample.
   private func decode(_ range: Range<Int>, rows: Int, width: Int) {
     var row = 0
+    let counts = active[range].map(\.waitingInputs.count)
     for index in range {
       let state = active[index]
-      for input in state.inputs {
-        if state.position % PageGeometry.blockLength == 0 {
-          state.table.base[state.pageCount] = pool.take()
-          state.pageCount += 1
-        }
-        place(row, position: state.position, table: UnsafePointer(state.table.base))
-        let x = workspace.x_TC.base + row * width
-        switch input {
-        case .token(let token): model.embed(token: token, into: x)
-        case .mixture:
-          state.soft.tokenIDs.withUnsafeBufferPointer { ids in
-            state.soft.weights.withUnsafeBufferPointer { weights in
-              OutputHead.mixture(
-                ids: UnsafeBufferPointer(rebasing: ids[..<weights.count]), weights: weights,
-                embeddings: model.embeddings, width: width, into: x)
-            }
-          }
-        }
-        state.position += 1
+      for _ in state.waitingInputs {
+        feed(state.takeInput(), of: state, row: row, width: width)
         row += 1
       }
     }
     stages?.mark(.embed)
     // Forced tokens may follow each other in one sequence.
-    forward(rows: rows, isDecodeStep: active[range].allSatisfy { $0.inputs.count <= 1 }, stages: stages)
+    forward(rows: rows, isDecodeStep: counts.allSatisfy { $0 <= 1 }, stages: stages)
     row = 0
-    for index in range where !active[index].inputs.isEmpty {
-      row += active[index].inputs.count
+    for (index, count) in zip(range, counts) where count > 0 {
+      row += count
       model.finalNorm(
         workspace.x_TC.base + (row - 1) * width, rows: 1, into: hidden_TC.operand.advanced(by: index * width),
         team: team)

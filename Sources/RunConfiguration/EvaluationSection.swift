@@ -3,7 +3,7 @@ import SoftThinking
 extension RunConfiguration {
   /// Evaluation on prompts that are not trained on.
   public struct Evaluation: Sendable, Equatable {
-    /// JSONL of prompts; null: the held-out share of a generated task.
+    /// JSONL of prompts; null: the held-out share of a generated task, or `task.held_out` of the prompt file.
     public var path: String?
     /// Prompts that are used at most; 0: all of the file.
     public var prompts = 128
@@ -25,7 +25,7 @@ extension RunConfiguration.Evaluation: ConfigurationSection {
       .integer("prompts", \.prompts, 0...1_000_000_000),
       .integer("samples", \.samples, 1...65_536),
       .integers("k", \.k, 1...65_536),
-      .names("policies", \.policies, of: ThinkingPolicies.names),
+      .parts("policies", \.policies, of: ThinkingPolicies.names),
     ]
   }
 }

@@ -14,7 +14,8 @@ struct Field<Section> {
   let children: [KeyDescription]
   /// Reads a node into the section, or reports to the context why it can't and leaves the section as it was.
   let decode: (Node, _ path: String, inout Section, inout DecodingContext) -> Void
-  let encode: (Section) -> EncodedValue
+  /// - Parameter isComplete: also where the key has no meaning with what the section chooses; nil otherwise, and it is left out.
+  let encode: (Section, _ isComplete: Bool) -> EncodedValue?
 }
 
 /// A key of the schema without its section's type.
@@ -61,7 +62,7 @@ extension Field {
           context.report("\(path): expected \(expected), got \(describe(node))", at: node.mark)
         }
       },
-      encode: { writer($0[keyPath: keyPath]) })
+      encode: { section, _ in writer(section[keyPath: keyPath]) })
   }
 
   static func integer(
@@ -154,10 +155,11 @@ extension Field {
       decode: { node, path, section, context in
         decodeSection(node, path: path, into: &section[keyPath: keyPath], context: &context)
       },
-      encode: { encodeSection($0[keyPath: keyPath]) })
+      encode: { section, isComplete in encodeSection(section[keyPath: keyPath], isComplete: isComplete) })
   }
 }
 
-func encodeSection<Section: ConfigurationSection>(_ section: Section) -> EncodedValue {
-  .mapping(Section.fields.map { ($0.key, $0.encode(section)) })
+/// - Parameter isComplete: also the keys that have no meaning with what the section chooses, with their defaults.
+func encodeSection<Section: ConfigurationSection>(_ section: Section, isComplete: Bool = false) -> EncodedValue {
+  .mapping(Section.fields.compactMap { field in field.encode(section, isComplete).map { (field.key, $0) } })
 }

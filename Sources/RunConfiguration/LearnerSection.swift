@@ -1,35 +1,12 @@
+import Credit
+import Objectives
+import Parameters
+
 extension RunConfiguration {
   /// How the learner updates the weights (DESIGN 1.2) and where workers find it.
   public struct Learner: Sendable, Equatable {
     public enum Schedule: String, Sendable, CaseIterable {
       case constant, linear, cosine
-    }
-
-    /// How a group's rewards become advantages.
-    public enum Advantage: String, Sendable, CaseIterable {
-      /// (R - mean) / (std + 1e-6).
-      case grpo
-      /// R - mean.
-      case drGRPO = "dr_grpo"
-      /// R minus the mean of the others.
-      case rloo
-    }
-
-    /// How per-token losses become one number.
-    public enum LossAggregation: String, Sendable, CaseIterable {
-      /// Mean over all scored steps and tokens of the mini-batch.
-      case tokenMean = "token_mean"
-      /// Mean over each trajectory, then over trajectories.
-      case sequenceMeanTokenMean = "sequence_mean_token_mean"
-      /// Sum over each trajectory, then the mean over trajectories.
-      case sequenceMeanTokenSum = "sequence_mean_token_sum"
-    }
-
-    public enum KLEstimator: String, Sendable, CaseIterable {
-      /// e^r - r - 1 on every step and token.
-      case k3
-      /// The closed form on soft steps, k3 on discrete tokens.
-      case exact
     }
 
     /// Who computes gradients.
@@ -70,13 +47,13 @@ extension RunConfiguration {
     public var warmupSteps = 0
     /// Share of the peak learning rate that `linear` and `cosine` end at.
     public var minLRRatio = 0.0
-    /// The ratio is clipped below 1 - this.
-    public var clipLow = 0.2
-    /// The ratio is clipped above 1 + this.
-    public var clipHigh = 0.2
-    /// Bound c of the loss where the advantage is negative; null: none.
-    public var dualClip: Double? = 3.0
-    public var advantage = Advantage.grpo
+    /// What is minimised: the name of an objective.
+    public var objective = "clipped"
+    /// How a group's rewards become advantages: the name of an estimator.
+    public var advantage = "grpo"
+    /// Parameters of the objective and the estimator.
+    public var parameters = ParameterSettings()
+    /// How the losses of scored steps become one number.
     public var lossAggregation = LossAggregation.tokenMean
     /// Weight beta of the KL term against the starting weights; 0: no reference model is held.
     public var klCoefficient = 0.0
@@ -131,10 +108,10 @@ extension RunConfiguration.Learner: ConfigurationSection {
       .choice("lr_schedule", \.lrSchedule),
       .integer("warmup_steps", \.warmupSteps, 0...1_000_000_000),
       .number("min_lr_ratio", \.minLRRatio, .between(0, 1)),
-      .number("clip_low", \.clipLow, .above(0, below: 1)),
-      .number("clip_high", \.clipHigh, .above(0)),
-      .optionalNumber("dual_clip", \.dualClip, .above(1)),
-      .choice("advantage", \.advantage),
+      .part("objective", \.objective, of: objectives),
+    ] + Field.parameters(of: objectives, \.parameters, chosen: \.objective) + [
+      .part("advantage", \.advantage, of: advantageEstimators)
+    ] + Field.parameters(of: advantageEstimators, \.parameters, chosen: \.advantage) + [
       .choice("loss_aggregation", \.lossAggregation),
       .number("kl_coefficient", \.klCoefficient, .atLeast(0)),
       .choice("kl_estimator", \.klEstimator),
@@ -152,5 +129,21 @@ extension RunConfiguration.Learner: ConfigurationSection {
       .integer("keep_checkpoints", \.keepCheckpoints, 0...1_000_000),
       .integer("threads", \.threads, 0...1024),
     ]
+  }
+}
+
+extension RunConfiguration.Learner {
+  /// The objective with all of its parameters.
+  /// - Throws: `ParameterError` naming the key whose value the objective refuses.
+  public func describedObjective() throws(ParameterError) -> PartDescription {
+    try objectives.describe(
+      objective, parameters.given.filter { objectives.knows(parameter: $0.key) }, prefix: "learner.")
+  }
+
+  /// The advantage estimator with all of its parameters.
+  /// - Throws: `ParameterError` naming the key whose value the estimator refuses.
+  public func describedAdvantage() throws(ParameterError) -> PartDescription {
+    try advantageEstimators.describe(
+      advantage, parameters.given.filter { advantageEstimators.knows(parameter: $0.key) }, prefix: "learner.")
   }
 }

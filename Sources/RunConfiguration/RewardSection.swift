@@ -1,29 +1,77 @@
+import Parameters
+import Tasks
+
 extension RunConfiguration {
   /// Weights of the rewards; a trajectory's reward is their weighted sum. A weight of 0 leaves a reward out.
   public struct Reward: Sendable, Equatable {
-    /// 1 when the completion's final answer equals the reference mathematically.
-    public var math = 1.0
-    /// 1 when the answer's text equals the reference after trimming.
-    public var exact = 0.0
-    /// 1 when the thinking was closed and an answer follows.
-    public var format = 0.0
-    /// DAPO's soft penalty: 0 until the last `overlong_buffer` tokens of the budget, falling to -1 at its end.
-    public var overlong = 0.0
-    /// Tokens over which `overlong` grows.
-    public var overlongBuffer = 0
+    /// By name, of every reward that this build has.
+    public var weights: [String: Double]
+    /// Parameters of the rewards by key.
+    public var parameters: [String: ParameterValue]
+    /// The reward that says whether an answer is correct, or "auto".
+    public var judge = "auto"
 
-    public init() {}
+    public init() {
+      weights = Dictionary(
+        uniqueKeysWithValues: RewardRegistry.types.map { type in
+          guard case .number(let weight) = type.weight.defaultValue else { return (type.name, 0) }
+          return (type.name, weight)
+        })
+      parameters = Dictionary(
+        uniqueKeysWithValues: RewardRegistry.types.flatMap { type in
+          type.parameters.map { ($0.name, $0.defaultValue) }
+        })
+    }
+
+    /// The weight of a reward.
+    public subscript(name: String) -> Double {
+      get { weights[name] ?? 0 }
+      set { weights[name] = newValue }
+    }
+
+    /// The rewards that these keys describe.
+    ///
+    /// - Parameter longestCompletion: steps that the run's budgets allow.
+    /// - Throws: `ParameterError` that begins with a key of this section.
+    public func sum(longestCompletion: Int) throws -> RewardSum {
+      try RewardSum(weights: weights, parameters: parameters, judge: judge, longestCompletion: longestCompletion)
+    }
+  }
+
+  /// The run's rewards.
+  public func rewards() throws -> RewardSum {
+    try reward.sum(longestCompletion: rollout.maxThinkingTokens + rollout.maxAnswerTokens)
   }
 }
 
 extension RunConfiguration.Reward: ConfigurationSection {
   static var fields: [Field<Self>] {
-    [
-      .number("math", \.math, .any),
-      .number("exact", \.exact, .any),
-      .number("format", \.format, .any),
-      .number("overlong", \.overlong, .atLeast(0)),
-      .integer("overlong_buffer", \.overlongBuffer, 0...1_048_576),
+    RewardRegistry.types.flatMap { type -> [Field<Self>] in
+      let weight = Parameter(type.name, type.weight.kind, default: type.weight.defaultValue, type.summary)
+      return [
+        .parameter(weight) {
+          .number($0.weights[type.name] ?? 0)
+        } set: {
+          if case .number(let weight) = $1 { $0.weights[type.name] = weight }
+        }
+      ]
+        + type.parameters.map { parameter in
+          .parameter(parameter) {
+            $0.parameters[parameter.name] ?? parameter.defaultValue
+          } set: {
+            $0.parameters[parameter.name] = $1
+          }
+        }
+    } + [
+      .parameter(
+        .choice(
+          "judge", "auto", of: ["auto"] + RewardRegistry.correctness,
+          "The reward that says whether an answer is correct.")
+      ) {
+        .text($0.judge)
+      } set: {
+        if case .text(let judge) = $1 { $0.judge = judge }
+      }
     ]
   }
 }

@@ -1,10 +1,14 @@
+import Parameters
 import SoftThinking
+import Tasks
 
 extension RunConfiguration {
   /// How trajectories are sampled.
   public struct Rollout: Sendable, Equatable {
-    /// What a thinking step does, with the parameters of all policies.
-    public var thinking = PartSettings(ThinkingPolicies.registry, ThinkingPolicies.standard.name)
+    /// What a thinking step does, by the policy's name.
+    public var policy = ThinkingPolicies.standard.name
+    /// Parameters of all thinking policies.
+    public var thinking = ParameterSettings()
     /// Thinking steps at most; the end token is forced after them.
     public var maxThinkingTokens = 1024
     /// Answer tokens at most.
@@ -26,21 +30,38 @@ extension RunConfiguration {
     public var promptsPerStep = 64
     /// Trajectories of a prompt: the group G over which advantages are relative.
     public var groupSize = 8
+    /// Which groups are sampled of a prompt, by the scheduler's name.
+    public var scheduler = PlainScheduler.name
+    /// Parameters of all schedulers by key.
+    public var schedulerParameters = Dictionary(
+      uniqueKeysWithValues: SchedulerRegistry.types.flatMap { type in
+        type.parameters.map { ($0.name, $0.defaultValue) }
+      })
 
     public init() {}
+
+    /// The scheduler that these keys describe.
+    /// - Throws: `ParameterError` that begins with a key of this section.
+    public func schedulerPart() throws -> PartDescription {
+      let part = try SchedulerRegistry.describe(scheduler, schedulerParameters)
+      try SchedulerRegistry.parts.make(part).validate(part.values, groupSize: groupSize)
+      return part
+    }
 
     /// The thinking policy that these keys describe, or another one with the same parameters as far as it has them.
     ///
     /// - Throws: `ParameterError` naming the key.
     public func thinkingPolicy(_ name: String? = nil, prefix: String = "") throws -> ThinkingPolicy {
-      try ThinkingPolicy(thinking.describe(name, prefix: prefix))
+      try ThinkingPolicy(name ?? policy, thinking.given, prefix: prefix)
     }
   }
 }
 
 extension RunConfiguration.Rollout: ConfigurationSection {
   static var fields: [Field<Self>] {
-    let others: [Field<Self>] = [
+    var fields: [Field<Self>] = [.part("policy", \.policy, of: ThinkingPolicies.registry)]
+    fields += Field.parameters(of: ThinkingPolicies.registry, \.thinking, chosen: \.policy)
+    fields += [
       .integer("max_thinking_tokens", \.maxThinkingTokens, 0...1_048_576),
       .integer("max_answer_tokens", \.maxAnswerTokens, 1...1_048_576),
       .optionalText("end_of_thinking_token", \.endOfThinkingToken),
@@ -51,7 +72,22 @@ extension RunConfiguration.Rollout: ConfigurationSection {
       .flag("partial_rollouts", \.partialRollouts),
       .integer("prompts_per_step", \.promptsPerStep, 1...65_536),
       .integer("group_size", \.groupSize, 1...4096),
+      .parameter(
+        .choice("scheduler", PlainScheduler.name, of: SchedulerRegistry.parts.names, "Which groups a prompt has.")
+      ) {
+        .text($0.scheduler)
+      } set: {
+        if case .text(let name) = $1 { $0.scheduler = name }
+      },
     ]
-    return Field<Self>.part("policy", \.thinking, of: ThinkingPolicies.registry) + others
+    for parameter in SchedulerRegistry.types.flatMap({ $0.parameters }) {
+      fields.append(
+        .parameter(parameter) {
+          $0.schedulerParameters[parameter.name] ?? parameter.defaultValue
+        } set: {
+          $0.schedulerParameters[parameter.name] = $1
+        })
+    }
+    return fields
   }
 }

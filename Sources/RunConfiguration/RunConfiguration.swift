@@ -37,7 +37,7 @@ public struct RunConfiguration: Sendable, Equatable {
   /// Full paths and default values as `resolvedYAML` writes them.
   public static var defaults: [(keyPath: String, value: String)] { leaves(RunConfiguration()) }
 
-  /// Full paths and values as `resolvedYAML` writes them.
+  /// Full paths and values of every key of the schema, those included that have no meaning with what is chosen.
   static func leaves(_ configuration: RunConfiguration) -> [(keyPath: String, value: String)] {
     func leaves(_ value: EncodedValue, _ path: String) -> [(keyPath: String, value: String)] {
       switch value {
@@ -46,7 +46,7 @@ public struct RunConfiguration: Sendable, Equatable {
       case .mapping(let pairs): pairs.flatMap { leaves($0.value, path.isEmpty ? $0.key : path + "." + $0.key) }
       }
     }
-    return leaves(encodeSection(configuration), "")
+    return leaves(encodeSection(configuration, isComplete: true), "")
   }
 }
 

@@ -10,6 +10,14 @@ extension RunConfiguration {
       case arithmetic
     }
 
+    /// What becomes of a prompt that is longer than `max_prompt_length`, or than the model's context less a completion.
+    public enum OverlongPrompts: String, Sendable, CaseIterable {
+      /// The run does not start.
+      case fail
+      /// It is left out; how many were is logged.
+      case skip
+    }
+
     public var kind = Kind.jsonl
     /// `jsonl` only: the file of training prompts.
     public var prompts: String?
@@ -23,6 +31,10 @@ extension RunConfiguration {
     public var messagesField = "messages"
     /// Tokens of the longest prompt that is accepted.
     public var maxPromptLength = 1024
+    public var overlongPrompts = OverlongPrompts.fail
+    /// `jsonl` only: the share of the prompts, chosen by a hash of their ids, that is never trained on; evaluations take it
+    /// where `eval.path` is null.
+    public var heldOut = 0.0
     /// New order of the prompts in each epoch, from the run's seed.
     public var shuffle = true
     public var arithmetic = Arithmetic()
@@ -69,6 +81,8 @@ extension RunConfiguration.TaskSection: ConfigurationSection {
       .text("id_field", \.idField),
       .text("messages_field", \.messagesField),
       .integer("max_prompt_length", \.maxPromptLength, 1...1_048_576),
+      .choice("overlong_prompts", \.overlongPrompts),
+      .number("held_out", \.heldOut, .from(0, below: 1)),
       .flag("shuffle", \.shuffle),
       .section("arithmetic", \.arithmetic),
       .section("multiply", \.multiply),

@@ -1,4 +1,7 @@
+import Credit
+import Objectives
 import SoftThinking
+import Tasks
 
 extension RunConfiguration {
   /// Checks what no single key shows. `source` names the configuration in the error.
@@ -11,6 +14,7 @@ extension RunConfiguration {
     checkModel(&rules)
     checkTask(&rules)
     checkRollout(&rules)
+    checkScheduler(&rules)
     checkLearner(&rules)
     checkWorker(&rules)
     checkLoRA(&rules)
@@ -47,6 +51,9 @@ extension RunConfiguration {
       rules.require(
         task.prompts == nil,
         "task.prompts: has no use in task.kind \(task.kind.rawValue); remove it, or set task.kind to jsonl")
+      rules.require(
+        task.heldOut == 0,
+        "task.held_out: has no use in task.kind \(task.kind.rawValue), which holds prompts of its own out; remove it")
     }
     let fields = [task.promptField, task.answerField, task.idField, task.messagesField]
     rules.require(
@@ -58,14 +65,10 @@ extension RunConfiguration {
     rules.require(
       task.arithmetic.min <= task.arithmetic.max,
       "task.arithmetic.min: must be at most max = \(task.arithmetic.max), got \(task.arithmetic.min)")
-    let budget = rollout.maxThinkingTokens + rollout.maxAnswerTokens
     rules.require(
-      reward.overlong == 0 || (1...max(1, budget)).contains(reward.overlongBuffer),
-      "reward.overlong_buffer: must be 1 to max_thinking_tokens + max_answer_tokens = \(budget) when reward.overlong is not 0, got \(reward.overlongBuffer)"
-    )
-    rules.require(
-      [reward.math, reward.exact, reward.format].contains { $0 != 0 },
-      "reward: one of math, exact and format must have a weight that is not 0")
+      reward.weights.values.contains { $0 != 0 },
+      "reward: one of \(RewardRegistry.parts.names.joined(separator: ", ")) must have a weight that is not 0")
+    do { _ = try rewards() } catch { rules.require(false, "reward.\(error)") }
   }
 
   private func checkRollout(_ rules: inout Rules) {
@@ -83,12 +86,19 @@ extension RunConfiguration {
       }
     }
     rules.require(
+      Float(rollout.answerTemperature) > 0,
+      "rollout.answer_temperature: is 0 in single precision, got \(plain(rollout.answerTemperature))")
+    rules.require(
+      Float(rollout.answerTopP) > 0,
+      "rollout.answer_top_p: is 0 in single precision, got \(plain(rollout.answerTopP))")
+    rules.require(
       !rollout.partialRollouts || learner.maxStaleness > 0,
       "rollout.partial_rollouts: needs learner.max_staleness of at least 1; at 0 no sequence is under way when new weights come"
     )
-    rules.require(
-      rollout.groupSize > 1 || learner.advantage != .rloo,
-      "rollout.group_size: must be at least 2 when learner.advantage is rloo, got 1")
+  }
+
+  private func checkScheduler(_ rules: inout Rules) {
+    do { _ = try rollout.schedulerPart() } catch { rules.require(false, "rollout.\(error)") }
   }
 
   private func checkLoRA(_ rules: inout Rules) {
@@ -100,6 +110,7 @@ extension RunConfiguration {
 
   private func checkLearner(_ rules: inout Rules) {
     let whole = trajectoriesPerStep
+    checkParts(&rules)
     rules.require(
       learner.miniBatchSize == 0 || whole.isMultiple(of: learner.miniBatchSize),
       "learner.mini_batch_size: must divide prompts_per_step x group_size = \(whole), got \(learner.miniBatchSize)")
@@ -108,15 +119,47 @@ extension RunConfiguration {
     ] {
       rules.require(
         isEndpoint(endpoint),
-        "\(key): expected tcp://HOST:PORT with a port of 1 to 65535 or *, or ipc://PATH, got \(quoted(endpoint))")
+        "\(key): expected tcp://HOST:PORT with a port of 1 to 65535, or * or 0 for any free one, or ipc://PATH, got \(quoted(endpoint))"
+      )
     }
     rules.require(
       (learner.serverKey == nil) == (learner.authorizedWorkers == nil),
       "learner.\(learner.serverKey == nil ? "server_key" : "authorized_workers"): is needed too: a server key and the list of workers belong together; `softgrpo keygen --cluster DIR` makes both"
     )
     rules.require(
-      learner.controlEndpoint != learner.broadcastEndpoint || learner.controlEndpoint.hasSuffix(":*"),
+      learner.controlEndpoint != learner.broadcastEndpoint
+        || [":*", ":0"].contains { learner.controlEndpoint.hasSuffix($0) },
       "learner.broadcast_endpoint: must differ from control_endpoint, got \(quoted(learner.broadcastEndpoint))")
+  }
+
+  /// The objective and the estimator can be made, and what they need is there.
+  private func checkParts(_ rules: inout Rules) {
+    do {
+      let estimator = try advantageEstimators.make(learner.describedAdvantage())
+      let least = type(of: estimator).minimumGroupSize
+      rules.require(
+        rollout.groupSize >= least,
+        "rollout.group_size: must be at least \(least) when learner.advantage is \(learner.advantage), got \(rollout.groupSize)"
+      )
+    } catch {
+      rules.require(false, "\(error)")
+    }
+    do {
+      let objective = try objectives.make(learner.describedObjective())
+      let scope = type(of: objective).scope
+      rules.require(
+        scope < .group || miniBatchSize.isMultiple(of: rollout.groupSize),
+        "learner.mini_batch_size: must be a multiple of group_size = \(rollout.groupSize) when learner.objective is \(learner.objective), which sees whole groups, got \(learner.miniBatchSize)"
+      )
+      for stream in type(of: objective).needs {
+        rules.require(
+          false,
+          "learner.objective: \(learner.objective) needs the side stream \(stream.rawValue) of every step, which no thinking policy of this build records; choose another objective"
+        )
+      }
+    } catch {
+      rules.require(false, "\(error)")
+    }
   }
 
   private func checkWorker(_ rules: inout Rules) {
@@ -171,5 +214,5 @@ private func isEndpoint(_ text: String) -> Bool {
   guard !host.isEmpty, !host.contains("/"), !host.contains(" "), !host.contains(":") || host.hasPrefix("[") else {
     return false
   }
-  return port == "*" || (port.allSatisfy(\.isNumber) && Int(port).map { (1...65_535).contains($0) } == true)
+  return port == "*" || (port.allSatisfy(\.isNumber) && Int(port).map { (0...65_535).contains($0) } == true)
 }

@@ -1,22 +1,8 @@
 import Foundation
 import JSON
 
-/// Names of the fields of a prompt file's objects.
-public struct PromptFields: Sendable, Equatable, Hashable, Codable {
-  public var prompt: String
-  public var answer: String
-  public var id: String
-  public var messages: String
-
-  public init(prompt: String = "prompt", answer: String = "answer", id: String = "id", messages: String = "messages") {
-    self.prompt = prompt
-    self.answer = answer
-    self.id = id
-    self.messages = messages
-  }
-}
-
-/// Prompt files: JSONL, one object a line with a prompt (text) *or* messages (chat), an answer, and optionally an id (DESIGN 5).
+/// Prompt files: JSONL, one object a line with a prompt (text) *or* messages (chat), an answer, and optionally an id. A field that is null
+/// is as one that is not there: tables that were written as JSONL have every column in every line.
 ///
 /// Blank lines and a byte-order mark are skipped. An answer or id may be a JSON number that survives as written (integers of
 /// 64 bits, finite decimals); anything else must be a string. Without an id a prompt is named file-N, N counting prompts
@@ -51,18 +37,19 @@ public enum PromptFile {
   private static func prompt(_ bytes: [UInt8], _ fields: PromptFields, place: String, defaultID: String) throws
     -> Prompt
   {
-    let value: JSONValue
+    let line: JSONValue
     do {
-      value = try JSONValue(parsing: bytes)
+      line = try JSONValue(parsing: bytes)
     } catch {
       throw TaskError(
         "\(place): not valid JSON at column \(error.column): \(error.reason); every line must be one JSON object")
     }
-    guard case .object(let object) = value else {
-      throw TaskError("\(place): \(value.kind), expected a JSON object")
+    guard case .object(let object) = line else {
+      throw TaskError("\(place): \(line.kind), expected a JSON object")
     }
+    func value(_ field: String) -> JSONValue? { object[field].flatMap { $0.isNull ? nil : $0 } }
     let content: Prompt.Content
-    switch (object[fields.prompt], object[fields.messages]) {
+    switch (value(fields.prompt), value(fields.messages)) {
     case (.some, .some):
       throw TaskError(
         "\(place): has both \"\(fields.prompt)\" and \"\(fields.messages)\"; keep one of them (or rename the field read)"
@@ -75,11 +62,11 @@ public enum PromptFile {
     case (nil, .some(let messages)):
       content = .messages(try self.messages(messages, field: fields.messages, place: place))
     case (nil, nil):
-      throw missing("\(fields.prompt)\" or \"\(fields.messages)", object, place)
+      throw missing(answer: false, fields, object, place)
     }
-    guard let answer = object[fields.answer] else { throw missing(fields.answer, object, place) }
+    guard let answer = value(fields.answer) else { throw missing(answer: true, fields, object, place) }
     return Prompt(
-      id: try object[fields.id].map { try text($0, field: fields.id, place: place) } ?? defaultID,
+      id: try value(fields.id).map { try text($0, field: fields.id, place: place) } ?? defaultID,
       content: content, answer: try text(answer, field: fields.answer, place: place))
   }
 
@@ -108,10 +95,10 @@ public enum PromptFile {
     }
   }
 
-  private static func missing(_ field: String, _ object: JSONObject, _ place: String) -> TaskError {
-    let present = object.members.map(\.key).sorted().prefix(20).map { "\"\($0.prefix(60))\"" }.joined(separator: ", ")
-    return TaskError(
-      "\(place): no field \"\(field)\"; present: \(present.isEmpty ? "none" : present) "
-        + "(the names of the fields can be configured)")
+  private static func missing(
+    answer: Bool, _ fields: PromptFields, _ object: JSONObject, _ place: String
+  ) -> TaskError {
+    let present = object.members.filter { !$0.value.isNull }.map(\.key)
+    return TaskError("\(place): \(fields.missing(answer: answer, present: present))")
   }
 }

@@ -1,14 +1,14 @@
-import PolicyOptimization
+import Objectives
 import SoftThinking
 import Transformer
 
 extension PolicyGradient {
   /// `accumulate` of every weight's gradient, in the order of `ParameterLayout`.
   public func accumulate(
-    _ batch: [WeightedTrajectory], model: PreparedModel, reference: PreparedModel?, options: ObjectiveOptions,
+    _ batch: [WeightedTrajectory], model: PreparedModel, reference: PreparedModel?, loss: Loss,
     gradient: UnsafeMutablePointer<Float>
-  ) throws -> (statistics: ObjectiveStatistics, logProbs: [[Float]]) {
-    try accumulate(batch, model: model, reference: reference, options: options, gradient: .full(gradient))
+  ) throws -> (sums: NamedSums, logProbs: [[Float]]) {
+    try accumulate(batch, model: model, reference: reference, loss: loss, gradient: .full(gradient))
   }
 
   /// `accumulateSupervised` of every weight's gradient, in the order of `ParameterLayout`.

@@ -67,7 +67,7 @@ struct ScoringPlan {
             }
           case .discrete(let tokens) where tokens.support != nil: soft.append(scored)
           case .discrete: discrete.append(scored)
-          case .forced: break
+          case .forced, .replayed: break
           }
           position += 1
         }
@@ -86,16 +86,6 @@ struct ScoringPlan {
   var slotCount: Int { slotOffsets[rowCount] }
   var softSlotCount: Int { slotOffsets[soft.count] }
   func slots(ofRow row: Int) -> Range<Int> { slotOffsets[row]..<slotOffsets[row + 1] }
-
-  /// The row of `soft` that a slot belongs to.
-  func row(ofSoftSlot slot: Int) -> Int {
-    var (low, high) = (0, soft.count - 1)
-    while low < high {
-      let middle = (low + high + 1) / 2
-      if slotOffsets[middle] <= slot { low = middle } else { high = middle - 1 }
-    }
-    return low
-  }
 
   private func slotCount(of step: ScoredStep) -> Int {
     guard case .soft = trajectories[step.trajectory].segments[step.segment] else { return 1 }
@@ -118,7 +108,7 @@ struct ScoringPlan {
           StepRecord(ids: $0, values: UnsafeBufferPointer(start: nil, count: 0)),
           TokenUnderSupport(temperature: temperature))
       }
-    case .forced: preconditionFailure("a forced token is not scored")
+    case .forced, .replayed: preconditionFailure("what is only fed is not scored")
     }
   }
 
@@ -132,9 +122,31 @@ struct ScoringPlan {
       return (
         discrete.tokenIDs[step.step], discrete.temperature ?? trajectories[step.trajectory].policy.scoringTemperature
       )
-    case .forced: preconditionFailure("a forced token is not scored")
+    case .forced, .replayed: preconditionFailure("what is only fed is not scored")
     }
   }
+
+  /// For every trajectory, the slots of each of its scored steps in order.
+  var stepSlots: [[Range<Int>]] {
+    var order = trajectories.map { trajectory in
+      var steps: [(segment: Int, step: Int, slots: Range<Int>)] = []
+      steps.reserveCapacity(trajectory.scoredCount)
+      return steps
+    }
+    for (row, step) in (soft + discrete).enumerated() {
+      let slots = slots(ofRow: row)
+      // The slots of a step that take a row each follow each other.
+      if let last = order[step.trajectory].last, (last.segment, last.step) == (step.segment, step.step) {
+        order[step.trajectory][order[step.trajectory].count - 1].slots = last.slots.lowerBound..<slots.upperBound
+      } else {
+        order[step.trajectory].append((step.segment, step.step, slots))
+      }
+    }
+    return order.map { $0.sorted { ($0.segment, $0.step) < ($1.segment, $1.step) }.map(\.slots) }
+  }
+
+  /// For every trajectory, the slots of its scored steps in order.
+  var slotOrder: [[Int]] { stepSlots.map { $0.flatMap { Array($0) } } }
 
   /// Fills the input embeddings: prompts and tokens one-hot, soft steps as the mixture that was fed.
   func embed(_ model: PreparedModel, into x_TC: UnsafeMutablePointer<Float>) {
@@ -153,7 +165,7 @@ struct ScoringPlan {
         for step in 0..<segment.count where row < end {
           let x = x_TC + row * width
           switch segment {
-          case .soft(let soft):
+          case .soft(let soft), .replayed(.soft(let soft)):
             guard let steps else { preconditionFailure("a soft step of a policy without any") }
             soft.withRecord(step) { record in
               if weights.count < record.ids.count { weights = [Float](repeating: 0, count: record.ids.count) }
@@ -166,7 +178,7 @@ struct ScoringPlan {
               }
             }
           case .discrete(let discrete): model.embed(token: discrete.tokenIDs[step], into: x)
-          case .forced(let tokenIDs): model.embed(token: tokenIDs[step], into: x)
+          case .forced(let tokenIDs), .replayed(.tokens(let tokenIDs)): model.embed(token: tokenIDs[step], into: x)
           }
           row += 1
         }
@@ -185,9 +197,9 @@ struct ScoringPlan {
       for segment in trajectory.segments {
         for step in 0..<segment.count where row < end {
           switch segment {
-          case .soft: break
+          case .soft, .replayed(.soft): break
           case .discrete(let discrete): body(row, discrete.tokenIDs[step])
-          case .forced(let tokenIDs): body(row, tokenIDs[step])
+          case .forced(let tokenIDs), .replayed(.tokens(let tokenIDs)): body(row, tokenIDs[step])
           }
           row += 1
         }

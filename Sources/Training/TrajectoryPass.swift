@@ -67,6 +67,20 @@ final class TrajectoryPass {
     scoreSoft()
     stages?.mark(.head)
     try scoreDiscrete(discreteGradient)
+    try checkFinite()
+  }
+
+  /// A second pass through the head, for an objective that had to see the log-probs first: the same logits again, turned into
+  /// gradients.
+  ///
+  /// - Throws: `TrainingError` when a log-prob is not finite.
+  func differentiateDiscrete(_ gradient: DiscreteGradient) throws {
+    try scoreDiscrete(gradient)
+    try checkFinite()
+  }
+
+  private func checkFinite() throws {
+    let steps = plan.soft + plan.discrete
     if let bad = logProbs.firstIndex(where: { !$0.isFinite }) {
       let step = steps[(plan.slotOffsets.firstIndex { $0 > bad } ?? steps.count) - 1]
       let trajectory = plan.trajectories[step.trajectory]

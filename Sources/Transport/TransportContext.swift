@@ -12,6 +12,7 @@ public final class TransportContext: @unchecked Sendable {
   ///   - threadPrefix: a number that the names of libzmq's threads begin with, as `top -H` shows them.
   /// - Throws: `TransportError` when the system has no resources left.
   public init(ioThreads: Int = 1, maximumSocketCount: Int = 1023, threadPrefix: Int? = nil) throws {
+    try FileDescriptorLimit.require()
     guard let pointer = zmq_ctx_new() else { throw TransportError.last("cannot create a ZeroMQ context") }
     // From here on the deinitialiser cleans up. IPv6 is chosen per socket.
     self.pointer = pointer

@@ -19,6 +19,13 @@ public struct Digest: Sendable, Hashable, CustomStringConvertible {
 
   init(unchecked bytes: [UInt8]) { self.bytes = bytes }
 
+  /// SHA-256 of a text's UTF-8 bytes.
+  public init(hashing text: String) {
+    let hash = SHA256()
+    hash.update(Array(text.utf8))
+    self = hash.finalize()
+  }
+
   /// All 64 digits.
   public var hexadecimal: String {
     bytes.map { byte in

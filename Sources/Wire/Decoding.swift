@@ -84,7 +84,7 @@ private func decodeBody(of envelope: Softgrpo__Envelope, bulk: ArraySlice<[UInt8
     let body = envelope.return_work.pointee
     let work = ReturnedWork(
       leaseID: body.lease_id, sampleIndices: array(body.sample_indices, body.n_sample_indices).map { Int($0) },
-      isLoss: body.is_loss != 0)
+      isLoss: body.is_loss != 0, reason: try string(body.reason, "ReturnWork.reason"))
     try work.validate()
     message = .returnWork(work)
   case SOFTGRPO__ENVELOPE__BODY_RESULT_ACKNOWLEDGEMENT:

@@ -70,6 +70,7 @@ private func encodeBody(
     body.pointee.n_sample_indices = work.sampleIndices.count
     body.pointee.sample_indices = arena.array(work.sampleIndices.map { UInt32($0) })
     body.pointee.is_loss = work.isLoss ? 1 : 0
+    body.pointee.reason = arena.string(work.reason)
     envelope.pointee.return_work = body
   case .resultAcknowledgement(let acknowledgement):
     try require(acknowledgement.sampleIndex >= 0, "ResultAcknowledgement.sample_index is negative")

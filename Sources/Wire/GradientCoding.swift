@@ -1,5 +1,7 @@
 import CProtobufC
 import CWireMessages
+import Objectives
+import Parameters
 import SoftThinking
 
 // Gradient leases on the wire: values to C messages and back.
@@ -21,17 +23,15 @@ func encode(_ grant: GradientGrant, _ arena: inout MessageArena) throws -> Unsaf
   }
   body.pointee.n_leaves = leaves.count
   body.pointee.leaves = arena.array(leaves)
-  let objective = arena.message(softgrpo__gradient_objective__init)
-  objective.pointee.clip_low = grant.objective.clipLow
-  objective.pointee.clip_high = grant.objective.clipHigh
-  objective.pointee.has_dual_clip = grant.objective.dualClip == nil ? 0 : 1
-  objective.pointee.dual_clip = grant.objective.dualClip ?? 0
-  if let divergence = grant.objective.divergence {
-    objective.pointee.kl_coefficient = divergence.coefficient
-    objective.pointee.kl_estimator = arena.string(divergence.estimator)
-    objective.pointee.reference_root = arena.bytes(divergence.referenceRoot)
+  let loss = arena.message(softgrpo__gradient_loss__init)
+  if let objective = grant.loss.objective { loss.pointee.objective = try encode(objective, &arena) }
+  loss.pointee.objective_digest = arena.bytes(grant.loss.objectiveDigest)
+  if let divergence = grant.loss.divergence {
+    loss.pointee.kl_coefficient = divergence.coefficient
+    loss.pointee.kl_estimator = arena.string(divergence.estimator)
+    loss.pointee.reference_root = arena.bytes(divergence.referenceRoot)
   }
-  body.pointee.objective = objective
+  body.pointee.loss = loss
   body.pointee.gradient_dtype = arena.string(grant.gradientType)
   body.pointee.element_count = UInt64(grant.elementCount)
   body.pointee.longest_sequence = UInt32(grant.longestSequence)
@@ -44,7 +44,7 @@ func encode(_ grant: GradientGrant, _ arena: inout MessageArena) throws -> Unsaf
 }
 
 func decode(_ body: Softgrpo__GradientGrant) throws -> GradientGrant {
-  guard let objective = body.objective?.pointee else { throw WireError("GradientGrant lacks its objective") }
+  guard let loss = body.loss?.pointee else { throw WireError("GradientGrant lacks its loss") }
   try require(body.n_leaves <= WireLimits.leafCount, "GradientGrant has too many leaves")
   try require(
     body.n_excluded_workers <= WireLimits.excludedWorkerCount, "GradientGrant excludes too many workers")
@@ -56,9 +56,10 @@ func decode(_ body: Softgrpo__GradientGrant) throws -> GradientGrant {
       guard let leaf = body.leaves[index]?.pointee else { throw WireError("GradientGrant lacks a leaf") }
       return array(leaf.pass_sizes, leaf.n_pass_sizes).map { Int($0) }
     },
-    objective: GradientObjective(
-      clipLow: objective.clip_low, clipHigh: objective.clip_high,
-      dualClip: objective.has_dual_clip != 0 ? objective.dual_clip : nil, divergence: try decodeDivergence(objective)),
+    loss: GradientLoss(
+      objective: try loss.objective.map { try decode($0.pointee, "GradientLoss.objective") },
+      objectiveDigest: array(loss.objective_digest.data, loss.objective_digest.len),
+      divergence: try decodeDivergence(loss)),
     gradientType: try string(body.gradient_dtype, "GradientGrant.gradient_dtype"),
     elementCount: try integer(body.element_count, "GradientGrant.element_count"),
     longestSequence: Int(body.longest_sequence), deadlineMilliseconds: Int(body.deadline_milliseconds),
@@ -66,24 +67,22 @@ func decode(_ body: Softgrpo__GradientGrant) throws -> GradientGrant {
     excludedWorkers: try (0..<body.n_excluded_workers).map {
       try string(body.excluded_workers[$0], "GradientGrant.excluded_workers")
     }, rowsPerSecond: body.rows_per_second)
-  try require(
-    objective.has_dual_clip != 0 || objective.dual_clip == 0, "GradientObjective.dual_clip is given but not in use")
   try grant.validate()
   return grant
 }
 
-private func decodeDivergence(_ objective: Softgrpo__GradientObjective) throws -> GradientObjective.Divergence? {
-  let estimator = try string(objective.kl_estimator, "GradientObjective.kl_estimator")
+private func decodeDivergence(_ loss: Softgrpo__GradientLoss) throws -> GradientLoss.Divergence? {
+  let estimator = try string(loss.kl_estimator, "GradientLoss.kl_estimator")
   // A coefficient that is not a number is not 0, and refused by `validate`.
-  if objective.kl_coefficient == 0 {
+  if loss.kl_coefficient == 0 {
     try require(
-      estimator.isEmpty && objective.reference_root.len == 0 && objective.kl_coefficient.sign == .plus,
-      "GradientObjective describes a KL term that is not in use")
+      estimator.isEmpty && loss.reference_root.len == 0 && loss.kl_coefficient.sign == .plus,
+      "GradientLoss describes a KL term that is not in use")
     return nil
   }
-  return GradientObjective.Divergence(
-    coefficient: objective.kl_coefficient, estimator: estimator,
-    referenceRoot: array(objective.reference_root.data, objective.reference_root.len))
+  return GradientLoss.Divergence(
+    coefficient: loss.kl_coefficient, estimator: estimator,
+    referenceRoot: array(loss.reference_root.data, loss.reference_root.len))
 }
 
 func encode(_ trajectory: GradientTrajectory, _ arena: inout MessageArena) throws -> (
@@ -96,22 +95,28 @@ func encode(_ trajectory: GradientTrajectory, _ arena: inout MessageArena) throw
   body.pointee.n_prompt_token_ids = trajectory.prompt.count
   body.pointee.prompt_token_ids = arena.array(trajectory.prompt)
   body.pointee.policy = try encode(trajectory.policy, &arena)
-  let (descriptions, bulk) = try encode(segments: trajectory.segments, of: "GradientTrajectory", &arena)
+  try validate(segments: trajectory.segments, of: "GradientTrajectory")
+  let (descriptions, bulk) = encode(segments: trajectory.segments, &arena)
   body.pointee.n_segments = descriptions.count
   body.pointee.segments = arena.array(descriptions)
-  body.pointee.advantage = trajectory.advantage
+  body.pointee.n_advantages = trajectory.advantages.count
+  body.pointee.advantages = arena.array(trajectory.advantages)
   body.pointee.weight = trajectory.weight
   body.pointee.has_old_log_probs = trajectory.oldLogProbs == nil ? 0 : 1
   body.pointee.has_importance_cap = trajectory.importanceCap == nil ? 0 : 1
   body.pointee.importance_cap = trajectory.importanceCap ?? 0
   body.pointee.is_older = trajectory.isOlder ? 1 : 0
-  return (body, bulk + [littleEndianBytes(trajectory.oldLogProbs ?? [])])
+  body.pointee.has_step_weights = trajectory.stepWeights == nil ? 0 : 1
+  body.pointee.has_coefficients = trajectory.coefficients == nil ? 0 : 1
+  body.pointee.group_ordinal = UInt64(trajectory.group)
+  let streams = [trajectory.oldLogProbs, trajectory.stepWeights, trajectory.coefficients]
+  return (body, bulk + streams.map { littleEndianBytes($0 ?? []) })
 }
 
 func decode(_ body: Softgrpo__GradientTrajectory, bulk: ArraySlice<[UInt8]>, limits: WireLimits) throws
   -> GradientTrajectory
 {
-  try require(bulk.count == 4, "GradientTrajectory has \(bulk.count) bulk frames, not 4")
+  try require(bulk.count == 6, "GradientTrajectory has \(bulk.count) bulk frames, not 6")
   let frames = Array(bulk)
   try require(
     frames.reduce(0) { $0 + $1.count } <= limits.trajectoryByteCount,
@@ -119,17 +124,23 @@ func decode(_ body: Softgrpo__GradientTrajectory, bulk: ArraySlice<[UInt8]>, lim
   guard let policy = body.policy?.pointee else { throw WireError("GradientTrajectory lacks its policy") }
   let segments = try decodeSegments(
     body.segments, body.n_segments, frames: Array(frames[..<3]), of: "GradientTrajectory")
-  let old = try elements(of: frames[3], as: Float.self, "old log-probs")
-  try require(body.has_old_log_probs != 0 || old.isEmpty, "GradientTrajectory has old log-probs that are not in use")
+  func stream(_ frame: Int, _ isUsed: protobuf_c_boolean, _ what: String) throws -> [Float]? {
+    let values = try elements(of: frames[frame], as: Float.self, what)
+    try require(isUsed != 0 || values.isEmpty, "GradientTrajectory has \(what) that are not in use")
+    return isUsed != 0 ? values : nil
+  }
   try require(
     body.has_importance_cap != 0 || body.importance_cap == 0,
     "GradientTrajectory.importance_cap is given but not in use")
   let trajectory = GradientTrajectory(
     leaseID: body.lease_id, index: Int(body.index), prompt: array(body.prompt_token_ids, body.n_prompt_token_ids),
-    policy: try decode(policy, "GradientTrajectory.policy"), segments: segments, advantage: body.advantage,
-    weight: body.weight,
-    oldLogProbs: body.has_old_log_probs != 0 ? old : nil,
-    importanceCap: body.has_importance_cap != 0 ? body.importance_cap : nil, isOlder: body.is_older != 0)
+    policy: try decode(policy, "GradientTrajectory.policy"), segments: segments,
+    advantages: array(body.advantages, body.n_advantages), weight: body.weight,
+    oldLogProbs: try stream(3, body.has_old_log_probs, "old log-probs"),
+    importanceCap: body.has_importance_cap != 0 ? body.importance_cap : nil, isOlder: body.is_older != 0,
+    stepWeights: try stream(4, body.has_step_weights, "step weights"),
+    coefficients: try stream(5, body.has_coefficients, "coefficients"),
+    group: try integer(body.group_ordinal, "GradientTrajectory.group_ordinal"))
   try trajectory.validate()
   return trajectory
 }
@@ -140,26 +151,17 @@ func encode(_ ready: GradientReady, _ arena: inout MessageArena) throws -> (
   try ready.validate()
   let body = arena.message(softgrpo__gradient_ready__init)
   body.pointee.lease_id = ready.leaseID
-  let parts = ready.statistics.map { part -> UnsafeMutablePointer<Softgrpo__GradientStatistics>? in
-    let message = arena.message(softgrpo__gradient_statistics__init)
-    message.pointee.token_count = UInt64(part.tokenCount)
-    message.pointee.clipped_count = UInt64(part.clippedCount)
-    message.pointee.dual_clipped_count = UInt64(part.dualClippedCount)
-    message.pointee.log_ratio_sum = part.logRatioSum
-    message.pointee.ratio_sum = part.ratioSum
-    message.pointee.ratio_maximum = part.ratioMaximum
-    message.pointee.policy_loss = part.policyLoss
-    message.pointee.kl_loss = part.klLoss
-    message.pointee.importance_count = UInt64(part.importanceCount)
-    message.pointee.importance_sum = part.importanceSum
-    message.pointee.importance_clipped_count = UInt64(part.importanceClippedCount)
-    message.pointee.behaviour_count = UInt64(part.behaviourCount)
-    message.pointee.behaviour_sum = part.behaviourSum
-    message.pointee.behaviour_clipped_count = UInt64(part.behaviourClippedCount)
+  let parts = ready.sums.map { part -> UnsafeMutablePointer<Softgrpo__LeafSums>? in
+    let message = arena.message(softgrpo__leaf_sums__init)
+    let sums = part.entries.sorted { $0.key < $1.key }.map { name, entry in
+      encode(name, entry, &arena)
+    }
+    message.pointee.n_sums = sums.count
+    message.pointee.sums = arena.array(sums)
     return message
   }
-  body.pointee.n_statistics = parts.count
-  body.pointee.statistics = arena.array(parts)
+  body.pointee.n_sums = parts.count
+  body.pointee.sums = arena.array(parts)
   body.pointee.root = arena.bytes(ready.root)
   body.pointee.elapsed_microseconds = UInt64(ready.elapsedMicroseconds)
   let origins = ready.origins.map { origin -> UnsafeMutablePointer<Softgrpo__GradientOrigin>? in
@@ -181,29 +183,12 @@ func decode(_ body: Softgrpo__GradientReady, bulk: ArraySlice<[UInt8]>, limits: 
   try require(
     frame.count <= limits.trajectoryByteCount,
     "GradientReady is larger than the limit of \(limits.trajectoryByteCount) bytes")
-  try require(body.n_statistics <= WireLimits.leafCount, "GradientReady has statistics of too many leaves")
-  let statistics = try (0..<body.n_statistics).map { index in
-    guard let message = body.statistics[index]?.pointee else { throw WireError("GradientReady lacks a leaf") }
-    var part = GradientStatistics()
-    part.tokenCount = try integer(message.token_count, "GradientStatistics.token_count")
-    part.clippedCount = try integer(message.clipped_count, "GradientStatistics.clipped_count")
-    part.dualClippedCount = try integer(message.dual_clipped_count, "GradientStatistics.dual_clipped_count")
-    part.logRatioSum = message.log_ratio_sum
-    part.ratioSum = message.ratio_sum
-    part.ratioMaximum = message.ratio_maximum
-    part.policyLoss = message.policy_loss
-    part.klLoss = message.kl_loss
-    part.importanceCount = try integer(message.importance_count, "GradientStatistics.importance_count")
-    part.importanceSum = message.importance_sum
-    part.importanceClippedCount = try integer(
-      message.importance_clipped_count, "GradientStatistics.importance_clipped_count")
-    part.behaviourCount = try integer(message.behaviour_count, "GradientStatistics.behaviour_count")
-    part.behaviourSum = message.behaviour_sum
-    part.behaviourClippedCount = try integer(
-      message.behaviour_clipped_count, "GradientStatistics.behaviour_clipped_count")
-    return part
+  try require(body.n_sums <= WireLimits.leafCount, "GradientReady has sums of too many leaves")
+  let sums = try (0..<body.n_sums).map { index in
+    guard let message = body.sums[index]?.pointee else { throw WireError("GradientReady lacks a leaf") }
+    return try decode(message)
   }
-  try require(body.n_origins <= body.n_statistics, "GradientReady has more origins than leaves")
+  try require(body.n_origins <= body.n_sums, "GradientReady has more origins than leaves")
   let origins = try (0..<body.n_origins).map { index in
     guard let message = body.origins[index]?.pointee else { throw WireError("GradientReady lacks an origin") }
     return GradientOrigin(
@@ -211,11 +196,49 @@ func decode(_ body: Softgrpo__GradientReady, bulk: ArraySlice<[UInt8]>, limits: 
       fingerprint: try string(message.fingerprint, "GradientOrigin.fingerprint"), leafCount: Int(message.leaf_count))
   }
   let ready = GradientReady(
-    leaseID: body.lease_id, statistics: statistics, logProbs: try elements(of: frame, as: Float.self, "log-probs"),
+    leaseID: body.lease_id, sums: sums, logProbs: try elements(of: frame, as: Float.self, "log-probs"),
     root: array(body.root.data, body.root.len),
     elapsedMicroseconds: try integer(body.elapsed_microseconds, "GradientReady.elapsed_microseconds"), origins: origins)
   try ready.validate()
   return ready
+}
+
+private func encode(
+  _ name: String, _ entry: NamedSums.Entry, _ arena: inout MessageArena
+) -> UnsafeMutablePointer<Softgrpo__NamedSum>? {
+  let sum = arena.message(softgrpo__named_sum__init)
+  sum.pointee.name = arena.string(name)
+  sum.pointee.reduction =
+    switch entry.reduction {
+    case .total: SOFTGRPO__NAMED_SUM__REDUCTION__TOTAL
+    case .mean: SOFTGRPO__NAMED_SUM__REDUCTION__MEAN
+    case .maximum: SOFTGRPO__NAMED_SUM__REDUCTION__MAXIMUM
+    }
+  sum.pointee.sum = entry.sum
+  sum.pointee.count = UInt64(entry.count)
+  return sum
+}
+
+private func decode(_ body: Softgrpo__LeafSums) throws -> NamedSums {
+  try require(body.n_sums <= WireLimits.namedSumCount, "LeafSums has too many sums")
+  var entries: [String: NamedSums.Entry] = [:]
+  var previous: String?
+  for index in 0..<body.n_sums {
+    guard let sum = body.sums[index]?.pointee else { throw WireError("LeafSums lacks a sum") }
+    let name = try string(sum.name, "NamedSum.name")
+    if let previous { try require(previous < name, "LeafSums.sums are not ascending") }
+    previous = name
+    let reduction: NamedSums.Reduction
+    switch sum.reduction {
+    case SOFTGRPO__NAMED_SUM__REDUCTION__TOTAL: reduction = .total
+    case SOFTGRPO__NAMED_SUM__REDUCTION__MEAN: reduction = .mean
+    case SOFTGRPO__NAMED_SUM__REDUCTION__MAXIMUM: reduction = .maximum
+    default: throw WireError("NamedSum.reduction \(sum.reduction.rawValue) is not known")
+    }
+    entries[name] = NamedSums.Entry(
+      reduction: reduction, sum: sum.sum, count: try integer(sum.count, "NamedSum.count"))
+  }
+  return NamedSums(entries: entries)
 }
 
 func encode(_ classes: [GradientClass], _ arena: inout MessageArena)

@@ -1,3 +1,4 @@
+import Objectives
 import Parameters
 import SoftThinking
 
@@ -13,10 +14,10 @@ public struct GradientGrant: Sendable, Equatable {
   public var leafCount: Int
   /// For each leaf of the node the trajectories of each of its passes.
   public var passSizes: [[Int]]
-  public var objective: GradientObjective
+  public var loss: GradientLoss
   /// "float32" or "bfloat16".
   public var gradientType: String
-  /// Numbers of the gradient.
+  /// Numbers of the gradient; 0: a scoring lease, which asks for the log-probs alone.
   public var elementCount: Int
   /// Longest trajectory, in positions.
   public var longestSequence: Int
@@ -30,7 +31,7 @@ public struct GradientGrant: Sendable, Equatable {
 
   public init(
     id: UInt64, policyVersion: Int, level: Int, index: Int, leafCount: Int, passSizes: [[Int]],
-    objective: GradientObjective, gradientType: String, elementCount: Int, longestSequence: Int,
+    loss: GradientLoss, gradientType: String, elementCount: Int, longestSequence: Int,
     deadlineMilliseconds: Int, fingerprint: String? = nil, excludedWorkers: [String] = [], rowsPerSecond: Double = 0
   ) {
     self.id = id
@@ -39,7 +40,7 @@ public struct GradientGrant: Sendable, Equatable {
     self.index = index
     self.leafCount = leafCount
     self.passSizes = passSizes
-    self.objective = objective
+    self.loss = loss
     self.gradientType = gradientType
     self.elementCount = elementCount
     self.longestSequence = longestSequence
@@ -57,10 +58,11 @@ public struct GradientGrant: Sendable, Equatable {
 }
 
 /// What of the loss decides a gradient once advantages and weights are known.
-public struct GradientObjective: Sendable, Equatable {
-  public var clipLow: Float
-  public var clipHigh: Float
-  public var dualClip: Float?
+public struct GradientLoss: Sendable, Equatable {
+  /// nil: every trajectory brings its coefficients.
+  public var objective: PartDescription?
+  /// SHA-256 of the objective as the learner's build understands it; empty without one.
+  public var objectiveDigest: [UInt8]
   /// The KL term; nil: there is none.
   public var divergence: Divergence?
 
@@ -80,10 +82,9 @@ public struct GradientObjective: Sendable, Equatable {
     }
   }
 
-  public init(clipLow: Float, clipHigh: Float, dualClip: Float?, divergence: Divergence? = nil) {
-    self.clipLow = clipLow
-    self.clipHigh = clipHigh
-    self.dualClip = dualClip
+  public init(objective: PartDescription?, objectiveDigest: [UInt8] = [], divergence: Divergence? = nil) {
+    self.objective = objective
+    self.objectiveDigest = objectiveDigest
     self.divergence = divergence
   }
 }
@@ -110,49 +111,40 @@ public struct GradientTrajectory: Sendable, Equatable {
   public var prompt: [Int32]
   public var policy: PartDescription
   public var segments: [Segment]
-  public var advantage: Float
+  /// One for the whole trajectory, or one a scored step; none in a scoring lease.
+  public var advantages: [Float]
   public var weight: Double
   /// nil: the pass's own.
   public var oldLogProbs: [Float]?
   public var importanceCap: Float?
   /// The importance weights correct for the age of the policy that sampled.
   public var isOlder: Bool
+  /// Constants that multiply the losses of the scored steps; nil: 1.
+  public var stepWeights: [Float]?
+  /// d(policy loss)/d(log-prob) of each scored slot; nil: it follows from the objective.
+  public var coefficients: [Float]?
+  /// Trajectories of one group have one number.
+  public var group: Int
 
   public init(
-    leaseID: UInt64, index: Int, prompt: [Int32], policy: PartDescription, segments: [Segment], advantage: Float,
-    weight: Double, oldLogProbs: [Float]?, importanceCap: Float?, isOlder: Bool = false
+    leaseID: UInt64, index: Int, prompt: [Int32], policy: PartDescription, segments: [Segment], advantages: [Float],
+    weight: Double, oldLogProbs: [Float]?, importanceCap: Float?, isOlder: Bool = false, stepWeights: [Float]? = nil,
+    coefficients: [Float]? = nil, group: Int = 0
   ) {
     self.leaseID = leaseID
     self.index = index
     self.prompt = prompt
     self.policy = policy
     self.segments = segments
-    self.advantage = advantage
+    self.advantages = advantages
     self.weight = weight
     self.oldLogProbs = oldLogProbs
     self.importanceCap = importanceCap
     self.isOlder = isOlder
+    self.stepWeights = stepWeights
+    self.coefficients = coefficients
+    self.group = group
   }
-}
-
-/// Sums over the scored tokens of one leaf.
-public struct GradientStatistics: Sendable, Equatable {
-  public var tokenCount = 0
-  public var clippedCount = 0
-  public var dualClippedCount = 0
-  public var logRatioSum = 0.0
-  public var ratioSum = 0.0
-  public var ratioMaximum: Float = 0
-  public var policyLoss = 0.0
-  public var klLoss = 0.0
-  public var importanceCount = 0
-  public var importanceSum = 0.0
-  public var importanceClippedCount = 0
-  public var behaviourCount = 0
-  public var behaviourSum = 0.0
-  public var behaviourClippedCount = 0
-
-  public init() {}
 }
 
 /// Workers below a relay whose bits are the same.
@@ -185,9 +177,9 @@ public struct GradientOrigin: Sendable, Equatable {
 /// The gradient of a lease is computed; the learner may pull it.
 public struct GradientReady: Sendable, Equatable {
   public var leaseID: UInt64
-  /// One for each leaf.
-  public var statistics: [GradientStatistics]
-  /// Of all scored steps, in the order of the lease's trajectories.
+  /// What was measured of each leaf's loss.
+  public var sums: [NamedSums]
+  /// Of all scored slots, in the order of the lease's trajectories.
   public var logProbs: [Float]
   /// Merkle root of the gradient's bytes; 32 bytes.
   public var root: [UInt8]
@@ -196,11 +188,11 @@ public struct GradientReady: Sendable, Equatable {
   public var origins: [GradientOrigin]
 
   public init(
-    leaseID: UInt64, statistics: [GradientStatistics], logProbs: [Float], root: [UInt8], elapsedMicroseconds: Int,
+    leaseID: UInt64, sums: [NamedSums], logProbs: [Float], root: [UInt8], elapsedMicroseconds: Int,
     origins: [GradientOrigin] = []
   ) {
     self.leaseID = leaseID
-    self.statistics = statistics
+    self.sums = sums
     self.logProbs = logProbs
     self.root = root
     self.elapsedMicroseconds = elapsedMicroseconds

@@ -1,3 +1,5 @@
+import Objectives
+import Parameters
 import SoftThinking
 
 // What the messages of gradient leases may say.
@@ -18,9 +20,9 @@ extension GradientGrant {
       "GradientGrant has an empty leaf or pass")
     try require(
       trajectoryCount <= WireLimits.sampleCount, "GradientGrant has more than \(WireLimits.sampleCount) trajectories")
-    try objective.validate()
+    try loss.validate()
     try require(["float32", "bfloat16"].contains(gradientType), "GradientGrant.gradient_dtype is not known")
-    try require((1...(1 << 44)).contains(elementCount), "GradientGrant.element_count is out of range")
+    try require((0...(1 << 44)).contains(elementCount), "GradientGrant.element_count is out of range")
     try require(chunkCount < Int(Int32.max), "GradientGrant has more chunks than can be numbered")
     try require((1...Int(Int32.max)).contains(longestSequence), "GradientGrant.longest_sequence is out of range")
     try require(
@@ -36,17 +38,18 @@ extension GradientGrant {
   }
 }
 
-extension GradientObjective {
+extension GradientLoss {
   func validate() throws {
-    try require(clipLow > 0 && clipLow < 1, "GradientObjective.clip_low must be in (0, 1)")
-    try require(clipHigh > 0 && clipHigh.isFinite, "GradientObjective.clip_high must be positive")
-    if let dualClip { try require(dualClip > 1 && dualClip.isFinite, "GradientObjective.dual_clip must be above 1") }
+    try objective?.validate()
+    try require(
+      objective == nil ? objectiveDigest.isEmpty : objectiveDigest.count == WireLimits.identityByteCount,
+      "GradientLoss.objective_digest does not belong to an objective")
     if let divergence {
       try require(
         divergence.coefficient > 0 && divergence.coefficient.isFinite,
-        "GradientObjective.kl_coefficient must be positive")
-      try require(["k3", "exact"].contains(divergence.estimator), "GradientObjective.kl_estimator is not known")
-      try requireDigest(divergence.referenceRoot, "GradientObjective.reference_root")
+        "GradientLoss.kl_coefficient must be positive")
+      try require(KLEstimator(rawValue: divergence.estimator) != nil, "GradientLoss.kl_estimator is not known")
+      try requireDigest(divergence.referenceRoot, "GradientLoss.reference_root")
     }
   }
 }
@@ -67,9 +70,12 @@ extension GradientTrajectory {
     try require(!prompt.isEmpty, "GradientTrajectory.prompt_token_ids is empty")
     try Wire.validate(tokenIDs: prompt, "GradientTrajectory.prompt_token_ids")
     try policy.validate()
-    try require(advantage.isFinite && weight.isFinite, "GradientTrajectory's advantage or weight is not finite")
     try require(
-      oldLogProbs?.allSatisfy(\.isFinite) ?? true, "GradientTrajectory has an old log-prob that is not finite")
+      advantages.allSatisfy(\.isFinite) && weight.isFinite, "GradientTrajectory's advantage or weight is not finite")
+    for stream in [oldLogProbs, stepWeights, coefficients] {
+      try require(stream?.allSatisfy(\.isFinite) ?? true, "GradientTrajectory has a number that is not finite")
+    }
+    try require(group >= 0, "GradientTrajectory.group_ordinal is negative")
     if let importanceCap {
       try require(importanceCap.isFinite && importanceCap >= 1, "GradientTrajectory.importance_cap must be at least 1")
     }
@@ -79,6 +85,16 @@ extension GradientTrajectory {
     try require(
       oldLogProbs.map { isKnown ? $0.count == scored : $0.count >= scored } ?? true,
       "GradientTrajectory has \(oldLogProbs?.count ?? 0) old log-probs for \(scored) slots of its scored steps")
+    try require(
+      coefficients.map { isKnown ? $0.count == scored : $0.count >= scored } ?? true,
+      "GradientTrajectory has \(coefficients?.count ?? 0) coefficients for \(scored) scored slots")
+    let steps = segments.reduce(0) { $0 + $1.stepCount }
+    try require(
+      stepWeights.map { $0.count == steps } ?? true,
+      "GradientTrajectory has \(stepWeights?.count ?? 0) step weights for \(steps) scored steps")
+    try require(
+      advantages.count <= 1 || advantages.count == steps,
+      "GradientTrajectory has \(advantages.count) advantages for \(steps) scored steps")
     // What the loss would ask for in vain after the forward pass.
     try require(
       importanceCap == nil || segments.allSatisfy { $0.recordedCount >= $0.scoredCount },
@@ -90,45 +106,44 @@ extension GradientTrajectory {
 }
 
 extension Segment {
+  /// Slots of the loss.
+  fileprivate var scoredCount: Int { stepCount }
   /// Steps of the loss.
-  fileprivate var scoredCount: Int { if case .forced = self { 0 } else { count } }
+  fileprivate var stepCount: Int { isScored ? count : 0 }
   /// Log-probs recorded at sampling.
   fileprivate var recordedCount: Int {
     switch self {
     case .soft(let soft): soft.logProbs.count
     case .discrete(let discrete): discrete.logProbs.count
-    case .forced: 0
+    case .forced, .replayed: 0
     }
   }
 }
 
-extension GradientStatistics {
+extension NamedSums {
   func validate() throws {
-    let counts = [
-      tokenCount, clippedCount, dualClippedCount, importanceCount, importanceClippedCount, behaviourCount,
-      behaviourClippedCount,
-    ]
-    try require(counts.allSatisfy { (0...(1 << 48)).contains($0) }, "GradientStatistics has a count out of range")
-    try require(
-      clippedCount <= tokenCount && dualClippedCount <= tokenCount && importanceClippedCount <= importanceCount
-        && behaviourClippedCount <= behaviourCount && importanceCount + behaviourCount <= tokenCount,
-      "GradientStatistics counts more steps of a kind than steps")
-    let sums = [logRatioSum, ratioSum, policyLoss, klLoss, importanceSum, behaviourSum, Double(ratioMaximum)]
-    try require(sums.allSatisfy(\.isFinite), "GradientStatistics has a sum that is not finite")
+    try require(entries.count <= WireLimits.namedSumCount, "LeafSums has too many sums")
+    for (name, entry) in entries {
+      try require(!name.isEmpty, "NamedSum.name is empty")
+      try Wire.validate(name, "NamedSum.name")
+      try require(entry.sum.isFinite, "NamedSum \(name) is not finite")
+      try require((0...(1 << 48)).contains(entry.count), "NamedSum.count is out of range")
+    }
   }
 }
 
 extension GradientReady {
-  func validate() throws {
+  /// - Throws: `WireError` when it could not be sent.
+  public func validate() throws {
     try require(leaseID != 0, "GradientReady.lease_id is 0")
-    try require((1...WireLimits.leafCount).contains(statistics.count), "GradientReady has no statistics, or too many")
-    for part in statistics { try part.validate() }
+    try require((1...WireLimits.leafCount).contains(sums.count), "GradientReady has no sums, or too many")
+    for part in sums { try part.validate() }
     try require(logProbs.allSatisfy(\.isFinite), "GradientReady has a log-prob that is not finite")
     try require(root.count == WireLimits.identityByteCount, "GradientReady.root has \(root.count) bytes, not 32")
     try require(elapsedMicroseconds >= 0, "GradientReady.elapsed_microseconds is negative")
     for origin in origins { try origin.validate() }
     try require(
-      origins.isEmpty || origins.reduce(0) { $0 + $1.leafCount } == statistics.count,
+      origins.isEmpty || origins.reduce(0) { $0 + $1.leafCount } == sums.count,
       "GradientReady.origins are not those of its leaves")
   }
 }

@@ -7,11 +7,7 @@ import SoftThinking
 func encode(
   _ result: TrajectoryResult, _ arena: inout MessageArena
 ) throws -> (body: UnsafeMutablePointer<Softgrpo__TrajectoryResult>, bulk: [[UInt8]]) {
-  try require(result.groupOrdinal >= 0, "TrajectoryResult.group_ordinal is out of range")
-  try require(
-    (0...Int(Int32.max)).contains(result.sampleIndex), "TrajectoryResult.sample_index is out of range")
-  try require(result.elapsedMicroseconds >= 0, "TrajectoryResult.elapsed_microseconds is negative")
-  try validate(result.versionSpans, of: result)
+  try result.validate()
   let body = arena.message(softgrpo__trajectory_result__init)
   body.pointee.n_version_starts = result.versionSpans.count
   body.pointee.version_starts = arena.array(result.versionSpans.map { UInt32($0.start) })
@@ -24,24 +20,22 @@ func encode(
   body.pointee.finish_reason = arena.string(result.finishReason.rawValue)
   body.pointee.elapsed_microseconds = UInt64(result.elapsedMicroseconds)
   if let origin = result.origin {
-    try origin.validate()
     let source = arena.message(softgrpo__sample_origin__init)
     source.pointee.worker_name = arena.string(origin.workerName)
     source.pointee.fingerprint = arena.string(origin.fingerprint)
     body.pointee.origin = source
   }
 
-  let (descriptions, bulk) = try encode(segments: result.segments, of: "TrajectoryResult", &arena)
+  let (descriptions, bulk) = encode(segments: result.segments, &arena)
   body.pointee.n_segments = descriptions.count
   body.pointee.segments = arena.array(descriptions)
   return (body, bulk)
 }
 
-/// Segment descriptions and their three bulk frames.
-func encode(segments: [Segment], of owner: String, _ arena: inout MessageArena) throws -> (
+/// Descriptions of segments that were validated, and their three bulk frames.
+func encode(segments: [Segment], _ arena: inout MessageArena) -> (
   descriptions: [UnsafeMutablePointer<Softgrpo__SegmentDescription>?], bulk: [[UInt8]]
 ) {
-  try require(segments.count <= WireLimits.segmentCount, "\(owner) has too many segments")
   var tokenIDs: [Int32] = []
   var values: [Float] = []
   var logProbs: [Float] = []
@@ -51,39 +45,31 @@ func encode(segments: [Segment], of owner: String, _ arena: inout MessageArena) 
     description.pointee.count = UInt32(segment.count)
     switch segment {
     case .soft(let soft):
-      try require(
-        soft.values.count == soft.count && soft.logProbs.count <= soft.count * WireLimits.slotCount
-          && (soft.logProbs.isEmpty || soft.logProbs.count % soft.count == 0),
-        "\(owner) has a soft segment whose values or log-probs do not match its \(soft.count) steps")
       description.pointee.kind = SOFTGRPO__SEGMENT_DESCRIPTION__KIND__SOFT
-      let tokenCounts = rowLengths(soft.tokenIDs)
-      description.pointee.n_token_counts = tokenCounts.count
-      description.pointee.token_counts = arena.array(tokenCounts)
-      let valueCounts = rowLengths(soft.values)
-      description.pointee.n_value_counts = valueCounts.count
-      description.pointee.value_counts = arena.array(valueCounts)
+      setRows(of: soft, description, &arena)
       description.pointee.has_log_probs = soft.logProbs.isEmpty ? 0 : 1
       let slots = soft.count == 0 ? 0 : soft.logProbs.count / soft.count
       description.pointee.slot_count = slots > 1 ? UInt32(slots) : 0
       tokenIDs += soft.tokenIDs.elements
       values += soft.values.elements
       logProbs += soft.logProbs
+    case .replayed(.soft(let soft)):
+      description.pointee.kind = SOFTGRPO__SEGMENT_DESCRIPTION__KIND__REPLAYED_SOFT
+      setRows(of: soft, description, &arena)
+      tokenIDs += soft.tokenIDs.elements
+      values += soft.values.elements
+    case .replayed(.tokens(let replayed)):
+      description.pointee.kind = SOFTGRPO__SEGMENT_DESCRIPTION__KIND__REPLAYED_TOKENS
+      tokenIDs += replayed
     case .discrete(let discrete):
-      try require(
-        discrete.logProbs.isEmpty || discrete.logProbs.count == discrete.tokenIDs.count,
-        "\(owner) has a discrete segment whose log-probs do not match its tokens")
       description.pointee.kind = SOFTGRPO__SEGMENT_DESCRIPTION__KIND__DISCRETE
       description.pointee.has_log_probs = discrete.logProbs.isEmpty ? 0 : 1
       if let temperature = discrete.temperature {
-        try require(temperature.isFinite && temperature >= 0, "\(owner) has a temperature that is not usable")
         description.pointee.has_temperature = 1
         description.pointee.temperature = temperature
       }
       tokenIDs += discrete.tokenIDs
       if let support = discrete.support {
-        try require(
-          support.count == discrete.tokenIDs.count && support.count > 0,
-          "\(owner) has a discrete segment whose support does not match its tokens")
         let counts = rowLengths(support)
         description.pointee.n_support_counts = counts.count
         description.pointee.support_counts = arena.array(counts)
@@ -96,11 +82,18 @@ func encode(segments: [Segment], of owner: String, _ arena: inout MessageArena) 
     }
     descriptions.append(description)
   }
-  try validate(tokenIDs: tokenIDs, owner)
-  try require(
-    values.allSatisfy(\.isFinite) && logProbs.allSatisfy(\.isFinite),
-    "\(owner) has a value or log-prob that is not finite")
   return (descriptions, [littleEndianBytes(tokenIDs), littleEndianBytes(values), littleEndianBytes(logProbs)])
+}
+
+private func setRows(
+  of soft: SoftSegment, _ description: UnsafeMutablePointer<Softgrpo__SegmentDescription>, _ arena: inout MessageArena
+) {
+  let tokenCounts = rowLengths(soft.tokenIDs)
+  description.pointee.n_token_counts = tokenCounts.count
+  description.pointee.token_counts = arena.array(tokenCounts)
+  let valueCounts = rowLengths(soft.values)
+  description.pointee.n_value_counts = valueCounts.count
+  description.pointee.value_counts = arena.array(valueCounts)
 }
 
 func decode(_ body: Softgrpo__TrajectoryResult, bulk: ArraySlice<[UInt8]>, limits: WireLimits) throws
@@ -133,14 +126,8 @@ func decode(_ body: Softgrpo__TrajectoryResult, bulk: ArraySlice<[UInt8]>, limit
         workerName: try string($0.pointee.worker_name, "SampleOrigin.worker_name"),
         fingerprint: try string($0.pointee.fingerprint, "SampleOrigin.fingerprint"))
     })
-  try validate(result.versionSpans, of: result)
+  try result.validateVersions()
   return result
-}
-
-private func validate(_ spans: [VersionSpan], of result: TrajectoryResult) throws {
-  let count = result.segments.reduce(0) { $0 + $1.count }
-  let problem = versionSpansProblem(spans, policyVersion: result.policyVersion, completionCount: count)
-  try require(problem == nil, "TrajectoryResult.versions: \(problem ?? "")")
 }
 
 /// The segments that descriptions and their three bulk frames make.
@@ -173,7 +160,9 @@ private func decode(
   _ logProbs: inout BulkReader<Float>
 ) throws -> Segment {
   let count = Int(description.count)
-  let isSoft = description.kind == SOFTGRPO__SEGMENT_DESCRIPTION__KIND__SOFT
+  let isSoft =
+    description.kind == SOFTGRPO__SEGMENT_DESCRIPTION__KIND__SOFT
+    || description.kind == SOFTGRPO__SEGMENT_DESCRIPTION__KIND__REPLAYED_SOFT
   try require(
     isSoft || (description.n_token_counts == 0 && description.n_value_counts == 0),
     "a segment that is not soft has row lengths")
@@ -189,7 +178,7 @@ private func decode(
       || description.kind == SOFTGRPO__SEGMENT_DESCRIPTION__KIND__DISCRETE,
     "a segment that is not discrete has a temperature")
   switch description.kind {
-  case SOFTGRPO__SEGMENT_DESCRIPTION__KIND__SOFT:
+  case SOFTGRPO__SEGMENT_DESCRIPTION__KIND__SOFT, SOFTGRPO__SEGMENT_DESCRIPTION__KIND__REPLAYED_SOFT:
     var segment = SoftSegment()
     let tokenCounts = try rowLengths(
       description.token_counts, description.n_token_counts, count, available: tokenIDs.remaining, "token_counts")
@@ -202,6 +191,10 @@ private func decode(
     // Whole, not row by row: a generic call across modules for each step would cost more than all else.
     segment.tokenIDs = try rows(tokenCounts, from: &tokenIDs)
     segment.values = try rows(valueCounts, from: &values)
+    if description.kind == SOFTGRPO__SEGMENT_DESCRIPTION__KIND__REPLAYED_SOFT {
+      try require(description.has_log_probs == 0, "a replayed segment has log-probs")
+      return .replayed(.soft(segment))
+    }
     if description.has_log_probs != 0 {
       segment.logProbs = Array(try logProbs.take(count * max(1, Int(description.slot_count))))
     }
@@ -225,13 +218,16 @@ private func decode(
   case SOFTGRPO__SEGMENT_DESCRIPTION__KIND__FORCED:
     try require(description.has_log_probs == 0, "a forced segment has log-probs")
     return .forced(Array(try tokenIDs.take(count)))
+  case SOFTGRPO__SEGMENT_DESCRIPTION__KIND__REPLAYED_TOKENS:
+    try require(description.has_log_probs == 0, "a replayed segment has log-probs")
+    return .replayed(.tokens(Array(try tokenIDs.take(count))))
   default:
     throw WireError("a segment is of no known kind")
   }
 }
 
 /// The lengths of all rows; one number when all agree.
-private func rowLengths<Element>(_ rows: RaggedRows<Element>) -> [UInt32] {
+func rowLengths<Element>(_ rows: RaggedRows<Element>) -> [UInt32] {
   let lengths = zip(rows.offsets, rows.offsets.dropFirst()).map { UInt32($1 - $0) }
   guard let first = lengths.first, lengths.allSatisfy({ $0 == first }) else { return lengths }
   return [first]

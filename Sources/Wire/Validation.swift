@@ -7,7 +7,7 @@ func require(_ condition: Bool, _ complaint: @autoclosure () -> String) throws {
 }
 
 private let positiveCount = 1...Int(Int32.max)
-private let naturalCount = 0...Int(Int32.max)
+let naturalCount = 0...Int(Int32.max)
 
 func validate(_ text: String, _ field: String) throws {
   try require(
@@ -93,21 +93,6 @@ extension Heartbeat {
   }
 }
 
-extension SamplingOptions {
-  func validate() throws {
-    try require(naturalCount.contains(maxThinkingTokens), "SamplingOptions.max_thinking_tokens is out of range")
-    try require(naturalCount.contains(maxAnswerTokens), "SamplingOptions.max_answer_tokens is out of range")
-    try require(naturalCount.contains(answerTopK), "SamplingOptions.answer_top_k is out of range")
-    try require(
-      answerTemperature.isFinite && answerTemperature >= 0, "SamplingOptions.answer_temperature is not usable")
-    try require(answerTopP > 0 && answerTopP <= 1, "SamplingOptions.answer_top_p must be in (0, 1]")
-    try require((forceEndTokenID ?? 0) >= 0, "SamplingOptions.force_end_token_id is negative")
-    try Wire.validate(tokenIDs: endOfThinkingTokenIDs, "SamplingOptions.end_of_thinking_token_ids")
-    try Wire.validate(tokenIDs: answerPrefixTokenIDs, "SamplingOptions.answer_prefix_token_ids")
-    try Wire.validate(tokenIDs: stopTokenIDs, "SamplingOptions.stop_token_ids")
-  }
-}
-
 func validateCancel(leaseIDs: [UInt64], sampleIndices: [Int]) throws {
   if sampleIndices.isEmpty { return }
   try require(leaseIDs.count == 1, "Cancel names samples of \(leaseIDs.count) leases")
@@ -132,6 +117,7 @@ extension ReturnedWork {
         && sampleIndices.allSatisfy(naturalCount.contains)
         && zip(sampleIndices, sampleIndices.dropFirst()).allSatisfy { $0 < $1 },
       "ReturnWork.sample_indices is empty or not strictly ascending")
+    try Wire.validate(reason, "ReturnWork.reason")
   }
 }
 
@@ -148,7 +134,7 @@ extension Lease {
         && zip(sampleIndices, sampleIndices.dropFirst()).allSatisfy { $0 < $1 },
       "Lease.sample_indices is empty or not strictly ascending")
     try policy.validate()
-    try options.validate()
+    try plan.validate()
     try require(positiveCount.contains(deadlineMilliseconds), "Lease.deadline_milliseconds must be positive")
   }
 }

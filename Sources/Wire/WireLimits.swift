@@ -29,10 +29,14 @@ public struct WireLimits: Sendable, Equatable {
   public static let gradientClassCount = 64
   public static let excludedWorkerCount = 1024
   static let identityByteCount = 32
+  /// Sums of a leaf's loss.
+  static let namedSumCount = 64
   /// Parameters of a part of the method.
   static let partParameterCount = 64
   /// Log-probs of one soft step.
   static let slotCount = 64
+  /// Stages of a completion's plan.
+  static let stageCount = 256
   /// Deltas of one plan.
   static let planLength = 1024
   /// Adapted modules of a layer, and the largest rank.

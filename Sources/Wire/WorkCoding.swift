@@ -9,6 +9,7 @@ func encode(_ leases: [Lease], _ arena: inout MessageArena) throws -> UnsafeMuta
   var pointers: [UnsafeMutablePointer<Softgrpo__Lease>?] = []
   for lease in leases {
     try lease.validate()
+    try require(lease.unknown == nil, "a lease with \(lease.unknown ?? "") cannot be passed on")
     pointers.append(try encode(lease, &arena))
   }
   body.pointee.n_leases = pointers.count
@@ -29,21 +30,8 @@ func encode(_ lease: Lease, _ arena: inout MessageArena) throws -> UnsafeMutable
 
   body.pointee.policy = try encode(lease.policy, &arena)
 
-  let options = arena.message(softgrpo__sampling_options__init)
-  options.pointee.max_thinking_tokens = UInt32(lease.options.maxThinkingTokens)
-  options.pointee.n_end_of_thinking_token_ids = lease.options.endOfThinkingTokenIDs.count
-  options.pointee.end_of_thinking_token_ids = arena.array(lease.options.endOfThinkingTokenIDs)
-  options.pointee.force_end_token_id = lease.options.forceEndTokenID ?? 0
-  options.pointee.has_force_end_token = lease.options.forceEndTokenID == nil ? 0 : 1
-  options.pointee.n_answer_prefix_token_ids = lease.options.answerPrefixTokenIDs.count
-  options.pointee.answer_prefix_token_ids = arena.array(lease.options.answerPrefixTokenIDs)
-  options.pointee.max_answer_tokens = UInt32(lease.options.maxAnswerTokens)
-  options.pointee.n_stop_token_ids = lease.options.stopTokenIDs.count
-  options.pointee.stop_token_ids = arena.array(lease.options.stopTokenIDs)
-  options.pointee.answer_temperature = lease.options.answerTemperature
-  options.pointee.answer_top_k = UInt32(lease.options.answerTopK)
-  options.pointee.answer_top_p = lease.options.answerTopP
-  body.pointee.options = options
+  body.pointee.n_plan = lease.plan.stages.count
+  body.pointee.plan = arena.array(lease.plan.stages.map { encode($0, &arena) })
 
   body.pointee.noise_seed = lease.noiseSeed
   body.pointee.minimum_policy_version = Int64(lease.policyVersions.lowerBound)
@@ -68,35 +56,21 @@ func encode(
   return body
 }
 
-func decode(_ body: Softgrpo__SamplingOptions) throws -> SamplingOptions {
-  try require(
-    body.has_force_end_token != 0 || body.force_end_token_id == 0,
-    "SamplingOptions.force_end_token_id is given but not in use")
-  return SamplingOptions(
-    maxThinkingTokens: Int(body.max_thinking_tokens),
-    endOfThinkingTokenIDs: array(body.end_of_thinking_token_ids, body.n_end_of_thinking_token_ids),
-    forceEndTokenID: body.has_force_end_token != 0 ? body.force_end_token_id : nil,
-    answerPrefixTokenIDs: array(body.answer_prefix_token_ids, body.n_answer_prefix_token_ids),
-    maxAnswerTokens: Int(body.max_answer_tokens), stopTokenIDs: array(body.stop_token_ids, body.n_stop_token_ids),
-    answerTemperature: body.answer_temperature, answerTopK: Int(body.answer_top_k), answerTopP: body.answer_top_p)
-}
-
 func decode(_ body: Softgrpo__Lease) throws -> Lease {
-  guard let policy = body.policy?.pointee, let options = body.options?.pointee else {
-    throw WireError("Lease lacks its policy or its sampling options")
-  }
+  guard let policy = body.policy?.pointee else { throw WireError("Lease lacks its policy") }
   try require(
     body.minimum_policy_version <= body.maximum_policy_version, "Lease's range of policy versions is empty")
-  let lease = Lease(
+  let (plan, unknown) = try decodePlan(body)
+  var lease = Lease(
     id: body.lease_id, groupOrdinal: try integer(body.group_ordinal, "Lease.group_ordinal"),
     promptID: try string(body.prompt_id, "Lease.prompt_id"),
     prompt: array(body.prompt_token_ids, body.n_prompt_token_ids),
     sampleIndices: array(body.sample_indices, body.n_sample_indices).map { Int($0) },
-    policy: try decode(policy, "Lease.policy"),
-    options: try decode(options), noiseSeed: body.noise_seed,
+    policy: try decode(policy, "Lease.policy"), plan: plan, noiseSeed: body.noise_seed,
     policyVersions: Int(body.minimum_policy_version)...Int(body.maximum_policy_version),
     deadlineMilliseconds: Int(body.deadline_milliseconds),
     continuesAcrossVersions: body.continues_across_versions != 0)
+  lease.unknown = unknown
   try lease.validate()
   return lease
 }

@@ -1,40 +1,6 @@
 import Parameters
 import SoftThinking
 
-/// How a sample is drawn beyond its thinking policy (DESIGN 1.1).
-public struct SamplingOptions: Sendable, Equatable {
-  public var maxThinkingTokens: Int
-  /// Thinking ends when the emitted token is one of these. Empty: thinking ends with its budget.
-  public var endOfThinkingTokenIDs: [Int32]
-  /// Fed as a forced token when the budget runs out first.
-  public var forceEndTokenID: Int32?
-  /// Forced after thinking, never scored.
-  public var answerPrefixTokenIDs: [Int32]
-  public var maxAnswerTokens: Int
-  public var stopTokenIDs: [Int32]
-  /// 0: greedy.
-  public var answerTemperature: Float
-  /// 0: off.
-  public var answerTopK: Int
-  public var answerTopP: Float
-
-  public init(
-    maxThinkingTokens: Int, endOfThinkingTokenIDs: [Int32] = [], forceEndTokenID: Int32? = nil,
-    answerPrefixTokenIDs: [Int32] = [], maxAnswerTokens: Int, stopTokenIDs: [Int32] = [], answerTemperature: Float = 1,
-    answerTopK: Int = 0, answerTopP: Float = 1
-  ) {
-    self.maxThinkingTokens = maxThinkingTokens
-    self.endOfThinkingTokenIDs = endOfThinkingTokenIDs
-    self.forceEndTokenID = forceEndTokenID
-    self.answerPrefixTokenIDs = answerPrefixTokenIDs
-    self.maxAnswerTokens = maxAnswerTokens
-    self.stopTokenIDs = stopTokenIDs
-    self.answerTemperature = answerTemperature
-    self.answerTopK = answerTopK
-    self.answerTopP = answerTopP
-  }
-}
-
 /// Part or all of a prompt's group, lent to a worker.
 public struct Lease: Sendable, Equatable {
   /// Never 0.
@@ -46,7 +12,9 @@ public struct Lease: Sendable, Equatable {
   /// Strictly ascending.
   public var sampleIndices: [Int]
   public var policy: PartDescription
-  public var options: SamplingOptions
+  public var plan: CompletionPlan
+  /// What of the lease this build cannot interpret; not nil: it must be given back. Only in what a peer has sent.
+  public var unknown: String?
   public var noiseSeed: UInt64
   /// Versions that may sample it.
   public var policyVersions: ClosedRange<Int>
@@ -56,7 +24,7 @@ public struct Lease: Sendable, Equatable {
 
   public init(
     id: UInt64, groupOrdinal: Int, promptID: String, prompt: [Int32], sampleIndices: [Int], policy: PartDescription,
-    options: SamplingOptions, noiseSeed: UInt64, policyVersions: ClosedRange<Int>, deadlineMilliseconds: Int,
+    plan: CompletionPlan, noiseSeed: UInt64, policyVersions: ClosedRange<Int>, deadlineMilliseconds: Int,
     continuesAcrossVersions: Bool = false
   ) {
     self.id = id
@@ -65,7 +33,7 @@ public struct Lease: Sendable, Equatable {
     self.prompt = prompt
     self.sampleIndices = sampleIndices
     self.policy = policy
-    self.options = options
+    self.plan = plan
     self.noiseSeed = noiseSeed
     self.policyVersions = policyVersions
     self.deadlineMilliseconds = deadlineMilliseconds
@@ -117,18 +85,22 @@ public struct SampleOrigin: Sendable, Equatable {
   }
 }
 
-/// Samples of a lease that the worker does not finish (worker to learner): a relay whose workers left.
+/// Samples of a lease that the worker does not finish (worker to learner): a relay whose workers left, or a worker whose build
+/// does not know the lease's plan.
 public struct ReturnedWork: Sendable, Equatable {
   public var leaseID: UInt64
   /// Strictly ascending; at least one.
   public var sampleIndices: [Int]
   /// Workers were lost with these samples.
   public var isLoss: Bool
+  /// Why the sender cannot sample them at all; empty: it could.
+  public var reason: String
 
-  public init(leaseID: UInt64, sampleIndices: [Int], isLoss: Bool = false) {
+  public init(leaseID: UInt64, sampleIndices: [Int], isLoss: Bool = false, reason: String = "") {
     self.leaseID = leaseID
     self.sampleIndices = sampleIndices
     self.isLoss = isLoss
+    self.reason = reason
   }
 }
 

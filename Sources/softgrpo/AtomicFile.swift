@@ -1,23 +1,39 @@
 import Foundation
 
-/// Owner of an output file that appears whole or not at all: written beside its place, renamed by `commit`, removed
-/// otherwise. A device or pipe (`/dev/stdout`) is written directly.
+/// Owner of an output file that appears whole or not at all: it has no name until `commit`, so that nothing is left however
+/// the process ends; where the file system knows no such files, it is written beside its place. A device or pipe (`/dev/stdout`, or `-` for it) is written directly.
+///
+/// A pipe whose reader has gone takes nothing more, and that is no error: the reader has what it wanted.
 struct AtomicFile: ~Copyable {
   private let path: String
   private let temporaryPath: String?
   private let descriptor: Int32
+  private let isNameless: Bool
+  /// `O_TMPFILE`.
+  private static let withoutName: Int32 = 0o20000000 | O_DIRECTORY
   private var buffer: [UInt8] = []
   private var isCommitted = false
+  private var hasReader = true
 
   /// - Throws: `CommandError` when the file cannot be created; nothing long should have been computed yet.
   init(path: String) throws {
+    let path = path == "-" ? "/dev/stdout" : path
     var status = stat()
     let exists = stat(path, &status) == 0
     let kind = status.st_mode & S_IFMT
     if exists, kind == S_IFDIR { throw CommandError("\(path): is a directory; name a file") }
-    let temporary = exists && kind != S_IFREG ? nil : "\(path).partial-\(getpid())"
-    let flags = temporary == nil ? O_WRONLY : O_WRONLY | O_CREAT | O_TRUNC
-    let opened = open(temporary ?? path, flags | O_CLOEXEC, 0o644)
+    let temporary = exists && kind != S_IFREG || Self.isStandardOutput(path) ? nil : "\(path).partial-\(getpid())"
+    let flags = (temporary == nil ? O_WRONLY : O_WRONLY | O_CREAT | O_TRUNC) | O_CLOEXEC
+    var opened: Int32 = -1
+    if Self.isStandardOutput(path) {
+      // The open file itself: a name of it cannot always be opened again, as where it is a socket.
+      opened = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3)
+    } else if temporary != nil {
+      let folder = (path as NSString).deletingLastPathComponent
+      opened = open(folder.isEmpty ? "." : folder, O_WRONLY | Self.withoutName | O_CLOEXEC, 0o644)
+    }
+    let nameless = opened >= 0 && temporary != nil
+    if opened < 0 { opened = open(temporary ?? path, flags, 0o644) }
     guard opened >= 0 else {
       throw CommandError(
         "\(path): cannot be created: \(String(cString: strerror(errno))); check that the folder exists")
@@ -25,6 +41,7 @@ struct AtomicFile: ~Copyable {
     self.path = path
     temporaryPath = temporary
     descriptor = opened
+    isNameless = nameless
   }
 
   mutating func write(line: String) throws {
@@ -42,17 +59,29 @@ struct AtomicFile: ~Copyable {
   mutating func commit() throws {
     try flush()
     if let temporaryPath {
-      guard fsync(descriptor) == 0, rename(temporaryPath, path) == 0 else { throw failure() }
+      guard fsync(descriptor) == 0 else { throw failure() }
+      if isNameless {
+        unlink(temporaryPath)
+        let link = linkat(AT_FDCWD, "/proc/self/fd/\(descriptor)", AT_FDCWD, temporaryPath, AT_SYMLINK_FOLLOW)
+        guard link == 0 else { throw failure() }
+      }
+      guard rename(temporaryPath, path) == 0 else { throw failure() }
     }
     isCommitted = true
   }
 
+  static func isStandardOutput(_ path: String) -> Bool { ["-", "/dev/stdout", "/dev/fd/1"].contains(path) }
+
   private mutating func flush() throws {
     var start = 0
-    while start < buffer.count {
+    while start < buffer.count, hasReader {
       let count = buffer.withUnsafeBytes { Foundation.write(descriptor, $0.baseAddress! + start, $0.count - start) }
       if count < 0 {
         if errno == EINTR { continue }
+        if errno == EPIPE {
+          hasReader = false
+          break
+        }
         throw failure()
       }
       start += count

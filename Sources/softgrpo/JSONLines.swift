@@ -27,6 +27,8 @@ enum JSONLines {
   ///
   /// - Throws: `CommandError` for a file that cannot be read and for a line that is not a JSON object.
   static func forEach(path: String, _ body: (Object) throws -> Void) throws {
+    // Standard input, as of other programs.
+    let path = path == "-" ? "/dev/stdin" : path
     guard let file = fopen(path, "re") else {
       throw CommandError("\(path): cannot be opened: \(String(cString: strerror(errno)))")
     }

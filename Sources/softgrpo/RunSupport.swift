@@ -36,6 +36,51 @@ struct RunConsole {
   }
 }
 
+/// What Ctrl-C does, said as soon as it is pressed: the end itself may take as long as the step under way.
+enum Interruption {
+  /// A run that is trained: a checkpoint is written first.
+  static func ofRun() -> StopSignal {
+    let command = resumingCommand(CommandLine.arguments)
+    return StopSignal {
+      say(
+        "interrupted: the step under way ends, then a checkpoint is written. To go on from it: \(command) "
+          + "(Ctrl-C again ends at once, without the checkpoint)")
+    }
+  }
+
+  /// What is computed anew by the same command.
+  static func ofComputation(_ name: String) -> StopSignal {
+    StopSignal {
+      say("\(name) is interrupted and writes nothing; the same command starts it anew (Ctrl-C again ends at once)")
+    }
+  }
+
+  /// A worker or a relay: what was started is delivered.
+  static func ofMember(_ name: String, parent: Int32? = nil) -> StopSignal {
+    if parent != nil { return StopSignal(.terminate) }
+    return StopSignal {
+      say(
+        "\(name) is interrupted: it finishes and delivers what it has started, then ends; the same command joins again "
+          + "(Ctrl-C again ends at once: what it was lent goes to others)")
+    }
+  }
+
+  /// The command that continues a run which `arguments` started, as a shell takes it.
+  static func resumingCommand(_ arguments: [String]) -> String {
+    var words = arguments
+    if !words.contains("--resume"), !words.contains("--resume-if-started") { words.append("--resume") }
+    return words.map(quotedForShell).joined(separator: " ")
+  }
+
+  private static func quotedForShell(_ word: String) -> String {
+    let plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=./:,@%+"
+    if !word.isEmpty, word.allSatisfy({ plain.contains($0) }) { return word }
+    return "'" + word.replacingOccurrences(of: "'", with: "'\\''") + "'"
+  }
+
+  private static func say(_ text: String) { Console.standardError.writeLine("softgrpo: \(text)") }
+}
+
 /// The path of this program, for the workers that `train` starts.
 func executablePath() -> String {
   (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]

@@ -10,18 +10,25 @@ import Tasks
 import Transformer
 
 /// How a completion is judged.
-enum RewardKind: String, ExpressibleByArgument, CaseIterable {
-  /// The final answer equals the reference mathematically.
-  case math
-  /// The answer's text is the reference.
-  case exact
+struct RewardKind: ExpressibleByArgument {
+  var name: String
 
-  var function: any RewardFunction {
-    switch self {
-    case .math: MathReward()
-    case .exact: ExactReward()
-    }
+  init(_ name: String) { self.name = name }
+
+  init?(argument: String) {
+    guard Self.allValueStrings.contains(argument) else { return nil }
+    name = argument
   }
+
+  /// Those that judge a completion by itself and have nothing to be set.
+  static var allValueStrings: [String] {
+    RewardRegistry.types.filter { $0.scope == .completion && $0.parameters.isEmpty }.map { $0.name }
+  }
+
+  var defaultValueDescription: String { name }
+
+  /// - Throws: `ParameterError`.
+  func sum() throws -> RewardSum { try RewardSum(weights: [name: 1]) }
 }
 
 /// Everything about sampling that `rollout`, `eval` and `generate` share; names are those of the run configuration's
@@ -53,14 +60,13 @@ struct SamplingCommandOptions: ParsableArguments {
   func policy(_ name: PolicyName) throws -> ThinkingPolicy { try parameters.policy(name) }
 
   /// - Throws: `CommandError` naming the option, `TokenizationError` for a prefix that the vocabulary cannot spell.
-  func sampling(_ model: LoadedModel) throws -> SamplingOptions {
+  func plan(_ model: LoadedModel) throws -> CompletionPlan {
     try checkRanges()
-    return SamplingOptions(
-      maxThinkingTokens: maxThinkingTokens, endOfThinkingTokens: model.endOfThinkingTokens,
-      forcedEndToken: model.endOfThinkingTokens.first,
-      answerPrefix: try answerPrefix.map { try model.tokenizer.encode($0) } ?? [], stopTokens: model.stopTokens,
-      maxAnswerTokens: maxAnswerTokens,
-      answer: DiscreteSampling(temperature: answerTemperature, topK: answerTopK, topP: answerTopP))
+    return CompletionPlan(
+      thinking: maxThinkingTokens, endOfThinkingTokens: model.endOfThinkingTokens,
+      answerPrefix: try answerPrefix.map { try model.tokenizer.encode($0) } ?? [],
+      answer: DiscreteSampling(temperature: answerTemperature, topK: answerTopK, topP: answerTopP),
+      maxAnswerTokens: maxAnswerTokens, stopTokens: model.stopTokens)
   }
 
   /// The model with its texts.
@@ -89,7 +95,8 @@ struct SamplingCommandOptions: ParsableArguments {
 extension ModelOptions {
   /// The weights made ready, for sequences of up to `positions`.
   func prepare(_ source: ModelSource, positions: Int, team: ThreadTeam) throws -> PreparedModel {
-    PreparedModel(
+    try ModelMemory.checkSampling(source.configuration)
+    return PreparedModel(
       try ModelWeights(source: source), backend: try backend(), trainable: false,
       positions: positions, team: team)
   }
@@ -103,12 +110,39 @@ struct PromptOptions: ParsableArguments {
   var promptField = "prompt"
   @Option(help: "Field of the reference answer.")
   var answerField = "answer"
+  @Option(help: "Field of the prompt's name; a line without it is named by its number.")
+  var idField = "id"
+  @Option(help: "Field of a chat's messages, used where a line has it.")
+  var messagesField = "messages"
+  @Option(help: "Only the share that a run with this task.held_out keeps from training; 0: the whole file.")
+  var heldOut = 0.0
   @Option(help: "Prompts used at most, from the file's beginning; 0: all.")
   var limit = 0
 
   func read() throws -> [Prompt] {
     guard limit >= 0 else { throw CommandError("--limit: must be 0 (all) or more, got \(limit)") }
-    let read = try PromptFile.read(prompts, fields: PromptFields(prompt: promptField, answer: answerField))
+    guard heldOut >= 0, heldOut < 1 else {
+      throw CommandError("--held-out: must be at least 0 (the whole file) and below 1, got \(heldOut)")
+    }
+    let names = [promptField, answerField, idField, messagesField]
+    guard Set(names).count == names.count else {
+      throw CommandError(
+        "--prompt-field, --answer-field, --id-field and --messages-field: must differ, got \(names.joined(separator: ", "))"
+      )
+    }
+    let fields = PromptFields(
+      prompt: promptField, answer: answerField, id: idField, messages: messagesField,
+      settings: .init(
+        prompt: "--prompt-field", answer: "--answer-field", id: "--id-field", messages: "--messages-field"))
+    var read = try PromptFile.read(prompts, fields: fields)
+    if heldOut > 0 {
+      let share = HeldOutShare(heldOut)
+      let all = read.count
+      read = read.filter(share.contains)
+      guard !read.isEmpty else {
+        throw CommandError("--held-out: none of the \(all) prompts of \(prompts) falls into a share of \(heldOut)")
+      }
+    }
     return limit > 0 ? Array(read.prefix(limit)) : read
   }
 }

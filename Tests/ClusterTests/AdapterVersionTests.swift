@@ -1,6 +1,7 @@
 import Foundation
 import Kernels
 import ModelFiles
+import Objectives
 import PolicyOptimization
 import Testing
 import Training

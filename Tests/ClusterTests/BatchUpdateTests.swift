@@ -1,7 +1,9 @@
+import Credit
 import Foundation
 import Kernels
 import Logging
 import ModelFiles
+import Objectives
 import PolicyOptimization
 import Rollouts
 import SoftThinking
@@ -39,8 +41,9 @@ struct BatchUpdateTests {
           id: UInt64(group), promptID: "prompt-\(group)", groupOrdinal: UInt64(group),
           prompt: (0..<9).map { Int32(($0 * 7 + group) % 90) }, sampleIndices: Array(0..<Self.groupSize),
           policy: group == 0 ? ThinkingPolicy(density: .concrete) : ThinkingPolicy(kind: .discrete),
-          options: Rollouts.SamplingOptions(
-            maxThinkingTokens: 6, forcedEndToken: 7, answerPrefix: [3], maxAnswerTokens: 5),
+          plan: CompletionPlan([
+            .think(budget: 6, ends: [], forcedEnd: [7]), .force([3]), .answer(DiscreteSampling(), budget: 5, stops: []),
+          ]),
           noise: NoiseKey(seed: 3), policyVersion: 7))
     }
     var trajectories: [Trajectory] = []
@@ -72,7 +75,8 @@ struct BatchUpdateTests {
       fingerprint: "learner's own", equalityHolds: holds, fraction: fraction,
       logger: Logger(label: "test") { _ in CapturingLogHandler(lines: lines) })
     let update = BatchUpdate(
-      objective: ObjectiveOptions(klCoefficient: 0, offPolicy: offPolicy),
+      method: try BatchUpdate.Method(
+        loss: Loss(), advantage: advantageEstimators.make(advantageEstimators.describe("grpo")), offPolicy: offPolicy),
       options: UpdateOptions(optimizer: AdamW(learningRate: learningRate)), tokenBudget: 60, reference: nil,
       audit: audit,
       importanceCap: cap, team: team)
@@ -112,10 +116,10 @@ struct BatchUpdateTests {
     // Of each group's six, the two with the mean reward have no advantage and no pass.
     #expect(audit.audited == 4 && audit.failures == 0 && audit.recomputed == 0)
     #expect(audit.maximum == 0 && audit.mean == 0 && audit.steps > 30)
-    #expect(result.outcome.statistics.importanceMean == 1 && result.outcome.statistics.importanceClipFraction == 0)
+    #expect(result.outcome.sums.importanceMean == 1 && result.outcome.sums.importanceClipFraction == 0)
     #expect(result.log.isEmpty && result.audit.caught.isEmpty)
     // The second mini-batch sees moved weights: its ratios are not 1.
-    #expect(result.outcome.statistics.ratioMaximum > 1.001)
+    #expect(result.outcome.sums.ratioMaximum > 1.001)
   }
 
   /// What is recomputed is what an honest worker sent: the new weights have the same bits either way.
@@ -127,10 +131,10 @@ struct BatchUpdateTests {
     let recomputed = try update(foreign, fraction: 1, cap: 2)
     #expect(recomputed.weights == expected)
     #expect(recomputed.outcome.audit.recomputed == 1 && recomputed.outcome.audit.audited == 0)
-    #expect(recomputed.outcome.audit.maximum == 0 && recomputed.outcome.statistics.importanceMean == 1)
+    #expect(recomputed.outcome.audit.maximum == 0 && recomputed.outcome.sums.importanceMean == 1)
     let failedSelfTest = try update(samples, holds: false, cap: 2)
     #expect(failedSelfTest.weights == expected && failedSelfTest.outcome.audit.recomputed == 1)
-    #expect(failedSelfTest.outcome.statistics.importanceCount > recomputed.outcome.audit.steps / 2)
+    #expect(failedSelfTest.outcome.sums.importanceCount > recomputed.outcome.audit.steps / 2)
     #expect(try update(samples, fraction: 1).weights == expected)
   }
 
@@ -157,7 +161,7 @@ struct BatchUpdateTests {
     // With the correction on, the tampered step weighs exp(-0.5): the weights are others, and bounded.
     let corrected = try update(bad, cap: 2)
     #expect(corrected.weights != expected)
-    #expect(corrected.outcome.statistics.importanceMean! != 1)
+    #expect(corrected.outcome.sums.importanceMean! != 1)
   }
 
   /// One differing bit is enough.
@@ -194,7 +198,7 @@ struct BatchUpdateTests {
     #expect(result.log.count == 1 && result.log[0].contains("worker odd") && result.log[0].contains("learner's own"))
     #expect(result.outcome.audit.failures >= 1 && result.outcome.audit.recomputed == 0.5)
     #expect(result.outcome.audit.maximum! > 0)
-    let weight = try #require(result.outcome.statistics.importanceMean)
+    let weight = try #require(result.outcome.sums.importanceMean)
     #expect(weight != 1 && abs(weight - 1) < 0.1)
     // Once caught it stays so; the other worker goes on being relied on. (At learning rate 0 the weights stay.)
     let twice = try update(mixed, cap: 2, learningRate: 0, rounds: 2)
@@ -209,8 +213,8 @@ struct BatchUpdateTests {
     let audit = result.outcome.audit
     #expect(
       audit.steps == 0 && audit.audited == 0 && audit.recomputed == 0 && audit.maximum == nil && audit.mean == nil)
-    #expect(result.outcome.statistics.importanceMean == nil && result.log.isEmpty)
-    #expect(result.outcome.statistics.ratioMaximum > 1, "the shifted log-prob is the denominator")
+    #expect(result.outcome.sums.importanceMean == nil && result.log.isEmpty)
+    #expect(result.outcome.sums.ratioMaximum > 1, "the shifted log-prob is the denominator")
   }
 
   /// Decoupled clipping of samples whose weights have not changed since is no change: the proximal policy's log-probs are
@@ -220,9 +224,9 @@ struct BatchUpdateTests {
     let expected = try update(samples)
     let result = try update(samples, fraction: 1, cap: 2, version: 8, offPolicy: .decoupled(weightCap: 5))
     #expect(result.weights == expected.weights)
-    let statistics = result.outcome.statistics
+    let statistics = result.outcome.sums
     #expect(statistics.behaviourMean == 1 && statistics.behaviourClipFraction == 0)
-    #expect(statistics.behaviourCount == statistics.tokenCount && statistics.importanceMean == nil)
+    #expect(statistics.behaviourCount == statistics.slotCount && statistics.importanceMean == nil)
     #expect(result.outcome.audit.steps == 0 && result.outcome.audit.maximum == nil)
   }
 
@@ -233,9 +237,9 @@ struct BatchUpdateTests {
     let decoupled = try update(
       shifted, version: 8, miniBatch: 2 * Self.groupSize, offPolicy: .decoupled(weightCap: 5))
     // exp(3) = 20: outside the clip range of the one, above the cap of the other's weights.
-    #expect(behaviour.outcome.statistics.ratioMaximum > 10 && behaviour.outcome.statistics.behaviourMean == nil)
-    #expect(decoupled.outcome.statistics.ratioMaximum == 1 && decoupled.outcome.statistics.clippedCount == 0)
-    let statistics = decoupled.outcome.statistics
+    #expect(behaviour.outcome.sums.ratioMaximum > 10 && behaviour.outcome.sums.behaviourMean == nil)
+    #expect(decoupled.outcome.sums.ratioMaximum == 1 && decoupled.outcome.sums.clippedCount == 0)
+    let statistics = decoupled.outcome.sums
     #expect(statistics.behaviourClippedCount == 3 && statistics.behaviourMean! > 1)
     #expect(behaviour.weights != decoupled.weights)
   }
@@ -254,8 +258,8 @@ struct BatchUpdateTests {
       let audit = result.outcome.audit
       #expect(audit.audited == 9 && audit.failures == 0 && audit.maximum == 0)
       #expect(audit.classes.count == 1 && audit.classes["learner's own"]?.maximum == 0)
-      #expect(result.outcome.statistics.importanceMean == (cap == nil ? nil : 1))
-      #expect((result.outcome.statistics.behaviourMean == nil) == (offPolicy == .behaviour))
+      #expect(result.outcome.sums.importanceMean == (cap == nil ? nil : 1))
+      #expect((result.outcome.sums.behaviourMean == nil) == (offPolicy == .behaviour))
       #expect(!result.log.contains { $0.hasPrefix("warning") })
     }
   }
@@ -282,7 +286,7 @@ struct BatchUpdateTests {
     for index in same.indices { same[index].trajectory.reward = 1 }
     let result = try update(same, fraction: 0.05)
     #expect(result.outcome.audit.audited == 1 && result.outcome.audit.maximum == 0)
-    #expect(result.outcome.gradientNorm == 0 && result.outcome.statistics.tokenCount == 0)
+    #expect(result.outcome.gradientNorm == 0 && result.outcome.sums.slotCount == 0)
     #expect(try update(same, fraction: 0).outcome.audit.audited == 0)
     #expect(try update(same, fraction: 0.5).outcome.audit.audited == Self.groupSize)
   }

@@ -125,7 +125,7 @@ func promptGroups(_ ordinals: Range<Int>, sampleCount: Int = 4) -> [PromptGroup]
   ordinals.map {
     PromptGroup(
       ordinal: $0, promptID: "prompt-\($0)", prompt: [1, 2, Int32($0 % 100)], sampleCount: sampleCount,
-      policy: ThinkingPolicy(), options: SamplingOptions(maxThinkingTokens: 4, maxAnswerTokens: 4), noiseSeed: 42)
+      policy: ThinkingPolicy(), plan: CompletionPlan(thinking: 4, maxAnswerTokens: 4), noiseSeed: 42)
   }
 }
 

@@ -1,3 +1,4 @@
+import Objectives
 import Coordination
 import SoftThinking
 import TestSupport
@@ -41,7 +42,7 @@ import Wire
                   finishReason: .stop), advantage: 1, weight: 1, oldLogProbs: nil)
             ]
           ])
-        }, objective: GradientObjective(clipLow: 0.2, clipHigh: 0.2, dualClip: nil), type: .float32,
+        }, loss: GradientLoss(objective: nil), type: .float32,
         elementCount: 150_000, fingerprint: "same")
     }
 
@@ -80,7 +81,7 @@ import Wire
       if chance(8) { count += 1 }
       let origin = GradientOrigin(workerName: "below", fingerprint: chance(6) ? "other" : "same", leafCount: count)
       return GradientReady(
-        leaseID: grant.id, statistics: Array(repeating: GradientStatistics(), count: count),
+        leaseID: grant.id, sums: Array(repeating: NamedSums(), count: count),
         logProbs: [Float](repeating: -1, count: steps), root: [UInt8](repeating: 0, count: 32),
         elapsedMicroseconds: chance(3) ? Int.max : extreme(),
         origins: relays.contains(worker) != chance(8) ? [origin] : [])

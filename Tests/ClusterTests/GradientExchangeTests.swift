@@ -1,6 +1,6 @@
 import Coordination
 import Kernels
-import PolicyOptimization
+import Objectives
 import SoftThinking
 import TestSupport
 import Testing
@@ -30,7 +30,7 @@ import Wire
 
   func offer(_ leafCount: Int, type: GradientType = .float32) -> GradientOffer {
     GradientOffer(
-      version: 3, leaves: leaves(leafCount), objective: GradientObjective(clipLow: 0.2, clipHigh: 0.2, dualClip: nil),
+      version: 3, leaves: leaves(leafCount), loss: GradientLoss(objective: nil),
       type: type, elementCount: Self.elementCount, fingerprint: "same")
   }
 
@@ -183,7 +183,7 @@ import Wire
     #expect(exchange.outgoing.count == grant.trajectoryCount)
     exchange.outgoing = []
     var ready = GradientReady(
-      leaseID: grant.id, statistics: grant.passSizes.map { _ in GradientStatistics() }, logProbs: [-1],
+      leaseID: grant.id, sums: grant.passSizes.map { _ in NamedSums() }, logProbs: [-1],
       root: [UInt8](repeating: 0, count: 32), elapsedMicroseconds: 5)
     #expect(throws: WireError.self) { try exchange.ready(ready, from: worker, now: .zero) }
     ready.logProbs = [Float](repeating: -1, count: 100 * grant.passSizes.count)
@@ -246,7 +246,7 @@ import Wire
       let leaves = grant.passSizes.count
       try exchange.ready(
         GradientReady(
-          leaseID: grant.id, statistics: grant.passSizes.map { _ in GradientStatistics() },
+          leaseID: grant.id, sums: grant.passSizes.map { _ in NamedSums() },
           logProbs: [Float](repeating: -1, count: 100 * leaves), root: [UInt8](repeating: 0, count: 32),
           elapsedMicroseconds: leaves * 1_000_000 / 6,
           origins: [GradientOrigin(workerName: "w", fingerprint: "same", leafCount: leaves)]), from: relay,
@@ -286,7 +286,7 @@ import Wire
       let lease = leases.first { $0.worker == worker }!
       try exchange.ready(
         GradientReady(
-          leaseID: lease.id, statistics: lease.leaves.map { _ in GradientStatistics() },
+          leaseID: lease.id, sums: lease.leaves.map { _ in NamedSums() },
           logProbs: [Float](repeating: -1, count: 100 * lease.leaves.count), root: [UInt8](repeating: 0, count: 32),
           elapsedMicroseconds: 5, origins: origins), from: worker, now: .zero)
     }
@@ -357,7 +357,7 @@ import Wire
     let done = leases.first { $0.worker == WorkerID(1) }!
     try exchange.ready(
       GradientReady(
-        leaseID: done.id, statistics: [GradientStatistics()], logProbs: [Float](repeating: -1, count: 100),
+        leaseID: done.id, sums: [NamedSums()], logProbs: [Float](repeating: -1, count: 100),
         root: [UInt8](repeating: 0, count: 32), elapsedMicroseconds: 1_000_000), from: WorkerID(1), now: .seconds(1))
     exchange.outgoing = []
     exchange.reassign(now: .seconds(1)) { _, _ in true }

@@ -1,7 +1,9 @@
+import Credit
 import Foundation
 import Kernels
 import Logging
 import ModelFiles
+import Objectives
 import PolicyOptimization
 import SoftThinking
 import Synchronization
@@ -83,7 +85,7 @@ struct GradientLeaseTests {
         case .discrete(var discrete):
           discrete.logProbs = shifted(values)
           return .discrete(discrete)
-        case .forced: return segment
+        case .forced, .replayed: return segment
         }
       }
     }
@@ -91,7 +93,7 @@ struct GradientLeaseTests {
 
   struct Result: Equatable {
     var weights: Digest
-    var statistics: ObjectiveStatistics
+    var sums: NamedSums
     var norm: Double
     var audit: AuditSummary
   }
@@ -114,6 +116,7 @@ struct GradientLeaseTests {
     /// 0: no KL term. Otherwise the reference is the policy itself with other weights here and there.
     var beta = 0.0
     var estimator = KLEstimator.k3
+    var objective = Clipped.name
     /// The reference is the version in hand (or the adapters' base), which nobody has to pull.
     var referenceIsHeld = false
     /// Of the learner's own leaves, the one before which a test interferes.
@@ -159,8 +162,10 @@ struct GradientLeaseTests {
       team: team)
     let frozen = reference(settings)
     let update = BatchUpdate(
-      objective: ObjectiveOptions(
-        klCoefficient: settings.beta, klEstimator: settings.estimator, offPolicy: settings.offPolicy),
+      method: try BatchUpdate.Method(
+        loss: Loss(
+          settings.objective, klCoefficient: settings.beta, klEstimator: settings.estimator),
+        advantage: advantageEstimators.make(advantageEstimators.describe("grpo")), offPolicy: settings.offPolicy),
       options: UpdateOptions(optimizer: AdamW(learningRate: settings.learningRate)),
       tokenBudget: 40,
       reference: frozen.map {
@@ -186,7 +191,7 @@ struct GradientLeaseTests {
       miniBatch: settings.miniBatch)
     inspect(audit)
     return Result(
-      weights: VersionHash.leaf(UnsafeRawBufferPointer(model.weights.elements)), statistics: outcome.statistics,
+      weights: VersionHash.leaf(UnsafeRawBufferPointer(model.weights.elements)), sums: outcome.sums,
       norm: outcome.gradientNorm, audit: outcome.audit)
   }
 
@@ -243,7 +248,7 @@ struct GradientLeaseTests {
   func sameBitsWhoeverComputes(_ type: GradientType, _ rank: Int) throws {
     let settings = Settings(type: type, rank: rank)
     let alone = try update(settings, state: state(settings), frontEnd: nil)
-    #expect(alone.norm > 0 && alone.statistics.tokenCount > 400)
+    #expect(alone.norm > 0 && alone.sums.slotCount > 400)
     for count in [0, 1, 2, 4] {
       let (result, totals, helpers) = try helped(settings, (0..<count).map { _ in .helpful })
       #expect(result == alone, "\(count) workers")
@@ -278,7 +283,7 @@ struct GradientLeaseTests {
     let alone = try update(settings, state: state(settings), frontEnd: nil)
     let older = try samples(settings.exampleCount, ages: true).filter { $0.trajectory.policyVersion != 7 }
     #expect(older.count > 20 && older.contains { !$0.trajectory.versionSpans.isEmpty })
-    let statistics = alone.statistics
+    let statistics = alone.sums
     #expect(statistics.importanceCount > 0, "those of the current version are corrected for their arithmetic")
     if offPolicy == .behaviour {
       #expect(statistics.behaviourCount == 0 && statistics.clippedCount > 0, "\(statistics)")
@@ -306,7 +311,7 @@ struct GradientLeaseTests {
   ])
   func aStepWithAKLTerm(_ settings: Settings) throws {
     let alone = try update(settings, state: state(settings), frontEnd: nil)
-    #expect((alone.statistics.klLoss > 0) == !settings.referenceIsHeld, "\(alone.statistics.klLoss)")
+    #expect((alone.sums.klLoss > 0) == !settings.referenceIsHeld, "\(alone.sums.klLoss)")
     for count in [1, 2, 4] {
       let (result, totals, _) = try helped(settings, (0..<count).map { _ in .helpful })
       #expect(result == alone, "\(count) workers")

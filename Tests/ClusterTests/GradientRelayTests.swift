@@ -1,6 +1,6 @@
 import Kernels
 import Logging
-import PolicyOptimization
+import Objectives
 import Synchronization
 import Testing
 import Training
@@ -140,7 +140,7 @@ struct GradientRelayTests {
         try fleet.workers([.helpful, .helpful], at: fleet.relay(below: upper))
         try fleet.workers([.helpful], at: fleet.frontEnd.controlEndpoint)
       })
-    #expect(result == alone && alone.statistics.klLoss > 0 && totals.accepted > 0)
+    #expect(result == alone && alone.sums.klLoss > 0 && totals.accepted > 0)
     #expect(fleet.helpers.allSatisfy { $0.computed > 0 })
   }
 

@@ -1,3 +1,4 @@
+import Objectives
 import Coordination
 import Testing
 import Training
@@ -71,14 +72,14 @@ struct GradientSimulation {
           let seconds = Double(rows) / workers[worker]!
           leavesOf[worker, default: 0] += run.count
           lent += seconds
-          let part = GradientStatistics()
+          let part = NamedSums()
           events.append(
             (
               now + seconds,
               .computed(
                 worker,
                 GradientReady(
-                  leaseID: grant.id, statistics: run.map { _ in part },
+                  leaseID: grant.id, sums: run.map { _ in part },
                   logProbs: [Float](repeating: -1, count: 100 * run.count), root: [UInt8](repeating: 0, count: 32),
                   elapsedMicroseconds: Int(seconds * 1e6)))
             ))

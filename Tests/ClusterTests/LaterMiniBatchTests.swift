@@ -1,6 +1,6 @@
 import Coordination
 import Kernels
-import PolicyOptimization
+import Objectives
 import SoftThinking
 import Testing
 import Training

@@ -201,7 +201,7 @@ import Wire
     let frontEnd = try LearnerFrontEnd(frontEndOptions(), logger: quiet)
     defer { frontEnd.shutdown(reason: "end", within: .seconds(5)) }
     var group = promptGroups(0..<1)[0]
-    group.options.maxThinkingTokens = 60
+    group.plan = CompletionPlan(thinking: 60, maxAnswerTokens: 4)
     let error = #expect(throws: ClusterError.self) { try frontEnd.submit([group]) }
     #expect(error?.message.contains("exceed the context of 64") == true)
     group = promptGroups(0..<1)[0]

@@ -144,7 +144,7 @@ import Wire
     var work = HeldWork()
     let lease = Lease(
       id: 3, groupOrdinal: 0, promptID: "", prompt: [1], sampleIndices: [0, 1, 2], policy: ThinkingPolicy().description,
-      options: SamplingOptions(maxThinkingTokens: 1, maxAnswerTokens: 1), noiseSeed: 0, policyVersions: 2...2,
+      plan: CompletionPlan(thinking: 1, maxAnswerTokens: 1), noiseSeed: 0, policyVersions: 2...2,
       deadlineMilliseconds: 1)
     let snapshot = try weights(2, byteCount: 8)
     let wasNew = [work.add(lease), work.add(lease)]

@@ -1,4 +1,6 @@
+import Foundation
 import RunConfiguration
+import SoftThinking
 import Tasks
 import Testing
 
@@ -11,12 +13,24 @@ import Testing
     return try PromptSource(configuration)
   }
 
-  private func queue(lead: Int, step: Int = 0, ordinal: Int = 0, from state: PromptSourceState? = nil) throws
-    -> StepQueue
-  {
+  private func scheduler() throws -> any PromptScheduler {
+    try SchedulerRegistry.make(
+      SchedulerRegistry.describe("plain", [:]),
+      SchedulerContext(
+        plan: CompletionPlan(thinking: 2, maxAnswerTokens: 2), policy: ThinkingPolicy(), groupSize: 4, seed: 1,
+        endOfThinkingTokens: [], encode: { _ in [] }))
+  }
+
+  private func queue(lead: Int, step: Int = 0, from state: StepQueue.State? = nil) throws -> StepQueue {
     var source = try source()
-    if let state { try source.restore(state) }
-    return StepQueue(source, step: step, nextOrdinal: ordinal, promptsPerStep: 3, lead: lead, totalSteps: 6)
+    var scheduler = try scheduler()
+    if let state {
+      try source.restore(state.prompts)
+      try scheduler.restore(state.scheduler)
+    }
+    return StepQueue(
+      source, scheduler, step: step, nextOrdinal: state?.nextOrdinal ?? 0, pending: state?.pending ?? [],
+      promptsPerStep: 3, lead: lead, totalSteps: 6)
   }
 
   /// The prompts and ordinals of every step, trained one after the other.
@@ -27,7 +41,8 @@ import Testing
       _ = try queue.draw(at: version)
       let step = try #require(queue.current)
       #expect(step.number == version && step.ordinals == version * 3..<version * 3 + 3)
-      trained.append(step.prompts.map { $0.id })
+      #expect(step.groups.allSatisfy { $0.sampleCount == 4 && $0.role == .train })
+      trained.append(step.groups.map { $0.prompt.id })
       queue.finish()
     }
     #expect(try queue.draw(at: 6).isEmpty && queue.current == nil)
@@ -56,16 +71,39 @@ import Testing
   @Test func aResumedRunLosesNothingAndRepeatsNothing() throws {
     let straight = try steps(queue(lead: 2))
     var interrupted = try queue(lead: 2)
-    var saved: (PromptSourceState, Int)?
     for version in 0..<3 {
       _ = try interrupted.draw(at: version)
-      let step = try #require(interrupted.current)
-      saved = (step.after, step.ordinals.upperBound)
       interrupted.finish()
     }
-    let (state, ordinal) = try #require(saved)
-    #expect(ordinal == 9)
-    let resumed = try steps(queue(lead: 2, step: 3, ordinal: ordinal, from: state), from: 3)
-    #expect(resumed == Array(straight[3...]))
+    // Through the text of a checkpoint.
+    let state = try interrupted.state
+    #expect(state.nextOrdinal == 15 && state.pending.map(\.number) == [3, 4])
+    let pending = try JSONDecoder().decode([StepQueue.Step].self, from: JSONEncoder().encode(state.pending))
+    #expect(pending == state.pending)
+    for lead in [0, 2, 3] {
+      #expect(try steps(queue(lead: lead, step: 3, from: state), from: 3) == Array(straight[3...]))
+    }
+    var resumed = try queue(lead: 2, step: 3, from: state)
+    #expect(try resumed.draw(at: 3).map(\.number) == [3, 4, 5])
+  }
+
+  /// Checkpoints of before steps were kept stand behind the last trained one.
+  @Test func anOlderCheckpointDrawsAgain() throws {
+    let straight = try steps(queue(lead: 0))
+    var interrupted = try queue(lead: 0)
+    for version in 0..<2 {
+      _ = try interrupted.draw(at: version)
+      interrupted.finish()
+    }
+    #expect(try interrupted.state.pending.isEmpty)
+    #expect(try steps(queue(lead: 2, step: 2, from: interrupted.state), from: 2) == Array(straight[2...]))
+  }
+
+  @Test func anotherSchedulersStateIsRefused() throws {
+    var scheduler = try scheduler()
+    let error = #expect(throws: (any Error).self) {
+      try scheduler.restore(SchedulerRecord(name: "other", state: Data("{}".utf8)))
+    }
+    #expect(error.map { "\($0)" }?.contains("other, not plain") == true)
   }
 }

@@ -150,6 +150,17 @@ struct TinyModelTests {
     let report = try #require(try objects(scratch.text("r.json").replacingOccurrences(of: "\n", with: "")).first)
     #expect(try #require(report["grad_norm"] as? Double) > 0)
     #expect((report["advantages"] as? [Double])?.count == 2)
+    // 0 is no norm to scale down to, but none.
+    for bound in ["0", "1e30", "1e-30"] {
+      try scratch.succeed([
+        "update", "--model", model, "--trajectories", "t.jsonl", "--learning-rate", "0.01", "--max-grad-norm", bound,
+        "--output", "bound-\(bound)",
+      ])
+    }
+    let updated = try ["0", "1e30", "1e-30"].map {
+      try Data(contentsOf: URL(fileURLWithPath: scratch.path("bound-\($0)/model.safetensors")))
+    }
+    #expect(updated[0] == updated[1] && updated[0] != updated[2])
     for (name, folder) in [("old", model), ("new", "new")] {
       try scratch.succeed(
         ["score", "--model", folder, "--trajectories", "t.jsonl", "--output", "\(name).json"])

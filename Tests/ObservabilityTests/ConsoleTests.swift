@@ -47,6 +47,18 @@ final class Screen: Sendable {
       ])
   }
 
+  /// Of a run that continues another: the steps of both in the state, its own in the time.
+  @Test func aContinuedOperationCountsItsOwnSteps() {
+    let screen = Screen()
+    var progress = ProgressReporter(label: "train", total: 6, earlier: 4, console: screen.console(terminal: false))
+    progress.update(completed: 4, at: 0)
+    progress.update(completed: 5, at: 40)
+    progress.finish(completed: 6, at: 57)
+    #expect(
+      screen.text
+        == "train: 4/6 (66 %)\ntrain: 5/6 (83 %), 40.0 s/step, 40 s left\ntrain: 2 steps in 57 s, 6 in all\n")
+  }
+
   @Test func progressInALogIsALineAtIntervals() {
     let screen = Screen()
     var progress = ProgressReporter(

@@ -55,6 +55,7 @@ import Testing
     let text = try String(contentsOf: page, encoding: .utf8)
     #expect(Set(MetricName.all).count == MetricName.all.count)
     let named = [
+      MetricName.rewardMean(of: "NAME"),
       MetricName.passAt(1, policy: "P").replacing("@1", with: "@K"),
       MetricName.majorityAt(1, policy: "P").replacing("@1", with: "@K"), MetricName.evaluationLength(policy: "P"),
     ]

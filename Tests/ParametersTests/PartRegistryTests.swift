@@ -55,7 +55,7 @@ private func message(_ body: () throws -> Void) -> String {
     #expect(
       message { _ = try registry.describe("gat") }
         == "objective 'gat' is unknown; did you mean 'gate'? Known: gate, plain")
-    #expect(message { _ = try registry.describe("gate", ["tua": .number(1)]) }.contains("did you mean 'tau'?"))
+    #expect(message { _ = try registry.describe("gate", ["wdith": .number(1)]) }.contains("did you mean 'width'?"))
   }
 
   /// Of another part of the kind: a file that names both parts' keys stays good for either.

@@ -36,7 +36,8 @@ import Transformer
       switch segment {
       case .soft(let soft): (0..<soft.count).map { (soft.tokenIDs[$0].first!, soft.logProbs[$0]) }
       case .discrete(let discrete): zip(discrete.tokenIDs, discrete.logProbs).map { ($0, $1) }
-      case .forced(let ids): ids.map { ($0, nil) }
+      case .forced(let ids), .replayed(.tokens(let ids)): ids.map { ($0, nil) }
+      case .replayed(.soft(let soft)): soft.tokenIDs.elements.prefix(soft.count).map { ($0, nil) }
       }
     }
   }

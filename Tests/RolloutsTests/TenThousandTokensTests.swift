@@ -1,6 +1,6 @@
 import Kernels
 import ModelFiles
-import PolicyOptimization
+import Objectives
 import SoftThinking
 import TestSupport
 import Testing
@@ -56,10 +56,10 @@ struct TenThousandTokensTests {
         id: UInt64(ordinal), promptID: "p\(ordinal)", groupOrdinal: UInt64(ordinal),
         prompt: (0..<length).map { Int32(($0 * 17 + ordinal * 101) % configuration.vocabularySize) },
         sampleIndices: Array(0..<samples), policy: policies[index],
-        options: SamplingOptions(
-          maxThinkingTokens: 24 + 8 * index, endOfThinkingTokens: stops, forcedEndToken: 7,
-          answerPrefix: index % 2 == 0 ? [3, 4, 5] : [], stopTokens: stops.map { $0 + 1 }, maxAnswerTokens: 20,
-          answer: DiscreteSampling(temperature: 0.9, topK: 0, topP: 0.95)),
+        plan: CompletionPlan(
+          thinking: 24 + 8 * index, endOfThinkingTokens: stops, answerPrefix: index % 2 == 0 ? [3, 4, 5] : [],
+          answer: DiscreteSampling(temperature: 0.9, topK: 0, topP: 0.95), maxAnswerTokens: 20,
+          stopTokens: stops.map { $0 + 1 }),
         noise: NoiseKey(seed: 9), policyVersion: 0)
     }
   }
@@ -95,7 +95,7 @@ struct TenThousandTokensTests {
       let trained = Array(trajectories.prefix(24))
       let result = try PolicyGradient(team: team).accumulate(
         trained.map { WeightedTrajectory(trajectory: $0, advantage: 1, weight: 1e-3, oldLogProbs: nil) },
-        model: model, reference: nil, options: ObjectiveOptions(klCoefficient: 0), gradient: gradient.base)
+        model: model, reference: nil, loss: Loss(), gradient: gradient.base)
       for (trajectory, values) in zip(trained, result.logProbs) {
         #expect(sameBits(try #require(trajectory.recordedLogProbs), values))
       }

@@ -27,14 +27,13 @@ enum Tiny {
 
   static func request(
     _ ordinal: Int, promptLength: Int = 20, samples: Int = 4, policy: ThinkingPolicy = ThinkingPolicy(),
-    options: SamplingOptions = SamplingOptions(
-      maxThinkingTokens: 12, endOfThinkingTokens: [7], forcedEndToken: 7, answerPrefix: [3, 4], stopTokens: [9],
-      maxAnswerTokens: 6)
+    plan: CompletionPlan = CompletionPlan(
+      thinking: 12, endOfThinkingTokens: [7], answerPrefix: [3, 4], maxAnswerTokens: 6, stopTokens: [9])
   ) -> SamplingRequest {
     SamplingRequest(
       id: UInt64(ordinal), promptID: "p\(ordinal)", groupOrdinal: UInt64(ordinal),
       prompt: (0..<promptLength).map { Int32(($0 * 7 + ordinal * 13) % 80) }, sampleIndices: Array(0..<samples),
-      policy: policy, options: options, noise: NoiseKey(seed: 42), policyVersion: 3)
+      policy: policy, plan: plan, noise: NoiseKey(seed: 42), policyVersion: 3)
   }
 
   /// All trajectories of some requests, by request and sample.

@@ -59,7 +59,7 @@ import Transformer
             let full = UnsafeBufferPointer(start: logits.base + row * c.vocabularySize, count: c.vocabularySize)
             position += 1
             switch segment {
-            case .forced: continue
+            case .forced, .replayed: continue
             case .discrete(let discrete):
               let score = try discreteLogProb(
                 row: full, tokenID: discrete.tokenIDs[step],
@@ -123,9 +123,9 @@ import Transformer
         let x = x_TC + row * width
         row += 1
         switch segment {
-        case .forced(let ids): model.embed(token: ids[step], into: x)
+        case .forced(let ids), .replayed(.tokens(let ids)): model.embed(token: ids[step], into: x)
         case .discrete(let discrete): model.embed(token: discrete.tokenIDs[step], into: x)
-        case .soft(let soft):
+        case .soft(let soft), .replayed(.soft(let soft)):
           var weights = [Float](repeating: 0, count: soft.tokenIDs[step].count)
           soft.withRecord(step) { record in
             let fed = weights.withUnsafeMutableBufferPointer { trajectory.policy.softSteps!.mixture(record, into: $0) }

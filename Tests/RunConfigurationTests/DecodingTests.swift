@@ -73,8 +73,8 @@ func problems(_ more: String, overrides: [String] = []) -> [String] {
     #expect(try run.rollout.thinkingPolicy().density == .concrete)
     #expect(run.learner.learningRate == 3e-4)
     #expect(run.learner.adamEpsilon == 1e-5)
-    #expect(run.learner.dualClip == nil)
-    #expect(run.learner.advantage == .drGRPO)
+    #expect(run.learner.parameters["dual_clip"] == .null)
+    #expect(run.learner.advantage == "dr_grpo")
     #expect(run.sft == RunConfiguration.SupervisedFineTuning())
     #expect(run.eval.k == [1, 4])
     #expect(run.eval.policies == ["discrete"])
@@ -131,6 +131,24 @@ func problems(_ more: String, overrides: [String] = []) -> [String] {
     #expect(problems("learner: {weight_decay: \(value)}").count == 1)
   }
 
+  /// A short name is near to nothing by its length alone.
+  @Test(arguments: [
+    ("learner.lr", "learner.learning_rate"), ("learner.batch_size", "learner.mini_batch_size"),
+    ("rollout.max_think", "rollout.max_thinking_tokens"), ("rollout.topk", "rollout.top_k"),
+    ("rollout.n", nil), ("learner.x", nil), ("run.sede", "run.seed"), ("learner.kl", "learner.kl_coefficient"),
+    ("learner.minibatch_size", "learner.mini_batch_size"), ("learner.grad_norm", "learner.max_grad_norm"),
+    ("run.steps", "sft.steps"), ("run.dir", "run.directory"), ("eval.kk", nil), ("run.total_step", "run.total_steps"),
+  ])
+  func unknownKeysSuggestWhatWasMeant(key: String, near: String?) {
+    var configuration = RunConfiguration()
+    let message = configuration.apply(override: "\(key)=1").first?.message ?? ""
+    if let near {
+      #expect(message == "unknown key \(key); did you mean \(near)?")
+    } else {
+      #expect(message.hasPrefix("unknown key \(key); ") && !message.contains("did you mean"))
+    }
+  }
+
   @Test func unknownKeysNameTheNearest() {
     #expect(
       problems("rollout: {groupsize: 8}") == [
@@ -148,7 +166,7 @@ func problems(_ more: String, overrides: [String] = []) -> [String] {
       ])
     #expect(
       problems("reward: {zzzzzzzzzzzz: 8}") == [
-        "run.yaml:3:10: unknown key reward.zzzzzzzzzzzz; reward has math, exact, format, overlong, overlong_buffer"
+        "run.yaml:3:10: unknown key reward.zzzzzzzzzzzz; reward has math, exact, format, overlong, overlong_buffer, judge"
       ])
     #expect(problems("rollout.group_size: 8").first?.contains("keys are nested") == true)
     #expect(problems("1: 2").count == 1)

@@ -16,7 +16,7 @@ import Testing
       ("task.arithmetic.min=100", "task.arithmetic.min: must be at most max = 99, got 100"),
       ("task.arithmetic.operations=[]", "task.arithmetic.operations: must name at least one operation"),
       ("task.arithmetic.operations=[add, add]", "task.arithmetic.operations: has an entry twice, got [add, add]"),
-      ("reward.math=0", "reward: one of math, exact and format must have a weight that is not 0"),
+      ("reward.math=0", "reward: one of math, exact, format, overlong must have a weight that is not 0"),
       ("rollout.policy=none", "rollout.policy: none is deterministic and cannot be trained; use gumbel or discrete"),
       (
         "worker.heartbeat_seconds=31",
@@ -49,6 +49,29 @@ import Testing
     #expect(found.count == 1 && found[0].contains(override.prefix { $0 != "=" } + ": expected"), "\(found)")
   }
 
+  /// What a policy refuses would end every worker, so the configuration refuses it too; and no more than that.
+  @Test func thePolicySaysWhatItCanDraw() {
+    let concrete = "rollout.density=concrete"
+    #expect(
+      problems("", overrides: [concrete, "rollout.mixture_floor=1"])
+        == ["run.yaml: rollout.mixture_floor: must be above 0 and below 1 in single precision when density is concrete, got 1"])
+    #expect(problems("", overrides: [concrete, "rollout.mixture_floor=0.999999999"]).count == 1, "1 as a Float")
+    #expect(problems("", overrides: ["rollout.mixture_floor=1"]).isEmpty, "not a key of this density")
+    for key in ["gumbel_temperature", "temperature", "top_p", "noise_scale", "answer_temperature", "answer_top_p"] {
+      #expect(problems("", overrides: ["rollout.\(key)=1e-60"]).first?.contains("rollout.\(key)") == true, "\(key)")
+      #expect(problems("", overrides: ["rollout.\(key)=0.5"]).isEmpty, "\(key)")
+    }
+    for kind in ["gumbel", "discrete"] {
+      for density in ["reference", "exact", "concrete"] {
+        for value in ["top_k=1024", "top_p=1", "min_p=0", "temperature=100", "mixture_floor=1", "mixture_floor=1e-44"] {
+          let overrides = ["rollout.policy=\(kind)", "rollout.density=\(density)", "rollout.\(value)"]
+          let isConcrete = kind == "gumbel" && density == "concrete"
+          #expect(problems("", overrides: overrides).isEmpty == !(isConcrete && value == "mixture_floor=1"))
+        }
+      }
+    }
+  }
+
   @Test func rulesOfTwoKeys() {
     #expect(problems("", overrides: ["rollout.density=concrete", "rollout.noise_scale=0.5"]).count == 1)
     #expect(problems("", overrides: ["rollout.density=exact", "rollout.noise_scale=0.5"]).isEmpty)
@@ -68,6 +91,14 @@ import Testing
     #expect(problems("", overrides: ["lora.rank=8", "lora.targets=[lm_head]"]).count == 1)
   }
 
+  @Test func generatedTasksHoldTheirOwnPromptsOut() {
+    let made = ["task.kind=multiply", "task.held_out=0.1"]
+    #expect(problems("", overrides: made).map { $0.contains("task.held_out: has no use") } == [true])
+    let file = ["task.kind=jsonl", "task.prompts=p", "model.path=m"]
+    #expect(problems("", overrides: file + ["task.held_out=0.1", "task.overlong_prompts=skip"]).isEmpty)
+    for share in ["1", "-0.1", "all"] { #expect(problems("", overrides: file + ["task.held_out=\(share)"]).count == 1) }
+  }
+
   @Test func fileTasksNeedTheirFiles() {
     #expect(problems("", overrides: ["task.kind=jsonl"]).count == 2)
     #expect(problems("", overrides: ["task.kind=jsonl", "task.prompts=p", "model.path=m"]).isEmpty)
@@ -78,7 +109,7 @@ import Testing
   @Test(
     arguments: [
       ("tcp://127.0.0.1:1", true), ("tcp://[::1]:65535", true), ("tcp://*:5555", true), ("tcp://host:*", true),
-      ("ipc:///tmp/s", true), ("tcp://host", false), ("tcp://:5", false), ("tcp://host:0", false),
+      ("ipc:///tmp/s", true), ("tcp://host", false), ("tcp://:5", false), ("tcp://host:0", true),
       ("tcp://host:65536", false), ("tcp://host:+5", false), ("tcp://a:b:5", false), ("udp://host:5", false),
       ("ipc://", false), ("host:5555", false), ("tcp://", false), ("tcp://host:99999999999999999999", false),
     ])

@@ -7,10 +7,15 @@ enum Program {
     .deletingLastPathComponent()
 
   #if DEBUG
-    static let path = root.appendingPathComponent(".build/debug/softgrpo")
+    private static let built = ".build/debug/softgrpo"
   #else
-    static let path = root.appendingPathComponent(".build/release/softgrpo")
+    private static let built = ".build/release/softgrpo"
   #endif
+
+  /// The tree's own program, or the one that `SOFTGRPO_PROGRAM` names (`scripts/record-fixed-runs` sets it).
+  static let path =
+    ProcessInfo.processInfo.environment["SOFTGRPO_PROGRAM"].map { URL(fileURLWithPath: $0) }
+    ?? root.appendingPathComponent(built)
 
   /// A folder of its own for a test; removed with `remove`.
   static func temporaryDirectory() throws -> URL {
@@ -26,13 +31,21 @@ final class RunningProgram {
   private let outputURL: URL
   private let errorURL: URL
 
-  init(_ arguments: [String], directory: URL, label: String = UUID().uuidString) throws {
+  /// - Parameters:
+  ///   - environment: what is set beside this process's own.
+  ///   - shell: what a shell does before it becomes the program, such as "ulimit -n 128".
+  init(
+    _ arguments: [String], directory: URL, label: String = UUID().uuidString, environment: [String: String] = [:],
+    shell: String? = nil
+  ) throws {
     outputURL = directory.appendingPathComponent("\(label).out")
     errorURL = directory.appendingPathComponent("\(label).err")
     for url in [outputURL, errorURL] { try Data().write(to: url) }
-    process.executableURL = Program.path
-    process.arguments = arguments
+    process.executableURL = shell == nil ? Program.path : URL(fileURLWithPath: "/bin/sh")
+    process.arguments =
+      shell.map { ["-c", "\($0); exec \"$0\" \"$@\"", Program.path.path] + arguments } ?? arguments
     process.currentDirectoryURL = Program.root
+    process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
     process.standardInput = FileHandle.nullDevice
     process.standardOutput = try FileHandle(forWritingTo: outputURL)
     process.standardError = try FileHandle(forWritingTo: errorURL)
@@ -66,4 +79,21 @@ func eventually(seconds: Double, _ condition: () -> Bool) -> Bool {
     usleep(20_000)
   }
   return condition()
+}
+
+/// A loopback port that was free a moment ago.
+func freePort() throws -> Int {
+  let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+  defer { close(descriptor) }
+  var address = sockaddr_in()
+  address.sin_family = sa_family_t(AF_INET)
+  address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+  var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+  let bound = withUnsafeMutablePointer(to: &address) { pointer in
+    pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
+      bind(descriptor, generic, length) == 0 && getsockname(descriptor, generic, &length) == 0
+    }
+  }
+  try #require(bound)
+  return Int(UInt16(bigEndian: address.sin_port))
 }

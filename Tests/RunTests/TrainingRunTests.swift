@@ -31,23 +31,6 @@ import Testing
 
   private func trainedSteps() -> Int { (try? metrics().count) ?? 0 }
 
-  /// A loopback port that was free a moment ago.
-  private func freePort() throws -> Int {
-    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-    defer { close(descriptor) }
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-    let bound = withUnsafeMutablePointer(to: &address) { pointer in
-      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
-        bind(descriptor, generic, length) == 0 && getsockname(descriptor, generic, &length) == 0
-      }
-    }
-    try #require(bound)
-    return Int(UInt16(bigEndian: address.sin_port))
-  }
-
   @Test func trainWritesARunAndPrintsTheTable() throws {
     defer { try? FileManager.default.removeItem(at: folder) }
     let train = try RunningProgram(["train"] + settings(steps: 2), directory: folder)

@@ -55,6 +55,63 @@ import Testing
     #expect(message(good + "\n" + good).contains(":3: the id \"x\" was already used on line 1"))
   }
 
+  /// Tables written as JSONL have every column in every line.
+  @Test func nullColumnsAreAbsent() throws {
+    let prompts = try read(
+      """
+      {"id": null, "prompt": "a", "messages": null, "answer": "1"}
+      {"id": "named", "prompt": null, "messages": [{"role": "user", "content": "b"}], "answer": 2, "level": null}
+      """)
+    #expect(prompts[0].content == .text("a") && prompts[0].id.hasSuffix("-0"))
+    #expect(prompts[1].content == .messages([.init(role: "user", content: "b")]) && prompts[1].id == "named")
+    #expect(
+      message("{\"prompt\": \"a\", \"answer\": null, \"level\": 3}").contains("no field \"answer\"; present: \"level\"")
+    )
+    #expect(
+      message("{\"prompt\": null, \"messages\": null, \"answer\": \"1\"}").contains(
+        "no field \"prompt\" or \"messages\""))
+  }
+
+  @Test func missingFieldsNameTheSettingAndTheFieldThatWasProbablyMeant() {
+    let fields = PromptFields(
+      settings: .init(
+        prompt: "task.prompt_field", answer: "task.answer_field", id: "task.id_field", messages: "task.messages_field"))
+    for (line, setting, near) in [
+      ("{\"question\": \"q\", \"answer\": \"1\"}", "task.prompt_field", "question"),
+      ("{\"level\": \"q\", \"answer\": \"1\", \"problem\": \"q\"}", "task.prompt_field", "problem"),
+      ("{\"Promt\": \"q\", \"answer\": \"1\"}", "task.prompt_field", "Promt"),
+      ("{\"math_question\": \"q\", \"answer\": \"1\"}", "task.prompt_field", "math_question"),
+      ("{\"conversations\": [], \"answer\": \"1\"}", "task.messages_field", "conversations"),
+      ("{\"prompt\": \"q\", \"solution\": \"1\", \"ground_truth\": \"1\"}", "task.answer_field", "ground_truth"),
+      ("{\"prompt\": \"q\", \"final_answer\": \"1\", \"source\": \"1\"}", "task.answer_field", "final_answer"),
+    ] {
+      let text = message(line, fields: fields)
+      #expect(text.contains(setting) && text.hasSuffix("probably \"\(near)\""), "\(text)")
+    }
+    let unlike = message("{\"x\": \"q\", \"answer\": \"1\"}", fields: fields)
+    #expect(unlike.hasSuffix("task.prompt_field names the field of the prompt"))
+    // Fixed names: there is nothing to set.
+    #expect(!message("{\"question\": \"q\", \"answer\": \"1\"}").contains("task."))
+  }
+
+  /// The share is the same wherever a prompt stands and about as large as it should be.
+  @Test func aHeldOutShareIsChosenByTheID() {
+    let prompts = (0..<4000).map { Prompt(id: "train-\($0)", content: .text("q"), answer: "1") }
+    for fraction in [0.0, 0.05, 0.25, 0.9] {
+      let share = HeldOutShare(fraction)
+      let held = prompts.filter(share.contains)
+      #expect(abs(Double(held.count) / 4000 - fraction) < 0.02)
+      #expect(prompts.reversed().filter(share.contains).map(\.id) == held.reversed().map(\.id))
+      // A larger share holds the smaller one: what was held out stays so.
+      #expect(held.allSatisfy(HeldOutShare(0.95).contains))
+    }
+    // The choice is part of the format: another one would train on what was held out.
+    #expect(
+      prompts.prefix(40).indices.filter { HeldOutShare(0.25).contains(prompts[$0]) } == [
+        2, 3, 4, 7, 11, 15, 19, 23, 24, 32, 39,
+      ])
+  }
+
   @Test func unreadableFiles() throws {
     #expect(throws: TaskError.self) { try PromptFile.read("/nonexistent/prompts.jsonl") }
     #expect(throws: TaskError.self) { try PromptFile.read("/") }

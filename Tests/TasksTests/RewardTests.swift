@@ -1,3 +1,4 @@
+import Parameters
 import Testing
 
 @testable import Tasks
@@ -20,27 +21,68 @@ import Testing
   }
 
   @Test func lengthPenaltyIsPiecewiseLinear() throws {
-    let penalty = try LengthPenalty(maximumLength: 100, bufferLength: 20)
+    let penalty = OverlongReward(ParameterValues(["overlong_buffer": .integer(20)]))
     let values = [0, 80, 85, 100, 101].map {
-      penalty.reward(completion: Completion(text: "", length: $0), answer: "")
+      penalty.reward(
+        RewardQuery(answer: "", completion: Completion(text: "", length: $0), longestCompletion: 100))
     }
     #expect(values == [0, 0, -0.25, -1, -1])
-    #expect(throws: TaskError.self) { try LengthPenalty(maximumLength: 10, bufferLength: 11) }
-    #expect(throws: TaskError.self) { try LengthPenalty(maximumLength: 10, bufferLength: 0) }
+    try penalty.validate(longestCompletion: 20)
+    #expect(throws: ParameterError.self) { try penalty.validate(longestCompletion: 19) }
+    #expect(throws: ParameterError.self) {
+      try OverlongReward(ParameterValues(["overlong_buffer": .integer(0)])).validate(longestCompletion: 10)
+    }
+  }
+
+  /// pass@k counts right answers: what shapes a completion must not decide, whatever its weight and place.
+  @Test func shapingDoesNotJudge() throws {
+    let shaping: [WeightedRewards.Part] = [
+      .init(name: "format", weight: 5, function: FormatReward()),
+      .init(name: "overlong", function: try LengthPenalty(maximumLength: 9, bufferLength: 1)),
+    ]
+    let math = WeightedRewards.Part(name: "math", weight: 0.5, function: MathReward())
+    let exact = WeightedRewards.Part(name: "exact", weight: -1, function: ExactReward())
+    let wrong = Completion(text: "4")
+    let loose = Completion(text: "5.0")
+    #expect(try WeightedRewards(shaping).judge == nil)
+    let byMath = try #require(try WeightedRewards([math] + shaping).judge)
+    #expect(byMath.reward(completion: wrong, answer: "5") == 0 && byMath.reward(completion: loose, answer: "5") == 1)
+    let byExact = try #require(try WeightedRewards(shaping + [math, exact]).judge)
+    #expect(byExact.reward(completion: loose, answer: "5") == 0)
+    #expect(byExact.reward(completion: Completion(text: "5"), answer: "5") == 1)
   }
 
   @Test func weightedSumKeepsTheParts() throws {
-    let rewards = try WeightedRewards([
-      .init(name: "math", function: MathReward()), .init(name: "format", weight: 0.25, function: FormatReward()),
-      .init(name: "exact", weight: -2, function: ExactReward()),
-    ])
-    let (total, values) = rewards.breakdown(completion: Completion(text: "5.0"), answer: "5")
-    #expect(total == 1.25 && values == [1, 1, 0])
-    #expect(throws: TaskError.self) { try WeightedRewards([]) }
-    #expect(throws: TaskError.self) {
-      try WeightedRewards([.init(name: "a", function: MathReward()), .init(name: "a", function: ExactReward())])
+    let rewards = try RewardSum(weights: ["math": 1, "format": 0.25, "exact": -2, "overlong": 0])
+    #expect(rewards.names == ["math", "exact", "format"])
+    let judged = try rewards.judge([RewardQuery(answer: "5", completion: Completion(text: "5.0"))])
+    #expect(judged == [JudgedCompletion(total: 1.25, values: [1, 0, 1])])
+    #expect(throws: ParameterError.self) { try RewardSum(weights: ["math": .nan]) }
+    let unknown = #expect(throws: ParameterError.self) { try RewardSum(weights: ["meth": 1]) }
+    #expect(unknown?.message.contains("did you mean 'math'?") == true)
+  }
+
+  @Test func correctnessIsThatOfTheWeightedRewardsOrOfTheJudge() throws {
+    let queries = ["5.0", "5", "6"].map { RewardQuery(answer: "5", completion: Completion(text: $0)) }
+    func correct(_ weights: [String: Double], judge: String = "auto") throws -> [Bool?] {
+      try RewardSum(weights: weights, judge: judge).correctness(queries)
     }
-    #expect(throws: TaskError.self) { try WeightedRewards([.init(name: "a", weight: .nan, function: MathReward())]) }
+    #expect(try correct(["math": 1]) == [true, true, false])
+    #expect(try correct(["exact": 1]) == [false, true, false])
+    // Both must agree; shaping says nothing.
+    #expect(try correct(["math": 1, "exact": 1]) == [false, true, false])
+    #expect(try correct(["format": 1]) == [true, true, false])
+    #expect(try correct(["format": 1], judge: "exact") == [false, true, false])
+    #expect(throws: ParameterError.self) { try correct(["math": 1], judge: "format") }
+  }
+
+  @Test func everyRewardKeepsItsKeysApart() {
+    let keys = RewardRegistry.types.flatMap { type in [type.name] + type.parameters.map(\.name) }
+    #expect(Set(keys).count == keys.count)
+    for type in RewardRegistry.types {
+      #expect(type.parameters.allSatisfy { $0.name.hasPrefix(type.name + "_") }, "\(type.name)")
+      #expect(type.weight.name == type.name)
+    }
   }
 }
 

@@ -1,3 +1,4 @@
+import Objectives
 import Parameters
 import SoftThinking
 import Wire
@@ -109,14 +110,34 @@ public struct RandomMessages {
     return Lease(
       id: random.next() | 1, groupOrdinal: natural(), promptID: text(), prompt: [1] + tokens(),
       sampleIndices: samples.isEmpty ? [0] : samples,
-      policy: part(),
-      options: SamplingOptions(
-        maxThinkingTokens: natural(), endOfThinkingTokenIDs: tokens(),
-        forceEndTokenID: Bool.random(using: &random) ? Int32(small()) : nil, answerPrefixTokenIDs: tokens(),
-        maxAnswerTokens: natural(), stopTokenIDs: tokens(), answerTemperature: float(), answerTopK: small(),
-        answerTopP: 0.5), noiseSeed: random.next(),
+      policy: part(), plan: CompletionPlan((0..<small()).map { _ in stage() }), noiseSeed: random.next(),
       policyVersions: 0...(Bool.random(using: &random) ? small() : Int.max),
       deadlineMilliseconds: 1 + small(), continuesAcrossVersions: Bool.random(using: &random))
+  }
+
+  private mutating func stage() -> Stage {
+    switch Int.random(in: 0..<4, using: &random) {
+    case 0: return .think(budget: natural(), ends: tokens(), forcedEnd: tokens())
+    case 1: return .force(tokens())
+    case 2:
+      return .answer(
+        DiscreteSampling(temperature: float(), topK: small(), topP: 0.5, minP: bool() ? 0.25 : 0), budget: natural(),
+        stops: tokens())
+    default: return .replay(replayedSteps())
+    }
+  }
+
+  private mutating func replayedSteps() -> ReplayedSteps { bool() ? .soft(softSteps()) : .tokens(tokens()) }
+
+  private mutating func softSteps() -> SoftSegment {
+    var soft = SoftSegment()
+    let uniform = Bool.random(using: &random) ? 5 : nil
+    for _ in 0..<small() {
+      let width = uniform ?? Int.random(in: 1...6, using: &random)
+      soft.tokenIDs.append((0..<width).map { _ in Int32(natural()) })
+      soft.values.append((0..<(uniform ?? Int.random(in: 0...width, using: &random))).map { _ in float() })
+    }
+    return soft
   }
 
   public mutating func result() -> TrajectoryResult {
@@ -151,18 +172,13 @@ public struct RandomMessages {
 
   private mutating func segment(recorded: Bool = false) -> Segment {
     let hasLogProbs = recorded || Bool.random(using: &random)
-    switch Int.random(in: 0..<3, using: &random) {
+    switch Int.random(in: 0..<4, using: &random) {
     case 0:
-      var soft = SoftSegment()
-      let uniform = Bool.random(using: &random) ? 5 : nil
+      var soft = softSteps()
       let slots = Int.random(in: 1...3, using: &random)
-      for _ in 0..<small() {
-        let width = uniform ?? Int.random(in: 1...6, using: &random)
-        soft.tokenIDs.append((0..<width).map { _ in Int32(natural()) })
-        soft.values.append((0..<(uniform ?? Int.random(in: 0...width, using: &random))).map { _ in float() })
-        if hasLogProbs { for _ in 0..<slots { soft.logProbs.append(-float()) } }
-      }
+      if hasLogProbs { soft.logProbs = (0..<soft.count * slots).map { _ in -float() } }
       return .soft(soft)
+    case 2: return .replayed(replayedSteps())
     case 1:
       let ids = tokens()
       var support: RaggedRows<Int32>?
@@ -183,19 +199,30 @@ public struct RandomMessages {
     let level = Int.random(in: 0...3, using: &random)
     let index = small()
     let leaves = Int.random(in: 1...(1 << level), using: &random)
+    let part: PartDescription? = bool() ? self.part() : nil
     return GradientGrant(
       id: random.next() | 1, policyVersion: natural(), level: level, index: index,
       leafCount: leaves < 1 << level ? index << level + leaves : (index + 1) << level + small(),
       passSizes: (0..<leaves).map { _ in (0...small()).map { _ in 1 + small() } },
-      objective: GradientObjective(
-        clipLow: 0.2, clipHigh: float(), dualClip: Bool.random(using: &random) ? 1 + float() : nil,
+      loss: GradientLoss(
+        objective: part, objectiveDigest: part == nil ? [] : bytes(32),
         divergence: bool()
-          ? GradientObjective.Divergence(
+          ? GradientLoss.Divergence(
             coefficient: Double(float()), estimator: bool() ? "k3" : "exact", referenceRoot: bytes(32)) : nil),
-      gradientType: Bool.random(using: &random) ? "float32" : "bfloat16", elementCount: 1 + natural(),
+      gradientType: Bool.random(using: &random) ? "float32" : "bfloat16", elementCount: natural(),
       longestSequence: 1 + natural(), deadlineMilliseconds: 1 + small(),
       fingerprint: Bool.random(using: &random) ? "a \(text())" : nil,
       excludedWorkers: (0..<small()).map { "worker \($0) \(text())" }, rowsPerSecond: Double(float()))
+  }
+
+  public mutating func part() -> PartDescription {
+    var values = ParameterValues()
+    for index in 0..<small() {
+      values["parameter \(index)"] = [
+        .integer(natural() - 5), .number(Double(float()) - 2), .flag(bool()), .text(text()), .null,
+      ].randomElement(using: &random)!
+    }
+    return PartDescription(name: "part \(text())", values: values)
   }
 
   public mutating func gradientPull() -> GradientPull {
@@ -207,7 +234,7 @@ public struct RandomMessages {
     let segments = (0..<small()).map { _ in segment(recorded: cap != nil) }
     let scored = segments.reduce(0) { total, segment in
       switch segment {
-      case .forced: total
+      case .forced, .replayed: total
       case .discrete(let discrete): total + discrete.tokenIDs.count
       case .soft(let soft): total + max(soft.count, soft.logProbs.count)
       }
@@ -215,24 +242,21 @@ public struct RandomMessages {
     let old: [Float]? = bool() ? (0..<scored).map { _ in -float() } : nil
     return GradientTrajectory(
       leaseID: random.next() | 1, index: natural(), prompt: [1] + tokens(), policy: lease().policy, segments: segments,
-      advantage: float() - 2, weight: Double(float()) / 3, oldLogProbs: old, importanceCap: cap,
-      isOlder: (cap != nil || old != nil) && bool())
+      advantages: bool() ? [float() - 2] : (0..<scored).map { _ in float() - 2 }, weight: Double(float()) / 3,
+      oldLogProbs: old, importanceCap: cap, isOlder: (cap != nil || old != nil) && bool(),
+      stepWeights: bool() ? (0..<scored).map { _ in float() } : nil,
+      coefficients: bool() ? (0..<scored).map { _ in float() - 2 } : nil, group: natural())
   }
 
   public mutating func gradientReady() -> GradientReady {
     let leaves = 1 + small()
     return GradientReady(
       leaseID: random.next() | 1,
-      statistics: (0..<leaves).map { _ in
-        var part = GradientStatistics()
-        (part.clippedCount, part.dualClippedCount) = (small(), small())
-        (part.logRatioSum, part.ratioSum, part.ratioMaximum) = (Double(float()) - 2, Double(float()), float())
-        (part.behaviourClippedCount, part.behaviourSum) = (small(), Double(float()))
-        (part.policyLoss, part.klLoss, part.importanceSum) = (-Double(float()), Double(float()), Double(float()))
-        part.importanceClippedCount = small()
-        part.behaviourCount = part.behaviourClippedCount + small()
-        part.importanceCount = part.importanceClippedCount + natural()
-        part.tokenCount = 8 + part.importanceCount + part.behaviourCount + small()
+      sums: (0..<leaves).map { _ in
+        var part = NamedSums()
+        part.add(total: LossSum.policyLoss, -Double(float()))
+        part.add(mean: LossSum.policyKL, sum: Double(float()) - 2, count: natural())
+        if bool() { part.add(maximum: LossSum.ratioMaximum, Double(float())) }
         return part
       }, logProbs: (0..<small()).map { _ in -float() }, root: bytes(32), elapsedMicroseconds: natural(),
       origins: Bool.random(using: &random)

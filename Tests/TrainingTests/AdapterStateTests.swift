@@ -1,5 +1,6 @@
 import Kernels
 import ModelFiles
+import Objectives
 import PolicyOptimization
 import SoftThinking
 import TestSupport
@@ -91,8 +92,8 @@ struct AdapterStateTests {
   @Test(arguments: ModelConfiguration.Architecture.allCases)
   func theObjectivesGradientIsTheFoldedOne(_ architecture: ModelConfiguration.Architecture) throws {
     let update = UpdateCase(architecture, .concrete)
-    let options = ObjectiveOptions(klCoefficient: 0.1, klEstimator: .exact)
-    let full = try update.gradient(update.batch, reference: update.reference, options: options, tokenBudget: 20)
+    let loss = try Loss(klCoefficient: 0.1, klEstimator: .exact)
+    let full = try update.gradient(update.batch, reference: update.reference, loss: loss, tokenBudget: 20)
       .gradient
     let state = AdapterState(base: update.weights, options: AdapterOptions(rank: 3), seed: 4)
     let layout = state.adapterLayout
@@ -102,7 +103,7 @@ struct AdapterStateTests {
     let reference = try update.model(.float32, update.reference)
     for indices in microBatches(update.batch.map(\.trajectory), tokenBudget: 20) {
       _ = try gradient.accumulate(
-        indices.map { update.batch[$0] }, model: model, reference: reference, options: options, gradient: sink)
+        indices.map { update.batch[$0] }, model: model, reference: reference, loss: loss, gradient: sink)
     }
     let a = state.adapters.elements.map { Double(Float($0)) }
     for adapter in layout.adapters {

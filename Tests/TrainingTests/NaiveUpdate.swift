@@ -1,6 +1,6 @@
 import Foundation
 import Kernels
-import PolicyOptimization
+import Objectives
 import SoftThinking
 import TestSupport
 
@@ -72,7 +72,7 @@ struct NaiveUpdate {
           let temperature = Double(segment.temperature ?? trajectory.policy.temperature)
           logProbs.append(Naive.logSoftmax(scores, temperature: temperature)[Int(segment.tokenIDs[step])])
           soft.append(nil)
-        case .forced: break
+        case .forced, .replayed: break
         }
         row += 1
       }
@@ -84,20 +84,23 @@ struct NaiveUpdate {
   /// `corrections` are factors of the steps' policy losses.
   func losses(
     _ twin: NaiveTransformer, reference: NaiveTransformer?, batch: [Double], oldLogProbs: [[Double]], weight: Double,
-    options: ObjectiveOptions, corrections: [[Double]]? = nil
+    loss objective: Loss, corrections: [[Double]]? = nil
   ) -> (policy: Double, kl: Double) {
+    guard let clip = objective.objective as? Clipped else {
+      preconditionFailure("the twin knows the clipped objective")
+    }
     var (policy, kl) = (0.0, 0.0)
     for index in trajectories.indices {
       let (logProbs, soft) = scores(index, twin)
       let referenceScores = reference.map { fed(to: $0).scores(index, $0) }
       for (step, logProb) in logProbs.enumerated() {
         let (rho, advantage) = (exp(logProb - oldLogProbs[index][step]), batch[index])
-        let clipped = min(max(rho, 1 - Double(options.clip.clipLow)), 1 + Double(options.clip.clipHigh))
+        let clipped = min(max(rho, 1 - Double(clip.clipLow)), 1 + Double(clip.clipHigh))
         var loss = max(-advantage * rho, -advantage * clipped)
-        if let bound = options.clip.dualClip, advantage < 0 { loss = min(loss, -advantage * Double(bound)) }
+        if let bound = clip.dualClip, advantage < 0 { loss = min(loss, -advantage * Double(bound)) }
         policy += weight * loss * (corrections?[index][step] ?? 1)
         guard let referenceScores else { continue }
-        if options.klEstimator == .exact, let theta = soft[step], let fixed = referenceScores.softLogits[step] {
+        if objective.klEstimator == .exact, let theta = soft[step], let fixed = referenceScores.softLogits[step] {
           kl += weight * Self.softKL(theta, fixed, trajectories[index].policy)
         } else {
           let r = referenceScores.logProbs[step] - logProb
@@ -113,12 +116,12 @@ struct NaiveUpdate {
     var all = twin.embed(trajectory.prompt)
     for segment in trajectory.segments {
       switch segment {
-      case .soft(let soft):
+      case .soft(let soft), .replayed(.soft(let soft)):
         for step in 0..<soft.count {
           all += mixture(Array(soft.tokenIDs[step]), Array(soft.values[step]), trajectory.policy, twin)
         }
       case .discrete(let discrete): all += twin.embed(discrete.tokenIDs)
-      case .forced(let tokenIDs): all += twin.embed(tokenIDs)
+      case .forced(let tokenIDs), .replayed(.tokens(let tokenIDs)): all += twin.embed(tokenIDs)
       }
     }
     return trajectory.completionCount == 0 ? all : Array(all.dropLast(twin.shape.hidden))

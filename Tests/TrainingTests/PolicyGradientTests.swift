@@ -1,6 +1,6 @@
 import Kernels
 import ModelFiles
-import PolicyOptimization
+import Objectives
 import SoftThinking
 import TestSupport
 import Testing
@@ -60,47 +60,47 @@ struct UpdateCase {
 
   func gradient(
     _ batch: [WeightedTrajectory], type: ComputeType = .float32, reference: ModelWeights? = nil,
-    options: ObjectiveOptions, tokenBudget: Int = 10_000
-  ) throws -> (gradient: [Float], statistics: ObjectiveStatistics, logProbs: [[Float]]) {
+    loss: Loss, tokenBudget: Int = 10_000
+  ) throws -> (gradient: [Float], sums: NamedSums, logProbs: [[Float]]) {
     let (model, referenceModel) = (try model(type), try reference.map { try self.model(type, $0) })
     let policyGradient = PolicyGradient(team: team)
     var gradient = [Float](repeating: 0, count: weights.count)
-    var statistics = ObjectiveStatistics()
+    var sums = NamedSums()
     var logProbs = [[Float]](repeating: [], count: batch.count)
     for indices in microBatches(batch.map(\.trajectory), tokenBudget: tokenBudget) {
       let result = try policyGradient.accumulate(
-        indices.map { batch[$0] }, model: model, reference: referenceModel, options: options, gradient: &gradient)
-      statistics.merge(result.statistics)
+        indices.map { batch[$0] }, model: model, reference: referenceModel, loss: loss, gradient: &gradient)
+      sums.merge(result.sums)
       for (index, values) in zip(indices, result.logProbs) { logProbs[index] = values }
     }
-    return (gradient, statistics, logProbs)
+    return (gradient, sums, logProbs)
   }
 }
 
 struct PolicyGradientTests {
-  private func options(_ kl: Double = 0, _ estimator: KLEstimator = .k3) -> ObjectiveOptions {
-    ObjectiveOptions(klCoefficient: kl, klEstimator: estimator)
+  private func loss(_ kl: Double = 0, _ estimator: KLEstimator = .k3) throws -> Loss {
+    try Loss(klCoefficient: kl, klEstimator: estimator)
   }
 
   private func check(
-    _ architecture: ModelConfiguration.Architecture, _ density: ThinkingPolicy.Density, _ options: ObjectiveOptions
+    _ architecture: ModelConfiguration.Architecture, _ density: ThinkingPolicy.Density, _ loss: Loss
   ) throws {
     let update = UpdateCase(architecture, density)
-    let reference = options.klCoefficient > 0 ? update.reference : nil
-    let got = try update.gradient(update.batch, reference: reference, options: options)
+    let reference = loss.klCoefficient > 0 ? update.reference : nil
+    let got = try update.gradient(update.batch, reference: reference, loss: loss)
     var twin = update.twin
     let referenceTwin = reference.map(TinyModel.twin)
     let old = update.oldLogProbs.map(doubles)
     func losses() -> (policy: Double, kl: Double) {
       update.naive.losses(
         twin, reference: referenceTwin, batch: update.advantages, oldLogProbs: old, weight: update.weight,
-        options: options)
+        loss: loss)
     }
     let (policy, kl) = losses()
-    #expect(abs(got.statistics.policyLoss - policy) < 1e-5 * max(1, abs(policy)))
-    #expect(abs(got.statistics.klLoss - kl) < 1e-5 * max(1, kl))
-    #expect((kl > 1e-4) == (options.klCoefficient > 0))
-    #expect(got.statistics.clippedCount > 0 && got.statistics.dualClippedCount > 0)
+    #expect(abs(got.sums.policyLoss - policy) < 1e-5 * max(1, abs(policy)))
+    #expect(abs(got.sums.klLoss - kl) < 1e-5 * max(1, kl))
+    #expect((kl > 1e-4) == (loss.klCoefficient > 0))
+    #expect(got.sums.clippedCount > 0 && got.sums.dualClippedCount > 0)
     for parameter in update.weights.layout.parameters {
       let chosen = spread(parameter.count, count: 4)
       let original = twin.parameters[parameter.name]!
@@ -108,7 +108,7 @@ struct PolicyGradientTests {
         of: {
           twin.parameters[parameter.name] = $0
           let (policy, kl) = losses()
-          return policy + options.klCoefficient * kl
+          return policy + loss.klCoefficient * kl
         }, at: original, coordinates: chosen, step: 1e-6)
       twin.parameters[parameter.name] = original
       let values = chosen.map { got.gradient[parameter.offset + $0] }
@@ -119,34 +119,34 @@ struct PolicyGradientTests {
   /// Inputs stay as they were while weights move: the twin's finite difference sees no gradient through them.
   @Test(arguments: ThinkingPolicy.Density.allCases)
   func gradientAgreesWithFiniteDifferencesOfTheLoss(_ density: ThinkingPolicy.Density) throws {
-    try check(.llama, density, options())
-    try check(.qwen3, density, options())
+    try check(.llama, density, loss())
+    try check(.qwen3, density, loss())
   }
 
   @Test(arguments: ThinkingPolicy.Density.allCases, KLEstimator.allCases)
   func klGradientAgreesWithFiniteDifferences(_ density: ThinkingPolicy.Density, _ estimator: KLEstimator) throws {
-    try check(.qwen2, density, options(0.7, estimator))
+    try check(.qwen2, density, loss(0.7, estimator))
   }
 
   @Test(arguments: availableComputeTypes)
   func microBatchesAddUp(_ type: ComputeType) throws {
     let update = UpdateCase(.qwen3, .exact)
     let whole = try update.gradient(
-      update.batch, type: type, reference: update.reference, options: options(0.3, .exact))
+      update.batch, type: type, reference: update.reference, loss: loss(0.3, .exact))
     for budget in [1, 12, 25] {
       let parts = try update.gradient(
-        update.batch, type: type, reference: update.reference, options: options(0.3, .exact), tokenBudget: budget)
+        update.batch, type: type, reference: update.reference, loss: loss(0.3, .exact), tokenBudget: budget)
       #expect(relativeDifference(parts.gradient, doubles(whole.gradient)) < (type == .float32 ? 1e-5 : 2e-2))
-      #expect(abs(parts.statistics.policyLoss - whole.statistics.policyLoss) < 1e-6)
-      #expect(abs(parts.statistics.klLoss - whole.statistics.klLoss) < 1e-6)
-      #expect(parts.statistics.tokenCount == whole.statistics.tokenCount)
+      #expect(abs(parts.sums.policyLoss - whole.sums.policyLoss) < 1e-6)
+      #expect(abs(parts.sums.klLoss - whole.sums.klLoss) < 1e-6)
+      #expect(parts.sums.slotCount == whole.sums.slotCount)
       for (a, b) in zip(parts.logProbs, whole.logProbs) {
         #expect(type == .bfloat16 ? sameBits(a, b) : relativeDifference(a, doubles(b)) < 1e-5)
       }
     }
     // The same split twice gives the same bits.
     let again = try update.gradient(
-      update.batch, type: type, reference: update.reference, options: options(0.3, .exact))
+      update.batch, type: type, reference: update.reference, loss: loss(0.3, .exact))
     #expect(sameBits(again.gradient, whole.gradient))
   }
 
@@ -156,11 +156,11 @@ struct PolicyGradientTests {
       WeightedTrajectory(
         trajectory: $0.trajectory, advantage: 0, weight: $0.weight, oldLogProbs: $0.oldLogProbs)
     }
-    let nothing = try update.gradient(idle, options: options())
-    #expect(nothing.gradient.allSatisfy { $0 == 0 } && nothing.statistics.policyLoss == 0)
+    let nothing = try update.gradient(idle, loss: loss())
+    #expect(nothing.gradient.allSatisfy { $0 == 0 } && nothing.sums.policyLoss == 0)
     let half = Array(update.batch[..<3])
-    let mixed = try update.gradient(half + idle[3...], options: options())
-    let alone = try update.gradient(half, options: options())
+    let mixed = try update.gradient(half + idle[3...], loss: loss())
+    let alone = try update.gradient(half, loss: loss())
     #expect(relativeDifference(mixed.gradient, doubles(alone.gradient)) < 1e-6)
   }
 
@@ -172,8 +172,8 @@ struct PolicyGradientTests {
       let model = try update.model()
       for batch in [Array(update.batch[..<1]), update.batch, Array(update.batch[4...])] {
         var gradient = [Float](repeating: 0, count: update.weights.count)
-        _ = try shared.accumulate(batch, model: model, reference: nil, options: options(), gradient: &gradient)
-        let fresh = try update.gradient(batch, options: options(), tokenBudget: 10_000)
+        _ = try shared.accumulate(batch, model: model, reference: nil, loss: loss(), gradient: &gradient)
+        let fresh = try update.gradient(batch, loss: loss(), tokenBudget: 10_000)
         #expect(sameBits(gradient, fresh.gradient))
       }
     }
@@ -202,7 +202,7 @@ struct PolicyGradientTests {
       policyGradient.activationMemoryBudget = budget
       var gradient = [Float](repeating: 0, count: update.weights.count)
       _ = try policyGradient.accumulate(
-        update.batch, model: model, reference: nil, options: options(), gradient: &gradient)
+        update.batch, model: model, reference: nil, loss: loss(), gradient: &gradient)
       return gradient
     }
     #expect(sameBits(gradients[0], gradients[1]) && gradients[0].contains { $0 != 0 })
@@ -216,7 +216,7 @@ struct PolicyGradientTests {
     let gradients = try [1, 2, 5].map { threads in
       var gradient = [Float](repeating: 0, count: update.weights.count)
       _ = try PolicyGradient(team: ThreadTeam(threadCount: threads)).accumulate(
-        update.batch, model: model, reference: nil, options: options(), gradient: &gradient)
+        update.batch, model: model, reference: nil, loss: loss(), gradient: &gradient)
       return gradient
     }
     #expect(sameBits(gradients[0], gradients[1]) && sameBits(gradients[0], gradients[2]))
@@ -231,8 +231,8 @@ struct PolicyGradientTests {
     empty.oldLogProbs = []
     for batch in [[], [empty]] {
       let result = try policyGradient.accumulate(
-        batch, model: try update.model(), reference: nil, options: options(), gradient: &gradient)
-      #expect(result.statistics.tokenCount == 0 && gradient.allSatisfy { $0 == 0 })
+        batch, model: try update.model(), reference: nil, loss: loss(), gradient: &gradient)
+      #expect(result.sums.slotCount == 0 && gradient.allSatisfy { $0 == 0 })
     }
   }
 
@@ -240,7 +240,7 @@ struct PolicyGradientTests {
     let update = UpdateCase(.llama, .exact)
     var short = update.batch
     short[1].oldLogProbs?.removeLast()
-    let count = #expect(throws: TrainingError.self) { try update.gradient(short, options: options()) }
+    let count = #expect(throws: TrainingError.self) { try update.gradient(short, loss: loss()) }
     #expect(count?.message.contains("sample 1") == true)
 
     let broken = ModelWeights(layout: update.weights.layout)
@@ -252,7 +252,7 @@ struct PolicyGradientTests {
     var gradient = [Float](repeating: 0, count: broken.count)
     let error = #expect(throws: TrainingError.self) {
       try PolicyGradient(team: team).accumulate(
-        update.batch, model: model, reference: nil, options: options(), gradient: &gradient)
+        update.batch, model: model, reference: nil, loss: loss(), gradient: &gradient)
     }
     #expect(error?.message.contains("log-probability") == true)
     #expect(gradient.allSatisfy { $0 == 0 })

@@ -1,5 +1,6 @@
 import Kernels
 import ModelFiles
+import Objectives
 import PolicyOptimization
 import SoftThinking
 import TestSupport

@@ -1,3 +1,5 @@
+import Objectives
+import Parameters
 import SoftThinking
 import TestSupport
 import Testing
@@ -104,7 +106,7 @@ import Testing
       .discrete(DiscreteSegment(tokenIDs: [1, 2], logProbs: [-1, -2])), .forced([3]),
     ]
     let trajectory = GradientTrajectory(
-      leaseID: 1, index: 0, prompt: [1], policy: ThinkingPolicies.tokens.description, segments: segments, advantage: 1,
+      leaseID: 1, index: 0, prompt: [1], policy: ThinkingPolicies.tokens.description, segments: segments, advantages: [1],
       weight: 0.5, oldLogProbs: [-1, -2], importanceCap: 2, isOlder: true)
     func decoded(_ change: (inout GradientTrajectory) -> Void) throws -> GradientTrajectory? {
       var changed = trajectory
@@ -132,16 +134,17 @@ import Testing
     unrecorded[3] = []
     #expect(throws: WireError.self) { try Envelope(decoding: unrecorded) }
 
-    var part = GradientStatistics()
-    (part.tokenCount, part.importanceCount, part.behaviourCount) = (5, 2, 3)
-    (part.behaviourClippedCount, part.behaviourSum) = (3, 4.5)
-    func ready(_ change: (inout GradientStatistics) -> Void) throws -> [[UInt8]] {
-      var changed = part
-      change(&changed)
+    var part = NamedSums()
+    part.add(total: LossSum.policyLoss, -0.5)
+    part.add(mean: LossSum.behaviourMean, sum: 4.5, count: 3)
+    part.add(maximum: LossSum.ratioMaximum, 1.5)
+    func ready(_ change: (inout [String: NamedSums.Entry]) -> Void) throws -> [[UInt8]] {
+      var entries = part.entries
+      change(&entries)
       return try Envelope(
         .gradientReady(
           GradientReady(
-            leaseID: 1, statistics: [changed], logProbs: [], root: [UInt8](repeating: 0, count: 32),
+            leaseID: 1, sums: [NamedSums(entries: entries)], logProbs: [], root: [UInt8](repeating: 0, count: 32),
             elapsedMicroseconds: 0))
       ).encoded()
     }
@@ -149,19 +152,22 @@ import Testing
       Issue.record("another message")
       return
     }
-    #expect(back.statistics == [part])
-    for broken: (inout GradientStatistics) -> Void in [
-      { $0.behaviourClippedCount = 4 }, { $0.behaviourCount = 4 }, { $0.importanceClippedCount = 3 },
-      { $0.clippedCount = 6 }, { $0.behaviourSum = .nan }, { $0.behaviourCount = -1 },
+    #expect(back.sums == [part])
+    for broken: (inout [String: NamedSums.Entry]) -> Void in [
+      { $0[LossSum.policyLoss]?.sum = .nan }, { $0[LossSum.behaviourMean]?.count = -1 },
+      { $0[""] = NamedSums.Entry(reduction: .total, sum: 1, count: 1) },
+      { for index in 0..<65 { $0["\(index)"] = NamedSums.Entry(reduction: .total, sum: 1, count: 1) } },
     ] { #expect(throws: WireError.self) { try ready(broken) } }
   }
 
   @Test func gradientRulesAreChecked() throws {
     var messages = RandomMessages(seed: 7)
     func refused(_ message: Message) { #expect(throws: WireError.self) { try Envelope(message).encoded() } }
+    let digest = [UInt8](repeating: 1, count: 32)
+    let objective = PartDescription(name: "sapo", values: ParameterValues(["tau": .number(1)]))
     let grant = GradientGrant(
       id: 1, policyVersion: 0, level: 1, index: 1, leafCount: 4, passSizes: [[2], [1, 3]],
-      objective: GradientObjective(clipLow: 0.2, clipHigh: 0.2, dualClip: 3), gradientType: "float32",
+      loss: GradientLoss(objective: objective, objectiveDigest: digest), gradientType: "float32",
       elementCount: 100, longestSequence: 9, deadlineMilliseconds: 1)
     #expect(throws: Never.self) { try Envelope(.gradientGrant(grant)).encoded() }
     func broken(_ change: (inout GradientGrant) -> Void) {
@@ -177,20 +183,22 @@ import Testing
     broken { $0.passSizes = [[2], []] }
     broken { $0.passSizes = [[2], [0]] }
     broken { $0.passSizes = [[2], [65_536]] }
-    broken { $0.objective.clipLow = 1 }
-    broken { $0.objective.dualClip = 1 }
-    let digest = [UInt8](repeating: 1, count: 32)
-    func divergence(_ coefficient: Double, _ estimator: String, _ root: [UInt8]) -> GradientObjective.Divergence {
-      GradientObjective.Divergence(coefficient: coefficient, estimator: estimator, referenceRoot: root)
+    broken { $0.loss.objectiveDigest = [1] }
+    broken { $0.loss.objective = nil }
+    broken { $0.loss.objective?.name = "" }
+    broken { $0.loss.objective?.values["tau"] = .number(.nan) }
+    broken { for index in 0..<65 { $0.loss.objective?.values["p\(index)"] = .null } }
+    func divergence(_ coefficient: Double, _ estimator: String, _ root: [UInt8]) -> GradientLoss.Divergence {
+      GradientLoss.Divergence(coefficient: coefficient, estimator: estimator, referenceRoot: root)
     }
     var penalised = grant
-    penalised.objective.divergence = divergence(0.001, "exact", digest)
+    penalised.loss.divergence = divergence(0.001, "exact", digest)
     #expect(throws: Never.self) { try Envelope(decoding: Envelope(.gradientGrant(penalised)).encoded()) }
-    broken { $0.objective.divergence = divergence(0, "k3", digest) }
-    broken { $0.objective.divergence = divergence(-0.001, "k3", digest) }
-    broken { $0.objective.divergence = divergence(.nan, "k3", digest) }
-    broken { $0.objective.divergence = divergence(0.001, "k2", digest) }
-    broken { $0.objective.divergence = divergence(0.001, "k3", [1]) }
+    broken { $0.loss.divergence = divergence(0, "k3", digest) }
+    broken { $0.loss.divergence = divergence(-0.001, "k3", digest) }
+    broken { $0.loss.divergence = divergence(.nan, "k3", digest) }
+    broken { $0.loss.divergence = divergence(0.001, "k9", digest) }
+    broken { $0.loss.divergence = divergence(0.001, "k3", [1]) }
     refused(.heartbeat(Heartbeat(heldReference: [1])))
     for version in [-2, -1, 1] { refused(.heartbeat(Heartbeat(heldGradientVersion: version))) }
     for version in [-2, -1] { broken { $0.policyVersion = version } }
@@ -206,7 +214,7 @@ import Testing
     announcement.reference = VersionAnnouncement.Reference(root: digest, byteCount: 0)
     refused(.versionAnnouncement(announcement))
     broken { $0.gradientType = "float16" }
-    broken { $0.elementCount = 0 }
+    broken { $0.elementCount = -1 }
     broken { $0.fingerprint = "" }
     broken { $0.fingerprint = String(repeating: "f", count: 5000) }
     broken { $0.excludedWorkers = ["b", "a"] }
@@ -215,14 +223,14 @@ import Testing
     broken { $0.rowsPerSecond = .infinity }
     broken { $0.rowsPerSecond = -1 }
     var ready = messages.gradientReady()
-    ready.statistics[0].policyLoss = .nan
+    ready.sums[0].add(total: LossSum.policyLoss, .nan)
     refused(.gradientReady(ready))
     ready = messages.gradientReady()
     ready.root = [1]
     refused(.gradientReady(ready))
     for leafCounts in [[0], [2], [1, 1], [65_537], [-1, 2]] {
       ready = messages.gradientReady()
-      ready.statistics = [GradientStatistics()]
+      ready.sums = [NamedSums()]
       ready.origins = leafCounts.map { GradientOrigin(workerName: "a", fingerprint: "f", leafCount: $0) }
       refused(.gradientReady(ready))
     }
@@ -232,7 +240,7 @@ import Testing
     refused(classes: (0..<2).map { GradientClass(fingerprint: "f", workerCount: 1 + $0, threads: 1) })
     refused(classes: (0..<65).map { GradientClass(fingerprint: "f\($0)", workerCount: 1, threads: 1) })
     var trajectory = messages.gradientTrajectory()
-    trajectory.advantage = .infinity
+    trajectory.advantages = [.infinity]
     refused(.gradientTrajectory(trajectory))
     refused(.pullGradient(GradientPull(leaseID: 1, first: 0, count: 65)))
     refused(.gradientChunk(GradientChunk(leaseID: 1, index: 0, bytes: [])))

@@ -72,4 +72,41 @@ import Testing
       segments: [.discrete(DiscreteSegment(tokenIDs: [1], logProbs: [.infinity]))], finishReason: .stop)
     #expect(throws: WireError.self) { try Envelope(.trajectoryResult(result)).encoded() }
   }
+
+  /// A worker asks `validate` alone before the thread of the socket makes the bytes: what passes must be fit to be sent.
+  @Test func aResultThatIsValidCanBeSent() throws {
+    var messages = RandomMessages(seed: 5)
+    for _ in 0..<60 {
+      let result = messages.result()
+      try result.validate()
+      _ = try Envelope(.trajectoryResult(result)).encoded()
+    }
+    let result = messages.result()
+    func refused(_ edit: (inout TrajectoryResult) -> Void) {
+      var broken = result
+      edit(&broken)
+      #expect(throws: WireError.self) { try broken.validate() }
+    }
+    refused { $0.groupOrdinal = -1 }
+    refused { $0.sampleIndex = -1 }
+    refused { $0.elapsedMicroseconds = -1 }
+    refused { $0.versionSpans = [VersionSpan(start: 1, version: 0)] }
+    refused { $0.origin = SampleOrigin(workerName: "a\0", fingerprint: "") }
+    refused { $0.segments = [.forced([-1])] }
+    refused { $0.segments = [.discrete(DiscreteSegment(tokenIDs: [1], logProbs: [.nan]))] }
+    refused { $0.segments = [.discrete(DiscreteSegment(tokenIDs: [1], temperature: -1))] }
+    refused { $0.segments = [Segment](repeating: .forced([1]), count: 5000) }
+    // Rows of many lengths make the envelope large: refused a little before the envelope would be.
+    for count in [300_000, 520_000, 530_000] {
+      var soft = SoftSegment()
+      for index in 0..<count {
+        soft.tokenIDs.append(index == 0 ? [1, 2] : [1])
+        soft.values.append(index == 0 ? [0, 0] : [0])
+      }
+      var large = result
+      (large.segments, large.versionSpans) = ([.soft(soft)], [])
+      let isValid = (try? large.validate()) != nil
+      #expect(isValid == (count < 530_000) && isValid == ((try? Envelope(.trajectoryResult(large)).encoded()) != nil))
+    }
+  }
 }

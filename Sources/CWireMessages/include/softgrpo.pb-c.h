@@ -26,7 +26,7 @@ typedef struct Softgrpo__Grant Softgrpo__Grant;
 typedef struct Softgrpo__Lease Softgrpo__Lease;
 typedef struct Softgrpo__Part Softgrpo__Part;
 typedef struct Softgrpo__PartParameter Softgrpo__PartParameter;
-typedef struct Softgrpo__SamplingOptions Softgrpo__SamplingOptions;
+typedef struct Softgrpo__Stage Softgrpo__Stage;
 typedef struct Softgrpo__Cancel Softgrpo__Cancel;
 typedef struct Softgrpo__Heartbeat Softgrpo__Heartbeat;
 typedef struct Softgrpo__GradientClass Softgrpo__GradientClass;
@@ -52,12 +52,13 @@ typedef struct Softgrpo__ProtocolError Softgrpo__ProtocolError;
 typedef struct Softgrpo__GradientVersion Softgrpo__GradientVersion;
 typedef struct Softgrpo__GradientGrant Softgrpo__GradientGrant;
 typedef struct Softgrpo__GradientLeafShape Softgrpo__GradientLeafShape;
-typedef struct Softgrpo__GradientObjective Softgrpo__GradientObjective;
+typedef struct Softgrpo__GradientLoss Softgrpo__GradientLoss;
 typedef struct Softgrpo__PullGradientWork Softgrpo__PullGradientWork;
 typedef struct Softgrpo__GradientTrajectory Softgrpo__GradientTrajectory;
 typedef struct Softgrpo__GradientReady Softgrpo__GradientReady;
 typedef struct Softgrpo__GradientOrigin Softgrpo__GradientOrigin;
-typedef struct Softgrpo__GradientStatistics Softgrpo__GradientStatistics;
+typedef struct Softgrpo__LeafSums Softgrpo__LeafSums;
+typedef struct Softgrpo__NamedSum Softgrpo__NamedSum;
 typedef struct Softgrpo__GradientDeclined Softgrpo__GradientDeclined;
 typedef struct Softgrpo__PullGradient Softgrpo__PullGradient;
 typedef struct Softgrpo__GradientChunk Softgrpo__GradientChunk;
@@ -70,7 +71,12 @@ typedef enum _Softgrpo__SegmentDescription__Kind {
   SOFTGRPO__SEGMENT_DESCRIPTION__KIND__UNSPECIFIED = 0,
   SOFTGRPO__SEGMENT_DESCRIPTION__KIND__SOFT = 1,
   SOFTGRPO__SEGMENT_DESCRIPTION__KIND__DISCRETE = 2,
-  SOFTGRPO__SEGMENT_DESCRIPTION__KIND__FORCED = 3
+  SOFTGRPO__SEGMENT_DESCRIPTION__KIND__FORCED = 3,
+  /*
+   * Of another trajectory, fed again and never scored: soft steps without log-probs, and tokens.
+   */
+  SOFTGRPO__SEGMENT_DESCRIPTION__KIND__REPLAYED_SOFT = 4,
+  SOFTGRPO__SEGMENT_DESCRIPTION__KIND__REPLAYED_TOKENS = 5
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SOFTGRPO__SEGMENT_DESCRIPTION__KIND)
 } Softgrpo__SegmentDescription__Kind;
 typedef enum _Softgrpo__ResultAcknowledgement__Verdict {
@@ -93,6 +99,12 @@ typedef enum _Softgrpo__ResultAcknowledgement__Verdict {
   SOFTGRPO__RESULT_ACKNOWLEDGEMENT__VERDICT__UNKNOWN = 4
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SOFTGRPO__RESULT_ACKNOWLEDGEMENT__VERDICT)
 } Softgrpo__ResultAcknowledgement__Verdict;
+typedef enum _Softgrpo__NamedSum__Reduction {
+  SOFTGRPO__NAMED_SUM__REDUCTION__TOTAL = 0,
+  SOFTGRPO__NAMED_SUM__REDUCTION__MEAN = 1,
+  SOFTGRPO__NAMED_SUM__REDUCTION__MAXIMUM = 2
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(SOFTGRPO__NAMED_SUM__REDUCTION)
+} Softgrpo__NamedSum__Reduction;
 
 /* --- messages --- */
 
@@ -377,7 +389,11 @@ struct  Softgrpo__Lease
    * The thinking policy.
    */
   Softgrpo__Part *policy;
-  Softgrpo__SamplingOptions *options;
+  /*
+   * What follows the prompt. A receiver that does not know one of its stages gives the lease back.
+   */
+  size_t n_plan;
+  Softgrpo__Stage **plan;
   /*
    * Key of the counter-based noise.
    */
@@ -398,7 +414,7 @@ struct  Softgrpo__Lease
 };
 #define SOFTGRPO__LEASE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__lease__descriptor) \
-    , 0, 0, (char *)protobuf_c_empty_string, 0,NULL, 0,NULL, NULL, NULL, 0, 0, 0, 0, 0 }
+    , 0, 0, (char *)protobuf_c_empty_string, 0,NULL, 0,NULL, NULL, 0,NULL, 0, 0, 0, 0, 0 }
 
 
 /*
@@ -446,38 +462,55 @@ struct  Softgrpo__PartParameter
     , (char *)protobuf_c_empty_string, SOFTGRPO__PART_PARAMETER__VALUE__NOT_SET, {0} }
 
 
-struct  Softgrpo__SamplingOptions
+/*
+ * One stage of what follows a prompt (docs/completion-plans.md).
+ */
+struct  Softgrpo__Stage
 {
   ProtobufCMessage base;
-  uint32_t max_thinking_tokens;
-  size_t n_end_of_thinking_token_ids;
-  int32_t *end_of_thinking_token_ids;
   /*
-   * Fed when the thinking budget runs out first; only if has_force_end_token.
+   * "think", "force", "answer" or "replay".
    */
-  int32_t force_end_token_id;
-  protobuf_c_boolean has_force_end_token;
+  char *kind;
   /*
-   * Forced after thinking, never scored.
+   * think, answer: steps at most.
    */
-  size_t n_answer_prefix_token_ids;
-  int32_t *answer_prefix_token_ids;
-  uint32_t max_answer_tokens;
-  size_t n_stop_token_ids;
-  int32_t *stop_token_ids;
+  uint32_t budget;
   /*
-   * 0 = greedy.
+   * think: emitting one of them ends the thinking. answer: each ends it.
    */
-  float answer_temperature;
+  size_t n_end_token_ids;
+  int32_t *end_token_ids;
   /*
-   * 0 = off.
+   * force: what is fed. think: what is forced when the budget runs out first. replay: recorded ids, of all steps.
    */
-  uint32_t answer_top_k;
-  float answer_top_p;
+  size_t n_token_ids;
+  int32_t *token_ids;
+  /*
+   * answer: 0 = greedy.
+   */
+  float temperature;
+  /*
+   * answer: 0 = off.
+   */
+  uint32_t top_k;
+  float top_p;
+  float min_p;
+  /*
+   * replay of soft steps: components recorded and components with a value, per step, and the values. Otherwise the tokens are
+   * replayed one-hot.
+   */
+  protobuf_c_boolean is_soft;
+  size_t n_token_counts;
+  uint32_t *token_counts;
+  size_t n_value_counts;
+  uint32_t *value_counts;
+  size_t n_values;
+  float *values;
 };
-#define SOFTGRPO__SAMPLING_OPTIONS__INIT \
- { PROTOBUF_C_MESSAGE_INIT (&softgrpo__sampling_options__descriptor) \
-    , 0, 0,NULL, 0, 0, 0,NULL, 0, 0,NULL, 0, 0, 0 }
+#define SOFTGRPO__STAGE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&softgrpo__stage__descriptor) \
+    , (char *)protobuf_c_empty_string, 0, 0,NULL, 0,NULL, 0, 0, 0, 0, 0, 0,NULL, 0,NULL, 0,NULL }
 
 
 /*
@@ -666,7 +699,8 @@ struct  Softgrpo__SampleOrigin
 
 
 /*
- * Samples that the worker does not finish: a relay whose workers left. They are queued again; their credits do not return.
+ * Samples that the worker does not finish: a relay whose workers left, or a worker that cannot interpret their plan. They are
+ * queued again; their credits do not return.
  */
 struct  Softgrpo__ReturnWork
 {
@@ -681,10 +715,14 @@ struct  Softgrpo__ReturnWork
    * Workers were lost with these samples.
    */
   protobuf_c_boolean is_loss;
+  /*
+   * Why the sender cannot sample them at all: its build does not know the lease's plan. Empty: it is not that.
+   */
+  char *reason;
 };
 #define SOFTGRPO__RETURN_WORK__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__return_work__descriptor) \
-    , 0, 0,NULL, 0 }
+    , 0, 0,NULL, 0, (char *)protobuf_c_empty_string }
 
 
 struct  Softgrpo__ResultAcknowledgement
@@ -1013,13 +1051,14 @@ struct  Softgrpo__GradientGrant
    */
   size_t n_leaves;
   Softgrpo__GradientLeafShape **leaves;
-  Softgrpo__GradientObjective *objective;
+  Softgrpo__GradientLoss *loss;
   /*
    * What each node's sum is rounded to, and what travels: "float32" or "bfloat16".
    */
   char *gradient_dtype;
   /*
-   * Numbers of the gradient: of the whole model, or of its adapters.
+   * Numbers of the gradient: of the whole model, or of its adapters. 0: a scoring lease, which asks for the log-probs alone; there
+   * are no bytes to pull then, and the root is that of no bytes (32 zero bytes).
    */
   uint64_t element_count;
   /*
@@ -1066,19 +1105,24 @@ struct  Softgrpo__GradientLeafShape
 /*
  * What of the loss decides a gradient once advantages and weights are known.
  */
-struct  Softgrpo__GradientObjective
+struct  Softgrpo__GradientLoss
 {
   ProtobufCMessage base;
-  float clip_low;
-  float clip_high;
-  protobuf_c_boolean has_dual_clip;
-  float dual_clip;
+  /*
+   * Absent: every trajectory brings the coefficients of its slots, and no objective is needed; and in a scoring lease.
+   */
+  Softgrpo__Part *objective;
+  /*
+   * SHA-256 of the objective's name and parameters as the learner's build understands them: a worker that finds another one
+   * declines. Empty without an objective.
+   */
+  ProtobufCBinaryData objective_digest;
   /*
    * beta of the KL term; 0: there is none, and what follows is empty.
    */
   double kl_coefficient;
   /*
-   * "k3" or "exact".
+   * As `kl_estimator` of the configuration: "k3", "exact", …
    */
   char *kl_estimator;
   /*
@@ -1086,9 +1130,9 @@ struct  Softgrpo__GradientObjective
    */
   ProtobufCBinaryData reference_root;
 };
-#define SOFTGRPO__GRADIENT_OBJECTIVE__INIT \
- { PROTOBUF_C_MESSAGE_INIT (&softgrpo__gradient_objective__descriptor) \
-    , 0, 0, 0, 0, 0, (char *)protobuf_c_empty_string, {0,NULL} }
+#define SOFTGRPO__GRADIENT_LOSS__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&softgrpo__gradient_loss__descriptor) \
+    , NULL, {0,NULL}, 0, (char *)protobuf_c_empty_string, {0,NULL} }
 
 
 /*
@@ -1107,8 +1151,9 @@ struct  Softgrpo__PullGradientWork
 
 
 /*
- * One trajectory of a gradient lease. Bulk frames: the three of a TrajectoryResult, then the log-probs of the ratio's
- * denominator (float32, one a slot of the scored steps), empty without has_old_log_probs.
+ * One trajectory of a gradient lease. Bulk frames: the three of a TrajectoryResult, then three of float32, each empty where its
+ * flag is not set: the log-probs of the ratio's denominator (one a scored slot), constants that multiply the losses of the steps
+ * (one a scored step), and d(policy loss)/d(log-prob) (one a scored slot).
  */
 struct  Softgrpo__GradientTrajectory
 {
@@ -1123,7 +1168,11 @@ struct  Softgrpo__GradientTrajectory
   Softgrpo__Part *policy;
   size_t n_segments;
   Softgrpo__SegmentDescription **segments;
-  float advantage;
+  /*
+   * One for the whole trajectory, or one a scored step. None in a scoring lease.
+   */
+  size_t n_advantages;
+  float *advantages;
   /*
    * Of each scored step in the loss.
    */
@@ -1138,14 +1187,20 @@ struct  Softgrpo__GradientTrajectory
    * The importance weights correct for the age of the policy that sampled, not for another arithmetic.
    */
   protobuf_c_boolean is_older;
+  protobuf_c_boolean has_step_weights;
+  protobuf_c_boolean has_coefficients;
+  /*
+   * Trajectories of one group have one number.
+   */
+  uint64_t group_ordinal;
 };
 #define SOFTGRPO__GRADIENT_TRAJECTORY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__gradient_trajectory__descriptor) \
-    , 0, 0, 0,NULL, NULL, 0,NULL, 0, 0, 0, 0, 0, 0 }
+    , 0, 0, 0,NULL, NULL, 0,NULL, 0,NULL, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 
 /*
- * The gradient is computed: the learner may pull it. Bulk frame: the log-probs (float32) of all scored steps' slots, in the order of
+ * The gradient is computed: the learner may pull it. Bulk frame: the log-probs (float32) of all scored slots, in the order of
  * the lease's trajectories.
  */
 struct  Softgrpo__GradientReady
@@ -1155,8 +1210,8 @@ struct  Softgrpo__GradientReady
   /*
    * One for each leaf, in order.
    */
-  size_t n_statistics;
-  Softgrpo__GradientStatistics **statistics;
+  size_t n_sums;
+  Softgrpo__LeafSums **sums;
   /*
    * Merkle root of the gradient's bytes, hashed as a version's are.
    */
@@ -1195,29 +1250,36 @@ struct  Softgrpo__GradientOrigin
 
 
 /*
- * Sums over the scored tokens of one leaf.
+ * What was measured of one leaf's loss, by the names of the metrics that the sums become.
  */
-struct  Softgrpo__GradientStatistics
+struct  Softgrpo__LeafSums
 {
   ProtobufCMessage base;
-  uint64_t token_count;
-  uint64_t clipped_count;
-  uint64_t dual_clipped_count;
-  double log_ratio_sum;
-  double ratio_sum;
-  float ratio_maximum;
-  double policy_loss;
-  double kl_loss;
-  uint64_t importance_count;
-  double importance_sum;
-  uint64_t importance_clipped_count;
-  uint64_t behaviour_count;
-  double behaviour_sum;
-  uint64_t behaviour_clipped_count;
+  /*
+   * Ascending by name, none twice; at most 64.
+   */
+  size_t n_sums;
+  Softgrpo__NamedSum **sums;
 };
-#define SOFTGRPO__GRADIENT_STATISTICS__INIT \
- { PROTOBUF_C_MESSAGE_INIT (&softgrpo__gradient_statistics__descriptor) \
-    , 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+#define SOFTGRPO__LEAF_SUMS__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&softgrpo__leaf_sums__descriptor) \
+    , 0,NULL }
+
+
+struct  Softgrpo__NamedSum
+{
+  ProtobufCMessage base;
+  char *name;
+  Softgrpo__NamedSum__Reduction reduction;
+  /*
+   * Of a maximum: the largest value.
+   */
+  double sum;
+  uint64_t count;
+};
+#define SOFTGRPO__NAMED_SUM__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&softgrpo__named_sum__descriptor) \
+    , (char *)protobuf_c_empty_string, SOFTGRPO__NAMED_SUM__REDUCTION__TOTAL, 0, 0 }
 
 
 /*
@@ -1490,24 +1552,24 @@ Softgrpo__PartParameter *
 void   softgrpo__part_parameter__free_unpacked
                      (Softgrpo__PartParameter *message,
                       ProtobufCAllocator *allocator);
-/* Softgrpo__SamplingOptions methods */
-void   softgrpo__sampling_options__init
-                     (Softgrpo__SamplingOptions         *message);
-size_t softgrpo__sampling_options__get_packed_size
-                     (const Softgrpo__SamplingOptions   *message);
-size_t softgrpo__sampling_options__pack
-                     (const Softgrpo__SamplingOptions   *message,
+/* Softgrpo__Stage methods */
+void   softgrpo__stage__init
+                     (Softgrpo__Stage         *message);
+size_t softgrpo__stage__get_packed_size
+                     (const Softgrpo__Stage   *message);
+size_t softgrpo__stage__pack
+                     (const Softgrpo__Stage   *message,
                       uint8_t             *out);
-size_t softgrpo__sampling_options__pack_to_buffer
-                     (const Softgrpo__SamplingOptions   *message,
+size_t softgrpo__stage__pack_to_buffer
+                     (const Softgrpo__Stage   *message,
                       ProtobufCBuffer     *buffer);
-Softgrpo__SamplingOptions *
-       softgrpo__sampling_options__unpack
+Softgrpo__Stage *
+       softgrpo__stage__unpack
                      (ProtobufCAllocator  *allocator,
                       size_t               len,
                       const uint8_t       *data);
-void   softgrpo__sampling_options__free_unpacked
-                     (Softgrpo__SamplingOptions *message,
+void   softgrpo__stage__free_unpacked
+                     (Softgrpo__Stage *message,
                       ProtobufCAllocator *allocator);
 /* Softgrpo__Cancel methods */
 void   softgrpo__cancel__init
@@ -1984,24 +2046,24 @@ Softgrpo__GradientLeafShape *
 void   softgrpo__gradient_leaf_shape__free_unpacked
                      (Softgrpo__GradientLeafShape *message,
                       ProtobufCAllocator *allocator);
-/* Softgrpo__GradientObjective methods */
-void   softgrpo__gradient_objective__init
-                     (Softgrpo__GradientObjective         *message);
-size_t softgrpo__gradient_objective__get_packed_size
-                     (const Softgrpo__GradientObjective   *message);
-size_t softgrpo__gradient_objective__pack
-                     (const Softgrpo__GradientObjective   *message,
+/* Softgrpo__GradientLoss methods */
+void   softgrpo__gradient_loss__init
+                     (Softgrpo__GradientLoss         *message);
+size_t softgrpo__gradient_loss__get_packed_size
+                     (const Softgrpo__GradientLoss   *message);
+size_t softgrpo__gradient_loss__pack
+                     (const Softgrpo__GradientLoss   *message,
                       uint8_t             *out);
-size_t softgrpo__gradient_objective__pack_to_buffer
-                     (const Softgrpo__GradientObjective   *message,
+size_t softgrpo__gradient_loss__pack_to_buffer
+                     (const Softgrpo__GradientLoss   *message,
                       ProtobufCBuffer     *buffer);
-Softgrpo__GradientObjective *
-       softgrpo__gradient_objective__unpack
+Softgrpo__GradientLoss *
+       softgrpo__gradient_loss__unpack
                      (ProtobufCAllocator  *allocator,
                       size_t               len,
                       const uint8_t       *data);
-void   softgrpo__gradient_objective__free_unpacked
-                     (Softgrpo__GradientObjective *message,
+void   softgrpo__gradient_loss__free_unpacked
+                     (Softgrpo__GradientLoss *message,
                       ProtobufCAllocator *allocator);
 /* Softgrpo__PullGradientWork methods */
 void   softgrpo__pull_gradient_work__init
@@ -2079,24 +2141,43 @@ Softgrpo__GradientOrigin *
 void   softgrpo__gradient_origin__free_unpacked
                      (Softgrpo__GradientOrigin *message,
                       ProtobufCAllocator *allocator);
-/* Softgrpo__GradientStatistics methods */
-void   softgrpo__gradient_statistics__init
-                     (Softgrpo__GradientStatistics         *message);
-size_t softgrpo__gradient_statistics__get_packed_size
-                     (const Softgrpo__GradientStatistics   *message);
-size_t softgrpo__gradient_statistics__pack
-                     (const Softgrpo__GradientStatistics   *message,
+/* Softgrpo__LeafSums methods */
+void   softgrpo__leaf_sums__init
+                     (Softgrpo__LeafSums         *message);
+size_t softgrpo__leaf_sums__get_packed_size
+                     (const Softgrpo__LeafSums   *message);
+size_t softgrpo__leaf_sums__pack
+                     (const Softgrpo__LeafSums   *message,
                       uint8_t             *out);
-size_t softgrpo__gradient_statistics__pack_to_buffer
-                     (const Softgrpo__GradientStatistics   *message,
+size_t softgrpo__leaf_sums__pack_to_buffer
+                     (const Softgrpo__LeafSums   *message,
                       ProtobufCBuffer     *buffer);
-Softgrpo__GradientStatistics *
-       softgrpo__gradient_statistics__unpack
+Softgrpo__LeafSums *
+       softgrpo__leaf_sums__unpack
                      (ProtobufCAllocator  *allocator,
                       size_t               len,
                       const uint8_t       *data);
-void   softgrpo__gradient_statistics__free_unpacked
-                     (Softgrpo__GradientStatistics *message,
+void   softgrpo__leaf_sums__free_unpacked
+                     (Softgrpo__LeafSums *message,
+                      ProtobufCAllocator *allocator);
+/* Softgrpo__NamedSum methods */
+void   softgrpo__named_sum__init
+                     (Softgrpo__NamedSum         *message);
+size_t softgrpo__named_sum__get_packed_size
+                     (const Softgrpo__NamedSum   *message);
+size_t softgrpo__named_sum__pack
+                     (const Softgrpo__NamedSum   *message,
+                      uint8_t             *out);
+size_t softgrpo__named_sum__pack_to_buffer
+                     (const Softgrpo__NamedSum   *message,
+                      ProtobufCBuffer     *buffer);
+Softgrpo__NamedSum *
+       softgrpo__named_sum__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   softgrpo__named_sum__free_unpacked
+                     (Softgrpo__NamedSum *message,
                       ProtobufCAllocator *allocator);
 /* Softgrpo__GradientDeclined methods */
 void   softgrpo__gradient_declined__init
@@ -2209,8 +2290,8 @@ typedef void (*Softgrpo__Part_Closure)
 typedef void (*Softgrpo__PartParameter_Closure)
                  (const Softgrpo__PartParameter *message,
                   void *closure_data);
-typedef void (*Softgrpo__SamplingOptions_Closure)
-                 (const Softgrpo__SamplingOptions *message,
+typedef void (*Softgrpo__Stage_Closure)
+                 (const Softgrpo__Stage *message,
                   void *closure_data);
 typedef void (*Softgrpo__Cancel_Closure)
                  (const Softgrpo__Cancel *message,
@@ -2287,8 +2368,8 @@ typedef void (*Softgrpo__GradientGrant_Closure)
 typedef void (*Softgrpo__GradientLeafShape_Closure)
                  (const Softgrpo__GradientLeafShape *message,
                   void *closure_data);
-typedef void (*Softgrpo__GradientObjective_Closure)
-                 (const Softgrpo__GradientObjective *message,
+typedef void (*Softgrpo__GradientLoss_Closure)
+                 (const Softgrpo__GradientLoss *message,
                   void *closure_data);
 typedef void (*Softgrpo__PullGradientWork_Closure)
                  (const Softgrpo__PullGradientWork *message,
@@ -2302,8 +2383,11 @@ typedef void (*Softgrpo__GradientReady_Closure)
 typedef void (*Softgrpo__GradientOrigin_Closure)
                  (const Softgrpo__GradientOrigin *message,
                   void *closure_data);
-typedef void (*Softgrpo__GradientStatistics_Closure)
-                 (const Softgrpo__GradientStatistics *message,
+typedef void (*Softgrpo__LeafSums_Closure)
+                 (const Softgrpo__LeafSums *message,
+                  void *closure_data);
+typedef void (*Softgrpo__NamedSum_Closure)
+                 (const Softgrpo__NamedSum *message,
                   void *closure_data);
 typedef void (*Softgrpo__GradientDeclined_Closure)
                  (const Softgrpo__GradientDeclined *message,
@@ -2334,7 +2418,7 @@ extern const ProtobufCMessageDescriptor softgrpo__grant__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__lease__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__part__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__part_parameter__descriptor;
-extern const ProtobufCMessageDescriptor softgrpo__sampling_options__descriptor;
+extern const ProtobufCMessageDescriptor softgrpo__stage__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__cancel__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__heartbeat__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__gradient_class__descriptor;
@@ -2362,12 +2446,14 @@ extern const ProtobufCMessageDescriptor softgrpo__protocol_error__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__gradient_version__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__gradient_grant__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__gradient_leaf_shape__descriptor;
-extern const ProtobufCMessageDescriptor softgrpo__gradient_objective__descriptor;
+extern const ProtobufCMessageDescriptor softgrpo__gradient_loss__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__pull_gradient_work__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__gradient_trajectory__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__gradient_ready__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__gradient_origin__descriptor;
-extern const ProtobufCMessageDescriptor softgrpo__gradient_statistics__descriptor;
+extern const ProtobufCMessageDescriptor softgrpo__leaf_sums__descriptor;
+extern const ProtobufCMessageDescriptor softgrpo__named_sum__descriptor;
+extern const ProtobufCEnumDescriptor    softgrpo__named_sum__reduction__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__gradient_declined__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__pull_gradient__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__gradient_chunk__descriptor;

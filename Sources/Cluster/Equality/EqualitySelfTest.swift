@@ -106,17 +106,22 @@ public enum EqualitySelfTest {
     func token(_ index: Int) -> Int32 { Int32((index &* 7919 &+ 13) % vocabulary) }
     var result: [SamplingRequest] = []
     for (index, policy) in policies.enumerated() {
-      var options = SamplingOptions(
-        maxThinkingTokens: 3 + 2 * (index % 3), forcedEndToken: token(1), answerPrefix: [token(2)], maxAnswerTokens: 3)
-      if positions <= options.longestCompletion { options.maxThinkingTokens = 1 }
-      guard positions > options.longestCompletion else { continue }
+      func makePlan(thinking: Int) -> CompletionPlan {
+        CompletionPlan([
+          .think(budget: thinking, ends: [], forcedEnd: [token(1)]), .force([token(2)]),
+          .answer(DiscreteSampling(), budget: 3, stops: []),
+        ])
+      }
+      var plan = makePlan(thinking: 3 + 2 * (index % 3))
+      if positions <= plan.longestCompletion { plan = makePlan(thinking: 1) }
+      guard positions > plan.longestCompletion else { continue }
       // Completions that cross the end of a page, and a prompt that does.
-      let length = min([60, 5, 66, 33][index % 4], positions - options.longestCompletion)
+      let length = min([60, 5, 66, 33][index % 4], positions - plan.longestCompletion)
       result.append(
         SamplingRequest(
           id: UInt64(index), promptID: "self-test", groupOrdinal: UInt64(index),
           prompt: (0..<length).map { token(1000 * (index + 1) + $0) }, sampleIndices: [0, 1], policy: policy,
-          options: options, noise: NoiseKey(seed: 1), policyVersion: 0))
+          plan: plan, noise: NoiseKey(seed: 1), policyVersion: 0))
     }
     return result
   }
@@ -126,7 +131,7 @@ public enum EqualitySelfTest {
   ) throws -> Difference? {
     let alone = ThreadTeam(threadCount: 1)
     let positions = min(
-      model.rotary.positions, max(2, requests.map { $0.prompt.count + $0.options.longestCompletion }.max() ?? 2))
+      model.rotary.positions, max(2, requests.map { $0.prompt.count + $0.plan.longestCompletion }.max() ?? 2))
     func sample(slots: Int, _ team: ThreadTeam) throws -> [Trajectory] {
       let engine = try SamplingEngine(model: model, slots: slots, maximumPositions: positions, team: team)
       for request in requests { try engine.submit(request) }

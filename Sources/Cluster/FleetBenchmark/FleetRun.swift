@@ -77,15 +77,8 @@ struct FleetRun {
     let console = Console(isTerminal: false, columns: { 80 }, write: { _ in })
     let learner = try LearnerService(
       configuration(directory: folder.path), options, stop: stop, logger: logger, console: console)
-    var steps: [Step] = []
-    learner.observer = { report in
-      steps.append(
-        Step(
-          began: report.times.began, collected: report.times.collected, updated: report.times.updated,
-          published: report.times.published, tokens: report.trajectories.reduce(0) { $0 + $1.scoredCount },
-          leafRows: report.leafRows, identity: report.identity, metrics: report.record.metrics,
-          use: .now))
-    }
+    let recorder = StepRecorder()
+    learner.observers.append(recorder)
     try learner.prepareDirectory()
     let workers = PacedWorkers(plan, logger: logger)
     var joinSeconds = 0.0
@@ -107,8 +100,8 @@ struct FleetRun {
       throw error
     }
     let shortfall = try workers.join()
-    guard steps.count == plan.steps else { throw ClusterError("the measurement was stopped") }
-    return Outcome(steps: steps, shortfall: shortfall, joinSeconds: joinSeconds)
+    guard recorder.steps.count == plan.steps else { throw ClusterError("the measurement was stopped") }
+    return Outcome(steps: recorder.steps, shortfall: shortfall, joinSeconds: joinSeconds)
   }
 
   private var options: LearnerService.Options {
@@ -136,10 +129,11 @@ struct FleetRun {
     made.rollout.maxThinkingTokens = 25
     made.rollout.maxAnswerTokens = 6
     made.rollout.promptsPerStep = plan.promptsPerStep
-    made.reward.math = 0
-    made.reward.exact = 1
-    made.reward.overlong = 1
-    made.reward.overlongBuffer = made.rollout.maxThinkingTokens + made.rollout.maxAnswerTokens
+    made.reward["math"] = 0
+    made.reward["exact"] = 1
+    made.reward["overlong"] = 1
+    made.reward.parameters["overlong_buffer"] = .integer(
+      made.rollout.maxThinkingTokens + made.rollout.maxAnswerTokens)
     made.sft.enabled = false
     made.learner.controlEndpoint = "tcp://127.0.0.1:0"
     made.learner.broadcastEndpoint = "tcp://127.0.0.1:0"
@@ -153,6 +147,19 @@ struct FleetRun {
     made.worker.heartbeatSeconds = 1
     made.worker.leaseTimeoutSeconds = 20
     return made
+  }
+}
+
+/// Keeps what a measurement needs of each step.
+private final class StepRecorder: RunObserver {
+  private(set) var steps: [FleetRun.Step] = []
+
+  func stepped(_ step: StepReport) {
+    steps.append(
+      FleetRun.Step(
+        began: step.times.began, collected: step.times.collected, updated: step.times.updated,
+        published: step.times.published, tokens: step.trajectories.reduce(0) { $0 + $1.scoredCount },
+        leafRows: step.leafRows, identity: step.identity, metrics: step.record.metrics, use: .now))
   }
 }
 

@@ -46,16 +46,16 @@ struct FrontEndState: Sendable {
     guard group.prompt.allSatisfy({ $0 >= 0 && Int($0) < model.vocabularySize }) else {
       throw complaint("it has token ids outside the vocabulary of \(model.vocabularySize)")
     }
-    let longest = group.prompt.count + group.longestCompletion
+    let longest = group.prompt.count + group.plan.longestCompletion
     guard longest <= model.contextLength else {
       throw complaint(
-        "\(group.prompt.count) prompt tokens and up to \(group.longestCompletion) completion tokens exceed the context of "
+        "\(group.prompt.count) prompt tokens and up to \(group.plan.longestCompletion) completion tokens exceed the context of "
           + "\(model.contextLength); lower max_thinking_tokens, max_answer_tokens or max_prompt_length")
     }
     // What cannot be encoded must not wait in the queue: it would break when it is granted.
     let probe = Lease(
       id: 1, groupOrdinal: group.ordinal, promptID: group.promptID, prompt: group.prompt,
-      sampleIndices: Array(0..<group.sampleCount), policy: group.policy.description, options: group.options,
+      sampleIndices: Array(0..<group.sampleCount), policy: group.policy.description, plan: group.plan,
       noiseSeed: group.noiseSeed, policyVersions: 0...Int.max, deadlineMilliseconds: 1)
     do { _ = try Envelope(.grant([probe])).encoded() } catch { throw complaint("\(error)") }
     try table.enqueue(groupOrdinal: group.ordinal, sampleCount: group.sampleCount, dueVersion: group.dueVersion)
@@ -215,7 +215,7 @@ struct FrontEndState: Sendable {
       if firstGranted[group.ordinal] == nil { firstGranted[group.ordinal] = now }
       var lease = Lease(
         id: record.id, groupOrdinal: group.ordinal, promptID: group.promptID, prompt: group.prompt,
-        sampleIndices: record.sampleIndices, policy: group.policy.description, options: group.options,
+        sampleIndices: record.sampleIndices, policy: group.policy.description, plan: group.plan,
         noiseSeed: group.noiseSeed,
         policyVersions: record.policyVersions, deadlineMilliseconds: leaseDuration.milliseconds,
         continuesAcrossVersions: group.continuesAcrossVersions)
@@ -262,13 +262,26 @@ struct FrontEndState: Sendable {
   }
 }
 
+extension CompletionPlan {
+  /// An upper bound of its bytes on the wire.
+  fileprivate var largestByteCount: Int {
+    stages.reduce(0) { total, stage in
+      let numbers =
+        switch stage {
+        case .think(_, let ends, let forcedEnd): ends.count + forcedEnd.count
+        case .force(let tokenIDs), .replay(.tokens(let tokenIDs)): tokenIDs.count
+        case .answer(_, _, let stops): stops.count
+        case .replay(.soft(let soft)): 2 * soft.count + soft.tokenIDs.elements.count + soft.values.elements.count
+        }
+      return total + 64 + 5 * numbers
+    }
+  }
+}
+
 extension Lease {
   /// An upper bound of its bytes on the wire: a variable-length integer has at most 5.
   fileprivate var largestByteCount: Int {
-    let numbers =
-      prompt.count + sampleIndices.count + options.endOfThinkingTokenIDs.count + options.answerPrefixTokenIDs.count
-      + options.stopTokenIDs.count
-    return 256 + promptID.utf8.count + 5 * numbers
+    256 + promptID.utf8.count + 5 * (prompt.count + sampleIndices.count) + plan.largestByteCount
   }
 }
 

@@ -54,7 +54,7 @@ public final class LearnerFrontEnd: Sendable {
     let descriptors = FileDescriptorLimit.raise()
     if descriptors < 4096 {
       logger.warning(
-        "\(descriptors) open files are allowed: enough for about \(max(0, descriptors - 64) / 2) workers; for more, raise the limit (ulimit -n, or LimitNOFILE in a unit)"
+        "\(descriptors) open files are allowed: enough for about \(FileDescriptorLimit.workers(descriptors)) workers; for more, raise the limit (ulimit -n, or LimitNOFILE in a unit)"
       )
     }
     let context = try TransportContext(threadPrefix: options.threadPrefix)

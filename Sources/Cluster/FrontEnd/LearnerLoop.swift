@@ -205,8 +205,11 @@ final class LearnerLoop {
     case .pullWeights(let pull):
       try serve(pull, to: worker)
     case .returnWork(let work):
-      logger.debug(
-        "worker \(name(of: worker)) gives \(work.sampleIndices.count) samples of lease \(work.leaseID) back")
+      // One that cannot sample them gets its credits back no more: it is soon asked nothing.
+      logger.log(
+        level: work.reason.isEmpty ? .debug : .error,
+        "worker \(name(of: worker)) gives \(work.sampleIndices.count) samples of lease \(work.leaseID) back\(work.reason.isEmpty ? "" : ": \(work.reason)")"
+      )
       shared.state.withLock { $0.takeBack(work, from: worker) }
     case .drain(let reason):
       logger.info("worker \(name(of: worker)) drains: \(reason)")

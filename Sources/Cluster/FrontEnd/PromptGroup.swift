@@ -10,7 +10,7 @@ public struct PromptGroup: Sendable, Equatable {
   /// Trajectories of the group (G).
   public var sampleCount: Int
   public var policy: ThinkingPolicy
-  public var options: SamplingOptions
+  public var plan: CompletionPlan
   public var noiseSeed: UInt64
   /// The learner's version when it will train on the group: samples come from versions that are fresh enough then. `nil`: they
   /// are judged by the version current when they arrive.
@@ -19,7 +19,7 @@ public struct PromptGroup: Sendable, Equatable {
   public var continuesAcrossVersions = false
 
   public init(
-    ordinal: Int, promptID: String, prompt: [Int32], sampleCount: Int, policy: ThinkingPolicy, options: SamplingOptions,
+    ordinal: Int, promptID: String, prompt: [Int32], sampleCount: Int, policy: ThinkingPolicy, plan: CompletionPlan,
     noiseSeed: UInt64, dueVersion: Int? = nil
   ) {
     self.ordinal = ordinal
@@ -27,14 +27,9 @@ public struct PromptGroup: Sendable, Equatable {
     self.prompt = prompt
     self.sampleCount = sampleCount
     self.policy = policy
-    self.options = options
+    self.plan = plan
     self.noiseSeed = noiseSeed
     self.dueVersion = dueVersion
-  }
-
-  /// Positions that the longest possible completion takes: thinking, its forced end, the prefix and the answer.
-  var longestCompletion: Int {
-    options.maxThinkingTokens + 1 + options.answerPrefixTokenIDs.count + options.maxAnswerTokens
   }
 }
 

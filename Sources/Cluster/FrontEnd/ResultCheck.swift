@@ -18,19 +18,23 @@ extension FrontEndState {
     do {
       try trajectory.validate(vocabularySize: model.vocabularySize, contextLength: model.contextLength)
     } catch { throw refuse("\(error)") }
-    guard trajectory.completionCount <= group.longestCompletion else {
+    guard trajectory.completionCount <= group.plan.longestCompletion else {
       throw refuse(
-        "\(trajectory.completionCount) positions, but its lease allows \(group.longestCompletion) at most")
+        "\(trajectory.completionCount) positions, but its lease allows \(group.plan.longestCompletion) at most")
     }
     guard trajectory.scoredCount > 0 else { throw refuse("it has no sampled step") }
     guard trajectory.recordedLogProbs != nil else { throw refuse("it lacks the log-probs of a segment") }
+    let replayed = result.segments.compactMap { segment -> ReplayedSteps? in
+      if case .replayed(let steps) = segment { steps } else { nil }
+    }
+    guard replayed == group.plan.replayed else { throw refuse("its replayed steps are not those of its lease") }
+    let temperatures = [group.policy.scoringTemperature, 1] + group.plan.answerTemperatures
     for segment in result.segments {
       switch segment {
-      case .forced: break
+      case .forced, .replayed: break
       case .discrete(let discrete):
         guard let temperature = discrete.temperature else { break }
-        let options = group.options
-        guard [group.policy.scoringTemperature, options.answerTemperature, 1].contains(temperature) else {
+        guard temperatures.contains(temperature) else {
           throw refuse("a segment's temperature \(temperature) is none of its lease")
         }
       case .soft(let soft):

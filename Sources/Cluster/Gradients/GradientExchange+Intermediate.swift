@@ -59,7 +59,7 @@ extension GradientExchange {
       GradientShares.Worker(
         rowsPerSecond: $0.rowsPerSecond, delaySeconds: $0.delaySeconds + Self.samplingFirst * samplingSeconds)
     }
-    let rows = offer.leaves.map { Double($0.rowCount) }
+    let rows = offer.leafCosts.map(Double.init)
     let alone = rows.reduce(0, +) / rate
     let together = GradientShares(rowsLeft: rows.reduce(0, +), learnerRowsPerSecond: rate, workers: workers).seconds
     // Nobody computes less than a leaf.

@@ -1,5 +1,4 @@
 import Coordination
-import PolicyOptimization
 import Training
 import Wire
 
@@ -37,9 +36,9 @@ extension GradientExchange {
       return outgoing.append((worker, forgetMessage(ready.leaseID)))
     }
     let offer = rounds[index].offer
-    let steps = offer.trajectories(lease.leaves).reduce(0) { $0 + $1.trajectory.slotCount }
-    guard ready.statistics.count == lease.leaves.count, ready.logProbs.count == steps else {
-      throw WireError("GradientReady does not belong to its lease: it has other leaves or steps")
+    let slots = offer.trajectories(lease.leaves).reduce(0) { $0 + $1.trajectory.slotCount }
+    guard ready.sums.count == lease.leaves.count, ready.logProbs.count == slots else {
+      throw WireError("GradientReady does not belong to its lease: it has other leaves or slots")
     }
     try checkOrigins(ready.origins, of: worker, offer)
     if rounds[index].transfers[ready.leaseID]?.ready == ready {
@@ -52,6 +51,12 @@ extension GradientExchange {
       rates.workerComputed(
         peer.incarnation, rows: lease.rows, seconds: Double(ready.elapsedMicroseconds) * 1e-6,
         threads: peer.power(for: offer).threads)
+    }
+    if offer.asksForScores {
+      // The log-probs are all there is to it.
+      arrived(
+        ready, from: worker, payload: GradientPayload(count: 0, type: offer.type), started: now, in: index, now: now)
+      return
     }
     rounds[index].waiting.append(ready)
     startTransfers(now: now)
@@ -102,28 +107,34 @@ extension GradientExchange {
     }
     measured(after, now: now)
     rounds[index].transfers[chunk.leaseID] = nil
-    outgoing.append((worker, .gradientDone(leaseID: chunk.leaseID, accepted: true)))
-    if let leaves = rounds[index].leases.complete(chunk.leaseID) {
-      let (offer, peer) = (rounds[index].offer, peers[worker])
-      let itself = GradientOrigin(
-        workerName: peer?.name ?? "", fingerprint: peer?.fingerprint ?? "", leafCount: leaves.count)
-      let seconds = Double(after.ready.elapsedMicroseconds) * 1e-6 + (now - after.started).inSeconds
-      rounds[index].arrived.append(
-        ArrivedGradient(
-          round: rounds[index].id, leaseID: chunk.leaseID, worker: worker, workerName: itself.workerName,
-          leaves: leaves, node: offer.node(of: leaves), payload: after.payload, root: after.ready.root,
-          results: results(after.ready, leaves, offer),
-          origins: after.ready.origins.isEmpty ? [itself] : after.ready.origins,
-          threadSeconds: seconds * Double(peer?.power(for: offer).threads ?? 1)))
-    }
+    arrived(after.ready, from: worker, payload: after.payload, started: after.started, in: index, now: now)
     return true
+  }
+
+  /// A lease is answered in full.
+  private mutating func arrived(
+    _ ready: GradientReady, from worker: WorkerID, payload: GradientPayload, started: Duration, in index: Int,
+    now: Duration
+  ) {
+    outgoing.append((worker, .gradientDone(leaseID: ready.leaseID, accepted: true)))
+    guard let leaves = rounds[index].leases.complete(ready.leaseID) else { return }
+    let (offer, peer) = (rounds[index].offer, peers[worker])
+    let itself = GradientOrigin(
+      workerName: peer?.name ?? "", fingerprint: peer?.fingerprint ?? "", leafCount: leaves.count)
+    let seconds = Double(ready.elapsedMicroseconds) * 1e-6 + (now - started).inSeconds
+    rounds[index].arrived.append(
+      ArrivedGradient(
+        round: rounds[index].id, leaseID: ready.leaseID, worker: worker, workerName: itself.workerName,
+        leaves: leaves, node: offer.node(of: leaves), payload: payload, root: ready.root,
+        results: results(ready, leaves, offer), origins: ready.origins.isEmpty ? [itself] : ready.origins,
+        threadSeconds: seconds * Double(peer?.power(for: offer).threads ?? 1)))
   }
 
   private func results(_ ready: GradientReady, _ leaves: Range<Int>, _ offer: GradientOffer) -> [LeafResult] {
     var at = 0
-    return zip(leaves, ready.statistics).map { leaf, statistics in
+    return zip(leaves, ready.sums).map { leaf, sums in
       var result = LeafResult()
-      result.statistics = statistics.statistics
+      result.sums = sums
       for item in offer.leaves[leaf].microBatches.joined() {
         let count = item.trajectory.slotCount
         result.logProbs.append(Array(ready.logProbs[at..<at + count]))

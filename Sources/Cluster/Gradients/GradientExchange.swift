@@ -172,7 +172,7 @@ struct GradientExchange: Sendable {
       Round(
         id: id, firstLeaseID: nextLeaseID, offer: offer,
         leases: GradientLeases(
-          leafRows: offer.leaves.map(\.rowCount), options: .init(leaseDuration: options.leaseDuration),
+          leafRows: offer.leafCosts, options: .init(leaseDuration: options.leaseDuration),
           firstLeaseID: nextLeaseID)))
     nextLeaseID += Self.idsOfARound
   }

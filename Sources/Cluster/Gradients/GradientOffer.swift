@@ -1,4 +1,5 @@
-import PolicyOptimization
+import Objectives
+import Parameters
 import SoftThinking
 import Training
 import WeightSync
@@ -21,9 +22,9 @@ struct GradientOffer: Sendable {
   /// nil: it is a policy version, published before.
   var intermediate: Intermediate?
   var leaves: [GradientLeaf]
-  var objective: GradientObjective
+  var loss: GradientLoss
   var type: GradientType
-  /// Numbers of a gradient.
+  /// Numbers of a gradient; 0: the log-probs alone are asked for.
   var elementCount: Int
   /// The only fingerprint that may compute: equal fingerprints promise equal bits; nil: any, and no promise.
   var fingerprint: String?
@@ -35,6 +36,14 @@ struct GradientOffer: Sendable {
 
   /// What a worker must hold before it can be asked.
   var policyVersion: Int { intermediate?.policyVersion ?? version }
+  /// Nothing is differentiated: a scoring lease.
+  var asksForScores: Bool { elementCount == 0 }
+  /// What a forward pass costs of a forward and a backward one.
+  private static let scoringShare = 3
+  /// The leaves' work, in rows that are differentiated.
+  var leafCosts: [Int] {
+    leaves.map { asksForScores ? max(1, $0.rowCount / Self.scoringShare) : $0.rowCount }
+  }
   var tree: GradientTree { GradientTree(leafCount: leaves.count) }
   var byteCount: Int { elementCount * type.byteCount }
 
@@ -49,7 +58,7 @@ struct GradientOffer: Sendable {
     let node = node(of: run)
     return GradientGrant(
       id: id, policyVersion: version, level: node.level, index: node.index, leafCount: leaves.count,
-      passSizes: leaves[run].map { $0.microBatches.map(\.count) }, objective: objective, gradientType: type.rawValue,
+      passSizes: leaves[run].map { $0.microBatches.map(\.count) }, loss: loss, gradientType: type.rawValue,
       elementCount: elementCount,
       longestSequence: trajectories(run).reduce(1) {
         max($0, $1.trajectory.prompt.count + $1.trajectory.completionCount)
@@ -63,24 +72,46 @@ struct GradientOffer: Sendable {
   }
 }
 
-extension GradientObjective {
+extension PartDescription {
+  /// What a lease is hashed over: the part as this build understands it.
+  var digest: Digest { Digest(hashing: "softgrpo part 1\n" + canonicalText) }
+}
+
+extension GradientLoss {
   /// Nil when there is a KL term and nobody but the learner has its reference model.
   ///
-  /// - Parameter reference: root of that model, which is served.
-  init?(_ options: ObjectiveOptions, reference: Digest?) {
-    self.init(clipLow: options.clip.clipLow, clipHigh: options.clip.clipHigh, dualClip: options.clip.dualClip)
-    guard options.klCoefficient != 0 else { return }
+  /// - Parameters:
+  ///   - isBlind: the trajectories bring their coefficients, and no objective is needed.
+  ///   - reference: root of that model, which is served.
+  init?(_ loss: Loss, isBlind: Bool, reference: Digest?) {
+    self.init(
+      objective: isBlind ? nil : loss.description, objectiveDigest: isBlind ? [] : loss.description.digest.bytes)
+    guard loss.klCoefficient != 0 else { return }
     guard let reference else { return nil }
     divergence = Divergence(
-      coefficient: options.klCoefficient, estimator: options.klEstimator.rawValue, referenceRoot: reference.bytes)
+      coefficient: loss.klCoefficient, estimator: loss.klEstimator.rawValue, referenceRoot: reference.bytes)
   }
 
-  /// - Precondition: it was validated.
-  var options: ObjectiveOptions {
-    ObjectiveOptions(
-      clip: ClippedObjective(clipLow: clipLow, clipHigh: clipHigh, dualClip: dualClip),
-      klCoefficient: divergence?.coefficient ?? 0,
-      klEstimator: divergence.flatMap { KLEstimator(rawValue: $0.estimator) } ?? .k3)
+  /// The loss as this build has it.
+  ///
+  /// - Throws: `ParameterError` when this build does not have that objective with these parameters: another loss must not be
+  ///   differentiated in its place.
+  func loss() throws -> Loss {
+    let named = divergence?.estimator ?? KLEstimator.k3.rawValue
+    guard let estimator = KLEstimator(rawValue: named) else {
+      throw ParameterError(
+        "KL estimator \(named) of the lease is not one of this build: run the same softgrpo version everywhere")
+    }
+    guard let objective else {
+      return try Loss(klCoefficient: divergence?.coefficient ?? 0, klEstimator: estimator)
+    }
+    let loss = try Loss(objective, klCoefficient: divergence?.coefficient ?? 0, klEstimator: estimator)
+    guard loss.description.digest.bytes == objectiveDigest else {
+      throw ParameterError(
+        "objective \(objective.name) of the lease is not the one of this build: run the same softgrpo version everywhere"
+      )
+    }
+    return loss
   }
 }
 
@@ -88,8 +119,9 @@ extension GradientTrajectory {
   init(_ item: WeightedTrajectory, leaseID: UInt64, index: Int) {
     self.init(
       leaseID: leaseID, index: index, prompt: item.trajectory.prompt, policy: item.trajectory.policy.description,
-      segments: item.trajectory.segments, advantage: item.advantage, weight: item.weight,
-      oldLogProbs: item.oldLogProbs, importanceCap: item.importanceCap, isOlder: item.isOlder)
+      segments: item.trajectory.segments, advantages: item.advantages, weight: item.weight,
+      oldLogProbs: item.oldLogProbs, importanceCap: item.importanceCap, isOlder: item.isOlder,
+      stepWeights: item.stepWeights, coefficients: item.coefficients, group: item.trajectory.groupID)
   }
 
   /// What a gradient needs of it; its names are of no account here.
@@ -98,48 +130,10 @@ extension GradientTrajectory {
   func weighted() throws -> WeightedTrajectory {
     WeightedTrajectory(
       trajectory: Trajectory(
-        promptID: "lease \(leaseID)", groupID: 0, sampleIndex: index, policy: try ThinkingPolicy(policy),
+        promptID: "lease \(leaseID)", groupID: group, sampleIndex: index, policy: try ThinkingPolicy(policy),
         policyVersion: 0, prompt: prompt,
         segments: segments, finishReason: .stop),
-      advantage: advantage, weight: weight, oldLogProbs: oldLogProbs, importanceCap: importanceCap, isOlder: isOlder)
-  }
-}
-
-extension GradientStatistics {
-  init(_ statistics: ObjectiveStatistics) {
-    self.init()
-    tokenCount = statistics.tokenCount
-    clippedCount = statistics.clippedCount
-    dualClippedCount = statistics.dualClippedCount
-    logRatioSum = statistics.logRatioSum
-    ratioSum = statistics.ratioSum
-    ratioMaximum = statistics.ratioMaximum
-    policyLoss = statistics.policyLoss
-    klLoss = statistics.klLoss
-    importanceCount = statistics.importanceCount
-    importanceSum = statistics.importanceSum
-    behaviourCount = statistics.behaviourCount
-    behaviourSum = statistics.behaviourSum
-    behaviourClippedCount = statistics.behaviourClippedCount
-    importanceClippedCount = statistics.importanceClippedCount
-  }
-
-  var statistics: ObjectiveStatistics {
-    var statistics = ObjectiveStatistics()
-    statistics.tokenCount = tokenCount
-    statistics.clippedCount = clippedCount
-    statistics.dualClippedCount = dualClippedCount
-    statistics.logRatioSum = logRatioSum
-    statistics.ratioSum = ratioSum
-    statistics.ratioMaximum = ratioMaximum
-    statistics.policyLoss = policyLoss
-    statistics.klLoss = klLoss
-    statistics.importanceCount = importanceCount
-    statistics.importanceSum = importanceSum
-    statistics.behaviourCount = behaviourCount
-    statistics.behaviourSum = behaviourSum
-    statistics.behaviourClippedCount = behaviourClippedCount
-    statistics.importanceClippedCount = importanceClippedCount
-    return statistics
+      advantages: advantages, weight: weight, stepWeights: stepWeights, oldLogProbs: oldLogProbs,
+      importanceCap: importanceCap, isOlder: isOlder, coefficients: coefficients)
   }
 }

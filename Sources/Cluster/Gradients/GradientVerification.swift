@@ -31,6 +31,9 @@ extension ArrivedGradient {
     return gradient.isSummable(team: team) ? .good(gradient) : .notFinite
   }
 
+  /// Of a scoring lease: there are no bytes to look at, and the log-probs were.
+  var withoutBytes: Verdict { root == Digest.zero.bytes ? .good(GradientBuffer(count: 0)) : .otherHash }
+
   /// Who computed each leaf.
   var leafOrigins: [GradientOrigin] {
     origins.flatMap { origin in

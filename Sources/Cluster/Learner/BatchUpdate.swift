@@ -1,5 +1,7 @@
+import Credit
 import Foundation
 import Kernels
+import Objectives
 import PolicyOptimization
 import SoftThinking
 import Training
@@ -10,13 +12,14 @@ import Wire
 final class BatchUpdate {
   /// What a step did, for the metrics.
   struct Outcome {
-    var statistics = ObjectiveStatistics()
+    /// What was measured of the loss.
+    var sums = NamedSums()
     /// Mean over the optimiser steps, before clipping.
     var gradientNorm = 0.0
     var learningRate = 0.0
     /// How the workers' log-probs compare with the learner's.
     var audit = AuditSummary()
-    /// Groups whose rewards are all equal: no gradient.
+    /// Groups without an advantage: no gradient.
     var groupsWithoutSignal = 0
     var scoredSteps = 0
     /// Seconds in which all leaves of a gradient were out and the learner had nothing to compute.
@@ -27,7 +30,20 @@ final class BatchUpdate {
     var gradients = GradientExchange.Totals()
   }
 
-  private let objective: ObjectiveOptions
+  /// How trajectories become a loss.
+  struct Method {
+    var loss: Loss
+    var advantage: any AdvantageEstimator
+    var aggregation = LossAggregation.tokenMean
+    /// Scored steps that a trajectory may have.
+    var maximumLength: Int?
+    var offPolicy = OffPolicyCorrection.behaviour
+    /// Of the run: random choices of an objective follow from it and the optimiser step.
+    var seed: UInt64 = 0
+  }
+
+  private(set) var method: Method
+  private var loss: Loss { method.loss }
   private let options: UpdateOptions
   private let tokenBudget: Int
   private let team: ThreadTeam
@@ -38,7 +54,7 @@ final class BatchUpdate {
   private let importanceCap: Float?
   /// Under decoupled clipping.
   private var behaviourCap: Float? {
-    if case .decoupled(let cap) = objective.offPolicy { cap } else { nil }
+    if case .decoupled(let cap) = method.offPolicy { cap } else { nil }
   }
 
   /// - Parameters:
@@ -50,11 +66,11 @@ final class BatchUpdate {
   ///   - gradientType: what the gradients of the sum are rounded to.
   ///   - help: workers that compute leaves; nil: the learner is alone.
   init(
-    objective: ObjectiveOptions, options: UpdateOptions, tokenBudget: Int, reference: PreparedModel?,
+    method: Method, options: UpdateOptions, tokenBudget: Int, reference: PreparedModel?,
     audit: LogProbAudit, importanceCap: Float?, activationMemoryBudget: Int = automaticActivationMemoryBudget,
     sumsLeaves: Bool = true, gradientType: GradientType = .float32, help: StepGradient.Help? = nil, team: ThreadTeam
   ) {
-    self.objective = objective
+    self.method = method
     self.options = options
     self.tokenBudget = tokenBudget
     self.audit = audit
@@ -64,7 +80,7 @@ final class BatchUpdate {
     let passes = PolicyGradient(team: team)
     passes.activationMemoryBudget = activationMemoryBudget
     gradient = StepGradient(
-      passes: passes, objective: objective, reference: reference, type: gradientType, help: help,
+      passes: passes, loss: method.loss, reference: reference, type: gradientType, help: help,
       team: team)
   }
 
@@ -84,13 +100,13 @@ final class BatchUpdate {
   ///   - samples: with rewards and the workers' log-probs, whole groups adjacent.
   ///   - version: policy version of `model`.
   ///   - miniBatch: trajectories of an optimiser step.
-  /// - Throws: `TrainingError` or `OptimizationError`; the state is then unchanged by the mini-batch that failed.
+  /// - Throws: `TrainingError`, `ObjectiveError` or `CreditError`; the state is then unchanged by the mini-batch that failed.
   func run(
     _ samples: [CollectedTrajectory], state: any TrainableState, model: inout PreparedModel, version: Int,
     miniBatch: Int
   ) throws -> Outcome {
     var outcome = Outcome()
-    let batches = try plan(samples.map(\.trajectory), miniBatch: miniBatch, outcome: &outcome)
+    let batches = try plan(samples.map(\.trajectory), step: version, miniBatch: miniBatch, outcome: &outcome)
     let recorded = try recordedLogProbs(samples)
     let relied = samples.map { audit.source(of: $0, version: version) == .worker }
     let free = Set((batches.first ?? []).map(\.index).filter { samples[$0].trajectory.policyVersion == version })
@@ -138,23 +154,32 @@ final class BatchUpdate {
           case .learner: number == 0 ? nil : computed[item.index]
           }
         return WeightedTrajectory(
-          trajectory: samples[item.index].trajectory, advantage: item.advantage, weight: item.weight,
-          oldLogProbs: old,
+          trajectory: samples[item.index].trajectory, advantages: item.credit.advantages, weight: item.weight,
+          stepWeights: item.credit.stepWeights, oldLogProbs: old,
           importanceCap: source == .behaviour
             ? behaviourCap : old == nil || source == .learner ? importanceCap : nil,
           isOlder: source == .behaviour)
       }
-      let passes = microBatches(weighted.map(\.trajectory), tokenBudget: tokenBudget)
-      let leaves = sumsLeaves ? passes.map { [$0] } : [passes]
-      let results = try gradient.run(
-        leaves.map { leaf in GradientLeaf(leaf.map { pass in pass.map { weighted[$0] } }) }, state: state, model: model,
-        version: version, isIntermediate: number > 0, excluded: audit.caught)
+      let weights = StepGradient.Weights(
+        state: state, model: model, version: version, isIntermediate: number > 0, excluded: audit.caught)
+      let leaves = leaves(of: microBatches(weighted.map(\.trajectory), tokenBudget: tokenBudget), weighted)
+      let results: [LeafResult]
+      if loss.scope == .batch {
+        // In the first mini-batch the log-probs of a worker that is relied on are those of this very model.
+        let known = batch.map { number == 0 && relied[$0.index] ? recorded[$0.index] : nil }
+        let run = try differentiate(weighted, leaves, known: known, weights)
+        results = run.results
+        outcome.sums.merge(run.sums)
+      } else {
+        results = try gradient.run(
+          leaves.map { leaf in GradientLeaf(leaf.map { pass in pass.map { weighted[$0] } }) }, weights)
+      }
       outcome.gradientWait += gradient.waitSeconds
       outcome.leafRows.append(gradient.leafRows)
       let isFirst = number == 0
       var doubtful: [(index: Int, scores: [Float], computer: GradientOrigin)] = []
       for (position, (leaf, result)) in zip(leaves, results).enumerated() {
-        outcome.statistics.merge(result.statistics)
+        outcome.sums.merge(result.sums)
         guard isFirst else { continue }
         for (offset, scores) in zip(leaf.joined(), result.logProbs) where free.contains(batch[offset].index) {
           let index = batch[offset].index
@@ -188,28 +213,142 @@ final class BatchUpdate {
     return outcome
   }
 
+  /// What the advantage estimator remembers over the steps; nil: nothing.
+  func advantageState() throws -> Data? { try method.advantage.encodedState().map { Data($0) } }
+
+  /// Continues from a checkpoint's.
+  func restore(advantageState: Data?) throws {
+    guard let advantageState else { return }
+    try method.advantage.restore(state: Array(advantageState))
+  }
+
   /// One trajectory's share of an optimiser step.
   private struct Item {
     var index: Int
-    var advantage: Float
+    var credit: Credit
     var weight: Double
   }
 
   /// The optimiser steps that have a gradient.
-  private func plan(_ trajectories: [Trajectory], miniBatch: Int, outcome: inout Outcome) throws -> [[Item]] {
-    let rewards = trajectories.map { $0.reward ?? 0 }
+  private func plan(
+    _ trajectories: [Trajectory], step: Int, miniBatch: Int, outcome: inout Outcome
+  ) throws -> [[Item]] {
+    let credits = try method.advantage.advantages(
+      CreditStep(number: step, trajectories: trajectories.map { CreditTrajectory($0) }))
+    guard credits.count == trajectories.count else {
+      throw CreditError(
+        "the advantage estimator gave \(credits.count) advantages for \(trajectories.count) trajectories")
+    }
     let groups = trajectories.map(\.groupID)
-    let advantages = try objective.advantage.advantages(rewards: rewards, groupIDs: groups)
-    outcome.groupsWithoutSignal = Set(groups).count - Set(zip(groups, advantages).filter { $0.1 != 0 }.map(\.0)).count
+    outcome.groupsWithoutSignal = Set(groups).count - Set(zip(groups, credits).filter { !$0.1.isZero }.map(\.0)).count
     outcome.scoredSteps = trajectories.reduce(0) { $0 + $1.scoredCount }
-    return try stride(from: 0, to: trajectories.count, by: miniBatch).map { start in
-      let range = start..<min(trajectories.count, start + miniBatch)
-      let weights = try objective.lossAggregation.weights(tokenCounts: trajectories[range].map(\.scoredCount))
+    return try optimizerSteps(groups, miniBatch: miniBatch).map { range in
+      let counts = range.map { credits[$0].isKept ? trajectories[$0].scoredCount : 0 }
+      guard counts.contains(where: { $0 > 0 }) else { return [] }
+      let weights = try method.aggregation.weights(tokenCounts: counts, maximumLength: method.maximumLength)
       return zip(range, weights).compactMap { index, weight in
-        advantages[index] == 0 && objective.klCoefficient == 0
-          ? nil : Item(index: index, advantage: advantages[index], weight: weight)
+        !credits[index].isKept || (credits[index].isZero && loss.ignoresZeroAdvantages)
+          ? nil : Item(index: index, credit: credits[index], weight: weight)
       }
     }.filter { !$0.isEmpty }
+  }
+
+  /// The trajectories of each optimiser step; an objective that sees groups gets whole ones.
+  private func optimizerSteps(_ groups: [Int], miniBatch: Int) -> [Range<Int>] {
+    var steps: [Range<Int>] = []
+    var start = 0
+    while start < groups.count {
+      var end = min(groups.count, start + miniBatch)
+      if loss.scope >= .group {
+        while end < groups.count && groups[end] == groups[end - 1] { end += 1 }
+      }
+      steps.append(start..<end)
+      start = end
+    }
+    return steps
+  }
+
+  /// The passes of each leaf of the sum. A group that lies in several passes stays in one leaf where the objective sees groups.
+  private func leaves(of passes: [[Int]], _ items: [WeightedTrajectory]) -> [[[Int]]] {
+    guard sumsLeaves else { return [passes] }
+    guard loss.scope == .group else { return passes.map { [$0] } }
+    var leaves: [[[Int]]] = []
+    for pass in passes {
+      let first = pass.first.map { items[$0].trajectory.groupID }
+      let last = leaves.last?.last?.last.map { items[$0].trajectory.groupID }
+      if last != nil && first == last { leaves[leaves.count - 1].append(pass) } else { leaves.append([pass]) }
+    }
+    return leaves
+  }
+
+  /// Largest difference of a log-prob from the one that its coefficient was formed from, where equal bits are not promised.
+  static let scoreTolerance: Float = 1e-3
+
+  /// The gradient of an objective that sees the whole optimiser step: all log-probs first, then the coefficients, then leaves that
+  /// need to know nothing of the method.
+  ///
+  /// A leaf whose log-probs are not those that its coefficients were formed from is void: the coefficients are formed again from the
+  /// learner's own log-probs, and all of it is computed once more.
+  ///
+  /// - Parameter known: log-probs under these weights, bit for bit; nil: they are computed.
+  private func differentiate(
+    _ items: [WeightedTrajectory], _ leaves: [[[Int]]], known: [[Float]?], _ weights: StepGradient.Weights
+  ) throws -> (results: [LeafResult], sums: NamedSums) {
+    var logProbs = known
+    var wait = 0.0
+    func score(_ indices: [Int], alone: Bool) throws {
+      let passes = microBatches(indices.map { items[$0].trajectory }, tokenBudget: tokenBudget).map { pass in
+        pass.map { indices[$0] }
+      }
+      if passes.isEmpty { return }
+      let scores: [[Float]]
+      if alone {
+        scores = try gradient.passes.score(passes.map { $0.map { items[$0].trajectory } }, model: weights.model)
+      } else {
+        scores = try gradient.score(
+          passes.map { pass in GradientLeaf([pass.map { items[$0] }]) }, weights
+        ).logProbs
+        wait += gradient.waitSeconds
+      }
+      for (index, values) in zip(passes.joined(), scores) { logProbs[index] = values }
+    }
+    try score(items.indices.filter { logProbs[$0] == nil }, alone: false)
+    let context = ObjectiveContext(
+      seed: method.seed &+ UInt64(weights.state.step) &* 0x9E37_79B9_7F4A_7C15)
+    for attempt in 0..<2 {
+      let formed = try formCoefficients(
+        items, logProbs: logProbs.map { $0 ?? [] }, slotCounts: items.map { $0.trajectory.slotCounts }, loss: loss,
+        context: context)
+      // What the coefficients were formed from need not travel with them.
+      let blind = formed.items.map { item in
+        WeightedTrajectory(
+          trajectory: item.trajectory, advantages: item.advantages, weight: item.weight,
+          oldLogProbs: loss.klEstimator == .k3ImportanceWeighted ? item.oldLogProbs : nil,
+          coefficients: item.coefficients)
+      }
+      let results = try gradient.run(
+        leaves.map { leaf in GradientLeaf(leaf.map { pass in pass.map { blind[$0] } }) }, weights)
+      gradient.waitSeconds += wait
+      var wrong: [Int] = []
+      for (leaf, result) in zip(leaves, results) {
+        for (index, scores) in zip(leaf.joined(), result.logProbs) where !agrees(logProbs[index] ?? [], scores) {
+          wrong.append(index)
+        }
+      }
+      if wrong.isEmpty { return (results, formed.sums) }
+      guard attempt == 0 else { break }
+      try score(wrong, alone: true)
+    }
+    throw TrainingError(
+      "objective \(loss.description.name): the log-probs of the gradient's pass are not those that were scored before it, twice; "
+        + "a worker computes other bits (learner.gradient_leases: off does without workers), or this machine is at fault"
+    )
+  }
+
+  private func agrees(_ scored: [Float], _ differentiated: [Float]) -> Bool {
+    if audit.equalityHolds { return hasSameBits(scored, differentiated) }
+    return scored.count == differentiated.count
+      && zip(scored, differentiated).allSatisfy { abs($0 - $1) <= Self.scoreTolerance * max(1, abs($0)) }
   }
 
   private func recordedLogProbs(_ samples: [CollectedTrajectory]) throws -> [[Float]] {
@@ -220,5 +359,15 @@ final class BatchUpdate {
       }
       return logProbs
     }
+  }
+}
+
+extension CreditTrajectory {
+  /// What an estimator sees of a rewarded trajectory.
+  init(_ trajectory: Trajectory) {
+    self.init(
+      groupID: trajectory.groupID, promptID: trajectory.promptID, reward: trajectory.reward ?? 0,
+      length: trajectory.scoredCount, isTruncated: trajectory.finishReason == .length,
+      tokenIDs: trajectory.scoredTokens)
   }
 }

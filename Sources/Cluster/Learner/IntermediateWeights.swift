@@ -15,6 +15,8 @@ final class IntermediateWeights {
   private static let assumedSecondsPerByte = 2e-9
   /// The newest measurement counting half.
   private var secondsPerByte = assumedSecondsPerByte
+  /// What workers may pull now, and of which version: scores and the gradient of one mini-batch share it.
+  private var published: (version: Int, weights: GradientOffer.Intermediate)?
 
   init(frontEnd: LearnerFrontEnd, team: ThreadTeam, logger: Logger) {
     self.frontEnd = frontEnd
@@ -34,6 +36,10 @@ final class IntermediateWeights {
     var offer = offer
     offer.version = VersionDescription.intermediateVersion(afterOptimizerStep: state.step)
     offer.intermediate = GradientOffer.Intermediate(policyVersion: policy.version, weightByteCount: byteCount)
+    if let published, published.version == offer.version {
+      offer.intermediate = published.weights
+      return offer
+    }
     guard frontEnd.isWorthPublishing(offer, seconds: secondsPerByte * Double(byteCount)) else {
       // What was slow once may not be so for ever.
       secondsPerByte = max(min(secondsPerByte, Self.assumedSecondsPerByte), secondsPerByte * 0.95)
@@ -48,6 +54,7 @@ final class IntermediateWeights {
         from: policy, to: snapshot, limit: WeightDelta.byteLimit(for: snapshot), team: team)?.delta
       try frontEnd.publish(IntermediateVersion(snapshot, delta: delta))
       offer.intermediate?.announcement = snapshot.description.announcement(delta: delta?.description)
+      published = offer.intermediate.map { (offer.version, $0) }
       let seconds = monotonicSeconds() - start
       secondsPerByte = (secondsPerByte + seconds / Double(byteCount)) / 2
       logger.debug(
@@ -61,5 +68,8 @@ final class IntermediateWeights {
   }
 
   /// Nobody computes with them any longer.
-  func withdraw() { frontEnd.withdrawIntermediate() }
+  func withdraw() {
+    published = nil
+    frontEnd.withdrawIntermediate()
+  }
 }

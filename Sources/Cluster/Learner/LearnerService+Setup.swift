@@ -1,8 +1,9 @@
 import Kernels
-import PolicyOptimization
+import Observability
 import RunConfiguration
 import Training
 import Transformer
+import Transport
 import Wire
 
 // What a run is made of, from its configuration.
@@ -21,6 +22,34 @@ extension LearnerService {
     frontOptions.leaseDuration = .seconds(configuration.worker.leaseTimeoutSeconds)
     frontOptions.maximumLosses = configuration.worker.maxLossesPerSample
     return frontOptions
+  }
+
+  /// The run's files and its progress line.
+  /// - Throws: `ObservabilityError` when the metrics cannot be written.
+  func runObservers() throws -> [any RunObserver] {
+    let log =
+      options.resume
+      ? try MetricsLog(resuming: directory.metricsPath, after: run.step)
+      : try MetricsLog(creating: directory.metricsPath)
+    var made: [any RunObserver] = [MetricsFile(log, logger: logger)]
+    if configuration.run.sampleInterval > 0 {
+      made.append(
+        TextSamples(subject, interval: configuration.run.sampleInterval, directory: directory.samplesPath))
+    }
+    return made + [ProgressLine(from: run.step, totalSteps: configuration.run.totalSteps, console: console)]
+  }
+
+  /// Finds a port in use before the warm-up instead of after it.
+  ///
+  /// - Throws: `TransportError` for an endpoint that cannot be bound.
+  func checkEndpoints() throws {
+    let context = try TransportContext()
+    for text in [configuration.learner.controlEndpoint, configuration.learner.broadcastEndpoint] {
+      let endpoint = try Endpoint(text)
+      guard endpoint.kind == .tcp, endpoint.port != 0 else { continue }
+      // Nobody is let in: the socket is gone before anyone could be greeted.
+      _ = try Socket(.pull, context: context).bind(endpoint, allowInsecure: true)
+    }
   }
 
   /// The update, with the KL term's reference, the audit of log-probs, and the fleet's help.
@@ -46,13 +75,14 @@ extension LearnerService {
       try frontEnd.publish(reference: snapshot)
     }
     let update = BatchUpdate(
-      objective: try configuration.objectiveOptions(), options: try configuration.updateOptions(),
+      method: try configuration.method(), options: try configuration.updateOptions(),
       tokenBudget: configuration.learner.microBatchTokens, reference: reference, audit: audit,
       importanceCap: configuration.learner.importanceCap.map(Float.init),
       activationMemoryBudget: configuration.activationMemoryBudget,
       sumsLeaves: configuration.learner.gradientLeases != .off,
       gradientType: GradientType(rawValue: configuration.learner.gradientDtype.rawValue)!,
       help: help, team: team)
+    try update.restore(advantageState: run.advantage)
     if let pace = options.pace { update.gradient.pacing = Pacing(pace) }
     return update
   }

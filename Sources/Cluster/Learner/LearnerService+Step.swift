@@ -7,89 +7,108 @@ import WeightSync
 
 // A step of a run: its samples, its updates, its new version.
 extension LearnerService {
-  /// What a step was, for measurements.
-  struct StepReport {
-    var record: MetricsRecord
-    var trajectories: [Trajectory]
-    var leafRows: [[Int]]
-    /// Of the version that the step made.
-    var identity: Digest
-    /// When the step began, its batch was complete, the update was done and published, on the monotonic clock.
-    var times: (began: Double, collected: Double, updated: Double, published: Double)
-  }
-
   /// One batch of rollouts and its updates. Workers meanwhile sample for the steps that are submitted ahead.
   ///
-  /// - Returns: nil when a stop was requested while waiting; prompts that were not trained on are drawn again on resumption.
-  func step(
-    _ frontEnd: LearnerFrontEnd, _ update: BatchUpdate, _ queue: inout StepQueue,
-    _ progress: inout ProgressReporter
-  ) throws -> MetricsRecord? {
+  /// - Returns: false when a stop was requested while waiting; prompts that were not trained on are sampled again on resumption.
+  func step(_ frontEnd: LearnerFrontEnd, _ update: BatchUpdate, _ queue: inout StepQueue) throws -> Bool {
     let start = monotonicSeconds()
-    for ahead in try queue.draw(at: run.step) { try submit(ahead, to: frontEnd) }
-    guard let current = queue.current, let groups = try collect(frontEnd, current.ordinals, progress: &progress) else {
-      return nil
+    for ahead in try queue.draw(at: run.step) {
+      try submit(
+        StepGroups.requests(ahead, scheduler: queue.scheduler), due: ahead.number, to: frontEnd)
+    }
+    guard let current = queue.current, let groups = try collect(frontEnd, current, scheduler: queue.scheduler) else {
+      return false
     }
     let collected = monotonicSeconds()
 
-    let (batch, first) = (current.prompts, current.firstOrdinal)
-    var samples: [CollectedTrajectory] = []
-    for group in groups {
-      let prompt = batch[group.ordinal - first]
-      for var sample in group.samples {
-        sample.trajectory.reward = subject.reward(sample.trajectory, answer: prompt.answer)
-        samples.append(sample)
-      }
-    }
-    guard !samples.isEmpty else {
+    let training = groups.training
+    let prompts = Dictionary(
+      uniqueKeysWithValues: training.map { ($0.samples[0].trajectory.groupID, $0.prompt) })
+    let collectedSamples = training.flatMap(\.samples)
+    guard !collectedSamples.isEmpty else {
       throw ClusterError(
-        "step \(run.step + 1): every sample was set aside after \(configuration.worker.maxLossesPerSample) workers were lost with "
-          + "it; see the workers' logs")
+        "step \(run.step + 1): nothing is left to train on: the scheduler \(configuration.rollout.scheduler) dropped every group, or "
+          + "every sample was set aside after \(configuration.worker.maxLossesPerSample) workers were lost with it; see the workers' "
+          + "logs")
     }
+    let judged = try subject.rewards.judge(
+      collectedSamples.map { subject.query($0.trajectory, prompt: prompts[$0.trajectory.groupID]!) })
+    let samples = try rewarded(collectedSamples, judged)
     let trajectories = samples.map(\.trajectory)
-    for group in groups {
+    for group in training {
       logger.debug(
-        "step \(run.step + 1) trains group \(group.ordinal): samples \(group.samples.map(\.trajectory.sampleIndex))")
+        "step \(run.step + 1) trains group \(group.samples[0].trajectory.groupID): samples \(group.samples.map(\.trajectory.sampleIndex))"
+      )
     }
+    try tell { try $0.sampled(SampledBatch(step: run.step + 1, trajectories: trajectories, prompts: prompts)) }
     let version = run.step
     let outcome = try update.run(
       samples, state: subject.state, model: &model, version: version, miniBatch: configuration.miniBatchSize)
     let updated = monotonicSeconds()
     run.step += 1
     run.optimizerStep = subject.state.step
-    run.nextGroupOrdinal = current.ordinals.upperBound
-    run.task = current.after
-    queue.finish()
+    run.advantage = try update.advantageState()
+    queue.finish(groups.concluded(trajectories))
+    let state = try queue.state
+    (run.nextGroupOrdinal, run.task) = (state.nextOrdinal, state.prompts)
+    (run.scheduler, run.pending) = (state.scheduler, state.pending)
     // Before the broadcast: what is sent from then on belongs to the next step.
     let statistics = frontEnd.statistics()
     try publish(frontEnd)
     let published = monotonicSeconds()
-    if configuration.run.sampleInterval > 0 && (run.step - 1) % configuration.run.sampleInterval == 0 {
-      try writeSamples(trajectories, batch: batch, first: first)
-    }
-    let record = StepMetrics(
-      step: run.step, trajectories: trajectories, outcome: outcome, version: version, subject: subject,
-      cluster: statistics, wireBytes: recordedWireBytes, weightsDensity: weightsDensity, before: recordedStatistics,
-      sampling: Self.samplingSeconds(groups), isPartial: configuration.rollout.partialRollouts,
-      times: (start, collected, updated, published)
+    var record = StepMetrics(
+      step: run.step, trajectories: trajectories, rewardNames: subject.rewards.names, judged: judged, outcome: outcome,
+      version: version, subject: subject, cluster: statistics, wireBytes: recordedWireBytes,
+      weightsDensity: weightsDensity, before: recordedStatistics, sampling: Self.samplingSeconds(groups.completed),
+      isPartial: configuration.rollout.partialRollouts, times: (start, collected, updated, published)
     ).record
+    record.metrics[MetricName.epoch] = run.task.epoch
+    record.metrics.merge(measuredBetweenSteps) { $1 }
+    measuredBetweenSteps = [:]
     recordedWireBytes = statistics.weightBytesSent
     recordedStatistics = statistics
-    observer?(
-      StepReport(
-        record: record, trajectories: trajectories, leafRows: outcome.leafRows, identity: identity,
-        times: (start, collected, updated, published)))
-    progress.update(
-      completed: run.step, at: published,
-      detail: StepMetrics.summary(record))
-    return record
+    let report = StepReport(
+      step: run.step, record: record, trajectories: trajectories, leafRows: outcome.leafRows, identity: identity,
+      times: (start, collected, updated, published))
+    try tell { try $0.stepped(report) }
+    return true
   }
 
-  private func submit(_ step: StepQueue.Step, to frontEnd: LearnerFrontEnd) throws {
+  /// Tells every observer.
+  func tell(_ event: (any RunObserver) throws -> Void) rethrows {
+    for observer in watching { try event(observer) }
+  }
+
+  /// The samples with their rewards, without those that could not be judged: a group's statistics do not know them.
+  private func rewarded(
+    _ samples: [CollectedTrajectory], _ judged: [JudgedCompletion]
+  ) throws -> [CollectedTrajectory] {
+    var kept: [CollectedTrajectory] = []
+    for (sample, judgement) in zip(samples, judged) {
+      guard let total = judgement.total else { continue }
+      var sample = sample
+      sample.trajectory.reward = total
+      kept.append(sample)
+    }
+    let reason = judged.lazy.compactMap(\.reason).first
+    guard !kept.isEmpty else {
+      throw ClusterError(
+        "step \(run.step + 1): none of its \(samples.count) samples could be judged (\(reason ?? "")); the run can be continued with "
+          + "--resume when that is mended")
+    }
+    if kept.count < samples.count {
+      logger.warning(
+        "step \(run.step + 1): \(samples.count - kept.count) of \(samples.count) samples could not be judged and are not trained on: \(reason ?? "")"
+      )
+    }
+    return kept
+  }
+
+  private func submit(_ requests: [StepGroups.Request], due version: Int, to frontEnd: LearnerFrontEnd) throws {
     try frontEnd.submit(
-      try step.prompts.enumerated().map { index, prompt in
-        var group = try subject.group(prompt, ordinal: step.firstOrdinal + index)
-        group.dueVersion = step.number
+      try requests.map { request in
+        var group = try subject.group(request)
+        group.dueVersion = version
         group.continuesAcrossVersions = configuration.rollout.partialRollouts
         return group
       })
@@ -103,18 +122,25 @@ extension LearnerService {
     return (last - first) / .seconds(1)
   }
 
-  /// Waits for a step's groups; those of later steps stay with the front end. There is no limit to the wait: workers may come
-  /// later, and the log says who is missing.
+  /// Waits for a step's groups and their children; those of later steps stay with the front end. There is no limit to the wait:
+  /// workers may come later, and the log says who is missing.
   private func collect(
-    _ frontEnd: LearnerFrontEnd, _ ordinals: Range<Int>, progress: inout ProgressReporter
-  ) throws -> [CompletedGroup]? {
-    var groups: [CompletedGroup] = []
+    _ frontEnd: LearnerFrontEnd, _ step: StepQueue.Step, scheduler: any PromptScheduler
+  ) throws -> StepGroups? {
+    var groups = try StepGroups(step, scheduler: scheduler)
     var lastNotice = monotonicSeconds()
-    while groups.count < ordinals.count {
+    while !groups.isComplete {
       if stop.isRequested { return nil }
-      try watch?()
-      if let group = try frontEnd.nextGroup(within: .milliseconds(500), below: ordinals.upperBound) {
-        groups.append(group)
+      if let group = try frontEnd.nextGroup(within: .milliseconds(500), below: step.ordinals.upperBound) {
+        let children = try groups.finish(group) { trajectories, prompt in
+          let judged = try subject.rewards.judge(trajectories.map { subject.query($0, prompt: prompt) })
+          return zip(trajectories, judged).map { trajectory, judged in
+            var trajectory = trajectory
+            trajectory.reward = judged.total
+            return trajectory
+          }
+        }
+        if !children.isEmpty { try submit(children, due: step.number, to: frontEnd) }
       }
       let now = monotonicSeconds()
       let statistics = frontEnd.statistics()
@@ -124,11 +150,14 @@ extension LearnerService {
         )
         lastNotice = now
       }
-      progress.update(
-        completed: run.step, at: now,
-        detail: "sampling \(groups.count)/\(ordinals.count) groups, \(statistics.workers.count) workers")
+      try tell {
+        try $0.fleetChanged(
+          FleetReport(
+            completedSteps: run.step, finishedGroups: groups.finishedCount, groups: groups.count,
+            statistics: statistics))
+      }
     }
-    return groups.sorted { $0.ordinal < $1.ordinal }
+    return groups
   }
 
   func publish(_ frontEnd: LearnerFrontEnd) throws {
@@ -146,15 +175,5 @@ extension LearnerService {
     }
     weightsDensity = comparison?.density
     try frontEnd.publish(snapshot, delta: comparison?.delta)
-  }
-
-  /// The first group's best and worst trajectory as text.
-  private func writeSamples(_ trajectories: [Trajectory], batch: [Prompt], first: Int) throws {
-    guard let group = trajectories.first?.groupID else { return }
-    let members = trajectories.filter { $0.groupID == group }.sorted { ($0.reward ?? 0) > ($1.reward ?? 0) }
-    let chosen = members.count > 1 ? [members[0], members[members.count - 1]] : members
-    _ = try TextSample.write(
-      chosen.map { subject.textSample($0, prompt: batch[group - first]) }, step: run.step,
-      directory: directory.samplesPath)
   }
 }

@@ -4,7 +4,6 @@ import Kernels
 import Logging
 import ModelFiles
 import Observability
-import PolicyOptimization
 import RunConfiguration
 import SoftThinking
 import Tasks
@@ -49,6 +48,8 @@ public final class LearnerService {
   let security: SocketSecurity
   var run: RunState
   let prompts: PromptSource
+  /// As the run began or was resumed with.
+  let scheduler: any PromptScheduler
   var model: PreparedModel
   var identity = Digest.zero
   /// Under LoRA: the frozen weights as workers pull them.
@@ -57,10 +58,14 @@ public final class LearnerService {
   var weightsDensity: Double?
   /// Weight bytes sent until the last step's record.
   var recordedWireBytes = 0
-  /// Called while the learner waits for samples: throws when there is no point in waiting any longer.
-  var watch: (() throws -> Void)?
-  /// Called after each step.
-  var observer: ((StepReport) -> Void)?
+  /// Measured between steps; the next step's record has it, or at the end of the run the last one's.
+  var measuredBetweenSteps: [String: Double] = [:]
+  /// Who follows the run, beside its files and the progress line.
+  public var observers: [any RunObserver] = []
+  /// All of them, while the run is under way.
+  var watching: [any RunObserver] = []
+  /// The right to write the run's folder.
+  private var lock: RunLock?
   /// The cluster at the last step's record.
   var recordedStatistics = ClusterStatistics()
 
@@ -79,22 +84,23 @@ public final class LearnerService {
     team = ThreadTeam(threadCount: configuration.learnerThreads)
     var prompts = try PromptSource(configuration)
     let backend = try backend(for: configuration.model.dtype.rawValue, logger: logger)
-    if !options.resume && directory.exists {
+    if !options.resume && directory.hasSteps {
       throw ClusterError(
-        "\(directory.path): a run was started here before: continue it with --resume, or give the new one another run.name "
+        "\(directory.path): holds a run that has begun: continue it with --resume, or give the new one another run.name "
           + "or run.directory")
     }
     if options.resume && !directory.exists {
       throw ClusterError("\(directory.path): holds no run to resume; leave --resume away to start one")
     }
     // What would only fail hours into a run, or after its folder was made, is checked here.
-    _ = (try configuration.objectiveOptions(), try configuration.updateOptions())
+    _ = (try configuration.method(), try configuration.updateOptions())
     security = try configuration.learnerSecurity(
       keys: options.keys, allowInsecure: options.allowInsecure, logger: logger)
     subject = try TrainingSubject(configuration)
-    for prompt in prompts.filePrompts { _ = try subject.promptTokens(prompt) }
+    try prompts.check(subject, configuration.task.overlongPrompts, logger: logger)
     if subject.warmsUpWhole && !configuration.sft.enabled { subject.adapt(subject.state.roundedWeights(team: team)) }
     let (subject, team, directory) = (subject, team, directory)
+    var scheduler = subject.scheduler
     let saved =
       options.resume
       ? try directory.readLatest(
@@ -113,6 +119,9 @@ public final class LearnerService {
       subject.state = saved.state
       run = saved.run
       try prompts.restore(saved.run.task)
+      if let record = saved.run.scheduler {
+        do { try scheduler.restore(record) } catch { throw ClusterError("rollout.\(error)") }
+      }
       logger.info("resuming run \(run.runID) after step \(run.step)")
     } else {
       if options.resume {
@@ -122,6 +131,8 @@ public final class LearnerService {
         runID: Self.newRunID(configuration), step: 0, optimizerStep: 0, nextGroupOrdinal: 0, task: prompts.state)
     }
     self.prompts = prompts
+    self.scheduler = scheduler
+    reserveTrainingMemory(for: backend.computeType, threads: team.threadCount)
     model = PreparedModel(
       subject.state.roundedWeights(team: team), backend: backend, trainable: true,
       positions: subject.positions, team: team)
@@ -139,9 +150,13 @@ public final class LearnerService {
     return "\(configuration.run.name)-\(formatter.string(from: Date()))-\(UInt32.random(in: 0...UInt32.max))"
   }
 
-  /// Writes the resolved configuration and the run's folders.
+  /// Writes the resolved configuration and the run's folders, when nothing stands against the run any more: a start that is
+  /// refused changes nothing of a folder that is there.
   public func prepareDirectory() throws {
     try directory.create()
+    lock = try RunLock(folder: directory.path)
+    if options.resume { try MetricsLog.check(resuming: directory.metricsPath, after: run.step) }
+    try checkEndpoints()
     let text = configuration.resolvedYAML()
     do { try text.write(toFile: directory.configurationPath, atomically: true, encoding: .utf8) } catch {
       throw ClusterError("\(directory.configurationPath): cannot be written: \(error.localizedDescription)")
@@ -153,10 +168,28 @@ public final class LearnerService {
     guard configuration.sft.enabled, run.step == 0, subject.state.step == 0 else { return }
     let warmUp = SupervisedRun(
       configuration, subject: subject, backend: model.backend, team: team, stop: stop, logger: logger, console: console)
-    model = try warmUp.run(checkpoint: directory.supervisedPath)
+    let (trained, metrics) = try warmUp.run(checkpoint: directory.supervisedPath)
+    model = trained
+    note(metrics)
     // Reinforcement starts with fresh moments and its own schedule.
     subject.state.resetOptimizer()
     subject.adapt(model.weights)
+  }
+
+  /// Takes what was measured between two steps, such as an evaluation, for the next step's record.
+  func note(_ metrics: [String: Double]) { measuredBetweenSteps.merge(metrics) { $1 } }
+
+  /// Adds what was measured after the last step to its record. The run is complete by then: a disk that refuses costs these
+  /// figures alone, and the log has them.
+  func amendLastRecord() {
+    do {
+      var log = try MetricsLog(resuming: directory.metricsPath, after: run.step)
+      try log.amend(measuredBetweenSteps)
+    } catch {
+      let lost = measuredBetweenSteps.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
+      logger.error("\(error); it lacks what was measured at the end: \(lost.joined(separator: ", "))")
+    }
+    measuredBetweenSteps = [:]
   }
 
   /// Trains until `total_steps`, or until a stop is requested; then a checkpoint is written and workers are told.
@@ -178,22 +211,19 @@ public final class LearnerService {
         frontEnd.abort()
       }
     }
-    var metrics =
-      options.resume
-      ? try MetricsLog(resuming: directory.metricsPath, after: run.step)
-      : try MetricsLog(creating: directory.metricsPath)
+    watching = try runObservers() + observers
+    defer { watching = [] }
     try publish(frontEnd)
     try whenBound(frontEnd)
 
     let update = try makeUpdate(frontEnd)
-    var progress = ProgressReporter(label: "train", total: configuration.run.totalSteps, unit: "step", console: console)
     var queue = StepQueue(
-      prompts, step: run.step, nextOrdinal: run.nextGroupOrdinal, promptsPerStep: configuration.rollout.promptsPerStep,
-      lead: configuration.learner.maxStaleness, totalSteps: configuration.run.totalSteps)
+      prompts, scheduler, step: run.step, nextOrdinal: run.nextGroupOrdinal, pending: run.pending ?? [],
+      promptsPerStep: configuration.rollout.promptsPerStep, lead: configuration.learner.maxStaleness,
+      totalSteps: configuration.run.totalSteps)
     var checkpoints = CheckpointSchedule(interval: configuration.learner.checkpointInterval, lastStep: run.step)
     while run.step < configuration.run.totalSteps && !stop.isRequested {
-      guard let record = try step(frontEnd, update, &queue, &progress) else { break }
-      try metrics.append(record)
+      guard try step(frontEnd, update, &queue) else { break }
       guard checkpoints.isDue(at: run.step, now: monotonicSeconds()) else { continue }
       do {
         try checkpoint()
@@ -208,16 +238,21 @@ public final class LearnerService {
         )
       }
     }
-    progress.finish(completed: run.step, at: monotonicSeconds())
+    for observer in watching { observer.ended(after: run.step) }
     if checkpoints.lastStep != run.step || directory.checkpointSteps().isEmpty { try checkpoint() }
+    // The metrics file is its observer's until here.
+    watching = []
+    amendLastRecord()
     isOver = true
   }
 
   private func checkpoint() throws {
+    let start = monotonicSeconds()
     try directory.write(
       subject.state, weights: model.weights, run: run, tokenizer: subject.checkpointTokenizer,
       keep: configuration.learner.keepCheckpoints,
       baseModel: subject.adapterBase(supervised: directory.supervisedPath))
+    note([MetricName.timeCheckpoint: monotonicSeconds() - start])
     logger.info("checkpoint: \(directory.checkpointPath(step: run.step))")
   }
 }

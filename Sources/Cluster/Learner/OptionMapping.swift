@@ -1,34 +1,23 @@
+import Credit
 import Kernels
 import Logging
+import Objectives
 import PolicyOptimization
 import RunConfiguration
 import Training
 import Transformer
 
 extension RunConfiguration {
-  /// The objective that the `learner` section describes.
-  func objectiveOptions() throws -> ObjectiveOptions {
-    let estimator: AdvantageEstimator =
-      switch learner.advantage {
-      case .grpo: .grpo
-      case .drGRPO: .drGRPO
-      case .rloo: .rloo
-      }
-    let aggregation: LossAggregation =
-      switch learner.lossAggregation {
-      case .tokenMean: LossAggregation(rawValue: "token_mean")!
-      case .sequenceMeanTokenMean: LossAggregation(rawValue: "sequence_mean_token_mean")!
-      case .sequenceMeanTokenSum: LossAggregation(rawValue: "sequence_mean_token_sum")!
-      }
-    let options = ObjectiveOptions(
-      advantage: estimator,
-      clip: ClippedObjective(
-        clipLow: Float(learner.clipLow), clipHigh: Float(learner.clipHigh), dualClip: learner.dualClip.map(Float.init)),
-      klCoefficient: learner.klCoefficient, klEstimator: learner.klEstimator == .k3 ? .k3 : .exact,
-      lossAggregation: aggregation,
-      offPolicy: learner.decoupledClipping ? .decoupled(weightCap: Float(learner.behaviourWeightCap)) : .behaviour)
-    try options.validate()
-    return options
+  /// How trajectories become a loss, as the `learner` section describes it.
+  /// - Throws: naming the key.
+  func method() throws -> BatchUpdate.Method {
+    BatchUpdate.Method(
+      loss: try Loss(
+        learner.describedObjective(), klCoefficient: learner.klCoefficient, klEstimator: learner.klEstimator),
+      advantage: try advantageEstimators.make(learner.describedAdvantage()), aggregation: learner.lossAggregation,
+      maximumLength: rollout.maxThinkingTokens + rollout.maxAnswerTokens,
+      offPolicy: learner.decoupledClipping ? .decoupled(weightCap: Float(learner.behaviourWeightCap)) : .behaviour,
+      seed: UInt64(run.seed))
   }
 
   /// Bytes for the activations of a micro-batch.

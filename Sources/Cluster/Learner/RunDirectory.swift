@@ -14,8 +14,15 @@ public struct RunState: Codable, Sendable, Equatable {
   /// Group ordinals are never reused: they are part of the noise counter.
   public var nextGroupOrdinal: Int
   public var task: PromptSourceState
+  /// Where the prompt scheduler stands; nil in checkpoints of before it had a state: at its beginning.
+  public var scheduler: SchedulerRecord?
+  /// Steps that were drawn ahead and not trained: they are sampled again as they were drawn. In checkpoints without them `task`
+  /// and `nextGroupOrdinal` stand behind the last trained step, and they are drawn again.
+  var pending: [StepQueue.Step]?
   /// The adapters that are trained, and the root of the base they were trained on; nil: every weight is trained.
   public var adapters: AdapterRecord?
+  /// What the advantage estimator remembers; nil: nothing.
+  public var advantage: Data?
 
   public struct AdapterRecord: Codable, Sendable, Equatable {
     public var options: AdapterOptions
@@ -50,8 +57,15 @@ public struct RunDirectory: Sendable {
     return checkpointsPath + "/step-" + String(repeating: "0", count: max(0, 6 - digits.count)) + digits
   }
 
-  /// Whether a run has been started here.
-  public var exists: Bool { FileManager.default.fileExists(atPath: configurationPath) }
+  /// Whether a run has been started here, be it in vain.
+  public var exists: Bool { FileManager.default.fileExists(atPath: configurationPath) || hasSteps }
+
+  /// Whether there is something that another run would overwrite: a step's record or a checkpoint. A start that failed before
+  /// its first step leaves neither.
+  var hasSteps: Bool {
+    let size = (try? FileManager.default.attributesOfItem(atPath: metricsPath)[.size]) as? Int
+    return size ?? 0 > 0 || !checkpointSteps().isEmpty
+  }
 
   public func create() throws {
     do {

@@ -1,11 +1,17 @@
 import Foundation
 import Observability
 import SoftThinking
+import Tasks
 
 /// The metrics of one learner step, under the field's names (DESIGN 6).
 struct StepMetrics {
   var step: Int
+  /// Those that were trained on.
   var trajectories: [Trajectory]
+  /// Of the rewards that were added.
+  var rewardNames: [String]
+  /// What they said of each collected sample.
+  var judged: [JudgedCompletion]
   var outcome: BatchUpdate.Outcome
   var version: Int
   var subject: TrainingSubject
@@ -40,10 +46,6 @@ struct StepMetrics {
       MetricName.completionLengthMaximum: lengths.max() ?? 0,
       MetricName.completionLengthClipRatio: Double(trajectories.count { $0.finishReason == .length }) / count,
       MetricName.thinkingLengthMean: thinking.reduce(0, +) / count,
-      MetricName.policyLoss: outcome.statistics.policyLoss,
-      MetricName.policyClipFraction: outcome.statistics.clipFraction,
-      MetricName.policyClipFractionLower: outcome.statistics.dualClipFraction,
-      MetricName.policyKL: outcome.statistics.ppoKL, MetricName.referenceKLLoss: outcome.statistics.klLoss,
       MetricName.gradientNorm: outcome.gradientNorm, MetricName.learningRate: outcome.learningRate,
       MetricName.offPolicyMean: lags.reduce(0, +) / count, MetricName.offPolicyMaximum: lags.max() ?? 0,
       MetricName.offPolicyDropped: Double(cluster.staleResults - before.staleResults),
@@ -62,6 +64,11 @@ struct StepMetrics {
     metrics[MetricName.rolloutRequeued] = Double(cluster.requeuedSamples - before.requeuedSamples)
     metrics[MetricName.rolloutSetAside] = Double(cluster.setAsideSamples - before.setAsideSamples)
     metrics[MetricName.lostSessions] = Double(cluster.lostSessions - before.lostSessions)
+    for (index, name) in rewardNames.enumerated() {
+      let values = judged.compactMap { $0.values[index].map(Double.init) }
+      if !values.isEmpty { metrics[MetricName.rewardMean(of: name)] = values.reduce(0, +) / Double(values.count) }
+    }
+    metrics[MetricName.notJudged] = Double(judged.count { $0.total == nil })
     let gradients = outcome.gradients
     metrics[MetricName.gradientLeases] = Double(gradients.accepted)
     metrics[MetricName.gradientLeasedShare] =
@@ -74,10 +81,8 @@ struct StepMetrics {
     metrics[MetricName.recomputed] = audit.recomputed
     metrics[MetricName.rolloutProbabilityDifferenceMaximum] = audit.maximum
     metrics[MetricName.rolloutProbabilityDifferenceMean] = audit.mean
-    metrics[MetricName.importanceWeightMean] = outcome.statistics.importanceMean
-    metrics[MetricName.importanceWeightClipped] = outcome.statistics.importanceClipFraction
-    metrics[MetricName.behaviourWeightMean] = outcome.statistics.behaviourMean
-    metrics[MetricName.behaviourWeightClipped] = outcome.statistics.behaviourClipFraction
+    // What the loss measured of itself, under the names that it gave.
+    for name in outcome.sums.entries.keys { metrics[name] = outcome.sums[name] }
     if isPartial {
       metrics[MetricName.offPolicyPartial] = Double(trajectories.count { !$0.versionSpans.isEmpty }) / count
     }

@@ -2,40 +2,58 @@ import Tasks
 
 /// The steps whose prompts workers may already sample: the one that is trained next and up to `lead` after it (docs/asynchrony.md).
 ///
-/// Prompts are drawn in their one order, a step at a time; ordinals follow them. Step `s` is trained on at version `s`, on its
-/// own groups, whatever was finished first: what a step holds depends on the seed alone.
+/// The scheduler draws groups a step at a time; ordinals follow the prompts, a block of `ordinalsPerPrompt` each. Step `s` is
+/// trained on at version `s`, on its own groups, whatever was finished first: what a step holds depends on the seed alone.
 struct StepQueue {
-  struct Step: Sendable {
+  struct Step: Sendable, Codable, Equatable {
     /// Steps before it; also the version of the weights when it is trained.
     var number: Int
     /// Ordinal of its first group.
     var firstOrdinal: Int
-    var prompts: [Prompt]
-    /// Where the prompts stand behind it.
-    var after: PromptSourceState
+    /// Ordinals of a prompt: its drawn group's and its children's.
+    var ordinalsPerPrompt: Int
+    var groups: [DrawnGroup]
 
-    var ordinals: Range<Int> { firstOrdinal..<firstOrdinal + prompts.count }
+    var ordinals: Range<Int> { firstOrdinal..<firstOrdinal + groups.count * ordinalsPerPrompt }
+    /// Of a drawn group.
+    func ordinal(_ index: Int) -> Int { firstOrdinal + index * ordinalsPerPrompt }
+  }
+
+  /// What a checkpoint keeps between two steps.
+  struct State: Equatable {
+    var prompts: PromptSourceState
+    var scheduler: SchedulerRecord
+    var nextOrdinal: Int
+    /// Drawn ahead and not trained: they are sampled again as they were drawn.
+    var pending: [Step]
   }
 
   private var source: PromptSource
+  private(set) var scheduler: any PromptScheduler
   private var nextOrdinal: Int
   private var nextStep: Int
   private let promptsPerStep: Int
   private let lead: Int
   private let totalSteps: Int
   /// Drawn and not trained, in order.
-  private(set) var pending: [Step] = []
+  private(set) var pending: [Step]
+  /// The first of `pending` that `draw` has not returned.
+  private var undelivered = 0
 
   /// - Parameters:
-  ///   - source: stands behind the prompts of the last trained step.
+  ///   - source: stands behind the prompts that were drawn.
   ///   - step: steps trained so far.
+  ///   - pending: drawn before and not trained.
   ///   - lead: steps that are drawn ahead of the one that is trained: `max_staleness`.
   init(
-    _ source: PromptSource, step: Int, nextOrdinal: Int, promptsPerStep: Int, lead: Int, totalSteps: Int
+    _ source: PromptSource, _ scheduler: any PromptScheduler, step: Int, nextOrdinal: Int, pending: [Step] = [],
+    promptsPerStep: Int, lead: Int, totalSteps: Int
   ) {
     self.source = source
+    self.scheduler = scheduler
     self.nextOrdinal = nextOrdinal
-    nextStep = step
+    self.pending = pending
+    nextStep = step + pending.count
     self.promptsPerStep = promptsPerStep
     self.lead = max(0, lead)
     self.totalSteps = totalSteps
@@ -45,24 +63,34 @@ struct StepQueue {
   ///
   /// - Returns: the steps that were not drawn before, in order.
   mutating func draw(at version: Int) throws -> [Step] {
-    var drawn: [Step] = []
     while nextStep < totalSteps, nextStep - version <= lead {
-      let prompts = try source.next(promptsPerStep)
-      drawn.append(
-        Step(number: nextStep, firstOrdinal: nextOrdinal, prompts: prompts, after: source.state))
-      nextOrdinal += prompts.count
+      let groups = try scheduler.next(promptsPerStep) { try source.next($0) }
+      let step = Step(
+        number: nextStep, firstOrdinal: nextOrdinal, ordinalsPerPrompt: max(1, scheduler.ordinalsPerPrompt),
+        groups: groups)
+      nextOrdinal = step.ordinals.upperBound
       nextStep += 1
+      pending.append(step)
     }
-    pending += drawn
-    return drawn
+    defer { undelivered = pending.count }
+    return Array(pending[undelivered...])
   }
 
   /// The step that is trained next; nil when none was drawn.
   var current: Step? { pending.first }
 
-  /// `current` was trained: what a checkpoint keeps is the place behind it. Steps that were drawn ahead are drawn again after a
-  /// resumption, with the same ordinals: nothing of them was trained.
-  mutating func finish() {
-    if !pending.isEmpty { pending.removeFirst() }
+  /// `current` was trained.
+  mutating func finish(_ groups: [FinishedGroup] = []) {
+    if pending.isEmpty { return }
+    pending.removeFirst()
+    undelivered -= 1
+    scheduler.concluded(groups)
+  }
+
+  var state: State {
+    get throws {
+      State(
+        prompts: source.state, scheduler: try scheduler.record(), nextOrdinal: nextOrdinal, pending: pending)
+    }
   }
 }

@@ -3,7 +3,6 @@ import Kernels
 import Logging
 import ModelFiles
 import Observability
-import PolicyOptimization
 import RunConfiguration
 import Tasks
 import Training
@@ -35,10 +34,10 @@ public struct SupervisedRun {
   /// Trains for `sft.steps` steps and writes a Hugging Face directory to `checkpoint`; under LoRA the adapters go beside it,
   /// to `checkpoint.adapter`.
   ///
-  /// - Returns: the trained model, prepared for training.
+  /// - Returns: the trained model, prepared for training, and the metrics of the phase.
   /// - Throws: `TaskError` or `TrainingError` for unusable examples; `ClusterError` when stopped half-way, with nothing
   ///   written.
-  public func run(checkpoint: String) throws -> PreparedModel {
+  public func run(checkpoint: String) throws -> (model: PreparedModel, metrics: [String: Double]) {
     let sft = configuration.sft
     let options = try configuration.supervisedOptions()
     var examples = try SupervisedExamples(configuration, subject: subject)
@@ -51,6 +50,7 @@ public struct SupervisedRun {
       activationMemoryBudget: configuration.activationMemoryBudget, team: team)
     var progress = ProgressReporter(label: "sft", total: sft.steps, unit: "step", console: console)
     var average = 0.0
+    var metrics: [String: Double] = [:]
     let start = monotonicSeconds()
     for step in 0..<sft.steps {
       if stop.isRequested {
@@ -60,6 +60,10 @@ public struct SupervisedRun {
         try examples.next(sft.batchSize), options: options, tokenBudget: configuration.learner.microBatchTokens)
       logger.debug("sft step \(step + 1): loss \(formatFixed(loss, 5)), grad \(formatFixed(norm, 4))")
       average = step == 0 ? loss : 0.95 * average + 0.05 * loss
+      metrics = [
+        MetricName.sftLoss: average, MetricName.sftGradientNorm: norm,
+        MetricName.sftLearningRate: options.optimizer(at: step).learningRate,
+      ]
       progress.update(
         completed: step + 1, at: monotonicSeconds(),
         detail: "loss \(formatFixed(average, 3)), grad \(formatFixed(norm, 2))")
@@ -78,7 +82,7 @@ public struct SupervisedRun {
       try state.adapters.write(
         baseModel: subject.adapterBase(supervised: checkpoint), to: checkpoint + ".adapter", overwrite: true)
     }
-    return trainer.current
+    return (trainer.current, metrics)
   }
 }
 
@@ -99,7 +103,10 @@ struct SupervisedExamples {
       let fields = PromptFields(
         prompt: configuration.sft.promptField, answer: configuration.sft.completionField,
         id: configuration.task.idField,
-        messages: configuration.task.messagesField)
+        messages: configuration.task.messagesField,
+        settings: .init(
+          prompt: "sft.prompt_field", answer: "sft.completion_field", id: "task.id_field",
+          messages: "task.messages_field"))
       file = try PromptFile.read(path, fields: fields).map { prompt in
         try subject.example(prompt: prompt, completion: prompt.answer)
       }

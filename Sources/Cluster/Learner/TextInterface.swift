@@ -36,8 +36,8 @@ public struct TextInterface: Sendable {
 
   /// What a trajectory says: the answer with its forced prefix, the emitted tokens, lengths.
   ///
-  /// The last discrete segment is the answer; what comes before it, and before a forced run that leads into it, is the
-  /// thinking.
+  /// The last discrete segment is the answer, with what of the forced run before it follows an end of thinking; all before that
+  /// is the thinking.
   public func completion(_ trajectory: Trajectory) -> Completion {
     var segments = trajectory.segments
     var answer: [Int32] = []
@@ -45,16 +45,17 @@ public struct TextInterface: Sendable {
       answer = last.tokenIDs
       segments.removeLast()
       if case .forced(let prefix)? = segments.last {
-        answer = prefix + answer
+        let start = prefix.lastIndex { endOfThinkingTokens.contains($0) }.map { $0 + 1 } ?? 0
+        answer = prefix[start...] + answer
         segments.removeLast()
       }
     }
     var thinking = 0
     for segment in segments {
       switch segment {
-      case .soft(let soft): thinking += soft.count
-      case .discrete(let discrete):
-        thinking += discrete.tokenIDs.count { !endOfThinkingTokens.contains($0) }
+      case .soft, .replayed(.soft): thinking += segment.count
+      case .discrete(let discrete): thinking += discrete.tokenIDs.count { !endOfThinkingTokens.contains($0) }
+      case .replayed(.tokens(let tokenIDs)): thinking += tokenIDs.count { !endOfThinkingTokens.contains($0) }
       case .forced: break
       }
     }
@@ -65,13 +66,24 @@ public struct TextInterface: Sendable {
 }
 
 extension Trajectory {
-  /// One token per position after the prompt: of a soft step, the one with the largest weight.
-  public var emittedTokens: [Int32] {
+  /// One token per scored step: of a soft step, the one with the largest weight.
+  var scoredTokens: [Int32] {
     segments.flatMap { segment -> [Int32] in
       switch segment {
       case .soft(let soft): (0..<soft.count).compactMap { soft.tokenIDs[$0].first }
       case .discrete(let discrete): discrete.tokenIDs
-      case .forced(let tokenIDs): tokenIDs
+      case .forced: []
+      }
+    }
+  }
+
+  /// One token per position after the prompt: of a soft step, the one with the largest weight.
+  public var emittedTokens: [Int32] {
+    segments.flatMap { segment -> [Int32] in
+      switch segment {
+      case .soft(let soft), .replayed(.soft(let soft)): (0..<soft.count).compactMap { soft.tokenIDs[$0].first }
+      case .discrete(let discrete): discrete.tokenIDs
+      case .forced(let tokenIDs), .replayed(.tokens(let tokenIDs)): tokenIDs
       }
     }
   }

@@ -19,8 +19,13 @@ public final class TrainingSubject {
   /// Longest sequence of the run, in positions.
   public let positions: Int
   private let configuration: RunConfiguration
-  private let rewards: WeightedRewards
-  private let sampling: Wire.SamplingOptions
+  let rewards: RewardSum
+  /// The usual course of a completion.
+  let plan: CompletionPlan
+  /// As at the beginning of a run.
+  let scheduler: any PromptScheduler
+  /// Forced before the answer.
+  private let answerPrefix: [Int32]
   /// The weights the run began with: the KL term's reference.
   private let source: ModelSource?
 
@@ -34,6 +39,8 @@ public final class TrainingSubject {
         path: path, chatTemplate: configuration.model.chatTemplate.rawValue,
         systemPrompt: configuration.model.systemPrompt,
         endOfThinkingToken: configuration.rollout.endOfThinkingToken)
+      try ModelMemory.checkTraining(
+        loaded.source.configuration, isAdapted: configuration.adapterOptions != nil)
       source = loaded.source
       text = loaded.textInterface
       if let options = configuration.adapterOptions {
@@ -54,17 +61,22 @@ public final class TrainingSubject {
       // come after it.
       state = LearnerState(layout: layout, values: randomWeights(layout: layout, seed: UInt64(configuration.run.seed)))
     }
-    rewards = try Self.rewards(configuration)
+    rewards = try configuration.rewards()
     let rollout = configuration.rollout
     let tokenizer = text.tokenizer
     let prefix = try rollout.answerPrefix.map { try tokenizer.encode($0) } ?? []
-    sampling = Wire.SamplingOptions(
-      maxThinkingTokens: rollout.maxThinkingTokens, endOfThinkingTokenIDs: text.endOfThinkingTokens,
-      forceEndTokenID: text.endOfThinkingTokens.first, answerPrefixTokenIDs: prefix,
-      maxAnswerTokens: rollout.maxAnswerTokens, stopTokenIDs: text.stopTokens,
-      answerTemperature: Float(rollout.answerTemperature), answerTopK: rollout.answerTopK,
-      answerTopP: Float(rollout.answerTopP))
-    let completion = rollout.maxThinkingTokens + 1 + prefix.count + rollout.maxAnswerTokens
+    plan = CompletionPlan(
+      thinking: rollout.maxThinkingTokens, endOfThinkingTokens: text.endOfThinkingTokens, answerPrefix: prefix,
+      answer: DiscreteSampling(
+        temperature: Float(rollout.answerTemperature), topK: rollout.answerTopK, topP: Float(rollout.answerTopP)),
+      maxAnswerTokens: rollout.maxAnswerTokens, stopTokens: text.stopTokens)
+    answerPrefix = prefix
+    scheduler = try SchedulerRegistry.make(
+      rollout.schedulerPart(),
+      SchedulerContext(
+        plan: plan, policy: rollout.thinkingPolicy(), groupSize: rollout.groupSize, seed: UInt64(configuration.run.seed),
+        endOfThinkingTokens: text.endOfThinkingTokens, encode: { try tokenizer.encode($0) }))
+    let completion = scheduler.longestCompletion
     let context = state.layout.configuration.contextLength
     guard completion < context else {
       throw ClusterError(
@@ -117,24 +129,6 @@ public final class TrainingSubject {
     return made
   }
 
-  static func rewards(_ configuration: RunConfiguration) throws -> WeightedRewards {
-    let weights = configuration.reward
-    var parts: [WeightedRewards.Part] = []
-    if weights.math != 0 { parts.append(.init(name: "math", weight: Float(weights.math), function: MathReward())) }
-    if weights.exact != 0 { parts.append(.init(name: "exact", weight: Float(weights.exact), function: ExactReward())) }
-    if weights.format != 0 {
-      parts.append(.init(name: "format", weight: Float(weights.format), function: FormatReward()))
-    }
-    if weights.overlong != 0 {
-      let longest = configuration.rollout.maxThinkingTokens + configuration.rollout.maxAnswerTokens
-      parts.append(
-        .init(
-          name: "overlong", weight: Float(weights.overlong),
-          function: try LengthPenalty(maximumLength: longest, bufferLength: weights.overlongBuffer)))
-    }
-    return try WeightedRewards(parts)
-  }
-
   /// What goes beside the weights of a checkpoint.
   public var checkpointTokenizer: CheckpointWriter.Tokenizer { text.checkpointTokenizer }
 
@@ -154,41 +148,46 @@ public final class TrainingSubject {
     ).roundedWeights(team: team)
   }
 
-  /// The prompt as work for the cluster.
+  /// A group as work for the cluster.
   ///
   /// - Throws: `ClusterError` naming the prompt when it is longer than `task.max_prompt_length` or does not fit.
-  func group(_ prompt: Prompt, ordinal: Int) throws -> PromptGroup {
+  func group(_ request: StepGroups.Request) throws -> PromptGroup {
     PromptGroup(
-      ordinal: ordinal, promptID: prompt.id, prompt: try promptTokens(prompt),
-      sampleCount: configuration.rollout.groupSize, policy: try configuration.rollout.thinkingPolicy(),
-      options: sampling,
+      ordinal: request.ordinal, promptID: request.prompt.id, prompt: try promptTokens(request.prompt),
+      sampleCount: request.sampleCount, policy: try configuration.rollout.thinkingPolicy(), plan: request.plan,
       noiseSeed: UInt64(configuration.run.seed))
   }
 
-  /// The run's sampling options as the engine takes them.
-  var engineOptions: Rollouts.SamplingOptions { Rollouts.SamplingOptions(sampling) }
+  private var longestPrompt: Int { min(configuration.task.maxPromptLength, positions - longestCompletion) }
+
+  /// Whether a prompt is longer than the run allows; `task.overlong_prompts` says what becomes of it then.
+  ///
+  /// - Throws: what encoding it throws.
+  func isOverlong(_ prompt: Prompt) throws -> Bool { try text.encodePrompt(prompt).count > longestPrompt }
 
   func promptTokens(_ prompt: Prompt) throws -> [Int32] {
     let tokens = try text.encodePrompt(prompt)
-    let limit = min(configuration.task.maxPromptLength, positions - (longestCompletion))
+    let limit = longestPrompt
     guard !tokens.isEmpty else { throw ClusterError("prompt \(prompt.id): is empty") }
     guard tokens.count <= limit else {
       throw ClusterError(
         "prompt \(prompt.id): \(tokens.count) tokens, but at most \(limit) are allowed (task.max_prompt_length "
           + "\(configuration.task.maxPromptLength), context \(state.layout.configuration.contextLength) less a completion of up to "
-          + "\(longestCompletion)): shorten or remove it, or raise the limit")
+          + "\(longestCompletion)): shorten or remove it, raise the limit, or set task.overlong_prompts to skip")
     }
     return tokens
   }
 
-  private var longestCompletion: Int {
-    sampling.maxThinkingTokens + 1 + sampling.answerPrefixTokenIDs.count + sampling.maxAnswerTokens
-  }
+  private var longestCompletion: Int { scheduler.longestCompletion }
 
   func completion(_ trajectory: Trajectory) -> Completion { text.completion(trajectory) }
 
-  func reward(_ trajectory: Trajectory, answer: String) -> Float {
-    rewards.reward(completion: completion(trajectory), answer: answer)
+  /// A trajectory as the rewards see it.
+  func query(_ trajectory: Trajectory, prompt: Prompt) -> RewardQuery {
+    RewardQuery(
+      promptID: prompt.id, question: prompt.text, answer: prompt.answer, completion: completion(trajectory),
+      group: trajectory.groupID, sampleIndex: trajectory.sampleIndex,
+      longestCompletion: configuration.rollout.maxThinkingTokens + configuration.rollout.maxAnswerTokens)
   }
 
   func textSample(_ trajectory: Trajectory, prompt: Prompt) -> TextSample {
@@ -212,7 +211,7 @@ public final class TrainingSubject {
     var answer = try text.tokenizer.encode(generated.answer)
     if let stop = text.stopTokens.first { answer.append(stop) }
     var segments: [Segment] = [.discrete(DiscreteSegment(tokenIDs: thought))]
-    if !sampling.answerPrefixTokenIDs.isEmpty { segments.append(.forced(sampling.answerPrefixTokenIDs)) }
+    if !answerPrefix.isEmpty { segments.append(.forced(answerPrefix)) }
     segments.append(.discrete(DiscreteSegment(tokenIDs: answer)))
     return SupervisedExample(prompt: prompt, segments: segments)
   }

@@ -1,18 +1,19 @@
 import Foundation
+import Kernels
 import Logging
 import Synchronization
 
 /// Worker processes of `softgrpo train` on this machine. A worker that dies is started again.
 public final class LocalWorkers: Sendable {
   private struct Member {
-    var process: Process
+    var process: ChildProcess
     var isGivenUp = false
   }
 
   private struct State {
     var members: [Int: Member] = [:]
     var isStopping = false
-    /// How the last one ended that was given up.
+    /// Why the last one was given up.
     var lastEnd = ""
   }
 
@@ -50,8 +51,8 @@ public final class LocalWorkers: Sendable {
     }
     guard let lastEnd else { return }
     throw ClusterError(
-      "every worker process ended \(Self.maximumEarlyEnds) times in a row within \(Int(Self.earlySeconds)) s of its start, the last "
-        + "with \(lastEnd); what they said is above. The run can be continued with --resume when that is mended")
+      "every worker process is given up: the last \(lastEnd); what they said is above. The run can be continued with --resume "
+        + "when that is mended")
   }
 
   /// Waits for the workers to end by themselves, then ends them: SIGTERM first, SIGKILL at the deadline.
@@ -66,11 +67,11 @@ public final class LocalWorkers: Sendable {
     while running.contains(where: \.isRunning) {
       let now = monotonicSeconds()
       if now > deadline {
-        for process in running where process.isRunning { kill(process.processIdentifier, SIGKILL) }
+        for process in running { process.send(SIGKILL) }
         break
       }
       if !sentTerminate && (!isAnnounced || now > deadline - seconds / 2) {
-        for process in running where process.isRunning { process.terminate() }
+        for process in running { process.send(SIGTERM) }
         sentTerminate = true
       }
       usleep(20_000)
@@ -79,45 +80,49 @@ public final class LocalWorkers: Sendable {
 
   private func launch(_ index: Int, earlyEnds: Int) throws {
     guard !state.withLock({ $0.isStopping }) else { return }
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: executable)
-    process.arguments =
-      arguments + ["--name", "local-\(index)", "--parent", "\(ProcessInfo.processInfo.processIdentifier)"]
-    process.standardInput = FileHandle.nullDevice
     let started = monotonicSeconds()
-    process.terminationHandler = { [weak self] process in
-      self?.ended(index, process, after: monotonicSeconds() - started, earlyEnds: earlyEnds)
-    }
-    do { try process.run() } catch {
-      throw ClusterError("cannot start a worker (\(executable)): \(error.localizedDescription)")
+    let arguments =
+      arguments + ["--name", "local-\(index)", "--parent", "\(ProcessInfo.processInfo.processIdentifier)"]
+    let process = try ChildProcess(executable: executable, arguments: arguments) { [weak self] process, end in
+      self?.ended(index, process, end, after: monotonicSeconds() - started, earlyEnds: earlyEnds)
     }
     let isStopping = state.withLock { state in
-      state.members[index] = Member(process: process)
+      // It may have ended, and been given up, before this.
+      if state.members[index]?.process !== process { state.members[index] = Member(process: process) }
       return state.isStopping
     }
-    if isStopping { process.terminate() }
-    logger.debug("worker local-\(index): process \(process.processIdentifier)")
+    if isStopping { process.send(SIGTERM) }
+    logger.debug("worker local-\(index): process \(process.identifier)")
   }
 
-  private func ended(_ index: Int, _ process: Process, after seconds: Double, earlyEnds: Int) {
+  private func ended(
+    _ index: Int, _ process: ChildProcess, _ end: ChildProcess.End, after seconds: Double, earlyEnds: Int
+  ) {
     // Status 0: the learner ended the run, or the worker was told to drain.
-    if process.terminationReason == .exit && process.terminationStatus == 0 { return }
-    let how = process.terminationReason == .uncaughtSignal ? "signal" : "status"
-    let end = "\(how) \(process.terminationStatus)"
-    let inARow = seconds < Self.earlySeconds ? earlyEnds + 1 : 0
-    let isGivenUp = inARow >= Self.maximumEarlyEnds
+    if end == ChildProcess.End(isSignal: false, status: 0) { return }
+    let isEarly = seconds < Self.earlySeconds
+    let inARow = isEarly ? earlyEnds + 1 : 0
+    // Memory that was short just after the start will be short after the next, too.
+    let lacksMemory = end == ChildProcess.End(isSignal: false, status: MemoryShortage.exitStatus)
+    let isGivenUp = inARow >= Self.maximumEarlyEnds || lacksMemory && isEarly
+    let reason =
+      lacksMemory
+      ? "ended for lack of memory"
+      : "ended \(inARow) times in a row within \(Int(Self.earlySeconds)) s of its start, the last time with \(end.description)"
     let isStopping = state.withLock { state in
       if isGivenUp {
         // It may have ended before `launch` could note it.
         state.members[index] = Member(process: process, isGivenUp: true)
-        state.lastEnd = end
+        state.lastEnd = reason
       }
       return state.isStopping
     }
     if isStopping { return }
-    let name = "worker local-\(index) (process \(process.processIdentifier)) ended with \(end)"
-    if isGivenUp {
-      return logger.error("\(name), soon after its start for the \(inARow)th time in a row: it is given up")
+    var name = "worker local-\(index) (process \(process.identifier)) "
+    if isGivenUp { return logger.error("\(name)\(reason): it is given up") }
+    name += "ended with \(end.description)"
+    if end == ChildProcess.End(isSignal: true, status: SIGKILL) {
+      name += " (the kernel ends the largest process so when memory, or a cgroup's share of it, is used up: see dmesg)"
     }
     logger.warning("\(name); starting it again")
     let pause = inARow == 0 ? 0 : firstPause * min(50, Double(1 << (inARow - 1)))

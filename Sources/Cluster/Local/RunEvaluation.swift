@@ -11,24 +11,26 @@ struct RunEvaluation {
   private let configuration: RunConfiguration
   private let service: LearnerService
   private let items: [Evaluator.Item]
-  private let answers: WeightedRewards
 
   /// - Returns: nil when the run has no evaluation prompts.
   init?(_ configuration: RunConfiguration, service: LearnerService) throws {
-    let prompts = try PromptSource.evaluationPrompts(configuration)
+    var prompts = try PromptSource.evaluationPrompts(configuration)
+    if configuration.task.overlongPrompts == .skip {
+      let all = prompts.count
+      prompts = try prompts.filter { try !service.subject.isOverlong($0) }
+      if prompts.count < all {
+        service.logger.warning(
+          "task.overlong_prompts: skip: \(all - prompts.count) of \(all) evaluation prompts are too long and are left out"
+        )
+      }
+    }
     if prompts.isEmpty { return nil }
     self.configuration = configuration
     self.service = service
     items = try prompts.map {
-      Evaluator.Item(id: $0.id, prompt: try service.subject.promptTokens($0), answer: $0.answer)
+      Evaluator.Item(
+        id: $0.id, prompt: try service.subject.promptTokens($0), question: $0.text, answer: $0.answer)
     }
-    // Correctness alone: format and length rewards say nothing about the answer.
-    var correctness = configuration
-    correctness.reward.format = 0
-    correctness.reward.overlong = 0
-    correctness.reward.math = configuration.reward.exact != 0 ? 0 : 1
-    correctness.reward.exact = configuration.reward.exact != 0 ? 1 : 0
-    answers = try TrainingSubject.rewards(correctness)
   }
 
   func evaluate(_ model: PreparedModel, label: String) throws -> [Evaluator.Result] {
@@ -43,9 +45,10 @@ struct RunEvaluation {
         unit: "sample", console: service.console)
       let subject = service.subject
       let result = try evaluator.evaluate(
-        items, model: model, policy: policy, options: subject.engineOptions, team: service.team,
+        items, model: model, policy: policy, plan: subject.plan, team: service.team,
         completion: subject.completion,
-        isCorrect: { completion, answer in answers.reward(completion: completion, answer: answer) >= 1 },
+        // Correctness alone: format and length rewards say nothing about the answer.
+        judge: subject.rewards.correctness,
         progress: { finished, _ in
           progress.update(completed: finished, at: monotonicSeconds())
           return !service.stop.isRequested

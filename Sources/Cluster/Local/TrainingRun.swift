@@ -22,8 +22,8 @@ public final class TrainingRun {
   ) throws {
     var configuration = configuration
     // Any free port: several runs may share the machine.
-    configuration.learner.controlEndpoint = "tcp://127.0.0.1:0"
-    configuration.learner.broadcastEndpoint = "tcp://127.0.0.1:0"
+    configuration.learner.controlEndpoint = "tcp://127.0.0.1:*"
+    configuration.learner.broadcastEndpoint = "tcp://127.0.0.1:*"
     // Loopback, where no keys are needed; the workers started here are given none.
     configuration.learner.serverKey = nil
     configuration.learner.authorizedWorkers = nil
@@ -33,6 +33,12 @@ public final class TrainingRun {
     // Here rather than in workers that die one after the other.
     if configuration.worker.dtype == .int8 {
       do { _ = try rolloutBackend(for: .int8) } catch { throw ClusterError("worker.dtype: \(error)") }
+    }
+    // Here rather than after the warm-up: an evaluation may think by another policy than the run's.
+    for name in configuration.eval.policies {
+      do { _ = try configuration.rollout.thinkingPolicy(name) } catch {
+        throw ClusterError("eval.policies: \(name) cannot be evaluated: rollout.\(error)")
+      }
     }
     self.configuration = configuration
     self.executable = executable
@@ -50,7 +56,16 @@ public final class TrainingRun {
     logger.info("run directory: \(service.directory.path)")
     try service.warmUp()
     let evaluation = try RunEvaluation(configuration, service: service)
-    let before = service.completedSteps == 0 ? try evaluation?.evaluate(service.current, label: "before") : nil
+    func evaluate(_ label: String) throws -> [Evaluator.Result]? {
+      guard let results = try self.evaluate(evaluation, label: label) else { return nil }
+      for result in results { service.note(result.metrics) }
+      for observer in service.observers {
+        try observer.evaluated(
+          EvaluationReport(label: label, completedSteps: service.completedSteps, results: results))
+      }
+      return results
+    }
+    let before = service.completedSteps == 0 ? try evaluate("before") : nil
 
     let threads =
       configuration.worker.threads > 0
@@ -59,8 +74,8 @@ public final class TrainingRun {
     var workers: LocalWorkers?
     var isAnnounced = false
     defer { workers?.stop(within: 10, isAnnounced: isAnnounced) }
-    service.watch = { try workers?.check() }
-    defer { service.watch = nil }
+    let watch = WorkerWatch()
+    service.observers.append(watch)
     try service.run { frontEnd in
       let started = LocalWorkers(
         executable: executable,
@@ -72,15 +87,36 @@ public final class TrainingRun {
           configuration.run.logLevel == .info ? "warning" : configuration.run.logLevel.rawValue,
         ], logger: logger)
       workers = started
+      watch.workers = started
       logger.info(
         "starting \(configuration.worker.count) workers of \(threads) threads at \(frontEnd.controlEndpoint)")
       try started.start(count: configuration.worker.count)
     }
     isAnnounced = true
     if stop.isRequested { return nil }
-    let after = try evaluation?.evaluate(service.current, label: "after") ?? []
+    let after = try evaluate("after") ?? []
+    service.amendLastRecord()
+    if stop.isRequested { return nil }
     logger.info("finished in \(formatDuration(monotonicSeconds() - start)); checkpoints in \(service.directory.path)")
     return try evaluation?.table(before: before, after: after)
+  }
+}
+
+/// Ends a run whose workers have all been given up: there is no point in waiting any longer.
+private final class WorkerWatch: RunObserver {
+  var workers: LocalWorkers?
+
+  func fleetChanged(_ fleet: FleetReport) throws { try workers?.check() }
+}
+
+extension TrainingRun {
+  /// The figures; nil without evaluation prompts, and when a stop was requested meanwhile: the run itself loses nothing.
+  private func evaluate(_ evaluation: RunEvaluation?, label: String) throws -> [Evaluator.Result]? {
+    do { return try evaluation?.evaluate(service.current, label: label) } catch {
+      guard stop.isRequested else { throw error }
+      logger.info("the evaluation \(label) was stopped")
+      return nil
+    }
   }
 }
 

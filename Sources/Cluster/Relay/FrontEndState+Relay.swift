@@ -13,11 +13,12 @@ extension FrontEndState {
   /// Queues a lease from above for the workers below.
   /// - Throws: `ClusterError` when the model cannot sample it.
   mutating func lend(_ lease: Lease, model: ModelDescription) throws {
+    if let complaint = lease.complaint { throw ClusterError(complaint) }
     let policy = try ThinkingPolicy(lease.policy)
     guard let ordinal = relayed?.add(lease) else { return }
     var group = PromptGroup(
       ordinal: ordinal, promptID: lease.promptID, prompt: lease.prompt, sampleCount: lease.sampleIndices.count,
-      policy: policy, options: lease.options, noiseSeed: lease.noiseSeed)
+      policy: policy, plan: lease.plan, noiseSeed: lease.noiseSeed)
     group.continuesAcrossVersions = lease.continuesAcrossVersions
     do { try submit(group, model: model) } catch {
       relayed?.remove(ordinal)

@@ -155,7 +155,7 @@ private final class GradientAdder {
     let work = Work(
       grant: grant,
       offer: GradientOffer(
-        version: grant.policyVersion, leaves: leaves, objective: grant.objective, type: type,
+        version: grant.policyVersion, leaves: leaves, loss: grant.loss, type: type,
         elementCount: grant.elementCount, fingerprint: grant.fingerprint,
         excludedWorkers: Set(grant.excludedWorkers), learnerRowsPerSecond: grant.rowsPerSecond),
       results: Array(repeating: nil, count: grant.passSizes.count),
@@ -202,7 +202,7 @@ private final class GradientAdder {
   private func add(_ arrived: ArrivedGradient) {
     let id = arrived.round
     guard var work = works[id] else { return }
-    let verdict = arrived.verified(team: team)
+    let verdict = work.offer.asksForScores ? arrived.withoutBytes : arrived.verified(team: team)
     guard case .good(let gradient) = verdict else {
       logger.warning("the gradient of leaves \(arrived.leaves) from \(arrived.source) \(verdict.complaint)")
       var isNotFinite = false
@@ -212,6 +212,11 @@ private final class GradientAdder {
     for (leaf, result) in zip(arrived.leaves, arrived.results) { work.results[leaf] = result }
     for (leaf, origin) in zip(arrived.leaves, arrived.leafOrigins) { work.origins[leaf] = origin }
     work.threadSeconds += arrived.threadSeconds
+    if work.offer.asksForScores {
+      works[id] = work
+      guard work.results.allSatisfy({ $0 != nil }) else { return }
+      return finish(work, arrived.payload, root: Digest.zero.bytes, seconds: 0)
+    }
     // One worker computed all of it: its bytes are those that go up.
     if arrived.node == work.offer.tree.root { return finish(work, arrived.payload, root: arrived.root, seconds: 0) }
     do {
@@ -260,7 +265,7 @@ private final class GradientAdder {
     let threads = max(1, fleet.state.withLock { $0.candidates(for: work.offer).reduce(0) { $0 + $1.threads } })
     let elapsed = work.threadSeconds / Double(threads) + seconds
     let ready = GradientReady(
-      leaseID: id, statistics: results.map { GradientStatistics($0.statistics) },
+      leaseID: id, sums: results.map(\.sums),
       logProbs: results.flatMap { $0.logProbs.flatMap { $0 } }, root: root,
       elapsedMicroseconds: max(1, Int(min(elapsed, 1e9) * 1e6)), origins: origins)
     do {

@@ -203,7 +203,8 @@ public final class RelayService: Sendable {
         try frontEnd.lend(lease)
       } catch {
         logger.warning("lease \(lease.id) cannot be passed on: \(error)")
-        link.giveBack(ReturnedWork(leaseID: lease.id, sampleIndices: lease.sampleIndices))
+        link.giveBack(
+          ReturnedWork(leaseID: lease.id, sampleIndices: lease.sampleIndices, reason: lease.complaint ?? ""))
       }
     case .cancelled(let leaseIDs):
       for id in leaseIDs { frontEnd?.withdraw(id) }

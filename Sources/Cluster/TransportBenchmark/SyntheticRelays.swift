@@ -22,7 +22,7 @@ final class SyntheticRelays {
         name: "relay-\(index)", controlEndpoint: "tcp://127.0.0.1:0", announcementEndpoint: "tcp://127.0.0.1:0")
       if !downstream.isEmpty { options.security = downstream[index] }
       options.threadPrefix = ThreadUsage.relayPrefix
-      return try RelayService(options, stop: StopSignal(handlesSignals: false), logger: logger)
+      return try RelayService(options, stop: StopSignal(.none), logger: logger)
     }
     let listening = Mailbox<(Int, String)>()
     threads = try services.enumerated().map { index, service in

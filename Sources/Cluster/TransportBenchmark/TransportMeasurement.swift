@@ -273,7 +273,7 @@ private final class SyntheticTrainer {
       (next..<next + count).map {
         PromptGroup(
           ordinal: $0, promptID: "prompt-\($0)", prompt: (0..<64).map { Int32($0) }, sampleCount: Self.groupSize,
-          policy: ThinkingPolicy(), options: SamplingOptions(maxThinkingTokens: 8192, maxAnswerTokens: 64),
+          policy: ThinkingPolicy(), plan: CompletionPlan(thinking: 8192, maxAnswerTokens: 64),
           noiseSeed: 1)
       })
     next += count

@@ -1,6 +1,7 @@
 import Foundation
 import Kernels
-import PolicyOptimization
+import Objectives
+import Parameters
 import SoftThinking
 import Training
 import Transformer
@@ -28,8 +29,9 @@ final class GradientWorker {
   private struct Work {
     var task: GradientTask
     var leaves: [GradientLeaf]
-    var target: GradientBuffer
-    var sum: GradientSum
+    var loss: Loss
+    /// nil: the log-probs alone are asked for.
+    var sum: (target: GradientBuffer, sum: GradientSum)?
     var results: [LeafResult] = []
     var seconds = 0.0
   }
@@ -79,17 +81,22 @@ final class GradientWorker {
     do {
       if current == nil { try begin(model) }
       guard let work = current else { return nil }
-      guard work.task.grant.objective.divergence?.referenceRoot == model.reference?.root else {
+      guard work.task.grant.loss.divergence?.referenceRoot == model.reference?.root else {
         throw ClusterError("the lease has a KL term, and its reference model is not here")
       }
       let (start, began) = (monotonicSeconds(), MonotonicClock.now())
       let index = work.results.count
-      let buffer = work.sum.takeBuffer()
-      let result = try passes.compute(
-        work.leaves[index], model: model.model, reference: model.reference?.model,
-        options: work.task.grant.objective.options,
-        type: work.sum.type, sink: sink(model, buffer), into: buffer)
-      try work.sum.insert(buffer, at: work.sum.tree.leaf(index))
+      var result = LeafResult()
+      if let (_, sum) = work.sum {
+        let buffer = sum.takeBuffer()
+        result = try passes.compute(
+          work.leaves[index], model: model.model, reference: model.reference?.model, loss: work.loss,
+          type: sum.type, sink: sink(model, buffer), into: buffer)
+        try sum.insert(buffer, at: sum.tree.leaf(index))
+      } else {
+        result.logProbs = try passes.score(
+          work.leaves[index].microBatches.map { $0.map(\.trajectory) }, model: model.model)
+      }
       pacing?.differentiated(work.leaves[index].rowCount, began: began)
       current!.results.append(result)
       current!.seconds += monotonicSeconds() - start
@@ -97,7 +104,7 @@ final class GradientWorker {
       return try finish(current!)
     } catch let error as TrainingError {
       return decline(error.message, isNotFinite: true)
-    } catch let error as OptimizationError {
+    } catch let error as ObjectiveError {
       return decline("\(error)", isNotFinite: true)
     } catch {
       return decline("\(error)")
@@ -110,13 +117,28 @@ final class GradientWorker {
     let grant = task.grant
     let configuration = model.model.configuration
     let count = model.adapters?.layout.count ?? model.model.layout.count
-    guard grant.elementCount == count, let type = GradientType(rawValue: grant.gradientType) else {
+    let asksForScores = grant.elementCount == 0
+    guard asksForScores || grant.elementCount == count, let type = GradientType(rawValue: grant.gradientType) else {
       throw ClusterError("the lease is of \(grant.elementCount) numbers, this model's gradient has \(count)")
     }
     let leaves = try task.leaves()
+    let loss = try grant.loss.loss()
+    let isComplete = leaves.allSatisfy { leaf in
+      leaf.microBatches.joined().allSatisfy {
+        grant.loss.objective == nil ? $0.coefficients != nil : !$0.advantages.isEmpty
+      }
+    }
+    guard asksForScores || isComplete else {
+      throw ClusterError("the lease has trajectories without an advantage or without the coefficients of their slots")
+    }
     for item in leaves.flatMap({ $0.microBatches.joined() }) {
       try item.trajectory.validate(
         vocabularySize: configuration.vocabularySize, contextLength: configuration.contextLength)
+    }
+    guard !asksForScores else {
+      tasks.removeFirst()
+      current = Work(task: task, leaves: leaves, loss: loss)
+      return
     }
     // A subtree has the shape of a tree of its leaves: its first leaf's number is a multiple of its size.
     let tree = GradientTree(leafCount: leaves.count)
@@ -128,10 +150,13 @@ final class GradientWorker {
     tasks.removeFirst()
     let target = GradientBuffer(count: count)
     current = Work(
-      task: task, leaves: leaves, target: target,
-      sum: GradientSum(
-        tree: tree, into: UnsafeMutableBufferPointer(start: target.values, count: count), type: type, pool: pool,
-        team: team))
+      task: task, leaves: leaves, loss: loss,
+      sum: (
+        target,
+        GradientSum(
+          tree: tree, into: UnsafeMutableBufferPointer(start: target.values, count: count), type: type, pool: pool,
+          team: team)
+      ))
   }
 
   private func sink(_ model: Model, _ buffer: GradientBuffer) -> WeightGradientSink {
@@ -149,16 +174,21 @@ final class GradientWorker {
 
   private func finish(_ work: Work) throws -> Outcome {
     let start = monotonicSeconds()
-    work.sum.finish()
-    guard work.target.isFinite(team: team) else { throw TrainingError("the gradient is not finite") }
-    let payload = GradientPayload(work.target, type: work.sum.type, team: team)
-    let leaves = VersionHash.leaves(of: UnsafeRawBufferPointer(payload.bytes), team: team)
+    var payload = GradientPayload(count: 0, type: .float32)
+    var root = Digest.zero
+    if let (target, sum) = work.sum {
+      sum.finish()
+      guard target.isFinite(team: team) else { throw TrainingError("the gradient is not finite") }
+      payload = GradientPayload(target, type: sum.type, team: team)
+      root = VersionHash.root(
+        ofLeaves: VersionHash.leaves(of: UnsafeRawBufferPointer(payload.bytes), team: team))
+    }
     current = nil
     return .computed(
       ComputedGradient(
         ready: GradientReady(
-          leaseID: work.task.grant.id, statistics: work.results.map { GradientStatistics($0.statistics) },
-          logProbs: work.results.flatMap { $0.logProbs.flatMap { $0 } }, root: VersionHash.root(ofLeaves: leaves).bytes,
+          leaseID: work.task.grant.id, sums: work.results.map(\.sums),
+          logProbs: work.results.flatMap { $0.logProbs.flatMap { $0 } }, root: root.bytes,
           elapsedMicroseconds: Int((work.seconds + monotonicSeconds() - start) * 1e6)), payload: payload))
   }
 }

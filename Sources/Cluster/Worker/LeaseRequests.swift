@@ -8,20 +8,18 @@ extension Lease {
   /// Whether its samples may go on under these weights.
   func continues(under version: Int) -> Bool { continuesAcrossVersions && policyVersions.contains(version) }
 
-  /// Why this build cannot work on it, with what to upgrade; nil: it can.
-  var refusal: String? {
-    do {
-      _ = try ThinkingPolicy(policy)
-      return nil
-    } catch {
-      return "lease \(id) thinks by \(policy), which this build does not have (\(error)); upgrade softgrpo here to the "
-        + "learner's build"
-    }
+  /// Positions that the longest possible completion of the lease takes.
+  var longestSequence: Int { prompt.count + plan.longestCompletion }
+
+  /// Why this build cannot sample it, and what to do about that; nil: it can.
+  var complaint: String? {
+    guard let what = unknown ?? problem else { return nil }
+    return "this build (softgrpo \(buildVersion)) does not know what the lease asks for: \(what). Run the learner's build of "
+      + "softgrpo here"
   }
 
-  /// Positions that the longest possible completion of the lease takes.
-  var longestSequence: Int {
-    prompt.count + options.maxThinkingTokens + 1 + options.answerPrefixTokenIDs.count + options.maxAnswerTokens
+  private var problem: String? {
+    do { return plan.problem(policy: try ThinkingPolicy(policy)) } catch { return "thinking by \(policy): \(error)" }
   }
 }
 
@@ -30,19 +28,7 @@ extension SamplingRequest {
   init(_ lease: Lease, policyVersion: Int) throws {
     self.init(
       id: lease.id, promptID: lease.promptID, groupOrdinal: UInt64(lease.groupOrdinal), prompt: lease.prompt,
-      sampleIndices: lease.sampleIndices, policy: try ThinkingPolicy(lease.policy),
-      options: Rollouts.SamplingOptions(lease.options),
+      sampleIndices: lease.sampleIndices, policy: try ThinkingPolicy(lease.policy), plan: lease.plan,
       noise: NoiseKey(seed: lease.noiseSeed), policyVersion: policyVersion)
-  }
-}
-
-extension Rollouts.SamplingOptions {
-  init(_ wire: Wire.SamplingOptions) {
-    self.init(
-      maxThinkingTokens: wire.maxThinkingTokens, endOfThinkingTokens: wire.endOfThinkingTokenIDs,
-      forcedEndToken: wire.forceEndTokenID, answerPrefix: wire.answerPrefixTokenIDs, stopTokens: wire.stopTokenIDs,
-      maxAnswerTokens: wire.maxAnswerTokens,
-      answer: DiscreteSampling(
-        temperature: wire.answerTemperature, topK: wire.answerTopK, topP: wire.answerTopP))
   }
 }

@@ -81,7 +81,7 @@ extension WorkerService {
   func preparedReference(
     for grant: GradientGrant
   ) throws(ClusterError) -> (model: PreparedModel, root: [UInt8])? {
-    guard let wanted = grant.objective.divergence?.referenceRoot, let reference, let configuration, let backend,
+    guard let wanted = grant.loss.divergence?.referenceRoot, let reference, let configuration, let backend,
       reference.description.root.bytes == wanted
     else { return nil }
     if let referenceModel, referenceModel.rotary.positions >= grant.longestSequence { return (referenceModel, wanted) }

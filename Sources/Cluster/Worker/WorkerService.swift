@@ -202,7 +202,9 @@ public final class WorkerService {
       gradientModel = nil
       dropGradientWeights()
       (reference, referenceModel) = (nil, nil)
-      configuration = try ModelConfiguration(welcome.model)
+      let described = try ModelConfiguration(welcome.model)
+      try ModelMemory.checkSampling(described)
+      configuration = described
       backend = try Cluster.workerBackend(options.dtype, learner: welcome.dtype, logger: logger)
       logger.info("joined run \(welcome.runID): \(welcome.model.architecture), \(welcome.model.layerCount) layers")
     case .base(let snapshot): base = snapshot
@@ -212,7 +214,14 @@ public final class WorkerService {
       newest = snapshot
       dropGradientWeights()
     case .gradientWeights(let version): gradientWeights = version.snapshot
-    case .lease(let lease): queue.append(lease)
+    case .lease(let lease):
+      if let complaint = lease.complaint {
+        logger.error("lease \(lease.id) is declined: \(complaint)")
+        link.giveBack(
+          ReturnedWork(leaseID: lease.id, sampleIndices: lease.sampleIndices, reason: String(complaint.prefix(500))))
+      } else {
+        queue.append(lease)
+      }
     case .gradient(let task): gradients.add(task)
     case .cancelled(let leaseIDs):
       gradients.cancel(leaseIDs)

@@ -109,7 +109,7 @@ public final class WorkerLink: Sendable {
   /// leases are dropped.
   /// - Throws: `WireError` when the result cannot be sent (a number that is not finite, lengths that disagree).
   public func send(_ result: TrajectoryResult) throws {
-    _ = try Envelope(.trajectoryResult(result)).encoded()
+    try result.validate()
     shared.state.withLock { $0.sentCount += 1 }
     shared.results.put(result)
     shared.waker.wake()
@@ -120,7 +120,7 @@ public final class WorkerLink: Sendable {
   /// - Throws: `WireError` when it cannot be sent.
   func send(_ outcome: GradientWorker.Outcome) throws {
     switch outcome {
-    case .computed(let gradient): _ = try Envelope(.gradientReady(gradient.ready)).encoded()
+    case .computed(let gradient): try gradient.ready.validate()
     case .declined(let id, let reason, let isNotFinite):
       _ = try Envelope(.gradientDeclined(leaseID: id, reason: reason, isNotFinite: isNotFinite)).encoded()
     }

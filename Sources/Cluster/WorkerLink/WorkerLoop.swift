@@ -163,7 +163,6 @@ final class WorkerLoop {
     let now = MonotonicClock.now()
     switch message {
     case .grant(let leases):
-      if let refusal = leases.lazy.compactMap(\.refusal).first { return try leave(leases, refusal) }
       for lease in leases where !isDraining && !wayBack.isReturning && !work.add(lease) {
         logger.warning("lease \(lease.id) was granted twice")
       }

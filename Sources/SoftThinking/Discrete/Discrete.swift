@@ -4,16 +4,14 @@ import Parameters
 struct Discrete: ThinkingPart {
   static let name = "discrete"
   static let summary = "GRPO: ordinary tokens, scored by the full softmax."
-  static let parameters = [
-    Truncation.topK, Truncation.topP, Truncation.minP,
-    Parameter.number(
-      "temperature", 1, .between(0, 100), "Softmax temperature T of the logits while thinking; 0 is greedy."),
-  ]
+  private static let temperature = Parameter.number(
+    "temperature", 1, .between(0, 100), "Softmax temperature T of the logits while thinking; 0 is greedy.")
+  static let parameters = [Truncation.topK, Truncation.topP, Truncation.minP, temperature]
 
   let sampling: DiscreteSampling
 
-  init(_ values: ParameterValues) {
-    let truncation = Truncation(values)
+  init(_ values: ParameterValues) throws {
+    let truncation = try Truncation(values, temperature: Self.temperature)
     sampling = DiscreteSampling(
       temperature: truncation.temperature, topK: truncation.topK, topP: truncation.topP, minP: truncation.minP)
   }

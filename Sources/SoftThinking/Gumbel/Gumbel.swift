@@ -16,6 +16,11 @@ struct Gumbel: ThinkingPart, SoftSteps {
   static let name = "gumbel"
   static let summary =
     "SofT-GRPO (2511.06411): a mixture weighted by Gumbel-perturbed log-probabilities, scored by their density."
+  private static let mixtureTemperature = Parameter.number(
+    "gumbel_temperature", 0.1, .above(0, upTo: 100),
+    "Temperature tau_g of the mixture over the perturbed log-probabilities.")
+  private static let noise = Parameter.number(
+    "noise_scale", 1, .above(0, upTo: 100), "Scale nu of the Gumbel noise.")
   static let parameters =
     [
       Parameter.choice(
@@ -23,12 +28,9 @@ struct Gumbel: ThinkingPart, SoftSteps {
         "How a `gumbel` step is scored: `reference` (the authors' code), `exact` (the paper's formula) or `concrete` (the "
           + "exact density of the mixture that is fed).")
     ] + Truncation.parameters + [
+      mixtureTemperature, noise,
       Parameter.number(
-        "gumbel_temperature", 0.1, .above(0, upTo: 100),
-        "Temperature tau_g of the mixture over the perturbed log-probabilities."),
-      Parameter.number("noise_scale", 1, .above(0, upTo: 100), "Scale nu of the Gumbel noise."),
-      Parameter.number(
-        "mixture_floor", 0.01, .above(0, below: 1),
+        "mixture_floor", 0.01, .above(0, upTo: 1),
         "`concrete` only: components whose weight would be below this share of the largest are cut from the mixture."),
     ]
   static let variants: [[String: ParameterValue]] = Density.allCases.map { ["density": .text($0.rawValue)] }
@@ -41,14 +43,21 @@ struct Gumbel: ThinkingPart, SoftSteps {
   let cutMargin: Double
 
   init(_ values: ParameterValues) throws {
-    truncation = Truncation(values)
+    truncation = try Truncation(values)
     density = Density(rawValue: values.text("density")) ?? .reference
-    gumbelTemperature = Float(values.number("gumbel_temperature"))
-    noiseScale = Float(values.number("noise_scale"))
-    cutMargin = -Double(gumbelTemperature) * PortableMath.log(Double(Float(values.number("mixture_floor"))))
-    if density == .concrete, noiseScale != 1 {
+    gumbelTemperature = try values.float(Self.mixtureTemperature)
+    noiseScale = try values.float(Self.noise)
+    let floor = Float(values.number("mixture_floor"))
+    cutMargin = -Double(gumbelTemperature) * PortableMath.log(Double(floor))
+    guard density == .concrete else { return }
+    if noiseScale != 1 {
       throw ParameterError(
         "noise_scale: must be 1 when density is concrete, got \(plainNumber(values.number("noise_scale")))")
+    }
+    if !(floor > 0 && floor < 1) {
+      throw ParameterError(
+        "mixture_floor: must be above 0 and below 1 in single precision when density is concrete, got "
+          + plainNumber(values.number("mixture_floor")))
     }
   }
 

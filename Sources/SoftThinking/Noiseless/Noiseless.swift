@@ -10,7 +10,7 @@ struct Noiseless: ThinkingPart, SoftSteps {
 
   let truncation: Truncation
 
-  init(_ values: ParameterValues) { truncation = Truncation(values) }
+  init(_ values: ParameterValues) throws { truncation = try Truncation(values) }
 
   var view: ThinkingView { .candidates(self) }
   var scoringTemperature: Float { truncation.temperature }

@@ -22,11 +22,12 @@ struct Truncation: Sendable {
   let minP: Float
   let temperature: Float
 
-  init(_ values: ParameterValues) {
+  /// - Throws: `ParameterError` for a number that leaves its range in single precision.
+  init(_ values: ParameterValues, temperature parameter: Parameter = Self.temperature) throws {
     topK = values.integer("top_k")
-    topP = Float(values.number("top_p"))
-    minP = Float(values.number("min_p"))
-    temperature = Float(values.number("temperature"))
+    topP = try values.float(Self.topP)
+    minP = try values.float(Self.minP)
+    temperature = try values.float(parameter)
   }
 
   /// Loads the candidates, largest logit first, ties by id, and gives them q: softmax at the temperature, then top-p (kept
@@ -82,6 +83,20 @@ struct Truncation: Sendable {
     var sum = 0.0
     for component in order { sum += component.probability }
     for i in order.indices { order[i].probability /= sum }
+  }
+}
+
+extension ParameterValues {
+  /// A number in the precision in which steps are drawn and scored.
+  ///
+  /// - Throws: `ParameterError` when it leaves its range there.
+  func float(_ parameter: Parameter) throws -> Float {
+    let value = number(parameter.name)
+    guard parameter.normalized(.number(Double(Float(value)))) != nil else {
+      throw ParameterError(
+        "\(parameter.name): must be \(parameter.expectation) in single precision, got \(plainNumber(value))")
+    }
+    return Float(value)
   }
 }
 

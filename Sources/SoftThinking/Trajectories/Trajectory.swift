@@ -38,6 +38,8 @@ public enum Segment: Sendable, Equatable {
   case discrete(DiscreteSegment)
   /// Injected text: fed one-hot, never scored.
   case forced([Int32])
+  /// Steps that another trajectory sampled, fed again: they are scored there, never here.
+  case replayed(ReplayedSteps)
 
   /// Positions of the sequence this segment occupies.
   public var count: Int {
@@ -45,6 +47,15 @@ public enum Segment: Sendable, Equatable {
     case .soft(let segment): segment.count
     case .discrete(let segment): segment.tokenIDs.count
     case .forced(let tokenIDs): tokenIDs.count
+    case .replayed(let steps): steps.count
+    }
+  }
+
+  /// Whether its steps were sampled here, and so are scored.
+  public var isScored: Bool {
+    switch self {
+    case .soft, .discrete: true
+    case .forced, .replayed: false
     }
   }
 }
@@ -137,10 +148,7 @@ public struct Trajectory: Sendable, Equatable {
 
   /// Scored steps: soft steps and sampled tokens. What token means divide by.
   public var scoredCount: Int {
-    segments.reduce(0) { total, segment in
-      if case .forced = segment { return total }
-      return total + segment.count
-    }
+    segments.reduce(0) { total, segment in total + (segment.isScored ? segment.count : 0) }
   }
 
   /// Log-probs of the scored steps: a soft step may have several, a token has one.
@@ -149,8 +157,18 @@ public struct Trajectory: Sendable, Equatable {
       switch segment {
       case .soft(let soft): total + soft.count * policy.slotCount
       case .discrete(let discrete): total + discrete.tokenIDs.count
-      case .forced: total
+      case .forced, .replayed: total
       }
+    }
+  }
+
+  /// Slots of each scored step in order; nil: one each.
+  public var slotCounts: [Int]? {
+    guard slotCount != scoredCount else { return nil }
+    return segments.flatMap { segment -> [Int] in
+      guard segment.isScored else { return [] }
+      if case .soft = segment { return [Int](repeating: policy.slotCount, count: segment.count) }
+      return [Int](repeating: 1, count: segment.count)
     }
   }
 
@@ -162,7 +180,7 @@ public struct Trajectory: Sendable, Equatable {
       switch segment {
       case .soft(let soft): (count, logProbs) = (soft.count * policy.slotCount, soft.logProbs)
       case .discrete(let discrete): (count, logProbs) = (discrete.tokenIDs.count, discrete.logProbs)
-      case .forced: continue
+      case .forced, .replayed: continue
       }
       if logProbs.count != count { return nil }
       all += logProbs

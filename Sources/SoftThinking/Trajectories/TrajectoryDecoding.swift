@@ -33,7 +33,7 @@ extension Trajectory {
 }
 
 private enum SegmentKind: String, CaseIterable {
-  case soft, discrete, forced
+  case soft, discrete, forced, replayed
 }
 
 /// Data sets number their prompts as often as they name them: an integer is taken as its text.
@@ -67,6 +67,12 @@ private func decodeSegment(_ fields: JSONFields, _ policy: ThinkingPolicy) throw
   switch kind {
   case .soft: return .soft(try decodeSoft(fields, policy))
   case .forced: return .forced(try decodeTokenIDs(fields.required("token_ids"), fields.key("token_ids")))
+  case .replayed:
+    guard fields["log_probs"] == nil else {
+      throw SoftThinkingError("\(fields.key("log_probs")) has no use: replayed steps are not scored; leave it out")
+    }
+    if fields["values"] != nil { return .replayed(.soft(try decodeSoft(fields, policy))) }
+    return .replayed(.tokens(try decodeTokenIDs(fields.required("token_ids"), fields.key("token_ids"))))
   case .discrete, nil:
     let tokenIDs = try decodeTokenIDs(fields.required("token_ids"), fields.key("token_ids"))
     let temperature = try fields.float("temperature")

@@ -83,18 +83,15 @@ private struct JSONLine {
         text += "]"
       }
     case .soft(let soft):
-      text += "{\"kind\": \"soft\", \"token_ids\": ["
-      for step in 0..<soft.tokenIDs.count {
-        if step > 0 { text += ", " }
-        integers(soft.tokenIDs[step])
-      }
-      text += "], \"values\": ["
-      for step in 0..<soft.values.count {
-        if step > 0 { text += ", " }
-        try floats(soft.values[step], "\(path).values[\(step)]")
-      }
-      text += "]"
+      text += "{\"kind\": \"soft\", "
+      try rows(soft, path)
       try slots(soft.logProbs, steps: soft.count, slotCount: slotCount, path)
+    case .replayed(.tokens(let tokenIDs)):
+      text += "{\"kind\": \"replayed\", \"token_ids\": "
+      integers(tokenIDs[...])
+    case .replayed(.soft(let soft)):
+      text += "{\"kind\": \"replayed\", "
+      try rows(soft, path)
     }
     text += "}"
   }
@@ -108,6 +105,20 @@ private struct JSONLine {
     for step in 0..<steps {
       if step > 0 { text += ", " }
       try floats(values[step * slotCount..<(step + 1) * slotCount], "\(path).log_probs[\(step)]")
+    }
+    text += "]"
+  }
+
+  private mutating func rows(_ soft: SoftSegment, _ path: String) throws {
+    text += "\"token_ids\": ["
+    for step in 0..<soft.tokenIDs.count {
+      if step > 0 { text += ", " }
+      integers(soft.tokenIDs[step])
+    }
+    text += "], \"values\": ["
+    for step in 0..<soft.values.count {
+      if step > 0 { text += ", " }
+      try floats(soft.values[step], "\(path).values[\(step)]")
     }
     text += "]"
   }

@@ -5,7 +5,7 @@ func recordProblem(_ ids: [Int32], _ values: [Float], _ steps: any SoftSteps) ->
   }
 }
 
-private func recordProblem(_ record: StepRecord, _ steps: any SoftSteps) -> String? {
+func recordProblem(_ record: StepRecord, _ steps: any SoftSteps) -> String? {
   let (ids, values) = (record.ids.count, record.values.count)
   if ids == 0 { return "0 ids and \(values) values; a step has at least one of each" }
   if values > ids { return "\(values) values for \(ids) ids; a value needs its id" }
@@ -60,7 +60,8 @@ extension Trajectory {
       switch segment {
       case .forced(let tokenIDs): try check(tokenIDs, "\(path).token_ids", vocabularySize)
       case .discrete(let discrete): try check(discrete, path, vocabularySize)
-      case .soft(let soft): try check(soft, path, vocabularySize)
+      case .soft(let soft), .replayed(.soft(let soft)): try check(soft, path, vocabularySize)
+      case .replayed(.tokens(let tokenIDs)): try check(tokenIDs, "\(path).token_ids", vocabularySize)
       }
     }
     if let problem = versionSpansProblem(

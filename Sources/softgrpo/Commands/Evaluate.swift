@@ -37,7 +37,7 @@ struct Evaluate: ParsableCommand {
   @Option(help: "Sequences decoded at once.")
   var slots = 64
   @Option(help: "How completions are judged: math or exact.")
-  var reward = RewardKind.math
+  var reward = RewardKind(MathReward.name)
   @Option(help: "Where the figures go as JSON; the table is printed either way.")
   var output: String?
 
@@ -49,26 +49,26 @@ struct Evaluate: ParsableCommand {
       throw CommandError(
         "--k: \(k) is not among 1 to \(samples), the samples of a prompt; raise --samples or lower --k")
     }
+    let judge = try judge()
     let policies = try policy.elements.map { try sampling.policy($0) }
     let prompts = try prompts.read()
     let loaded = try sampling.load(options.model)
-    let course = try sampling.sampling(loaded)
-    let tokens = try loaded.encodePrompts(prompts, longestCompletion: course.longestCompletion)
-    let items = zip(prompts, tokens).map { Evaluator.Item(id: $0.id, prompt: $1, answer: $0.answer) }
+    let plan = try sampling.plan(loaded)
+    let tokens = try loaded.encodePrompts(prompts, longestCompletion: plan.longestCompletion)
+    let items = zip(prompts, tokens).map { Evaluator.Item(id: $0.id, prompt: $1, question: $0.text, answer: $0.answer) }
     if let output { try checkWritable(output) }
 
-    let stop = StopSignal()
+    let stop = Interruption.ofComputation("eval")
     let team = options.team()
-    let positions = (tokens.map(\.count).max() ?? 1) + course.longestCompletion
+    let positions = (tokens.map(\.count).max() ?? 1) + plan.longestCompletion
     let model = try options.prepare(loaded.source, positions: positions, team: team)
     let evaluator = Evaluator(samples: samples, k: ks, seed: sampling.seed, slots: slots)
     let text = loaded.textInterface
-    let function = reward.function
     let results = try policies.map { policy in
       var progress = SamplingProgress(label: "eval \(policy.name)", total: items.count * samples)
       let result = try evaluator.evaluate(
-        items, model: model, policy: policy, options: course, team: team, completion: text.completion,
-        isCorrect: { function.reward(completion: $0, answer: $1) >= 1 },
+        items, model: model, policy: policy, plan: plan, team: team, completion: text.completion,
+        judge: judge,
         progress: { finished, _ in
           progress.update(completed: finished)
           return !stop.isRequested
@@ -77,12 +77,24 @@ struct Evaluate: ParsableCommand {
         completed: items.count * samples, detail: "\(Int(result.tokensPerSecond.rounded())) tokens/s")
       return result
     }
-    print(try table(results, ks), terminator: "")
+    let table = try table(results, ks)
+    // Figures on standard output are for a program, which a table would confuse.
+    if let output, AtomicFile.isStandardOutput(output) {
+      Console.standardError.writeLine(table)
+    } else {
+      print(table, terminator: "")
+    }
     if let output {
       let encoder = JSONEncoder()
       encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
       try writeAtomically(try encoder.encode(Report(self, results)), to: output)
     }
+  }
+
+  /// A sample counts in pass@k when its reward is 1.
+  private func judge() throws -> ([RewardQuery]) throws -> [Bool?] {
+    let rewards = try reward.sum()
+    return { try rewards.judge($0).map { judged in judged.total.map { $0 >= 1 } } }
   }
 
   private func table(_ results: [Evaluator.Result], _ ks: [Int]) throws -> String {
@@ -110,6 +122,7 @@ struct Evaluate: ParsableCommand {
       var completion_length_mean: Double
       var stopped: Double
       var tokens_per_second: Double
+      var not_judged: Int
     }
     var model: String
     var prompts: String
@@ -133,7 +146,8 @@ struct Evaluate: ParsableCommand {
         Row(
           policy: $0.policy, pass_at_k: named($0.passAt), maj_at_k: named($0.majorityAt),
           thinking_length_mean: $0.meanThinkingLength, completion_length_mean: $0.meanCompletionLength,
-          stopped: $0.stopped, tokens_per_second: $0.tokensPerSecond)
+          stopped: $0.stopped, tokens_per_second: $0.tokensPerSecond,
+          not_judged: $0.notJudged)
       }
     }
   }

@@ -31,10 +31,10 @@ struct Generate: ParsableCommand {
     let policy = try sampling.policy(policy)
     guard !question.isEmpty else { throw CommandError("the question is empty") }
     let loaded = try sampling.load(options.model)
-    let course = try sampling.sampling(loaded)
+    let plan = try sampling.plan(loaded)
     let prompt = Prompt(id: "question", content: .text(question), answer: "")
-    let tokens = try loaded.encodePrompts([prompt], longestCompletion: course.longestCompletion)[0]
-    let positions = tokens.count + course.longestCompletion
+    let tokens = try loaded.encodePrompts([prompt], longestCompletion: plan.longestCompletion)[0]
+    let positions = tokens.count + plan.longestCompletion
 
     let stop = StopSignal()
     let team = options.team()
@@ -43,7 +43,7 @@ struct Generate: ParsableCommand {
     try engine.submit(
       SamplingRequest(
         id: 0, promptID: prompt.id, groupOrdinal: 0, prompt: tokens, sampleIndices: [0], policy: policy,
-        options: course, noise: NoiseKey(seed: sampling.seed), policyVersion: 0))
+        plan: plan, noise: NoiseKey(seed: sampling.seed), policyVersion: 0))
     var printer = TracePrinter(tokenizer: loaded.tokenizer, verbose: verbose)
     engine.observer = { printer.show($0) }
     let start = steadySeconds()

@@ -28,7 +28,7 @@ struct Learner: ParsableCommand {
     let isStarted = RunDirectory(path: configuration.runDirectory).exists
     let service = try LearnerService(
       configuration, .init(resume: resume || (resumeIfStarted && isStarted), allowInsecure: insecure, keys: keys),
-      stop: StopSignal(), logger: output.logger, console: output.console)
+      stop: Interruption.ofRun(), logger: output.logger, console: output.console)
     try service.prepareDirectory()
     try service.warmUp()
     let logger = output.logger

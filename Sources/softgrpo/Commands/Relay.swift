@@ -87,7 +87,7 @@ struct Relay: ParsableCommand {
       ownKeys: keys, name: name, allowInsecure: insecure, logger: logger)
     options.allowInsecure = insecure
     options.upstreamKeys = loaded
-    let service = try RelayService(options, stop: StopSignal(), logger: logger)
+    let service = try RelayService(options, stop: Interruption.ofMember("the relay"), logger: logger)
     try service.run { frontEnd in
       logger.info(
         "listening at \(frontEnd.controlEndpoint); weights are announced at \(frontEnd.announcementEndpoint)")

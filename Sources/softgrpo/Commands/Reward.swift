@@ -12,15 +12,16 @@ struct Reward: ParsableCommand {
   @Option(help: "Where the rewards go (JSONL).")
   var output: String
   @Option(help: "math: the final answer equals the reference mathematically; exact: the trimmed text is the reference.")
-  var kind = RewardKind.math
+  var kind = RewardKind(MathReward.name)
 
   func run() throws {
-    let function = kind.function
+    let rewards = try kind.sum()
     var file = try AtomicFile(path: output)
     try JSONLines.forEach(path: input) { line in
-      let reward = function.reward(
-        completion: Completion(text: try line.text("completion")), answer: try line.text("answer", orNumber: true))
-      try file.write(line: "{\"reward\": \(reward)}")
+      let query = RewardQuery(
+        answer: try line.text("answer", orNumber: true), completion: Completion(text: try line.text("completion")))
+      let total = try rewards.judge([query])[0].total
+      try file.write(line: "{\"reward\": \(total.map { "\($0)" } ?? "null")}")
     }
     try file.commit()
   }

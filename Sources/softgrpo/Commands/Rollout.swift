@@ -8,7 +8,20 @@ import Tasks
 import Transformer
 
 struct Rollout: ParsableCommand {
-  enum RewardChoice: String, ExpressibleByArgument, CaseIterable { case math, exact, none }
+  /// A reward, or none.
+  struct RewardChoice: ExpressibleByArgument {
+    var kind: RewardKind?
+
+    init(kind: RewardKind?) { self.kind = kind }
+
+    init?(argument: String) {
+      kind = RewardKind(argument: argument)
+      if kind == nil && argument != "none" { return nil }
+    }
+
+    static var allValueStrings: [String] { RewardKind.allValueStrings + ["none"] }
+    var defaultValueDescription: String { kind?.name ?? "none" }
+  }
 
   static let configuration = CommandConfiguration(
     abstract: "Samples trajectories of a prompt file, with their log-probs and rewards.",
@@ -29,7 +42,7 @@ struct Rollout: ParsableCommand {
   @Option(help: "Policy version recorded in the trajectories.")
   var policyVersion = 0
   @Option(help: "How completions are judged; none leaves the reward out.")
-  var reward = RewardChoice.math
+  var reward = RewardChoice(kind: RewardKind(MathReward.name))
   @Option(help: "Where the trajectories go (JSONL).")
   var output: String
 
@@ -39,12 +52,12 @@ struct Rollout: ParsableCommand {
     let policy = try sampling.policy(policy)
     let prompts = try prompts.read()
     let loaded = try sampling.load(options.model)
-    let course = try sampling.sampling(loaded)
-    let tokens = try loaded.encodePrompts(prompts, longestCompletion: course.longestCompletion)
-    let positions = (tokens.map(\.count).max() ?? 1) + course.longestCompletion
+    let plan = try sampling.plan(loaded)
+    let tokens = try loaded.encodePrompts(prompts, longestCompletion: plan.longestCompletion)
+    let positions = (tokens.map(\.count).max() ?? 1) + plan.longestCompletion
     var file = try AtomicFile(path: output)
 
-    let stop = StopSignal()
+    let stop = Interruption.ofComputation("rollout")
     let team = options.team()
     let model = try options.prepare(loaded.source, positions: positions, team: team)
     let total = prompts.count * groupSize
@@ -54,11 +67,11 @@ struct Rollout: ParsableCommand {
       try engine.submit(
         SamplingRequest(
           id: UInt64(index), promptID: prompt.id, groupOrdinal: UInt64(index), prompt: tokens[index],
-          sampleIndices: Array(0..<groupSize), policy: policy, options: course, noise: NoiseKey(seed: sampling.seed),
+          sampleIndices: Array(0..<groupSize), policy: policy, plan: plan, noise: NoiseKey(seed: sampling.seed),
           policyVersion: policyVersion))
     }
     let text = loaded.textInterface
-    let function = RewardKind(rawValue: reward.rawValue)?.function
+    let rewards = try reward.kind?.sum()
     var progress = SamplingProgress(label: "rollout", total: total)
     let start = steadySeconds()
     var (finished, written) = (0, 0)
@@ -70,7 +83,9 @@ struct Rollout: ParsableCommand {
       for sample in try engine.step() {
         var trajectory = sample.trajectory
         let prompt = prompts[Int(sample.requestID)]
-        trajectory.reward = function?.reward(completion: text.completion(trajectory), answer: prompt.answer)
+        let query = RewardQuery(
+          promptID: prompt.id, question: prompt.text, answer: prompt.answer, completion: text.completion(trajectory))
+        trajectory.reward = try rewards?.judge([query])[0].total
         rewardSum += Double(trajectory.reward ?? 0)
         early[Int(sample.requestID) * groupSize + trajectory.sampleIndex] = trajectory
         finished += 1
@@ -85,7 +100,7 @@ struct Rollout: ParsableCommand {
     try file.commit()
     let rate = Double(engine.statistics.sampledTokens) / max(1e-9, steadySeconds() - start)
     var summary = "\(engine.statistics.sampledTokens) tokens, \(Int(rate.rounded())) tokens/s"
-    if function != nil { summary += ", mean reward \(String(format: "%.3f", rewardSum / Double(total)))" }
+    if rewards != nil { summary += ", mean reward \(String(format: "%.3f", rewardSum / Double(total)))" }
     progress.finish(completed: total, detail: summary)
   }
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Cluster
 import Foundation
 import Kernels
 import ModelFiles
@@ -29,6 +30,7 @@ struct Score: ParsableCommand {
     let team = options.team()
     let source = try ModelSource.open(path: options.model)
     let trajectories = try readTrajectories(trajectories, for: source.configuration)
+    try ModelMemory.checkSampling(source.configuration)
     let model = PreparedModel(
       try ModelWeights(source: source), backend: try options.backend(), trainable: false,
       positions: longestSequence(trajectories), team: team)

@@ -20,6 +20,7 @@ struct SupervisedFineTune: ParsableCommand {
       throw CommandError("--output: \(output) exists and is not empty; name another directory")
     }
     try superviseModel(
-      configuration, checkpoint: output, stop: StopSignal(), logger: console.logger, console: console.console)
+      configuration, checkpoint: output, stop: Interruption.ofComputation("sft"), logger: console.logger,
+      console: console.console)
   }
 }

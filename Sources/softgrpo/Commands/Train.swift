@@ -17,7 +17,7 @@ struct Train: ParsableCommand {
     let configuration = try options.load()
     let output = RunConsole("softgrpo", level: configuration.run.logLevel)
     let run = try TrainingRun(
-      configuration, resume: resume, executable: executablePath(), stop: StopSignal(), logger: output.logger,
+      configuration, resume: resume, executable: executablePath(), stop: Interruption.ofRun(), logger: output.logger,
       console: output.console)
     let table = try run.run()
     if let table { print(table) }

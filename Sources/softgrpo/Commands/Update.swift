@@ -1,7 +1,11 @@
 import ArgumentParser
+import Cluster
+import Credit
 import Foundation
 import Kernels
 import ModelFiles
+import Objectives
+import Parameters
 import PolicyOptimization
 import SoftThinking
 import Training
@@ -10,7 +14,18 @@ import Transformer
 struct Update: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "One optimiser step on recorded trajectories, offline.",
-    discussion: "The loss of the whole file as one batch; old log-probs come from the file.")
+    discussion: """
+      The loss of the whole file as one batch; old log-probs come from the file. Parameters of the objective and the advantage are \
+      options, too:
+
+      \(ParameterArguments.help(objectives))
+      \(ParameterArguments.help(advantageEstimators))
+      """)
+
+  /// Parameters that are options of this command.
+  static var parameters: [Parameter] {
+    objectives.entries.flatMap(\.parameters) + advantageEstimators.entries.flatMap(\.parameters)
+  }
 
   @OptionGroup var options: ModelOptions
 
@@ -20,10 +35,10 @@ struct Update: ParsableCommand {
   @Option var learningRate = 1e-6
   @Option var weightDecay = 0.01
   @Option(help: "0 turns clipping off.") var maxGradNorm = 1.0
-  @Option(help: "Clip range below 1.") var clipLow: Float = 0.2
-  @Option(help: "Clip range above 1.") var clipHigh: Float = 0.2
-  @Option(help: "Bound of the loss when the advantage is negative.") var dualClip: Float = 3
-  @Option(help: "grpo, dr_grpo or rloo.") var advantage = "grpo"
+  @Option(help: "What is minimised: \(objectives.names.joined(separator: ", ")).") var objective = "clipped"
+  @Option(help: "How rewards become advantages: \(advantageEstimators.names.joined(separator: ", ")).")
+  var advantage = "grpo"
+  @OptionGroup var parameters: ParameterArguments
   @Option(help: "Train adapters of this rank on frozen weights (LoRA); 0: every weight.") var loraRank = 0
   @Option(help: "The adapters' product is scaled by this / rank; default: 2 x rank.") var loraAlpha: Double?
   @OptionGroup var pass: PassOptions
@@ -48,13 +63,10 @@ struct Update: ParsableCommand {
     guard output != nil || report != nil else {
       throw CommandError("update: nothing to write: give --output DIR, --report FILE or both")
     }
-    guard let estimator = AdvantageEstimator(rawValue: advantage) else {
-      throw CommandError("--advantage: must be grpo, dr_grpo or rloo, got '\(advantage)'")
-    }
-    let objective = ObjectiveOptions(
-      advantage: estimator, clip: ClippedObjective(clipLow: clipLow, clipHigh: clipHigh, dualClip: dualClip),
-      klCoefficient: 0)
-    try objective.validate(section: "update")
+    let given = try parameters.values(Self.parameters)
+    let loss = try Loss(ParameterArguments.describe(objective, given, of: objectives, option: "--objective"))
+    var estimator = try advantageEstimators.make(
+      ParameterArguments.describe(advantage, given, of: advantageEstimators, option: "--advantage"))
     let updateOptions = UpdateOptions(
       optimizer: AdamW(learningRate: learningRate, weightDecay: weightDecay), maxGradientNorm: maxGradNorm)
     try updateOptions.validate(section: "update")
@@ -67,35 +79,42 @@ struct Update: ParsableCommand {
     let team = options.team()
     let source = try ModelSource.open(path: options.model)
     let trajectories = try readTrajectories(trajectories, for: source.configuration)
-    let batch = try weighted(trajectories, objective)
+    var batch = try weighted(trajectories, &estimator)
     let state = try trainable(source)
     let model = PreparedModel(
       state.roundedWeights(team: team), backend: try options.backend(), trainable: true,
       positions: longestSequence(trajectories), team: team)
     let gradient = PolicyGradient(team: team)
     let sink = state.gradientSink(backend: model.backend, team: team)
-    var statistics = ObjectiveStatistics()
+    var sums = NamedSums()
     var progress = PassProgress(label: "update", total: trajectories.count)
     var done = 0
-    for indices in microBatches(trajectories, tokenBudget: pass.microBatchTokens) {
-      statistics.merge(
+    let passes = microBatches(trajectories, tokenBudget: pass.microBatchTokens)
+    if loss.scope >= .group {
+      // The objective sees groups, or all of it: log-probs first.
+      let formed = try gradient.formCoefficients(
+        passes.map { $0.map { batch[$0] } }, model: model, loss: loss)
+      for (index, item) in zip(passes.joined(), formed.batches.joined()) { batch[index] = item }
+      sums = formed.sums
+    }
+    for indices in passes {
+      sums.merge(
         try gradient.accumulate(
-          indices.map { batch[$0] }, model: model, reference: nil, options: objective,
-          gradient: sink
-        ).statistics)
+          indices.map { batch[$0] }, model: model, reference: nil, loss: loss, gradient: sink
+        ).sums)
       done += indices.count
       progress.update(completed: done)
     }
-    let (parameters, master) = trained(state)
+    let (tensors, master) = trained(state)
     let before = report == nil ? [] : Array(master)
     let (weights, norm) = try state.apply(updateOptions, team: team)
     if let output { try write(state, weights, source, to: output) }
     if let report {
       let result = Report(
-        loss: statistics.policyLoss, advantages: batch.map(\.advantage), grad_norm: norm.total,
-        grad_norms: Dictionary(uniqueKeysWithValues: zip(parameters.map(\.name), norm.byParameter)),
+        loss: sums[LossSum.policyLoss] ?? 0, advantages: batch.map { $0.advantages[0] }, grad_norm: norm.total,
+        grad_norms: Dictionary(uniqueKeysWithValues: zip(tensors.map(\.name), norm.byParameter)),
         update_norms: Dictionary(
-          uniqueKeysWithValues: parameters.map { parameter in
+          uniqueKeysWithValues: tensors.map { parameter in
             let sum = parameter.range.reduce(0.0) { total, index in
               let difference = Double(master[index]) - Double(before[index])
               return total + difference * difference
@@ -103,7 +122,7 @@ struct Update: ParsableCommand {
             return (parameter.name, sum.squareRoot())
           }),
         lr: learningRate, weight_decay: weightDecay, max_grad_norm: maxGradNorm,
-        clip_fraction: statistics.clipFraction, ppo_kl: statistics.ppoKL)
+        clip_fraction: sums["actor/pg_clipfrac"], ppo_kl: sums[LossSum.policyKL] ?? 0)
       let encoder = JSONEncoder()
       encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
       try writeAtomically(try encoder.encode(result), to: report)
@@ -111,6 +130,7 @@ struct Update: ParsableCommand {
   }
 
   private func trainable(_ source: ModelSource) throws -> any TrainableState {
+    try ModelMemory.checkTraining(source.configuration, isAdapted: loraRank > 0)
     if loraRank == 0 { return try LearnerState(source: source) }
     return AdapterState(
       base: try ModelWeights(source: source), options: AdapterOptions(rank: loraRank, alpha: loraAlpha), seed: 1)
@@ -128,15 +148,21 @@ struct Update: ParsableCommand {
   }
 
   /// Advantages and old log-probs of the file as one batch, token mean.
-  private func weighted(_ trajectories: [Trajectory], _ objective: ObjectiveOptions) throws -> [WeightedTrajectory] {
-    let rewards = try trajectories.enumerated().map { index, trajectory in
-      guard let reward = trajectory.reward else {
-        throw CommandError("\(self.trajectories): trajectory \(index + 1) has no reward, which update needs")
-      }
-      return reward
-    }
-    let advantages = try objective.advantage.advantages(rewards: rewards, groupIDs: trajectories.map(\.groupID))
-    let weights = try objective.lossAggregation.weights(tokenCounts: trajectories.map(\.scoredCount))
+  private func weighted(
+    _ trajectories: [Trajectory], _ estimator: inout any AdvantageEstimator
+  ) throws -> [WeightedTrajectory] {
+    let credits = try estimator.advantages(
+      CreditStep(
+        trajectories: trajectories.enumerated().map { index, trajectory in
+          guard let reward = trajectory.reward else {
+            throw CommandError("\(self.trajectories): trajectory \(index + 1) has no reward, which update needs")
+          }
+          return CreditTrajectory(
+            groupID: trajectory.groupID, promptID: trajectory.promptID, reward: reward, length: trajectory.scoredCount,
+            isTruncated: trajectory.finishReason == .length)
+        }))
+    let weights = try LossAggregation.tokenMean.weights(
+      tokenCounts: trajectories.indices.map { credits[$0].isKept ? trajectories[$0].scoredCount : 0 })
     return try trajectories.indices.map { index in
       guard let old = trajectories[index].recordedLogProbs else {
         throw CommandError(
@@ -144,7 +170,8 @@ struct Update: ParsableCommand {
             + "rollout`, or add those of `softgrpo score`")
       }
       return WeightedTrajectory(
-        trajectory: trajectories[index], advantage: advantages[index], weight: weights[index], oldLogProbs: old)
+        trajectory: trajectories[index], advantages: credits[index].advantages, weight: weights[index],
+        stepWeights: credits[index].stepWeights, oldLogProbs: old)
     }
   }
 
@@ -178,7 +205,7 @@ struct Update: ParsableCommand {
     var lr: Double
     var weight_decay: Double
     var max_grad_norm: Double
-    var clip_fraction: Double
+    var clip_fraction: Double?
     var ppo_kl: Double
   }
 }

@@ -82,7 +82,8 @@ struct Worker: ParsableCommand {
       security: security)
     options.alternatives = Array(attachments.dropFirst())
     options.parent = parent
-    let service = try WorkerService(options, stop: StopSignal(), logger: output.logger)
+    let service = try WorkerService(
+      options, stop: Interruption.ofMember("the worker", parent: parent), logger: output.logger)
     try service.run()
   }
 }

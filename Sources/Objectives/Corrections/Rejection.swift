@@ -1,0 +1,78 @@
+/// Rejection of what the learner and the worker disagree on (verl's `rollout_rs`): with r = pi_learner,old / pi_worker,
+/// log r within 20,
+///
+///     k1 = -log r,   k2 = (log r)^2 / 2,   k3 = r - 1 - log r
+///
+/// per slot, or their mean, sum or maximum over the trajectory. k1 must lie within [log lower, log upper], k2 and k3
+/// must not exceed upper. k1 is *minus* log r, so that asymmetric bounds keep r in [1 / upper, 1 / lower]. What is
+/// rejected leaves the loss's denominator, too.
+///
+/// Soft tokens: the log-ratio of two densities of one recorded mixture; nothing changes.
+public struct Rejection: Sendable, Equatable {
+  public enum Reach: String, Sendable, CaseIterable {
+    case token
+    case mean = "seq_mean"
+    case sum = "seq_sum"
+    case maximum = "seq_max"
+  }
+  public enum Divergence: String, Sendable, CaseIterable { case k1, k2, k3 }
+
+  public var reach: Reach
+  public var divergence: Divergence
+  /// Of r, for k1; nil: its inverse is `upper`.
+  public var lower: Double?
+  public var upper: Double
+
+  public init(reach: Reach, divergence: Divergence, lower: Double? = nil, upper: Double) throws {
+    guard upper > 0, lower.map({ $0 > 0 && $0 <= upper }) ?? true else {
+      throw ObjectiveError("rejection: bounds must be positive and in order, got \(lower ?? 1 / upper) to \(upper)")
+    }
+    self.reach = reach
+    self.divergence = divergence
+    self.lower = lower
+    self.upper = upper
+  }
+
+  /// By verl's names: criterion `seq_mean_k1`, threshold `0.5_2.0` or `2.0`.
+  public init(criterion: String, threshold: String) throws {
+    let reaches = Reach.allCases.filter { criterion.hasPrefix($0.rawValue + "_") }
+    guard let reach = reaches.first,
+      let divergence = Divergence(rawValue: String(criterion.dropFirst(reach.rawValue.count + 1)))
+    else {
+      throw ObjectiveError(
+        "rejection: '\(criterion)' is none of token, seq_mean, seq_sum, seq_max with _k1, _k2 or _k3")
+    }
+    let bounds = threshold.split(separator: "_").map { Double($0) }
+    guard let last = bounds.last, let upper = last, bounds.count <= 2, let first = bounds.first, let lower = first
+    else {
+      throw ObjectiveError("rejection: '\(threshold)' is no bound and no pair of bounds such as 0.5_2.0")
+    }
+    try self.init(reach: reach, divergence: divergence, lower: bounds.count == 2 ? lower : nil, upper: upper)
+  }
+
+  /// Which slots of a trajectory stay.
+  public func kept(learnerOldLogProbs: [Float], workerLogProbs: [Float]) throws -> [Bool] {
+    let values = try importanceLogRatios(learnerOldLogProbs, over: workerLogProbs, level: .token).map { logRatio in
+      switch divergence {
+      case .k1: -logRatio
+      case .k2: logRatio * logRatio / 2
+      case .k3: doubleExponential(logRatio) - 1 - logRatio
+      }
+    }
+    switch reach {
+    case .token: return values.map(isWithin)
+    case .mean: return all(values, values.reduce(0, +) / Double(max(values.count, 1)))
+    case .sum: return all(values, values.reduce(0, +))
+    case .maximum: return all(values, values.max() ?? 0)
+    }
+  }
+
+  private func all(_ values: [Double], _ value: Double) -> [Bool] {
+    [Bool](repeating: isWithin(value), count: values.count)
+  }
+
+  private func isWithin(_ value: Double) -> Bool {
+    guard divergence == .k1 else { return value <= upper }
+    return value >= doubleLogarithm(lower ?? 1 / upper) && value <= doubleLogarithm(upper)
+  }
+}

@@ -1,0 +1,20 @@
+import Parameters
+
+/// 1 when the final answer is mathematically the reference answer, else 0.
+public struct MathReward: CompletionReward {
+  public static let name = "math"
+  public static let summary = "1 when the completion's final answer equals the reference mathematically."
+  public static let parameters: [Parameter] = []
+  public static let role = RewardRole.correctness
+  public static var weight: Parameter { .number(name, 1, .any, summary) }
+
+  public var verifier: MathVerifier
+
+  public init(_ values: ParameterValues) { self.init() }
+
+  public init(verifier: MathVerifier = MathVerifier()) { self.verifier = verifier }
+
+  public func reward(_ query: RewardQuery) -> Float {
+    verifier.isCorrect(query.completion.text, answer: query.answer) ? 1 : 0
+  }
+}

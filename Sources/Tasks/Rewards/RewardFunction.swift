@@ -1,0 +1,101 @@
+import Parameters
+
+/// What a reward says: `correctness` counts in pass@k and maj@k, `shaping` is for training alone.
+public enum RewardRole: Sendable, Equatable {
+  case correctness
+  case shaping
+}
+
+/// What a reward must see at once to judge a completion.
+public enum RewardScope: Sendable, Equatable {
+  /// The completion itself. It is handed many together all the same, so that it may judge them at once.
+  case completion
+  /// All completions of its group.
+  case group
+  /// All completions of the step.
+  case step
+}
+
+/// A completion to be judged.
+public struct RewardQuery: Sendable, Equatable {
+  public var promptID: String
+  /// The question as text.
+  public var question: String
+  /// The reference answer.
+  public var answer: String
+  public var completion: Completion
+  /// Completions with the same number are siblings.
+  public var group: Int
+  /// Within the group.
+  public var sampleIndex: Int
+  /// Steps that the run's budgets allow, forced ones not counted; 0: not known.
+  public var longestCompletion: Int
+  /// Whether the answer is correct, as `reward.judge` has it; filled in for rewards that read it. nil: it was not judged.
+  public var isCorrect: Bool?
+
+  public init(
+    promptID: String = "", question: String = "", answer: String, completion: Completion, group: Int = 0,
+    sampleIndex: Int = 0, longestCompletion: Int = 0, isCorrect: Bool? = nil
+  ) {
+    self.promptID = promptID
+    self.question = question
+    self.answer = answer
+    self.completion = completion
+    self.group = group
+    self.sampleIndex = sampleIndex
+    self.longestCompletion = longestCompletion
+    self.isCorrect = isCorrect
+  }
+}
+
+/// What a reward makes of a completion.
+public enum RewardVerdict: Sendable, Equatable {
+  /// Finite.
+  case value(Float)
+  /// There is no reward, which is not a reward of 0: the sample is not trained on.
+  case notJudged(reason: String)
+}
+
+/// Judges completions against reference answers. A new reward is one file and one line in `RewardRegistry`.
+///
+/// Its parameters are keys of the `reward` section: their names begin with the reward's own.
+public protocol RewardFunction: Part {
+  static var role: RewardRole { get }
+  static var scope: RewardScope { get }
+  /// The key `reward.NAME`: its default and its range. A weight of 0 leaves the reward out.
+  static var weight: Parameter { get }
+  /// Whether it reads `RewardQuery.isCorrect`.
+  static var readsCorrectness: Bool { get }
+
+  /// Checks the parameters against a run's budgets.
+  /// - Parameter longestCompletion: steps that the run's budgets allow.
+  /// - Throws: `ParameterError` that begins with the parameter's name.
+  func validate(longestCompletion: Int) throws
+
+  /// - Parameter queries: whole groups or the whole step where `scope` asks for them; all that there are otherwise.
+  /// - Returns: a verdict each, in the same order. A completion that cannot be judged gets `notJudged`.
+  /// - Throws: what must end the run.
+  func rewards(for queries: [RewardQuery]) throws -> [RewardVerdict]
+}
+
+extension RewardFunction {
+  public static var scope: RewardScope { .completion }
+  public static var weight: Parameter { .number(name, 0, .any, summary) }
+  public static var readsCorrectness: Bool { false }
+  public func validate(longestCompletion: Int) throws {}
+}
+
+/// A reward that follows from one completion, without a clock, a network or siblings.
+public protocol CompletionReward: RewardFunction {
+  /// Finite for any text.
+  func reward(_ query: RewardQuery) -> Float
+}
+
+extension CompletionReward {
+  public func rewards(for queries: [RewardQuery]) throws -> [RewardVerdict] { queries.map { .value(reward($0)) } }
+
+  /// Of a completion without a run around it.
+  func reward(completion: Completion, answer: String) -> Float {
+    reward(RewardQuery(answer: answer, completion: completion))
+  }
+}

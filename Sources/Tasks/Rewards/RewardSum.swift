@@ -1,0 +1,141 @@
+import Parameters
+
+/// What the rewards of a run say of one completion.
+public struct JudgedCompletion: Sendable, Equatable {
+  /// The weighted sum; nil: one of its parts was not judged.
+  public var total: Float?
+  /// Each part's own, unweighted value, in the order of `RewardSum.names`; nil: not judged.
+  public var values: [Float?]
+  /// Whether the answer is correct; nil: not judged, or nobody reads it.
+  public var isCorrect: Bool?
+  /// Why it was not judged.
+  public var reason: String?
+}
+
+/// A weighted sum of rewards, each of which stays visible by name.
+public struct RewardSum: Sendable {
+  private struct Term: Sendable {
+    var name: String
+    var weight: Float
+    var function: any RewardFunction
+  }
+
+  private let terms: [Term]
+  /// Who says whether an answer is correct.
+  private let judges: [(name: String, function: any RewardFunction)]
+
+  /// - Parameters:
+  ///   - weights: by name of a registered reward; 0 leaves it out.
+  ///   - parameters: of all rewards, by key; absent ones have their defaults.
+  ///   - judge: the name of the reward that says whether an answer is correct, or "auto": those correctness rewards that have
+  ///     a weight, all of which must agree; `math` where none has.
+  ///   - longestCompletion: steps that the run's budgets allow.
+  /// - Throws: `ParameterError` naming the key.
+  public init(
+    weights: [String: Double], parameters: [String: ParameterValue] = [:], judge: String = "auto",
+    longestCompletion: Int = 0
+  ) throws {
+    func make(_ name: String) throws -> any RewardFunction {
+      let made = try RewardRegistry.parts.make(RewardRegistry.parts.describe(name, parameters))
+      try made.validate(longestCompletion: longestCompletion)
+      return made
+    }
+    for name in weights.keys.sorted() { _ = try RewardRegistry.parts.entry(name) }
+    terms = try RewardRegistry.types.compactMap { type in
+      guard let weight = weights[type.name], weight != 0 else { return nil }
+      guard weight.isFinite else { throw ParameterError("\(type.name): must be finite, got \(weight)") }
+      return Term(name: type.name, weight: Float(weight), function: try make(type.name))
+    }
+    let weighted = terms.map(\.name)
+    let chosen: [String]
+    if judge == "auto" {
+      let correctness = RewardRegistry.correctness.filter(weighted.contains)
+      chosen = correctness.isEmpty ? [MathReward.name] : correctness
+    } else {
+      guard RewardRegistry.correctness.contains(judge) else {
+        throw ParameterError(
+          "judge: must be auto or a reward that counts in pass@k (\(RewardRegistry.correctness.joined(separator: ", "))), got "
+            + judge)
+      }
+      chosen = [judge]
+    }
+    judges = try chosen.map { ($0, try make($0)) }
+  }
+
+  /// Of the rewards with a weight.
+  public var names: [String] { terms.map(\.name) }
+
+  /// Judges a step's completions, whole groups.
+  ///
+  /// - Throws: what a reward throws to end the run.
+  public func judge(_ queries: [RewardQuery]) throws -> [JudgedCompletion] {
+    var queries = queries
+    var verdicts: [String: [RewardVerdict]] = [:]
+    for term in terms where type(of: term.function).role == .correctness {
+      verdicts[term.name] = try Self.verdicts(term.function, term.name, queries)
+    }
+    let isRead = terms.contains { type(of: $0.function).readsCorrectness }
+    if isRead {
+      let correct = try correctness(queries, known: verdicts)
+      for index in queries.indices { queries[index].isCorrect = correct[index] }
+    }
+    for term in terms where verdicts[term.name] == nil {
+      verdicts[term.name] = try Self.verdicts(term.function, term.name, queries)
+    }
+    return queries.indices.map { index in
+      var judged = JudgedCompletion(total: 0, values: [], isCorrect: queries[index].isCorrect)
+      for term in terms {
+        switch verdicts[term.name]![index] {
+        case .value(let value):
+          judged.values.append(value)
+          judged.total = judged.total.map { $0 + term.weight * value }
+        case .notJudged(let reason):
+          judged.values.append(nil)
+          judged.total = nil
+          judged.reason = judged.reason ?? "\(term.name): \(reason)"
+        }
+      }
+      return judged
+    }
+  }
+
+  /// Whether each answer is correct: what pass@k counts. nil: it was not judged.
+  public func correctness(_ queries: [RewardQuery]) throws -> [Bool?] { try correctness(queries, known: [:]) }
+
+  private func correctness(_ queries: [RewardQuery], known: [String: [RewardVerdict]]) throws -> [Bool?] {
+    var result = [Bool?](repeating: true, count: queries.count)
+    for judge in judges {
+      let verdicts = try known[judge.name] ?? Self.verdicts(judge.function, judge.name, queries)
+      for (index, verdict) in verdicts.enumerated() {
+        switch verdict {
+        case .value(let value): result[index] = result[index].map { $0 && value >= 1 }
+        case .notJudged: result[index] = nil
+        }
+      }
+    }
+    return result
+  }
+
+  private static func verdicts(
+    _ function: any RewardFunction, _ name: String, _ queries: [RewardQuery]
+  ) throws -> [RewardVerdict] {
+    func ask(_ queries: [RewardQuery]) throws -> [RewardVerdict] {
+      let verdicts = try function.rewards(for: queries)
+      guard verdicts.count == queries.count else {
+        throw TaskError("reward.\(name): \(verdicts.count) verdicts for \(queries.count) completions; it must give one each")
+      }
+      return verdicts.map {
+        if case .value(let value) = $0, !value.isFinite { return .notJudged(reason: "the reward is \(value)") }
+        return $0
+      }
+    }
+    guard type(of: function).scope == .group else { return try ask(queries) }
+    var members: [Int: [Int]] = [:]
+    for (index, query) in queries.enumerated() { members[query.group, default: []].append(index) }
+    var result = [RewardVerdict](repeating: .notJudged(reason: ""), count: queries.count)
+    for (_, indices) in members.sorted(by: { $0.key < $1.key }) {
+      for (index, verdict) in zip(indices, try ask(indices.map { queries[$0] })) { result[index] = verdict }
+    }
+    return result
+  }
+}

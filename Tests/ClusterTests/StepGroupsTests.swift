@@ -1,0 +1,146 @@
+import Parameters
+import SoftThinking
+import Tasks
+import Testing
+
+@testable import Cluster
+
+/// Draws groups of two; the first prompt's group is a draft with a child for each sample, the second's gets a hint beside it, the
+/// third is dropped.
+private struct BranchingScheduler: PromptScheduler {
+  static let name = "branching"
+  static let summary = ""
+  static let readsRewards = true
+  var state = 0
+  let context: SchedulerContext
+
+  init(_ values: ParameterValues, _ context: SchedulerContext) { self.context = context }
+
+  var ordinalsPerPrompt: Int { 3 }
+  var longestCompletion: Int { context.plan.longestCompletion }
+
+  mutating func next(_ count: Int, from prompts: (Int) throws -> [Prompt]) throws -> [DrawnGroup] {
+    try prompts(count).enumerated().map {
+      DrawnGroup(prompt: $1, role: $0 == 0 ? .draft : .train, sampleCount: 2, note: "\($0)")
+    }
+  }
+
+  func plan(for group: DrawnGroup) -> CompletionPlan { context.plan }
+
+  func finished(_ group: FinishedGroup) -> GroupDecision {
+    let child = ChildGroup(plan: context.plan, sampleCount: 2, joinsParent: group.note == "0", note: "child")
+    switch group.note {
+    case "0": return .hold([child, child])
+    case "1": return group.samples.allSatisfy { $0.reward == 0 } ? .hold([child]) : .train
+    case "2": return .drop
+    case "3": return .hold([child, child, child])
+    default: return .train
+    }
+  }
+
+  mutating func concluded(_ groups: [FinishedGroup]) { state += groups.count }
+}
+
+@Suite struct StepGroupsTests {
+  private func scheduler() -> any PromptScheduler {
+    BranchingScheduler(
+      ParameterValues(),
+      SchedulerContext(
+        plan: CompletionPlan(thinking: 2, maxAnswerTokens: 2), policy: ThinkingPolicy(), groupSize: 2, seed: 1,
+        endOfThinkingTokens: [], encode: { _ in [] }))
+  }
+
+  private func step(prompts: Int) throws -> (StepQueue.Step, any PromptScheduler) {
+    var scheduler = scheduler()
+    let groups = try scheduler.next(prompts) { count in
+      (0..<count).map { Prompt(id: "p\($0)", content: .text("?"), answer: "") }
+    }
+    return (StepQueue.Step(number: 5, firstOrdinal: 30, ordinalsPerPrompt: 3, groups: groups), scheduler)
+  }
+
+  private func completed(_ ordinal: Int, samples: [Int] = [0, 1]) -> CompletedGroup {
+    CompletedGroup(
+      ordinal: ordinal,
+      samples: samples.map {
+        CollectedTrajectory(
+          trajectory: Trajectory(
+            promptID: "", groupID: ordinal, sampleIndex: $0, policy: ThinkingPolicy(), policyVersion: 5, prompt: [1],
+            segments: [.discrete(DiscreteSegment(tokenIDs: [Int32(ordinal)], logProbs: [-1]))], finishReason: .stop),
+          workerName: "w", fingerprint: "", elapsedMicroseconds: 1)
+      })
+  }
+
+  private func zero(_ trajectories: [Trajectory], _ prompt: Prompt) -> [Trajectory] {
+    trajectories.map {
+      var trajectory = $0
+      trajectory.reward = 0
+      return trajectory
+    }
+  }
+
+  @Test func childrenJoinOrStandAloneWhateverCameFirst() throws {
+    let (step, scheduler) = try step(prompts: 3)
+    var trained: [[[Int]]] = []
+    for order in [[30, 33, 36], [36, 33, 30]] {
+      var groups = try StepGroups(step, scheduler: scheduler)
+      var requested: [Int] = []
+      for ordinal in order {
+        requested += try groups.finish(completed(ordinal), rewarded: zero).map(\.ordinal)
+        #expect(!groups.isComplete)
+      }
+      #expect(requested.sorted() == [31, 32, 34] && groups.count == 6)
+      for ordinal in requested.reversed() {
+        // One of a child's samples was given up.
+        let children = try groups.finish(completed(ordinal, samples: ordinal == 31 ? [1] : [0, 1]), rewarded: zero)
+        #expect(children.isEmpty)
+      }
+      #expect(groups.isComplete && groups.completed.map(\.ordinal) == [30, 31, 32, 33, 34, 36])
+      trained.append(
+        groups.training.flatMap { group in
+          group.samples.map { sample in
+            guard case .discrete(let text) = sample.trajectory.segments[0] else { return [] }
+            return [sample.trajectory.groupID, sample.trajectory.sampleIndex, Int(text.tokenIDs[0])]
+          }
+        })
+      let concluded = groups.concluded(
+        groups.training.flatMap(\.samples).map {
+          var trajectory = $0.trajectory
+          trajectory.reward = Float(trajectory.sampleIndex)
+          return trajectory
+        })
+      #expect(concluded.map(\.ordinal) == [30, 31, 32, 33, 34, 36])
+      #expect(concluded.map(\.parent) == [nil, 30, 30, nil, 33, nil])
+      // Drafts and dropped groups have no reward; a joined child's samples are numbered on.
+      #expect(concluded.map { $0.samples.map(\.reward) } == [[nil, nil], [1], [2, 3], [0, 1], [0, 1], [nil, nil]])
+    }
+    // Draft 30 gives its name to its children's samples; 34 is a group of its own; 36 was dropped.
+    #expect(
+      trained[0] == [
+        [30, 1, 31], [30, 2, 32], [30, 3, 32], [33, 0, 33], [33, 1, 33], [34, 0, 34], [34, 1, 34],
+      ])
+    #expect(trained[0] == trained[1])
+  }
+
+  @Test func moreChildrenThanOrdinalsAreRefused() throws {
+    let (step, scheduler) = try step(prompts: 4)
+    var groups = try StepGroups(step, scheduler: scheduler)
+    let error = #expect(throws: ClusterError.self) { _ = try groups.finish(completed(39), rewarded: zero) }
+    #expect(error?.message.contains("branching") == true)
+  }
+
+  /// A group of the usual scheduler is trained on as it came.
+  @Test func plainGroupsKeepTheirNames() throws {
+    let plain = try SchedulerRegistry.make(
+      SchedulerRegistry.describe("plain", [:]),
+      SchedulerContext(
+        plan: CompletionPlan(thinking: 2, maxAnswerTokens: 2), policy: ThinkingPolicy(), groupSize: 3, seed: 1,
+        endOfThinkingTokens: [], encode: { _ in [] }))
+    let prompt = Prompt(id: "p", content: .text("?"), answer: "")
+    let step = StepQueue.Step(
+      number: 0, firstOrdinal: 4, ordinalsPerPrompt: 1, groups: [DrawnGroup(prompt: prompt, sampleCount: 3)])
+    var groups = try StepGroups(step, scheduler: plain)
+    let sent = completed(4, samples: [0, 2])
+    #expect(try groups.finish(sent, rewarded: { trajectories, _ in trajectories }).isEmpty)
+    #expect(groups.isComplete && groups.training.flatMap(\.samples) == sent.samples)
+  }
+}
