@@ -52,9 +52,6 @@ func encode(segments: [Segment], _ arena: inout MessageArena) -> (
       values += soft.values.elements
       logProbs += soft.logProbs
     case .replayed(.soft(let soft)):
-      try require(
-        soft.values.count == soft.count && soft.logProbs.isEmpty,
-        "\(owner) has a replayed segment with log-probs, or whose values do not match its \(soft.count) steps")
       description.pointee.kind = SOFTGRPO__SEGMENT_DESCRIPTION__KIND__REPLAYED_SOFT
       setRows(of: soft, description, &arena)
       tokenIDs += soft.tokenIDs.elements

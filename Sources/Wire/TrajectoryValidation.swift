@@ -43,6 +43,13 @@ func validate(segments: [Segment], of owner: String) throws {
       try validate(tokenIDs: soft.tokenIDs.elements, owner)
       try requireFinite(soft.values.elements)
       try requireFinite(soft.logProbs)
+    case .replayed(.soft(let soft)):
+      try require(
+        soft.values.count == soft.count && soft.logProbs.isEmpty,
+        "\(owner) has a replayed segment with log-probs, or whose values do not match its \(soft.count) steps")
+      try validate(tokenIDs: soft.tokenIDs.elements, owner)
+      try requireFinite(soft.values.elements)
+    case .replayed(.tokens(let tokenIDs)): try validate(tokenIDs: tokenIDs, owner)
     case .discrete(let discrete):
       try require(
         discrete.logProbs.isEmpty || discrete.logProbs.count == discrete.tokenIDs.count,
