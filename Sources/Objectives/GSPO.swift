@@ -52,9 +52,10 @@ public struct GSPO: Objective {
       // d(s)/d(log-prob of any slot) = s / steps.
       let slope = abs(mean) > bound ? 0 : Double(surrogate.slope) * Double(ratio) / steps
       result.coefficients.append([Float](repeating: Float(total * slope), count: trajectory.slotCount))
-      clipped += surrogate.isClipped ? 1 : 0
-      dualClipped += surrogate.isDualClipped ? 1 : 0
-      scored += 1
+      // Of the steps, all of which a clipped trajectory takes with it.
+      clipped += surrogate.isClipped ? steps : 0
+      dualClipped += surrogate.isDualClipped ? steps : 0
+      scored += trajectory.stepCount
     }
     result.sums.add(mean: "actor/pg_clipfrac", sum: clipped, count: scored)
     result.sums.add(mean: "actor/pg_clipfrac_lower", sum: dualClipped, count: scored)

@@ -71,7 +71,8 @@ public enum MetricName {
 
   /// Every fixed name.
   public static let all = [
-    rewardMean, rewardStandardDeviation, rewardMaximum, rewardMinimum, notJudged, groupsWithoutSignal, completionLengthMean,
+    rewardMean, rewardStandardDeviation, rewardMaximum, rewardMinimum, notJudged, groupsWithoutSignal,
+    completionLengthMean,
     completionLengthMaximum, completionLengthClipRatio, thinkingLengthMean, policyLoss, policyClipFraction,
     policyClipFractionLower, policyKL, ratioMean, ratioMaximum, referenceKLLoss, entropy, gradientNorm, learningRate,
     rolloutProbabilityDifferenceMaximum, rolloutProbabilityDifferenceMean, audited, auditFailures, recomputed,

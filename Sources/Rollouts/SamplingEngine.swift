@@ -285,7 +285,8 @@ public final class SamplingEngine {
     state.position += 1
   }
 
-  private func feedMixture(_ ids: ArraySlice<Int32>, weights: [Float], width: Int, into x: UnsafeMutablePointer<Float>) {
+  private func feedMixture(_ ids: ArraySlice<Int32>, weights: [Float], width: Int, into x: UnsafeMutablePointer<Float>)
+  {
     ids.withUnsafeBufferPointer { ids in
       weights.withUnsafeBufferPointer { weights in
         OutputHead.mixture(

@@ -43,7 +43,8 @@ public struct SamplingRequest: Sendable {
     func fail(_ reason: String) throws -> Never { throw SamplingError("prompt \(promptID): \(reason)") }
     guard !prompt.isEmpty else { try fail("is empty") }
     if let problem = plan.problem(policy: policy) { try fail(problem) }
-    let unknown = prompt.first { $0 < 0 || Int($0) >= vocabularySize } ?? plan.unknownToken(vocabularySize: vocabularySize)
+    let unknown =
+      prompt.first { $0 < 0 || Int($0) >= vocabularySize } ?? plan.unknownToken(vocabularySize: vocabularySize)
     if let unknown { try fail("token id \(unknown) is outside the vocabulary of \(vocabularySize)") }
     guard prompt.count + plan.longestCompletion <= maximumPositions else {
       try fail(

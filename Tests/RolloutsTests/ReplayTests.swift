@@ -56,7 +56,8 @@ import Transformer
       ])
     for slots in [1, 4] {
       let child = try sample(policy, plan, model, slots: slots)
-      #expect(child.segments.count == 3 && child.segments[0].count == cut && child.segments[1] == .forced([11, 12, 7, 3]))
+      #expect(
+        child.segments.count == 3 && child.segments[0].count == cut && child.segments[1] == .forced([11, 12, 7, 3]))
       #expect(child.scoredCount == child.segments[2].count && child.recordedLogProbs?.count == child.scoredCount)
       let scores = try scoreTrajectories([child, parent], model: model, tokenBudget: 1000, team: team)
       let scored = scores[0].flatMap { $0 }

@@ -34,24 +34,6 @@ import Testing
     }
   }
 
-  /// pass@k counts right answers: what shapes a completion must not decide, whatever its weight and place.
-  @Test func shapingDoesNotJudge() throws {
-    let shaping: [WeightedRewards.Part] = [
-      .init(name: "format", weight: 5, function: FormatReward()),
-      .init(name: "overlong", function: try LengthPenalty(maximumLength: 9, bufferLength: 1)),
-    ]
-    let math = WeightedRewards.Part(name: "math", weight: 0.5, function: MathReward())
-    let exact = WeightedRewards.Part(name: "exact", weight: -1, function: ExactReward())
-    let wrong = Completion(text: "4")
-    let loose = Completion(text: "5.0")
-    #expect(try WeightedRewards(shaping).judge == nil)
-    let byMath = try #require(try WeightedRewards([math] + shaping).judge)
-    #expect(byMath.reward(completion: wrong, answer: "5") == 0 && byMath.reward(completion: loose, answer: "5") == 1)
-    let byExact = try #require(try WeightedRewards(shaping + [math, exact]).judge)
-    #expect(byExact.reward(completion: loose, answer: "5") == 0)
-    #expect(byExact.reward(completion: Completion(text: "5"), answer: "5") == 1)
-  }
-
   @Test func weightedSumKeepsTheParts() throws {
     let rewards = try RewardSum(weights: ["math": 1, "format": 0.25, "exact": -2, "overlong": 0])
     #expect(rewards.names == ["math", "exact", "format"])

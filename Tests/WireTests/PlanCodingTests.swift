@@ -44,6 +44,8 @@ import Testing
     ] {
       #expect(throws: WireError.self) { try Envelope(.grant([lease([stage])])).encoded() }
     }
-    #expect(throws: WireError.self) { try Envelope(.grant([lease([Stage](repeating: .force([1]), count: 257))])).encoded() }
+    #expect(throws: WireError.self) {
+      try Envelope(.grant([lease([Stage](repeating: .force([1]), count: 257))])).encoded()
+    }
   }
 }

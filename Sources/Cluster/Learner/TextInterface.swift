@@ -72,7 +72,7 @@ extension Trajectory {
       switch segment {
       case .soft(let soft): (0..<soft.count).compactMap { soft.tokenIDs[$0].first }
       case .discrete(let discrete): discrete.tokenIDs
-      case .forced: []
+      case .forced, .replayed: []
       }
     }
   }

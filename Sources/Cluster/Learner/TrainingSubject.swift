@@ -71,19 +71,21 @@ public final class TrainingSubject {
         temperature: Float(rollout.answerTemperature), topK: rollout.answerTopK, topP: Float(rollout.answerTopP)),
       maxAnswerTokens: rollout.maxAnswerTokens, stopTokens: text.stopTokens)
     answerPrefix = prefix
-    scheduler = try SchedulerRegistry.make(
-      rollout.schedulerPart(),
-      SchedulerContext(
-        plan: plan, policy: rollout.thinkingPolicy(), groupSize: rollout.groupSize, seed: UInt64(configuration.run.seed),
-        endOfThinkingTokens: text.endOfThinkingTokens, encode: { try tokenizer.encode($0) }))
+    let context = SchedulerContext(
+      plan: plan, policy: try rollout.thinkingPolicy(), groupSize: rollout.groupSize,
+      seed: UInt64(configuration.run.seed), endOfThinkingTokens: text.endOfThinkingTokens,
+      encode: { try tokenizer.encode($0) })
+    do { scheduler = try SchedulerRegistry.make(rollout.schedulerPart(), context) } catch {
+      throw ClusterError("rollout.\(error)")
+    }
     let completion = scheduler.longestCompletion
-    let context = state.layout.configuration.contextLength
-    guard completion < context else {
+    let contextLength = state.layout.configuration.contextLength
+    guard completion < contextLength else {
       throw ClusterError(
         "rollout.max_thinking_tokens + rollout.max_answer_tokens: a completion of up to \(completion) tokens leaves no room for a "
-          + "prompt in the model's context of \(context)")
+          + "prompt in the model's context of \(contextLength)")
     }
-    positions = min(context, configuration.task.maxPromptLength + completion)
+    positions = min(contextLength, configuration.task.maxPromptLength + completion)
   }
 
   /// Whether the supervised warm-up trains every weight although adapters are to be trained afterwards.

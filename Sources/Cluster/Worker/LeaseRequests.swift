@@ -14,8 +14,8 @@ extension Lease {
   /// Why this build cannot sample it, and what to do about that; nil: it can.
   var complaint: String? {
     guard let what = unknown ?? problem else { return nil }
-    return "this build (softgrpo \(buildVersion)) does not know what the lease asks for: \(what). Run the learner's build of "
-      + "softgrpo here"
+    return "this build (softgrpo \(buildVersion)) does not know what the lease asks for: \(what). Run the learner's "
+      + "build of softgrpo here"
   }
 
   private var problem: String? {

@@ -122,7 +122,8 @@ public struct RewardSum: Sendable {
     func ask(_ queries: [RewardQuery]) throws -> [RewardVerdict] {
       let verdicts = try function.rewards(for: queries)
       guard verdicts.count == queries.count else {
-        throw TaskError("reward.\(name): \(verdicts.count) verdicts for \(queries.count) completions; it must give one each")
+        throw TaskError(
+          "reward.\(name): \(verdicts.count) verdicts for \(queries.count) completions; it must give one each")
       }
       return verdicts.map {
         if case .value(let value) = $0, !value.isFinite { return .notJudged(reason: "the reward is \(value)") }
