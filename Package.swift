@@ -143,8 +143,8 @@ targets += [
   tests(
     "Cluster",
     [
-      "Wire", "Coordination", "Transport", "WeightSync", "SoftThinking", "RunConfiguration", "ModelFiles",
-      "Transformer", "Objectives", "Credit", "PolicyOptimization", "Rollouts", "Training",
+      "Parameters", "Wire", "Coordination", "Transport", "WeightSync", "SoftThinking", "RunConfiguration",
+      "ModelFiles", "Transformer", "Objectives", "Credit", "PolicyOptimization", "Rollouts", "Training",
     ]),
 ]
 
