@@ -47,7 +47,9 @@ struct PolicyArguments: ParsableArguments {
   /// - Throws: `CommandError` naming the option.
   func policy(_ policy: PolicyName) throws -> ThinkingPolicy {
     let values = try ParameterArguments.values(given, of: Self.parameters)
-    do { return try ThinkingPolicy(policy.name, values) } catch { throw CommandError("policy \(policy.name): \(error)") }
+    do { return try ThinkingPolicy(policy.name, values) } catch {
+      throw CommandError("policy \(policy.name): \(error)")
+    }
   }
 
   /// Whether the command that is called has these options.
