@@ -23,6 +23,7 @@ struct TinyModelTests {
   @Test(arguments: [
     ["--policy", "gumbel"], ["--policy", "gumbel", "--density", "concrete", "--gumbel-temperature", "0.3"],
     ["--policy", "gumbel", "--density", "exact"], ["--policy", "discrete"], ["--policy", "none"],
+    ["--policy", "multiplex", "--width", "3", "--mixture", "weighted"], ["--policy", "multiplex", "--score", "full"],
   ])
   func sampledTrajectoriesScoreAsTheyWereRecorded(policy: [String]) throws {
     try rollout("t.jsonl", policy + ["--answer-prefix", "= ", "--reward", "exact"])

@@ -61,9 +61,10 @@ import Testing
 
   private var choices: [String] {
     [
-      "debug", "float32", "plain", "skip", "multiply", "discrete", "exact", "cosine", "rloo", "sapo", "sequence_mean_token_sum",
+      "debug", "float32", "plain", "skip", "multiply", "discrete", "exact", "cosine", "rloo", "sapo",
+      "sequence_mean_token_sum",
       "off",
-      "bfloat16",
+      "bfloat16", "weighted", "joint", "full",
     ]
   }
 

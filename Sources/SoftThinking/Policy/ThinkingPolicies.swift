@@ -12,6 +12,7 @@ public enum ThinkingPolicies {
     Gumbel.self,
     Noiseless.self,
     Discrete.self,
+    Multiplex.self,
   ]
 
   public static var names: [String] { registry.names }
