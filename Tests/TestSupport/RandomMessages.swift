@@ -154,22 +154,6 @@ public struct RandomMessages {
       origin: Bool.random(using: &random) ? SampleOrigin(workerName: text(), fingerprint: text()) : nil)
   }
 
-  /// What a name means is for the receiver to know.
-  private mutating func part() -> PartDescription {
-    var values = ParameterValues()
-    for _ in 0..<small() % 6 {
-      values["p\(small())"] =
-        switch Int.random(in: 0..<5, using: &random) {
-        case 0: .integer(natural())
-        case 1: .number(Double(float()))
-        case 2: .flag(Bool.random(using: &random))
-        case 3: .text(text())
-        default: .null
-        }
-    }
-    return PartDescription(name: "part", values: values)
-  }
-
   private mutating func segment(recorded: Bool = false) -> Segment {
     let hasLogProbs = recorded || Bool.random(using: &random)
     switch Int.random(in: 0..<4, using: &random) {
