@@ -31,6 +31,11 @@ public struct SchedulerRecord: Codable, Sendable, Equatable {
   public var name: String
   /// JSON.
   public var state: Data
+
+  public init(name: String, state: Data) {
+    self.name = name
+    self.state = state
+  }
 }
 
 extension PromptScheduler {
