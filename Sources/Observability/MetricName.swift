@@ -4,6 +4,7 @@ public enum MetricName {
   public static let rewardStandardDeviation = "reward/std"
   public static let rewardMaximum = "reward/max"
   public static let rewardMinimum = "reward/min"
+  public static let rewardNotJudged = "reward/not_judged"
   public static let groupsWithoutSignal = "reward/zero_std_groups"
   public static let completionLengthMean = "completion_length/mean"
   public static let completionLengthMaximum = "completion_length/max"

@@ -16,7 +16,7 @@ public struct PromptFields: Sendable, Equatable, Hashable, Codable {
   }
 }
 
-/// Prompt files: JSONL, one object a line with a prompt (text) *or* messages (chat), an answer, and optionally an id (DESIGN 5).
+/// Prompt files: JSONL, one object a line with a prompt (text) *or* messages (chat), an answer, and optionally an id.
 ///
 /// Blank lines and a byte-order mark are skipped. An answer or id may be a JSON number that survives as written (integers of
 /// 64 bits, finite decimals); anything else must be a string. Without an id a prompt is named file-N, N counting prompts
@@ -33,7 +33,8 @@ public enum PromptFile {
       if reader.line == 1, bytes.starts(with: [0xEF, 0xBB, 0xBF]) { bytes.removeFirst(3) }
       if bytes.allSatisfy({ $0 == 0x20 || $0 == 0x09 || $0 == 0x0D }) { continue }
       let place = "\(path):\(reader.line)"
-      let prompt = try prompt(bytes, fields, place: place, defaultID: "\(stem)-\(prompts.count)")
+      var prompt = try prompt(bytes, fields, place: place, defaultID: "\(stem)-\(prompts.count)")
+      prompt.line = reader.line
       if let earlier = lines.updateValue(reader.line, forKey: prompt.id) {
         throw TaskError(
           "\(place): the id \"\(prompt.id)\" was already used on line \(earlier); ids must be unique "

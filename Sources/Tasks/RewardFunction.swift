@@ -3,6 +3,14 @@ import SoftThinking
 /// Scores a completion against the reference answer. A pure function: no clock, no network, finite for any text.
 public protocol RewardFunction: Sendable {
   func reward(completion: Completion, answer: String) -> Float
+
+  /// Why nothing can be compared with a reference answer; `nil` when it can be. Such a sample is not judged: its reward is
+  /// no statement about the completion.
+  func referenceFault(_ answer: String) -> String?
+}
+
+extension RewardFunction {
+  public func referenceFault(_ answer: String) -> String? { nil }
 }
 
 /// 1 when the final answer is mathematically the reference answer, else 0 (config name `math`).
@@ -14,6 +22,8 @@ public struct MathReward: RewardFunction {
   public func reward(completion: Completion, answer: String) -> Float {
     verifier.isCorrect(completion.text, answer: answer) ? 1 : 0
   }
+
+  public func referenceFault(_ answer: String) -> String? { MathVerifier.fault(inReference: answer) }
 }
 
 /// 1 when the text after the thinking is the reference answer, letter for letter but for surrounding white space, and the
@@ -99,6 +109,14 @@ public struct WeightedRewards: RewardFunction {
 
   public func reward(completion: Completion, answer: String) -> Float {
     breakdown(completion: completion, answer: answer).total
+  }
+
+  /// The first fault that a part finds.
+  public func referenceFault(_ answer: String) -> String? {
+    for part in parts {
+      if let fault = part.function.referenceFault(answer) { return fault }
+    }
+    return nil
   }
 
   /// The weighted sum and each function's own, unweighted value, in the order of `parts`.

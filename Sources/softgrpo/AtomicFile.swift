@@ -1,7 +1,7 @@
 import Foundation
 
 /// Owner of an output file that appears whole or not at all: written beside its place, renamed by `commit`, removed
-/// otherwise. A device or pipe (`/dev/stdout`) is written directly.
+/// otherwise. A device or pipe (`/dev/stdout`) is written directly; `-` is the standard output.
 struct AtomicFile: ~Copyable {
   private let path: String
   private let temporaryPath: String?
@@ -11,6 +11,14 @@ struct AtomicFile: ~Copyable {
 
   /// - Throws: `CommandError` when the file cannot be created; nothing long should have been computed yet.
   init(path: String) throws {
+    if path == "-" {
+      let copy = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0)
+      guard copy >= 0 else { throw CommandError("stdout: cannot be written: \(String(cString: strerror(errno)))") }
+      self.path = "stdout"
+      temporaryPath = nil
+      descriptor = copy
+      return
+    }
     var status = stat()
     let exists = stat(path, &status) == 0
     let kind = status.st_mode & S_IFMT

@@ -135,6 +135,15 @@ struct PromptOptions: ParsableArguments {
     let read = try PromptFile.read(prompts, fields: PromptFields(prompt: promptField, answer: answerField))
     return limit > 0 ? Array(read.prefix(limit)) : read
   }
+
+  /// Names on stderr the lines whose reference answers cannot be read.
+  func warnOfReferences(_ read: [Prompt], for function: (any RewardFunction)?) {
+    guard let function,
+      let notice = UnreadableReference.notice(
+        function.unreadableReferences(read), path: prompts, count: read.count)
+    else { return }
+    FileHandle.standardError.write(Data("warning: \(notice)\n".utf8))
+  }
 }
 
 /// Checks an option that counts something.

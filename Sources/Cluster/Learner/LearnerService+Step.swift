@@ -34,8 +34,10 @@ extension LearnerService {
 
     let (batch, first) = (current.prompts, current.firstOrdinal)
     var samples: [CollectedTrajectory] = []
+    var notJudged = 0
     for group in groups {
       let prompt = batch[group.ordinal - first]
+      if subject.referenceFault(prompt.answer) != nil { notJudged += group.samples.count }
       for var sample in group.samples {
         sample.trajectory.reward = subject.reward(sample.trajectory, answer: prompt.answer)
         samples.append(sample)
@@ -70,7 +72,7 @@ extension LearnerService {
     let record = StepMetrics(
       step: run.step, trajectories: trajectories, outcome: outcome, version: version, subject: subject,
       cluster: statistics, wireBytes: recordedWireBytes, weightsDensity: weightsDensity, before: recordedStatistics,
-      sampling: Self.samplingSeconds(groups), isPartial: configuration.rollout.partialRollouts,
+      sampling: Self.samplingSeconds(groups), notJudged: notJudged, isPartial: configuration.rollout.partialRollouts,
       times: (start, collected, updated, published)
     ).record
     recordedWireBytes = statistics.weightBytesSent

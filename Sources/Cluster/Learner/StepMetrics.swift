@@ -18,6 +18,8 @@ struct StepMetrics {
   var before = ClusterStatistics()
   /// Seconds from the step's first grant to its last result.
   var sampling: Double?
+  /// Trajectories whose reference answer cannot be read.
+  var notJudged = 0
   /// Whether trajectories may have several versions.
   var isPartial = false
   /// Start, collected, updated, published.
@@ -35,6 +37,7 @@ struct StepMetrics {
     var metrics: [String: Double] = [
       MetricName.rewardMean: mean, MetricName.rewardStandardDeviation: deviation,
       MetricName.rewardMaximum: rewards.max() ?? 0, MetricName.rewardMinimum: rewards.min() ?? 0,
+      MetricName.rewardNotJudged: Double(notJudged),
       MetricName.groupsWithoutSignal: Double(outcome.groupsWithoutSignal),
       MetricName.completionLengthMean: lengths.reduce(0, +) / count,
       MetricName.completionLengthMaximum: lengths.max() ?? 0,

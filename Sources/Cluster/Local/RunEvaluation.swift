@@ -29,6 +29,9 @@ struct RunEvaluation {
     correctness.reward.math = configuration.reward.exact != 0 ? 0 : 1
     correctness.reward.exact = configuration.reward.exact != 0 ? 1 : 0
     answers = try TrainingSubject.rewards(correctness)
+    let notice = UnreadableReference.notice(
+      answers.unreadableReferences(prompts), path: configuration.eval.path ?? "eval", count: prompts.count)
+    if let notice { service.logger.warning("\(notice)") }
   }
 
   func evaluate(_ model: PreparedModel, label: String) throws -> [Evaluator.Result] {

@@ -77,7 +77,7 @@ struct AnswerComparison {
       if left.factor != right.factor {
         let scaled = try first.times(Quotient(left.factor), &budget)
         let isSame = try scaled.equals(second.times(Quotient(right.factor), &budget), &budget)
-        return isSame ? true : differ("the values differ")
+        return isSame ? true : differ("the values differ: one is in \(left.name), the other in \(right.name)")
       }
     }
     let isSame = try first.equals(second, &budget)

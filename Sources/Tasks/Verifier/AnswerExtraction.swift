@@ -40,7 +40,9 @@ public enum AnswerExtraction {
   private static func afterThoughts(_ bytes: UnsafeBufferPointer<UInt8>) -> Range<Int>? {
     var index = bytes.count - 1
     while index >= 0 {
-      if bytes[index] == UInt8(ascii: "<") {
+      if bytes[index] == UInt8(ascii: "<"), index + 6 < bytes.count,
+        bytes[index + 1] == UInt8(ascii: "/") || bytes[index + 1] == UInt8(ascii: "t")
+      {
         for name in thoughtEnds where matches(bytes, index, name) {
           return index + name.utf8CodeUnitCount..<bytes.count
         }

@@ -227,12 +227,29 @@ struct AnswerLexer {
         return skip(close + 2 - at)
       }
     }
+    if let width = formattingTag() { return skip(width) }
     // A special token or a tag ends what is read.
     if next == UInt8(ascii: "|") || next == UInt8(ascii: "/") || (isLetter(next) && isTag()) {
       isFinished = true
       return
     }
     mark(.less)
+  }
+
+  private static let formatting: Set<String> = [
+    "b", "i", "u", "em", "strong", "code", "mark", "span", "p", "br", "sub",
+  ]
+
+  /// The width of a tag that only formats: `<b>`, `</strong>`, `<br/>`.
+  private func formattingTag() -> Int? {
+    var index = at + (byte(at + 1) == UInt8(ascii: "/") ? 2 : 1)
+    let start = index
+    while isLetter(byte(index)), index - start < 8 { index += 1 }
+    guard index > start, Self.formatting.contains(String(decoding: text[start..<index], as: UTF8.self)) else {
+      return nil
+    }
+    while byte(index) == UInt8(ascii: " ") || byte(index) == UInt8(ascii: "/"), index - start < 12 { index += 1 }
+    return byte(index) == UInt8(ascii: ">") ? index + 1 - at : nil
   }
 
   private func isTag() -> Bool {

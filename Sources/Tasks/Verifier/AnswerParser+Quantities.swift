@@ -104,6 +104,10 @@ extension AnswerParser {
     for word in words where AnswerWords.changing.contains(word.lowercased()) {
       // "times" alone counts something: 24 times.
       if word.lowercased() == "times", words.count == 1 { continue }
+      // "9 more chairs".
+      if words.count > 1, words[0] == word, ["more", "less", "fewer"].contains(word), words[1].lowercased() != "than" {
+        continue
+      }
       throw Unreadable("\"\(word)\" stands behind the value")
     }
     guard words.count <= 8 else { throw Unreadable("a sentence stands behind the value") }

@@ -115,7 +115,7 @@ struct ExpressionParser {
     case .number:
       // Two numbers beside one another are no product.
       guard at > 0 else { return false }
-      return tokens[at - 1].isMark(.closeBrace) || tokens[at - 1].isMark(.closeRound)
+      return [.closeBrace, .closeRound, .factorial].contains(tokens[at - 1].mark)
     case .word: return isVariable(at)
     case .name:
       // A fraction of words is a unit.

@@ -29,7 +29,11 @@ enum MarkedAnswer {
   private static func last(_ bytes: [UInt8], _ tag: StaticString, before end: Int) -> Int? {
     var index = end - tag.utf8CodeUnitCount
     while index >= 0 {
-      if bytes[index] == UInt8(ascii: "<"), AnswerExtraction.hasWord(bytes, index, tag) { return index }
+      if bytes[index] == UInt8(ascii: "<"), bytes[index + 1] != UInt8(ascii: "<"),
+        AnswerExtraction.hasWord(bytes, index, tag)
+      {
+        return index
+      }
       index -= 1
     }
     return nil

@@ -23,7 +23,7 @@ enum Powers {
       guard !base.isZero else { throw Unreadable("0 to the power 0 has no value") }
       return Quotient(.one)
     }
-    if let value = base.rational { return Quotient(try value.power(exponent)) }
+    if let value = base.rational { return try rationalWholePower(value, exponent, &budget) }
     if base.isWhole, let (monomial, coefficient) = base.numerator.singleTerm {
       var powered = Monomial()
       for factor in monomial.factors {
@@ -38,6 +38,24 @@ enum Powers {
     var result = base
     for _ in 1..<exponent { result = try result.times(base, &budget) }
     return result
+  }
+
+  /// A whole power of a rational number; one that does not fit is kept as powers of its primes.
+  private static func rationalWholePower(_ base: ExactRational, _ exponent: Int, _ budget: inout WorkBudget)
+    throws(Unreadable) -> Quotient
+  {
+    if let value = try? base.power(exponent) { return Quotient(value) }
+    guard exponent < 1_000_000_000 else { throw .tooLarge }
+    var monomial = Monomial()
+    for (number, sign) in [(base.numerator.magnitude, 1), (base.denominator.magnitude, -1)] {
+      for (prime, multiplicity) in try factorised(number, &budget) {
+        let factor = Monomial.Factor(
+          atom: .symbol("#\(prime)"), exponent: ExactRational(sign * multiplicity * exponent))
+        monomial = try monomial.times(Monomial(factors: [factor]))
+      }
+    }
+    let sign: ExactRational = base.isNegative && exponent % 2 == 1 ? .minusOne : .one
+    return Quotient(try Polynomial.reduced(monomial, sign, &budget))
   }
 
   /// A power whose exponent holds letters: the constant part of the exponent is carried out.
@@ -221,9 +239,11 @@ enum Powers {
       return Quotient(Atom.symbol("binom(\(upper.key),\(lower.key))"))
     }
     guard k >= 0, k <= n else { return Quotient(.zero) }
+    let symbol = Quotient(Atom.symbol("binom(\(n),\(min(k, n - k)))"))
     var result = ExactRational.one
     for step in stride(from: 1, through: min(k, n - k), by: 1) {
-      result = try result.times(ExactRational(Int128(n - step + 1), over: Int128(step)))
+      guard let next = try? result.times(ExactRational(Int128(n - step + 1), over: Int128(step))) else { return symbol }
+      result = next
     }
     return Quotient(result)
   }

@@ -123,7 +123,7 @@ enum UnmarkedAnswer {
     "plants", "lost", "won", "scored", "gained", "requires", "covers", "works", "contain", "require", "produce", "of",
     "by",
     "finished", "completed", "receive", "save", "use", "sell", "drink", "drinks", "was", "lasts", "reaches", "carries",
-    "therefore", "thus", "so", "about", "exactly", "approximately",
+    "therefore", "thus", "hence", "so", "it's", "that's", "there's", "about", "exactly", "approximately",
   ]
   private static let conclusions: Set<String> = [
     "so", "therefore", "thus", "hence", "conclusion", "means", "altogether",
@@ -163,6 +163,8 @@ enum UnmarkedAnswer {
       for index in begin..<tokens.count where tokens[index].kind == .word && tokens[index].isText {
         guard verbs.contains(tokens[index].text.lowercased()), index + 1 < tokens.count else { continue }
         var next = index + 1
+        // "Therefore, 9 apples are left."
+        if conclusions.contains(tokens[index].text.lowercased()), tokens[next].isMark(.comma) { next += 1 }
         while next < tokens.count, tokens[next].kind == .word,
           AnswerWords.fillers.contains(tokens[next].text.lowercased())
         {
@@ -172,10 +174,17 @@ enum UnmarkedAnswer {
         if let reading = reading(tokens, next, isCut: isCut) { return reading }
       }
     }
-    guard let sign = tokens.lastIndex(where: { $0.isMark(.equal) || $0.isMark(.arrow) }), sign + 1 < tokens.count else {
-      return nil
+    if let sign = tokens.lastIndex(where: { $0.isMark(.equal) || $0.isMark(.arrow) }), sign + 1 < tokens.count {
+      return reading(tokens, sign + 1, isCut: isCut)
     }
-    return reading(tokens, sign + 1, isCut: isCut)
+    // "Total cost: $9".
+    if let colon = tokens.firstIndex(where: { $0.isMark(.colon) }), (1...4).contains(colon), colon + 1 < tokens.count,
+      tokens[..<colon].allSatisfy({ $0.kind == .word && $0.isText }), startsValue(tokens, colon + 1, after: ""),
+      let found = reading(tokens, colon + 1, isCut: isCut), case .scalar = found.value
+    {
+      return found
+    }
+    return nil
   }
 
   private static func startsValue(_ tokens: [AnswerToken], _ index: Int, after verb: String) -> Bool {
@@ -188,6 +197,7 @@ enum UnmarkedAnswer {
       if AnswerWords.isNumber(word) { return true }
       // A word that ends the sentence, behind a verb that names results: "we get east".
       return index + 1 == tokens.count && ["is", "get", "are"].contains(verb) && !AnswerWords.remarks.contains(word)
+        && !AnswerWords.clauses.contains(word)
     }
   }
 

@@ -51,6 +51,7 @@ struct Evaluate: ParsableCommand {
     }
     let policies = try policy.elements.map { try sampling.policy($0) }
     let prompts = try prompts.read()
+    self.prompts.warnOfReferences(prompts, for: reward.function)
     let loaded = try sampling.load(options.model)
     let course = try sampling.sampling(loaded)
     let tokens = try loaded.encodePrompts(prompts, longestCompletion: course.longestCompletion)

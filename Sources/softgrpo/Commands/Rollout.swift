@@ -38,6 +38,7 @@ struct Rollout: ParsableCommand {
     try requirePositive(slots, "--slots", atMost: 4096)
     let policy = try sampling.policy(policy)
     let prompts = try prompts.read()
+    self.prompts.warnOfReferences(prompts, for: RewardKind(rawValue: reward.rawValue)?.function)
     let loaded = try sampling.load(options.model)
     let course = try sampling.sampling(loaded)
     let tokens = try loaded.encodePrompts(prompts, longestCompletion: course.longestCompletion)
