@@ -7,19 +7,19 @@ struct AnswerLexer {
     case sentence
   }
 
-  private let text: ArraySlice<UInt8>
-  private let context: Context
-  private(set) var at: Int
-  private var tokens: [AnswerToken] = []
-  private var spaceBefore = false
+  let text: ArraySlice<UInt8>
+  let context: Context
+  var at: Int
+  var tokens: [AnswerToken] = []
+  var spaceBefore = false
   /// Ends of open `\text{` groups and the like: brace depth at which text mode ends.
-  private var textDepths: [Int] = []
-  private var depth = 0
-  private var environments = 0
-  private var brackets = 0
+  var textDepths: [Int] = []
+  var depth = 0
+  var environments = 0
+  var brackets = 0
   /// Whether a sentence is inside `$...$`, `\(...\)` or `\[...\]`.
-  private var isInMathematics = false
-  private var isFinished = false
+  var isInMathematics = false
+  var isFinished = false
 
   /// Tokens of `text`; in a sentence, those up to its end, whose offset is `end`.
   static func tokens(_ text: ArraySlice<UInt8>, _ context: Context) -> (tokens: [AnswerToken], end: Int) {
@@ -34,19 +34,19 @@ struct AnswerLexer {
     at = text.startIndex
   }
 
-  private var isText: Bool {
+  var isText: Bool {
     !textDepths.isEmpty || (context == .sentence && !isInMathematics)
   }
-  private var isProse: Bool { context == .sentence && !isInMathematics && textDepths.isEmpty }
+  var isProse: Bool { context == .sentence && !isInMathematics && textDepths.isEmpty }
 
-  private func byte(_ index: Int) -> UInt8 { index < text.endIndex && index >= text.startIndex ? text[index] : 0 }
+  func byte(_ index: Int) -> UInt8 { index < text.endIndex && index >= text.startIndex ? text[index] : 0 }
 
-  private mutating func emit(_ kind: AnswerToken.Kind, _ string: String = "") {
+  mutating func emit(_ kind: AnswerToken.Kind, _ string: String = "") {
     tokens.append(AnswerToken(kind: kind, text: string, spaceBefore: spaceBefore, isText: isText))
     spaceBefore = false
   }
 
-  private mutating func mark(_ mark: AnswerToken.Mark, width: Int = 1) {
+  mutating func mark(_ mark: AnswerToken.Mark, width: Int = 1) {
     switch mark {
     case .openRound, .openSquare, .openSet: brackets += 1
     case .closeRound, .closeSquare, .closeSet: brackets = max(0, brackets - 1)
@@ -56,7 +56,7 @@ struct AnswerLexer {
     at += width
   }
 
-  private mutating func skip(_ width: Int = 1) {
+  mutating func skip(_ width: Int = 1) {
     at += width
     spaceBefore = true
   }
@@ -104,14 +104,14 @@ struct AnswerLexer {
     }
   }
 
-  private mutating func number() {
+  mutating func number() {
     guard let (literal, end) = NumberLiteral.read(text, from: at, commasGroup: brackets == 0) else { return skip() }
     // "10.5.3", "192.168": no number.
     emit(.number(literal), String(decoding: text[at..<end], as: UTF8.self))
     at = end
   }
 
-  private mutating func letters() {
+  mutating func letters() {
     let start = at
     while isLetter(byte(at)) || (isText && byte(at) >= 0xC3 && byte(at) < 0xCE) {
       at += byte(at) >= 0x80 ? 2 : 1
@@ -331,229 +331,5 @@ struct AnswerLexer {
     let next = byte(at + 1)
     let begins = isDigit(next) || isLetter(next) || next == UInt8(ascii: "{") || next == UInt8(ascii: "\\")
     at > text.startIndex && endsOperand(at - 1) && begins ? mark(.subscripted) : skip()
-  }
-
-  private mutating func sign() {
-    var iterator = text[at...].prefix(4).makeIterator()
-    var decoder = UTF8()
-    guard case .scalarValue(let scalar) = decoder.decode(&iterator) else { return skip() }
-    let width = UTF8.width(scalar)
-    switch AnswerNames.signs[scalar.value] {
-    case .mark(let found):
-      mark(found, width: width)
-    case .name(let name):
-      emit(.name, name)
-      at += width
-    case .raised(let digits): script(.power, digits, width, raised: true)
-    case .lowered(let digits): script(.subscripted, digits, width, raised: false)
-    case .fraction(let top, let bottom):
-      var literal = NumberLiteral(
-        value: try? ExactRational(Int128(top), over: Int128(bottom)), digits: "\(top)/\(bottom)", isWhole: false)
-      literal.isFraction = true
-      emit(.number(literal), "\(top)/\(bottom)")
-      at += width
-    case .ascii(let character):
-      if let value = character.utf8.first, isDigit(value) {
-        fullWidthNumber()
-      } else {
-        emit(.word, character)
-        at += width
-      }
-    case .space: skip(width)
-    case .end:
-      skip(width)
-      if isProse, !tokens.isEmpty { isFinished = true }
-    case nil:
-      guard scalar.properties.isAlphabetic else { return skip(width) }
-      let start = at
-      at += width
-      while byte(at) >= 0x80 {
-        var rest = text[at...].prefix(4).makeIterator()
-        guard case .scalarValue(let next) = decoder.decode(&rest), AnswerNames.signs[next.value] == nil,
-          next.properties.isAlphabetic
-        else { break }
-        at += UTF8.width(next)
-      }
-      while isLetter(byte(at)) { at += 1 }
-      emit(.word, String(decoding: text[start..<at], as: UTF8.self))
-      if !isText { tokens[tokens.count - 1].isText = true }
-    }
-  }
-
-  /// Digits in the full-width forms of East Asian text.
-  private mutating func fullWidthNumber() {
-    var digits: [UInt8] = []
-    while byte(at) == 0xEF, byte(at + 1) == 0xBC, byte(at + 2) >= 0x90, byte(at + 2) <= 0x99 {
-      digits.append(byte(at + 2) - 0x90 + 0x30)
-      at += 3
-    }
-    guard let (literal, _) = NumberLiteral.read(digits[...], from: 0, commasGroup: false) else { return }
-    emit(.number(literal), String(decoding: digits, as: UTF8.self))
-  }
-
-  /// Raised or lowered digits, all of a run at once: `²`, `¹⁰`.
-  private mutating func script(_ kind: AnswerToken.Mark, _ first: String, _ width: Int, raised: Bool) {
-    var digits = first
-    at += width
-    while byte(at) >= 0x80 {
-      var iterator = text[at...].prefix(4).makeIterator()
-      var decoder = UTF8()
-      guard case .scalarValue(let scalar) = decoder.decode(&iterator) else { break }
-      if raised, case .raised(let more) = AnswerNames.signs[scalar.value] {
-        digits += more
-      } else if !raised, case .lowered(let more) = AnswerNames.signs[scalar.value] {
-        digits += more
-      } else {
-        break
-      }
-      at += UTF8.width(scalar)
-    }
-    emit(.mark(kind))
-    emit(.mark(.openBrace))
-    let isNegative = digits.hasPrefix("-")
-    if isNegative { emit(.mark(.minus)) }
-    let bytes = Array(digits.utf8.drop { $0 == UInt8(ascii: "-") })
-    if let (literal, end) = NumberLiteral.read(bytes[...], from: 0, commasGroup: false), end == bytes.count {
-      emit(.number(literal), digits)
-    } else {
-      emit(.word, "n")
-    }
-    emit(.mark(.closeBrace))
-  }
-}
-
-extension AnswerLexer {
-  /// A backslash and what follows.
-  private mutating func command() {
-    let next = byte(at + 1)
-    guard isLetter(next) else { return controlSymbol(next) }
-    var end = at + 1
-    while isLetter(byte(end)) { end += 1 }
-    let name = String(decoding: text[(at + 1)..<end], as: UTF8.self)
-    if let mark = AnswerNames.marks[name] { return self.mark(mark, width: end - at) }
-    if name == "begin" || name == "end" { return environment(name == "begin", end) }
-    at = end
-    if AnswerNames.ignored.contains(name) {
-      // \left. is an empty bracket.
-      if name == "left" || name == "right", byte(at) == UInt8(ascii: ".") { at += 1 }
-      spaceBefore = true
-      return
-    }
-    if AnswerNames.spaces.contains(name) {
-      if name == "hspace" || name == "phantom" { skipGroup() }
-      spaceBefore = true
-      return
-    }
-    if name == "color" { return skipGroup() }
-    if name == "textcolor" || name == "colorbox" { return skipGroup() }
-    if name == "hfill" || name == "label" || name == "tag" { return name == "hfill" ? () : skipGroup() }
-    if AnswerNames.text.contains(name) { return openText() }
-    if AnswerNames.upright.contains(name) { return openUpright() }
-    if AnswerNames.fonts.contains(name) { return }
-    let spelled = AnswerNames.spellings[name] ?? name
-    if AnswerNames.functions.contains(spelled) || AnswerNames.letters.contains(spelled)
-      || AnswerNames.structures.contains(spelled)
-    {
-      return emit(.name, spelled)
-    }
-    if name == "textdollar" { return emit(.mark(.dollars)) }
-    // An unknown command makes what holds it unreadable, but still comparable by its spelling.
-    emit(.mark(.unknown), name)
-  }
-
-  private mutating func controlSymbol(_ next: UInt8) {
-    switch next {
-    case UInt8(ascii: "{"): mark(.openSet, width: 2)
-    case UInt8(ascii: "}"): mark(.closeSet, width: 2)
-    case UInt8(ascii: "$"): mark(.dollars, width: 2)
-    case UInt8(ascii: "%"): mark(.percent, width: 2)
-    case UInt8(ascii: "&"): skip(2)
-    case UInt8(ascii: "|"): mark(.bar, width: 2)
-    case UInt8(ascii: "\\"):
-      mark(.newRow, width: 2)
-      if byte(at) == UInt8(ascii: "*") { at += 1 }
-      // \\[4pt]
-      if byte(at) == UInt8(ascii: "[") {
-        var end = at + 1
-        while end - at < 12, isDigit(byte(end)) || isLetter(byte(end)) || ".- ".utf8.contains(byte(end)) { end += 1 }
-        if byte(end) == UInt8(ascii: "]"), isLetter(byte(end - 1)) { at = end + 1 }
-      }
-    case UInt8(ascii: "("), UInt8(ascii: "["):
-      if context == .sentence { isInMathematics = true }
-      skip(2)
-    case UInt8(ascii: ")"), UInt8(ascii: "]"):
-      if context == .sentence { isInMathematics = false }
-      skip(2)
-    case UInt8(ascii: "!"):
-      // A negative space joins: what follows belongs to the number before.
-      at += 2
-    default: skip(next == 0 ? 1 : 2)
-    }
-  }
-
-  private mutating func environment(_ isBegin: Bool, _ end: Int) {
-    at = end
-    while isSpace(byte(at)) { at += 1 }
-    guard byte(at) == UInt8(ascii: "{") else { return }
-    let start = at + 1
-    skipGroup()
-    let name = String(decoding: text[min(start, at)..<max(start, at - 1)].prefix(24), as: UTF8.self)
-    if name.contains("matrix") || name == "array" || name == "cases" || name == "tabular" {
-      environments = max(0, environments + (isBegin ? 1 : -1))
-      // The column specification of an array.
-      if isBegin, name == "array" || name == "tabular" {
-        while isSpace(byte(at)) { at += 1 }
-        if byte(at) == UInt8(ascii: "{") { skipGroup() }
-      }
-      emit(.mark(isBegin ? .beginMatrix : .endMatrix))
-    } else if context == .sentence, name.hasPrefix("align") || name.hasPrefix("equation") || name.hasPrefix("gather") {
-      isInMathematics = isBegin
-      spaceBefore = true
-    }
-  }
-
-  /// Passes over one `{...}` without reading it.
-  private mutating func skipGroup() {
-    while isSpace(byte(at)) { at += 1 }
-    guard byte(at) == UInt8(ascii: "{") else { return }
-    var level = 0
-    let limit = min(text.endIndex, at + 200)
-    var index = at
-    while index < limit {
-      if byte(index) == UInt8(ascii: "{") { level += 1 }
-      if byte(index) == UInt8(ascii: "}") {
-        level -= 1
-        if level == 0 {
-          at = index + 1
-          return
-        }
-      }
-      index += 1
-    }
-  }
-
-  private mutating func openText() {
-    while isSpace(byte(at)) { at += 1 }
-    guard byte(at) == UInt8(ascii: "{") else { return }
-    textDepths.append(depth)
-    depth += 1
-    skip()
-  }
-
-  /// One upright letter is a constant or variable, several are a unit or a word.
-  private mutating func openUpright() {
-    while isSpace(byte(at)) { at += 1 }
-    guard byte(at) == UInt8(ascii: "{") else { return }
-    var index = at + 1
-    while isSpace(byte(index)) { index += 1 }
-    let letter = byte(index)
-    index += 1
-    while isSpace(byte(index)) { index += 1 }
-    if byte(index) == UInt8(ascii: "}"), letter == UInt8(ascii: "i") || letter == UInt8(ascii: "e") {
-      emit(.word, String(decoding: [letter], as: UTF8.self))
-      at = index + 1
-      return
-    }
-    openText()
   }
 }

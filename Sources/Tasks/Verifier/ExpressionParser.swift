@@ -71,7 +71,7 @@ struct ExpressionParser {
   }
 
   /// Passes signs; whether they make what follows negative.
-  private mutating func takeSign(_ at: inout Int, _ end: Int) -> Bool {
+  mutating func takeSign(_ at: inout Int, _ end: Int) -> Bool {
     var isNegative = false
     while at < end, let mark = tokens[at].mark {
       switch mark {
@@ -109,7 +109,7 @@ struct ExpressionParser {
   }
 
   /// Whether what stands at `at` is a factor without a sign between: `2x`, `3\sqrt{5}`, `(a+1)(b+2)`.
-  private func multipliesImplicitly(_ at: Int, _ end: Int) -> Bool {
+  func multipliesImplicitly(_ at: Int, _ end: Int) -> Bool {
     let token = tokens[at]
     switch token.kind {
     case .number:
@@ -187,7 +187,7 @@ struct ExpressionParser {
 
   // MARK: - Powers and postfixes
 
-  private mutating func power(_ at: inout Int, _ end: Int) throws(Unreadable) -> Quotient {
+  mutating func power(_ at: inout Int, _ end: Int) throws(Unreadable) -> Quotient {
     var base = try postfix(&at, end)
     if at < end, tokens[at].isMark(.power) {
       at += 1
@@ -199,7 +199,7 @@ struct ExpressionParser {
   }
 
   /// The exponent behind `^`: one operand with its sign, itself raised further where another power follows.
-  private mutating func exponent(_ at: inout Int, _ end: Int) throws(Unreadable) -> Quotient {
+  mutating func exponent(_ at: inout Int, _ end: Int) throws(Unreadable) -> Quotient {
     depth += 1
     defer { depth -= 1 }
     guard depth <= Self.maximumDepth else { throw Unreadable("it is nested too deeply") }
@@ -214,7 +214,7 @@ struct ExpressionParser {
     return isNegative ? value.negated() : value
   }
 
-  private mutating func postfix(_ at: inout Int, _ end: Int) throws(Unreadable) -> Quotient {
+  mutating func postfix(_ at: inout Int, _ end: Int) throws(Unreadable) -> Quotient {
     let value = try primary(&at, end)
     return try postfixes(value, &at, end)
   }
@@ -383,22 +383,8 @@ struct ExpressionParser {
     return name
   }
 
-  private mutating func absoluteValue(_ at: inout Int, _ end: Int) throws(Unreadable) -> Quotient {
-    var close = at + 1
-    while close < end, !tokens[close].isMark(.bar) {
-      if partner[close] > close { close = partner[close] }
-      close += 1
-    }
-    guard close < end else { throw Unreadable("a bar is not closed") }
-    let value = try group(at + 1, close)
-    at = close + 1
-    if let rational = value.rational { return Quotient(rational.isNegative ? rational.negated : rational) }
-    return Quotient(Atom.symbol("|\(value.key)|"))
-  }
-
   /// The argument of a command: a group, or one digit or letter.
-  private mutating func argument(_ at: inout Int, _ end: Int, wholeNumber: Bool = false) throws(Unreadable) -> Quotient
-  {
+  mutating func argument(_ at: inout Int, _ end: Int, wholeNumber: Bool = false) throws(Unreadable) -> Quotient {
     guard at < end else { throw Unreadable("an argument is missing") }
     // \frac34: LaTeX takes one digit.
     if !wholeNumber, let literal = tokens[at].number, literal.isWhole, tokens[at].text.utf8.count > 1,
@@ -451,60 +437,6 @@ struct ExpressionParser {
       return Quotient(Atom.symbol(name + (try decorations(&at, end))))
     default: throw Unreadable("\\\(name) stands where an operand is expected")
     }
-  }
-
-  private mutating func rounded(_ isFloor: Bool, _ at: inout Int, _ end: Int) throws(Unreadable) -> Quotient {
-    let closing = isFloor ? "rfloor" : "rceil"
-    var close = at
-    while close < end, !tokens[close].isName(closing) { close += 1 }
-    guard close < end else { throw Unreadable("a bracket is not closed") }
-    let value = try group(at, close)
-    at = close + 1
-    guard let rational = value.rational else { return Quotient(Atom.symbol("\(closing)(\(value.key))")) }
-    let floor = isFloor ? rational.floor : -rational.negated.floor
-    return Quotient(ExactRational(integer: floor))
-  }
-
-  /// A function with its argument: `\cot x`, `\sin(2x)`, `\log_2 9`, `\sin^2 x`.
-  private mutating func function(_ name: String, _ at: inout Int, _ end: Int) throws(Unreadable) -> Quotient {
-    var base: Quotient?
-    var exponent: Quotient?
-    while at < end {
-      if tokens[at].isMark(.subscripted) {
-        at += 1
-        base = try argument(&at, end, wholeNumber: true)
-      } else if tokens[at].isMark(.power) {
-        at += 1
-        exponent = try self.exponent(&at, end)
-      } else {
-        break
-      }
-    }
-    guard at < end else { throw Unreadable("\(name) has no argument") }
-    let isNegative = takeSign(&at, end)
-    var value: Quotient
-    if tokens[at..<end].first?.isMark(.openRound) == true || tokens[at..<end].first?.isMark(.openBrace) == true {
-      value = try postfix(&at, end)
-    } else {
-      value = try power(&at, end)
-      while at < end, multipliesImplicitly(at, end), !tokens[at].isMark(.openRound),
-        !(tokens[at].kind == .name && AnswerNames.functions.contains(tokens[at].text))
-      {
-        value = try value.times(power(&at, end), &budget)
-      }
-    }
-    if isNegative { value = value.negated() }
-    var result: Quotient
-    switch (name, base) {
-    case ("log", let base?):
-      let top = try Powers.logarithm(value, name: "ln", &budget)
-      result = try top.divided(by: Powers.logarithm(base, name: "ln", &budget), &budget)
-    case ("ln", nil), ("log", nil): result = try Powers.logarithm(value, name: name, &budget)
-    case ("exp", nil): result = try Powers.power(Quotient(Atom.symbol("e")), value, &budget)
-    default: result = Quotient(Atom.symbol("\(name)\(base.map { "_\($0.key)" } ?? "")(\(value.key))"))
-    }
-    if let exponent { result = try Powers.power(result, exponent, &budget) }
-    return result
   }
 
   /// The tokens of a range as one text without spaces.
