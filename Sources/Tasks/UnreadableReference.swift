@@ -6,6 +6,13 @@ public struct UnreadableReference: Sendable, Equatable {
   public var answer: String
   public var reason: String
 
+  public init(promptID: String, line: Int?, answer: String, reason: String) {
+    self.promptID = promptID
+    self.line = line
+    self.answer = answer
+    self.reason = reason
+  }
+
   /// What a run says of such references at its start: how many, the first of them by line, what becomes of them; `nil`
   /// when there are none.
   public static func notice(_ references: [UnreadableReference], path: String, count: Int) -> String? {

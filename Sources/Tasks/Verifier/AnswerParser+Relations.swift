@@ -53,7 +53,7 @@ extension AnswerParser {
       return reading
     }
     let left = positions(start, sign) { $0 == .equal }.last.map { $0 + 1 } ?? start
-    if reading.label == nil { reading.label = expression.spelling(left, sign) }
+    if reading.label == nil { reading.label = ExpressionParser.readable(tokens[left..<sign]) }
     if tokens[sign].isMark(.equal), left == start, let equation = try? equation(start, sign, end),
       equation.symbols.contains(where: Self.isVariableName)
     {
@@ -111,7 +111,7 @@ extension AnswerParser {
       guard let bound else { return nil }
       let mark = names[0] ? tokens[signs[0]].mark : Self.reversed(tokens[signs[0]].mark)
       return Self.halfLine(
-        mark, bound, label: expression.spelling(parts[names[0] ? 0 : 1].lowerBound, parts[names[0] ? 0 : 1].upperBound))
+        mark, bound, label: ExpressionParser.readable(tokens[parts[names[0] ? 0 : 1]]))
     }
     guard names == [false, true, false], let first = Self.direction(tokens[signs[0]].mark),
       let second = Self.direction(tokens[signs[1]].mark), first.isLess == second.isLess
@@ -123,7 +123,7 @@ extension AnswerParser {
       ? Interval(lower: left, upper: right, includesLower: first.isInclusive, includesUpper: second.isInclusive)
       : Interval(lower: right, upper: left, includesLower: second.isInclusive, includesUpper: first.isInclusive)
     var reading = AnswerReading(.intervals([Self.withoutInfinity(interval)]))
-    reading.label = expression.spelling(parts[1].lowerBound, parts[1].upperBound)
+    reading.label = ExpressionParser.readable(tokens[parts[1]])
     return reading
   }
 
@@ -181,7 +181,7 @@ extension AnswerParser {
           Interval(lower: bound, upper: nil, includesLower: isInclusive, includesUpper: false),
         ]))
     }
-    reading.label = expression.spelling(part.lowerBound + 1, part.upperBound - 1)
+    reading.label = ExpressionParser.readable(tokens[(part.lowerBound + 1)..<(part.upperBound - 1)])
     return reading
   }
 

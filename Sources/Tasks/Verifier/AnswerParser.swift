@@ -69,6 +69,12 @@ struct AnswerParser {
         if isConjunction(index), token.text.lowercased() == "and", !AnswerWords.isNumber(next) { return index }
       }
       if hasValue, isConjunction(index), index + 1 == end { return index }
+      // "5 more eggs than Bob", but not "5 more than Bob".
+      if hasValue, index > start + 1, word(index) == "than", let before = word(index - 1),
+        !AnswerWords.changing.contains(before), word(index - 2) != nil
+      {
+        return index
+      }
       if hasValue, let word = word(index), AnswerWords.clauses.contains(word), word != "and", word != "if" {
         let isUnit = UnitNames.isKnown(word) && (index + 1 == end || tokens[index + 1].isMark(.power))
         let isRate = word == "per" || word == "each" || word == "every" || word == "of"

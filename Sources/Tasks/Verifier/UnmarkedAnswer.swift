@@ -107,7 +107,7 @@ enum UnmarkedAnswer {
     "question",
     "given", "between", "least", "most", "show", "prove", "evaluate", "simplify", "solve", "write", "let's", "hmm",
     "next",
-    "or", "than", "otherwise", "step",
+    "or", "otherwise", "step",
   ]
   private static let verbs: Set<String> = [
     "is", "are", "was", "were", "equals", "equal", "be", "get", "gets", "got", "have", "has", "had", "make", "makes",
@@ -204,8 +204,8 @@ enum UnmarkedAnswer {
   /// The value that begins at `start`; where a sentence is cut off, only one that ends it.
   private static func reading(_ tokens: [AnswerToken], _ start: Int, isCut: Bool) -> AnswerReading? {
     let rest = Array(tokens[start...])
-    guard let reading = try? AnswerParser.read(rest, isSentence: true) else { return nil }
-    if isCut, rest.contains(where: { $0.isMark(.comma) }), rest.last?.kind == .word, rest.count > 6 { return nil }
+    // Where a sentence is cut off, nothing but the value and its unit may stand there.
+    guard let reading = try? AnswerParser.read(rest, isSentence: !isCut) else { return nil }
     return reading
   }
 }
