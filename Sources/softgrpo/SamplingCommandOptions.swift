@@ -169,6 +169,15 @@ struct PromptOptions: ParsableArguments {
     }
     return limit > 0 ? Array(read.prefix(limit)) : read
   }
+
+  /// Names on stderr the lines whose reference answers cannot be read.
+  func warnOfReferences(_ read: [Prompt], for rewards: RewardSum?) {
+    guard let rewards,
+      let notice = UnreadableReference.notice(
+        rewards.unreadableReferences(read), path: prompts, count: read.count)
+    else { return }
+    FileHandle.standardError.write(Data("warning: \(notice)\n".utf8))
+  }
 }
 
 /// Checks an option that counts something.

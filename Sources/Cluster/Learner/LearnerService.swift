@@ -98,6 +98,9 @@ public final class LearnerService {
       keys: options.keys, allowInsecure: options.allowInsecure, logger: logger)
     subject = try TrainingSubject(configuration)
     try prompts.check(subject, configuration.task.overlongPrompts, logger: logger)
+    if let path = configuration.task.prompts, let notice = subject.referenceNotice(prompts.filePrompts, path: path) {
+      logger.warning("\(notice)")
+    }
     if subject.warmsUpWhole && !configuration.sft.enabled { subject.adapt(subject.state.roundedWeights(team: team)) }
     let (subject, team, directory) = (subject, team, directory)
     var scheduler = subject.scheduler

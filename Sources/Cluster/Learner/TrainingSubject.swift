@@ -191,6 +191,14 @@ public final class TrainingSubject {
       longestCompletion: configuration.rollout.maxThinkingTokens + configuration.rollout.maxAnswerTokens)
   }
 
+  /// Why nothing can be compared with a reference answer; nil when it can be.
+  func referenceFault(_ answer: String) -> String? { rewards.referenceFault(answer) }
+
+  /// What a run says at its start of the reference answers of a file that cannot be read; nil when all can be.
+  func referenceNotice(_ prompts: [Prompt], path: String) -> String? {
+    UnreadableReference.notice(rewards.unreadableReferences(prompts), path: path, count: prompts.count)
+  }
+
   func textSample(_ trajectory: Trajectory, prompt: Prompt) -> TextSample {
     let completion = completion(trajectory)
     let thinking =
