@@ -29,15 +29,16 @@ import Testing
       Prompt(id: "a", content: .text("q"), answer: "5", line: 1),
       Prompt(id: "b", content: .text("q"), answer: "1/0", line: 3),
     ]
-    let rewards = try WeightedRewards([
-      .init(name: "format", function: FormatReward()), .init(name: "math", function: MathReward()),
-    ])
+    let rewards = try RewardSum(weights: ["format": 1, "math": 1])
     let found = rewards.unreadableReferences(prompts)
     #expect(found.map(\.line) == [3] && found[0].reason == "it divides by zero")
     let notice = try #require(UnreadableReference.notice(found, path: "p.jsonl", count: 2))
     #expect(notice.hasPrefix("p.jsonl: 1 of 2 reference answers cannot be read") && notice.contains("line 3: \"1/0\""))
     #expect(UnreadableReference.notice([], path: "p.jsonl", count: 2) == nil)
-    #expect(ExactReward().unreadableReferences(prompts).isEmpty)
+    #expect(try RewardSum(weights: ["exact": 1]).unreadableReferences(prompts).isEmpty)
+    // Such a sample is not judged: neither wrong nor rewarded.
+    let judged = try rewards.judge([RewardQuery(answer: "1/0", completion: Completion(text: "\\boxed{2}"))])
+    #expect(judged[0].total == nil && judged[0].values == [nil, 1] && judged[0].reason?.contains("zero") == true)
   }
 
   @Test func explanationsSayWhy() {
