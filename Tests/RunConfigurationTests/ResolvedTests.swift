@@ -59,7 +59,7 @@ import Testing
   private var choices: [String] {
     [
       "debug", "float32", "plain", "multiply", "discrete", "exact", "cosine", "rloo", "sequence_mean_token_sum", "off",
-      "bfloat16",
+      "bfloat16", "serial_exit", "index",
     ]
   }
 
