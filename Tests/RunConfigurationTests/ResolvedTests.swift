@@ -63,6 +63,7 @@ import Testing
       "debug", "float32", "plain", "skip", "multiply", "discrete", "exact", "cosine", "rloo", "sapo", "sequence_mean_token_sum",
       "off",
       "bfloat16",
+      "serial_exit", "index",
     ]
   }
 
