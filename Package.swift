@@ -57,8 +57,9 @@ var targets: [Target] = [
 targets += [
   room("Kernels", matrixBackends, hot: true),
   room("JSON", [], hot: true),
+  room("Templates", ["JSON"], hot: true),
   room("ModelFiles", ["Kernels", "JSON"], hot: true),
-  room("Tokenization", ["JSON", "ModelFiles"], hot: true),
+  room("Tokenization", ["JSON", "Templates", "ModelFiles"], hot: true),
   room("Transformer", ["Kernels", "ModelFiles", logging], hot: true),
   room("SoftThinking", ["Kernels", "JSON"], hot: true),
   room("PolicyOptimization", ["Kernels", "SoftThinking"], hot: true),
@@ -77,12 +78,12 @@ targets += [
     ],
     hot: true),
   room("Observability", ["JSON", logging]),
-  room("RunConfiguration", [yams, "SoftThinking", "PolicyOptimization", "Tasks"]),
+  room("RunConfiguration", [yams, "JSON", "SoftThinking", "PolicyOptimization", "Tasks"]),
   room(
     "Cluster",
     [
-      "ModelFiles", "Tokenization", "Transformer", "SoftThinking", "PolicyOptimization", "Tasks", "Rollouts",
-      "Training", "Wire",
+      "JSON", "Templates", "ModelFiles", "Tokenization", "Transformer", "SoftThinking", "PolicyOptimization", "Tasks",
+      "Rollouts", "Training", "Wire",
       "Coordination", "Transport", "WeightSync", "Observability", "RunConfiguration", logging,
     ]),
   .executableTarget(
@@ -91,7 +92,7 @@ targets += [
       "Cluster", "Kernels", "JSON", "ModelFiles", "Tokenization", "Transformer", "SoftThinking", "PolicyOptimization",
       "Tasks",
       "Rollouts", "Training", "Benchmarking", "WeightSync", "Transport", "Observability", "RunConfiguration", "CZeroMQ",
-      "CLibCrypto",
+      "CLibCrypto", "Templates",
       argumentParser, logging,
     ],
     swiftSettings: strict),
@@ -101,6 +102,7 @@ targets += [
     swiftSettings: strict + hot),
   tests("Kernels", ["CVectorKernels"]),
   tests("JSON"),
+  tests("Templates", ["JSON"], fixtures: true),
   tests("ModelFiles", ["JSON"], fixtures: true),
   tests("Tokenization", ["ModelFiles"], fixtures: true),
   tests("Transformer", ["ModelFiles"], fixtures: true),
