@@ -93,6 +93,9 @@ public final class LearnerService {
       keys: options.keys, allowInsecure: options.allowInsecure, logger: logger)
     subject = try TrainingSubject(configuration)
     for prompt in prompts.filePrompts { _ = try subject.promptTokens(prompt) }
+    let generated = try PromptSource.generatedTask(configuration.task)?.example(
+      .training, seed: UInt64(configuration.run.seed), index: 0)
+    try subject.text.show(prompts.filePrompts.first ?? generated?.prompt, logger)
     if subject.warmsUpWhole && !configuration.sft.enabled { subject.adapt(subject.state.roundedWeights(team: team)) }
     let (subject, team, directory) = (subject, team, directory)
     let saved =

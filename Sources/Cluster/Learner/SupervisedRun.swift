@@ -41,7 +41,7 @@ public struct SupervisedRun {
   public func run(checkpoint: String) throws -> PreparedModel {
     let sft = configuration.sft
     let options = try configuration.supervisedOptions()
-    var examples = try SupervisedExamples(configuration, subject: subject)
+    var examples = try SupervisedExamples(configuration, subject: subject, logger: logger)
     let isAdapted = subject.state is AdapterState
     let trained =
       isAdapted ? "adapters" : subject.warmsUpWhole ? "every weight (adapters come after it)" : "every weight"
@@ -91,7 +91,7 @@ struct SupervisedExamples {
   private let seed: UInt64
   private let subject: TrainingSubject
 
-  init(_ configuration: RunConfiguration, subject: TrainingSubject) throws {
+  init(_ configuration: RunConfiguration, subject: TrainingSubject, logger: Logger) throws {
     self.subject = subject
     // Other examples than the prompts of the reinforcement phase.
     seed = UInt64(configuration.run.seed) ^ 0x5F54_5F73_6674
@@ -100,7 +100,9 @@ struct SupervisedExamples {
         prompt: configuration.sft.promptField, answer: configuration.sft.completionField,
         id: configuration.task.idField,
         messages: configuration.task.messagesField)
-      file = try PromptFile.read(path, fields: fields).map { prompt in
+      let prompts = try PromptFile.read(path, fields: fields)
+      try subject.text.show(prompts.first, logger)
+      file = try prompts.map { prompt in
         try subject.example(prompt: prompt, completion: prompt.answer)
       }
       cursor = try PromptCursor(count: file.count, seed: seed)
