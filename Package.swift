@@ -104,7 +104,7 @@ targets += [
   tests("JSON"),
   tests("Templates", ["JSON"], fixtures: true),
   tests("ModelFiles", ["JSON"], fixtures: true),
-  tests("Tokenization", ["ModelFiles"], fixtures: true),
+  tests("Tokenization", ["JSON", "Templates", "ModelFiles"], fixtures: true),
   tests("Transformer", ["ModelFiles"], fixtures: true),
   tests("SoftThinking", fixtures: true),
   tests("PolicyOptimization"),
@@ -117,7 +117,7 @@ targets += [
   tests("Transport"),
   tests("WeightSync"),
   tests("Observability"),
-  tests("RunConfiguration"),
+  tests("RunConfiguration", ["JSON"]),
   .testTarget(
     name: "CommandTests", dependencies: ["softgrpo", "TestSupport"], resources: [.copy("Fixtures")],
     swiftSettings: strict),

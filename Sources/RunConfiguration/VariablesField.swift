@@ -36,11 +36,7 @@ extension Field {
         }
         section[keyPath: keyPath] = variables
       },
-      encode: { section in
-        let members = section[keyPath: keyPath].members
-        guard !members.isEmpty else { return .scalar("{}") }
-        return .mapping(members.map { ($0.key, .scalar(renderJSON($0.value))) })
-      })
+      encode: { .scalar(renderJSON(.object($0[keyPath: keyPath]))) })
   }
 }
 

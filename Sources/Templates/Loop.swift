@@ -31,6 +31,8 @@ final class Loop {
     while let value = source.popFirst() {
       if try passes?(value) ?? true { return value }
     }
+    // An empty slice would hold its elements still.
+    source = []
     return nil
   }
 
