@@ -11,7 +11,7 @@ struct RenderingTests {
     ("a\n  {{ 'x' }}\nb", "a\n  x\nb"),
     ("a\n  {%+ if true %}b{% endif %}", "a\n  b"),
     ("a {#- note -#} b {# note #}\nc", "ab c"),
-    ("{% raw %}{{ x }}{% endraw %}\n\n", "{{ x }}\n"),
+    ("{% raw %}{{ x }}{% endraw %}\n\n\n", "{{ x }}\n"),
     ("a\r\nb\r", "a\nb"),
     // Literals.
     (#"{{ "it's \"q\" \n \x41\u00e9\101 \d" }}"#, "it's \"q\" \n AéA \\d"),
