@@ -1,4 +1,5 @@
 import Foundation
+import JSON
 import Testing
 
 @testable import RunConfiguration
@@ -10,6 +11,9 @@ import Testing
     run.run.name = "a \"quoted\" name: #1 \\ é \u{1}\u{85}\u{2028}\u{FEFF}\n\t🙂"
     run.run.seed = .max
     run.model.systemPrompt = ""
+    run.model.templateVariables["enable_thinking"] = false
+    run.model.templateVariables["notes"] = .array(["a \"b\"", .null, .decimal(1e-7), .members(["k": .integer(1)])])
+    run.model.specialTokensInText = .control
     run.rollout.answerPrefix = "\nThe final answer is: "
     run.rollout.endOfThinkingToken = "null"
     run.learner.parameters["dual_clip"] = .null
@@ -60,9 +64,10 @@ import Testing
 
   private var choices: [String] {
     [
-      "debug", "float32", "plain", "skip", "multiply", "discrete", "exact", "cosine", "rloo", "sapo", "sequence_mean_token_sum",
+      "debug", "float32", "plain", "skip", "multiply", "discrete", "exact", "cosine", "rloo", "sapo",
+      "sequence_mean_token_sum",
       "off",
-      "bfloat16",
+      "bfloat16", "control", "{x: 1}",
       "serial_exit", "index",
     ]
   }

@@ -36,8 +36,7 @@ public final class TrainingSubject {
     self.configuration = configuration
     if let path = configuration.model.path {
       let loaded = try LoadedModel(
-        path: path, chatTemplate: configuration.model.chatTemplate.rawValue,
-        systemPrompt: configuration.model.systemPrompt,
+        path: path, rendering: PromptRendering(configuration.model),
         endOfThinkingToken: configuration.rollout.endOfThinkingToken)
       try ModelMemory.checkTraining(
         loaded.source.configuration, isAdapted: configuration.adapterOptions != nil)
