@@ -7,9 +7,48 @@ import SoftThinking
 let policyEntries: [MethodEntry] = [
   gumbelEntry("gumbel_reference", "reference", known: ["temperature"]),
   gumbelEntry("gumbel_exact", "exact", known: ["temperature", "noise"]),
-  unsupportedPolicy("multiplex"), unsupportedPolicy("gaussian"), unsupportedPolicy("dirichlet"),
+  multiplexEntry, unsupportedPolicy("gaussian"), unsupportedPolicy("dirichlet"),
   unsupportedPolicy("probability_gaussian"),
 ]
+
+/// One step of draws, scored over the whole vocabulary: the truncated support with nothing cut.
+private let multiplexEntry = MethodEntry("multiplex", "policy multiplex, mixture mean and weighted") { method in
+  try method.require(options: ["temperature", "weighting"])
+  let temperature = try method.number(option: "temperature", default: 1)
+  let weighting = try method.text(option: "weighting", default: "uniform")
+  guard let mixture = ["uniform": "mean", "probability": "weighted"][weighting] else {
+    throw UnsupportedCase("weighting \(weighting) is not built")
+  }
+  let (logits, drawn) = (try method.value.floats("logits"), try method.value.integers("ids"))
+  guard !drawn.isEmpty, drawn.allSatisfy(logits.indices.contains) else {
+    throw UnsupportedCase("ids must be in the vocabulary")
+  }
+  let policy = try ThinkingPolicy(
+    "multiplex",
+    [
+      "width": .integer(drawn.count), "mixture": .text(mixture), "top_k": .integer(logits.count),
+      "temperature": .number(temperature),
+    ])
+  let ids = (drawn + logits.indices.filter { !drawn.contains($0) }).map { Int32($0) }
+  let values = try logits.withUnsafeBufferPointer { row in
+    try ids.map { try discreteLogProb(row: row, tokenID: $0, temperature: policy.scoringTemperature) }
+  }
+  let scored = try softScore(ids, values, logits: ids.map { logits[Int($0)] }, policy)
+  var gradient = [Float](repeating: 0, count: logits.count)
+  for (id, slope) in zip(ids, scored.gradient) { gradient[Int(id)] += slope }
+  let embeddings = try method.value.list("embeddings").map { try ($0.arrayValue ?? []).map { try $0.asDouble("embeddings") } }
+  guard drawn.allSatisfy(embeddings.indices.contains) else { throw UnsupportedCase("ids must have an embedding") }
+  var merged = [Double](repeating: 0, count: embeddings.first?.count ?? 0)
+  for (id, weight) in zip(drawn, scored.weights) {
+    for (column, value) in embeddings[id].enumerated() where column < merged.count {
+      merged[column] += Double(weight) * value
+    }
+  }
+  return [
+    "slot_log_probs": json(scored.slots), "log_prob": json(scored.slots.reduce(0) { $0 + Double($1) }),
+    "d_log_prob_d_logits": json(gradient), "weights": json(scored.weights), "merged": json(merged),
+  ]
+}
 
 private func unsupportedPolicy(_ name: String) -> MethodEntry {
   MethodEntry(name, "thinking policy \(name)", isBuilt: false) { _ in

@@ -53,7 +53,7 @@ struct AppendOnlyFile: ~Copyable {
       try? FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     }
     let opened = try Self.open(path)
-    close(descriptor)
+    Self.release(descriptor)
     (descriptor, size) = opened
     if size > 0 { try endLine() }
     return isThere
@@ -73,7 +73,13 @@ struct AppendOnlyFile: ~Copyable {
     if last != UInt8(ascii: "\n") { try append([UInt8(ascii: "\n")]) }
   }
 
-  deinit { close(descriptor) }
+  deinit { Self.release(descriptor) }
+
+  /// A child that is being started holds a copy of every descriptor for a moment: closing ours would leave the lock with it.
+  private static func release(_ descriptor: Int32) {
+    _ = flock(descriptor, LOCK_UN)
+    close(descriptor)
+  }
 
   /// Writes `bytes` at the end and waits for the disk.
   /// - Throws: `ObservabilityError`; what was written of the record is cut off again.

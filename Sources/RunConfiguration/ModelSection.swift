@@ -1,3 +1,5 @@
+import JSON
+
 extension RunConfiguration {
   /// What is trained.
   public struct Model: Sendable, Equatable {
@@ -6,19 +8,23 @@ extension RunConfiguration {
       case bfloat16, float32
     }
 
-    /// How messages become prompt tokens.
-    public enum ChatTemplate: String, Sendable, CaseIterable {
-      /// The one that the model's own files name.
-      case auto
-      case chatml, llama3
-      /// The prompt's text as it is.
-      case plain
+    /// What special tokens become that are written out in the contents of user, system and tool turns.
+    public enum SpecialTokensInText: String, Sendable, CaseIterable {
+      /// The text they are made of.
+      case text
+      /// Those tokens, as with `transformers`.
+      case control
     }
 
     /// A Hugging Face directory or a GGUF file; null: the `tiny` model with fresh weights.
     public var path: String?
     public var dtype = DataType.bfloat16
-    public var chatTemplate = ChatTemplate.auto
+    /// How messages become prompt tokens: `auto` (the template that comes with the model), `plain` (the text as it is),
+    /// `chatml`, `llama3`, `deepseek`, or the path of a file with a template.
+    public var chatTemplate = "auto"
+    /// What the template sees besides the conversation, in the order of the file.
+    public var templateVariables = JSONObject()
+    public var specialTokensInText = SpecialTokensInText.text
     /// Put before the messages that have no system message; null: the template's own.
     public var systemPrompt: String?
     public var tiny = Tiny()
@@ -45,7 +51,9 @@ extension RunConfiguration.Model: ConfigurationSection {
     [
       .optionalText("path", \.path),
       .choice("dtype", \.dtype),
-      .choice("chat_template", \.chatTemplate),
+      .text("chat_template", \.chatTemplate),
+      .variables("template_variables", \.templateVariables),
+      .choice("special_tokens_in_text", \.specialTokensInText),
       .optionalText("system_prompt", \.systemPrompt, emptyAllowed: true),
       .section("tiny", \.tiny),
     ]

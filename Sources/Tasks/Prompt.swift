@@ -22,8 +22,11 @@ public struct Prompt: Sendable, Equatable, Codable {
   public var content: Content
   /// What the reward function compares with.
   public var answer: String
+  /// The line of its file, from 1; `nil` for a generated prompt.
+  public var line: Int?
 
-  public init(id: String, content: Content, answer: String) {
+  public init(id: String, content: Content, answer: String, line: Int? = nil) {
+    self.line = line
     self.id = id
     self.content = content
     self.answer = answer

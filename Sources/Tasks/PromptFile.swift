@@ -19,7 +19,8 @@ public enum PromptFile {
       if reader.line == 1, bytes.starts(with: [0xEF, 0xBB, 0xBF]) { bytes.removeFirst(3) }
       if bytes.allSatisfy({ $0 == 0x20 || $0 == 0x09 || $0 == 0x0D }) { continue }
       let place = "\(path):\(reader.line)"
-      let prompt = try prompt(bytes, fields, place: place, defaultID: "\(stem)-\(prompts.count)")
+      var prompt = try prompt(bytes, fields, place: place, defaultID: "\(stem)-\(prompts.count)")
+      prompt.line = reader.line
       if let earlier = lines.updateValue(reader.line, forKey: prompt.id) {
         throw TaskError(
           "\(place): the id \"\(prompt.id)\" was already used on line \(earlier); ids must be unique "

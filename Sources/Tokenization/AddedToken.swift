@@ -55,15 +55,20 @@ struct AddedTokenMatcher: Sendable {
     for byte in 0..<256 { patterns[byte].sort { $0.bytes.count > $1.bytes.count } }
   }
 
-  /// Cuts a text into tokens and the text between them.
-  func pieces(of bytes: [UInt8]) -> [Piece] {
+  /// Cuts a text into tokens and the text between them. A token that is not allowed where it stands is text.
+  func pieces(of bytes: [UInt8], _ protection: Protection? = nil) -> [Piece] {
     guard !bytes.isEmpty else { return [] }
     guard !isEmpty else { return [.text(0..<bytes.count)] }
     var out: [Piece] = []
     var taken = 0
     var index = 0
     while index < bytes.count {
-      guard let pattern = patterns[Int(bytes[index])].first(where: { bytes[index...].starts(with: $0.bytes) }) else {
+      guard
+        let pattern = patterns[Int(bytes[index])].first(where: {
+          bytes[index...].starts(with: $0.bytes)
+            && protection?.allows($0.token.id, index..<index + $0.bytes.count) ?? true
+        })
+      else {
         index += 1
         continue
       }

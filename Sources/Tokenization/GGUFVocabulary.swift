@@ -12,16 +12,22 @@ public struct GGUFVocabulary: Sendable {
   public var bosTokenID: Int?
   /// `eos_token_id`
   public var eosTokenID: Int?
+  /// `unknown_token_id`
+  public var unknownTokenID: Int?
+  /// `padding_token_id`
+  public var paddingTokenID: Int?
   /// `add_bos_token`
   public var addBOS: Bool
-  /// `tokenizer.chat_template`
-  public var chatTemplate: String?
+  /// `tokenizer.chat_template` and the named ones, `tokenizer.chat_template.NAME`.
+  public var chatTemplates: ChatTemplateSources
   /// `model`: only "gpt2", byte-level BPE, is supported.
   public var modelKind: String
 
   public init(
     tokens: [String], tokenTypes: [Int32], merges: [String], preTokenizer: String, bosTokenID: Int? = nil,
-    eosTokenID: Int? = nil, addBOS: Bool = false, chatTemplate: String? = nil, modelKind: String = "gpt2"
+    eosTokenID: Int? = nil, unknownTokenID: Int? = nil, paddingTokenID: Int? = nil, addBOS: Bool = false,
+    chatTemplates: ChatTemplateSources = ChatTemplateSources(),
+    modelKind: String = "gpt2"
   ) {
     self.tokens = tokens
     self.tokenTypes = tokenTypes
@@ -29,8 +35,10 @@ public struct GGUFVocabulary: Sendable {
     self.preTokenizer = preTokenizer
     self.bosTokenID = bosTokenID
     self.eosTokenID = eosTokenID
+    self.unknownTokenID = unknownTokenID
+    self.paddingTokenID = paddingTokenID
     self.addBOS = addBOS
-    self.chatTemplate = chatTemplate
+    self.chatTemplates = chatTemplates
     self.modelKind = modelKind
   }
 }
@@ -71,7 +79,10 @@ extension TokenizerDefinition {
       throw fault(
         "tokenizer.ggml.token_type has \(gguf.tokenTypes.count) entries for \(gguf.tokens.count) tokens.")
     }
-    for (key, id) in [("bos_token_id", gguf.bosTokenID), ("eos_token_id", gguf.eosTokenID)] {
+    for (key, id) in [
+      ("bos_token_id", gguf.bosTokenID), ("eos_token_id", gguf.eosTokenID), ("unknown_token_id", gguf.unknownTokenID),
+      ("padding_token_id", gguf.paddingTokenID),
+    ] {
       if let id, !gguf.tokens.indices.contains(id) {
         throw fault("tokenizer.ggml.\(key) is \(id), outside the vocabulary of \(gguf.tokens.count) tokens.")
       }

@@ -9,7 +9,8 @@ extension Tokenizer {
   public func tokenizerConfigurationJSON() -> [UInt8] {
     TokenizerConfiguration(
       beginningOfSequenceToken: beginningOfSequenceID.flatMap(token(for:)),
-      endOfSequenceToken: endOfSequenceID.flatMap(token(for:)), paddingToken: nil, chatTemplate: chatTemplateText
+      endOfSequenceToken: endOfSequenceID.flatMap(token(for:)), chatTemplates: chatTemplates,
+      specialTokenNames: specialTokenNames
     ).json()
   }
 }
@@ -19,13 +20,14 @@ extension TokenizerConfiguration {
   public func json() -> [UInt8] {
     var out = JSONText()
     out.raw("{\n  \"tokenizer_class\": \"PreTrainedTokenizerFast\",\n  \"clean_up_tokenization_spaces\": false")
-    let entries = [
-      ("bos_token", beginningOfSequenceToken), ("eos_token", endOfSequenceToken), ("pad_token", paddingToken),
-      ("chat_template", chatTemplate),
-    ]
-    for case (let key, let value?) in entries {
-      out.raw(",\n  \"\(key)\": ")
+    for (key, value) in specialTokenNames {
+      out.raw(",\n  ")
+      out.string(key.utf8)
+      out.raw(": ")
       out.string(value.utf8)
+    }
+    if let templates = chatTemplates.json {
+      out.raw(",\n  \"chat_template\": \(templates.encoded(indent: nil))")
     }
     out.raw("\n}\n")
     return out.bytes

@@ -26,8 +26,10 @@ public struct Tokenizer: Sendable {
   public let beginningOfSequenceID: Int32?
   /// The end-of-sequence token, where the source names one.
   public let endOfSequenceID: Int32?
-  /// The jinja text of the chat template, where the source has one.
-  public let chatTemplateText: String?
+  /// The chat templates that come with the source.
+  public let chatTemplates: ChatTemplateSources
+  /// What a chat template may call the special tokens: "bos_token" and its like, with their texts.
+  public let specialTokenNames: [(name: String, token: String)]
 
   /// Reads a Hugging Face `tokenizer.json`.
   /// - Parameters:
@@ -49,20 +51,28 @@ public struct Tokenizer: Sendable {
     }
     try self.init(
       definition, vocabulary, beginning: id("bos_token", configuration.beginningOfSequenceToken),
-      end: id("eos_token", configuration.endOfSequenceToken), chatTemplate: configuration.chatTemplate)
+      end: id("eos_token", configuration.endOfSequenceToken), configuration)
   }
 
   /// Builds the tokenizer of a GGUF file.
   /// - Throws: `TokenizationError` naming the key that is malformed or not supported.
   public init(gguf: GGUFVocabulary, convention: GGUFConvention = .transformers, fileName: String = "GGUF") throws {
     let definition = try TokenizerDefinition(gguf: gguf, convention: convention, fileName: fileName)
+    let vocabulary = try Vocabulary(definition)
+    let roles = [
+      ("bos_token", gguf.bosTokenID), ("eos_token", gguf.eosTokenID), ("unk_token", gguf.unknownTokenID),
+      ("pad_token", gguf.paddingTokenID),
+    ].compactMap { role, id -> (name: String, token: String)? in
+      id.flatMap { vocabulary.spelling(of: Int32($0)) }.map { (role, $0) }
+    }
     try self.init(
-      definition, Vocabulary(definition), beginning: gguf.bosTokenID.map(Int32.init),
-      end: gguf.eosTokenID.map(Int32.init), chatTemplate: gguf.chatTemplate)
+      definition, vocabulary, beginning: gguf.bosTokenID.map(Int32.init), end: gguf.eosTokenID.map(Int32.init),
+      TokenizerConfiguration(chatTemplates: gguf.chatTemplates, specialTokenNames: roles))
   }
 
   private init(
-    _ definition: TokenizerDefinition, _ vocabulary: Vocabulary, beginning: Int32?, end: Int32?, chatTemplate: String?
+    _ definition: TokenizerDefinition, _ vocabulary: Vocabulary, beginning: Int32?, end: Int32?,
+    _ configuration: TokenizerConfiguration
   ) throws {
     self.definition = definition
     self.vocabulary = vocabulary
@@ -81,7 +91,8 @@ public struct Tokenizer: Sendable {
     endOfSequenceID = end
     let coversASCII = definition.unknown != nil || (0x20...0x7E).allSatisfy { vocabulary.byteTokens[$0] >= 0 }
     missingBytes = coversASCII ? .drop : .refuse
-    chatTemplateText = chatTemplate
+    chatTemplates = configuration.chatTemplates
+    specialTokenNames = configuration.specialTokenNames
   }
 
   /// One more than the largest id.
@@ -137,15 +148,17 @@ public struct Tokenizer: Sendable {
     return lost
   }
 
-  private func encode(_ bytes: [UInt8]) throws -> [Int32] {
+  func encode(_ bytes: [UInt8], _ protection: Protection? = nil) throws -> [Int32] {
     var ids: [Int32] = []
-    for piece in originalMatcher.pieces(of: bytes) {
+    for piece in originalMatcher.pieces(of: bytes, protection) {
       switch piece {
       case .token(let id): ids.append(id)
       case .text(let range):
         let part = Array(bytes[range])
         let text = definition.composes ? CanonicalComposition.normalise(part) : part
-        for piece in normalizedMatcher.pieces(of: text) {
+        var inside = protection?.part(range)
+        if definition.composes { inside = inside?.composed(part, text) }
+        for piece in normalizedMatcher.pieces(of: text, inside) {
           switch piece {
           case .token(let id): ids.append(id)
           case .text(let range): try encodeWords(Array(text[range]), into: &ids)

@@ -115,6 +115,7 @@ func decode(_ body: Softgrpo__TrajectoryResult, bulk: ArraySlice<[UInt8]>, limit
   try require(
     starts.count == versions.count,
     "TrajectoryResult has \(starts.count) version starts for \(versions.count) versions")
+  try require(body.sample_index <= UInt32(Int32.max), "TrajectoryResult.sample_index is out of range")
   let result = TrajectoryResult(
     leaseID: body.lease_id, groupOrdinal: try integer(body.group_ordinal, "TrajectoryResult.group_ordinal"),
     sampleIndex: Int(body.sample_index), policyVersion: Int(body.policy_version), segments: segments,

@@ -6,6 +6,8 @@ enum JSONLines {
   /// One line's object.
   struct Object {
     let place: String
+    /// Line of the file, from 1.
+    let number: Int
     let fields: JSONObject
 
     /// The text of a field; a number is taken as it is written.
@@ -50,7 +52,7 @@ enum JSONLines {
           "\(place): not valid JSON at column \(error.column): \(error.reason); every line must be one JSON object")
       }
       guard case .object(let fields) = value else { throw CommandError("\(place): expected a JSON object") }
-      try body(Object(place: place, fields: fields))
+      try body(Object(place: place, number: number, fields: fields))
     }
     guard ferror(file) == 0 else { throw CommandError("\(path): cannot be read: \(String(cString: strerror(errno)))") }
   }

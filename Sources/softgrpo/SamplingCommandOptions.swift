@@ -49,10 +49,7 @@ struct SamplingCommandOptions: ParsableArguments {
   var answerTopK = 0
   @Option(help: "Nucleus threshold of the answer's tokens.")
   var answerTopP: Float = 1
-  @Option(help: "auto, chatml, llama3, deepseek or plain.")
-  var chatTemplate = "auto"
-  @Option(help: "System prompt of conversations without one; default: the template's own.")
-  var systemPrompt: String?
+  @OptionGroup var prompts: PromptRenderingOptions
   @Option(help: "Seed of the noise: the same seed gives the same samples.")
   var seed: UInt64 = 1
 
@@ -74,7 +71,7 @@ struct SamplingCommandOptions: ParsableArguments {
     // Before a model is read for nothing.
     try checkRanges()
     return try LoadedModel(
-      path: path, chatTemplate: chatTemplate, systemPrompt: systemPrompt, endOfThinkingToken: endOfThinkingToken)
+      path: path, rendering: prompts.rendering(), endOfThinkingToken: endOfThinkingToken)
   }
 
   private func checkRanges() throws {
@@ -144,6 +141,15 @@ struct PromptOptions: ParsableArguments {
       }
     }
     return limit > 0 ? Array(read.prefix(limit)) : read
+  }
+
+  /// Names on stderr the lines whose reference answers cannot be read.
+  func warnOfReferences(_ read: [Prompt], for rewards: RewardSum?) {
+    guard let rewards,
+      let notice = UnreadableReference.notice(
+        rewards.unreadableReferences(read), path: prompts, count: read.count)
+    else { return }
+    FileHandle.standardError.write(Data("warning: \(notice)\n".utf8))
   }
 }
 

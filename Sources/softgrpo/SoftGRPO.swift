@@ -12,7 +12,8 @@ struct SoftGRPO: ParsableCommand {
     version: softgrpoVersion,
     subcommands: [
       Train.self, Learner.self, Worker.self, Relay.self, SupervisedFineTune.self, Rollout.self, Score.self, Update.self,
-      Evaluate.self, Generate.self, Tokenize.self, Reward.self, Method.self, Convert.self, KeyGeneration.self,
+      Evaluate.self, Generate.self, Tokenize.self, RenderTemplate.self, Reward.self, Method.self, Convert.self,
+      KeyGeneration.self,
       Doctor.self,
       Bench.self,
     ])

@@ -8,8 +8,8 @@ import Wire
     let group = promptGroups(0..<1)[0]
     return Lease(
       id: id, groupOrdinal: 0, promptID: "p", prompt: group.prompt, sampleIndices: [0, 1, 2],
-      policy: group.policy.description,
-      options: group.options, noiseSeed: 1, policyVersions: 0...Int.max, deadlineMilliseconds: 1)
+      policy: group.policy.description, plan: group.plan, noiseSeed: 1, policyVersions: 0...Int.max,
+      deadlineMilliseconds: 1)
   }
 
   private func result(_ id: UInt64, _ sample: Int) -> TrajectoryResult {

@@ -13,10 +13,11 @@ struct BadInputTests {
   }
 
   private func rollout(_ more: [String], prompts: String = "prompts.jsonl") -> [String] {
-    [
-      "rollout", "--model", model, "--prompts", prompts, "--group-size", "2", "--max-thinking-tokens", "8",
-      "--max-answer-tokens", "4", "--output", "out",
-    ] + more
+    words(
+      [
+        "rollout", "--model", model, "--prompts", prompts, "--group-size", "2", "--max-thinking-tokens", "8",
+        "--max-answer-tokens", "4", "--output", "out",
+      ], replacedBy: more)
   }
 
   @Test(arguments: [
@@ -124,7 +125,8 @@ struct BadInputTests {
     try scratch.refuse(update + ["--advantage", "best"], saying: ["--advantage", "rloo"])
     try scratch.refuse(update + ["--micro-batch-tokens", "0"], saying: ["--micro-batch-tokens"])
     try scratch.refuse(update + ["--output", model], saying: ["model", "not empty"])
-    try scratch.refuse(update + ["--report", "nowhere/r.json"], saying: ["nowhere/r.json", "folder"])
+    try scratch.refuse(
+      words(update, replacedBy: ["--report", "nowhere/r.json"]), saying: ["nowhere/r.json", "folder"])
     try scratch.refuse(Array(update.dropLast(2)), saying: ["--output", "--report"])
   }
 

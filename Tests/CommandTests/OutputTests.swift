@@ -76,7 +76,7 @@ struct OutputTests {
   /// An end without a word to say leaves no half-written file, either.
   @Test func shortMemoryLeavesNoFile() throws {
     let outcome = try shell(
-      "ulimit -v 400000; exec \"$0\" rollout --model model --prompts prompts.jsonl --group-size 512 --slots 4096 "
+      "ulimit -v 230000; exec \"$0\" rollout --model model --prompts prompts.jsonl --group-size 512 --slots 4096 "
         + "--max-thinking-tokens 400 --max-answer-tokens 64 --threads 1 --output out")
     #expect(outcome.status == 71, "\(outcome.errors)")
     for part in ["softgrpo rollout: memory is short: ", " bytes ", "ulimit -v", "--slots"] {

@@ -185,3 +185,14 @@ func objects(_ text: String) throws -> [[String: Any]] {
     try #require(try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any])
   }
 }
+
+/// The words of a command with `more`, whose options go before those that are there: none may be given twice.
+func words(_ words: [String], replacedBy more: [String]) -> [String] {
+  let names = Set(more.filter { $0.hasPrefix("--") }.map { String($0.prefix { $0 != "=" }) })
+  var kept: [String] = []
+  var rest = words[...]
+  while let word = rest.popFirst() {
+    if names.contains(word) { _ = rest.popFirst() } else { kept.append(word) }
+  }
+  return kept + more
+}

@@ -42,18 +42,22 @@ import Testing
   private static let context = ObjectiveContext(seed: 7)
 
   /// Defaults, and settings under which more of a formula has a gradient.
-  static let settings: [(name: String, values: [String: ParameterValue])] =
-    objectives.names.filter { !stopsGradients.contains($0) }.map { ($0, [:]) } + [
-      ("dhpo", ["clip_seq": .number(0.5), "dhpo_mix": .text("entropy")]),
-      ("dhpo", ["clip_seq": .number(0.1), "dhpo_pessimistic": .flag(true)]),
-      ("span_ratio", ["span_length": .integer(2), "max_spans": .integer(2), "dual_clip": .number(1.5)]),
-      ("sspo", ["span_length": .integer(3)]),
-      ("reg_grpo", ["reg_log_ratio": .text("mean")]),
-      ("reg_grpo", ["reg_std_minimum": .number(1000)]),
-      ("clip_cov", ["clip_cov_lb": .number(-50), "clip_cov_ub": .number(50), "clip_cov_ratio": .number(0.3)]),
-      ("dppo_kl", ["kl_tau": .number(0.5), "dppo_mask_high": .number(0.05)]),
-      ("clipped", ["dual_clip": .null]),
-    ]
+  static let settings: [Setting] = defaults + others
+  typealias Setting = (name: String, values: [String: ParameterValue])
+
+  private static let defaults: [Setting] = objectives.names.filter { !stopsGradients.contains($0) }.map { ($0, [:]) }
+
+  private static let others: [Setting] = [
+    ("dhpo", ["clip_seq": .number(0.5), "dhpo_mix": .text("entropy")]),
+    ("dhpo", ["clip_seq": .number(0.1), "dhpo_pessimistic": .flag(true)]),
+    ("span_ratio", ["span_length": .integer(2), "max_spans": .integer(2), "dual_clip": .number(1.5)]),
+    ("sspo", ["span_length": .integer(3)]),
+    ("reg_grpo", ["reg_log_ratio": .text("mean")]),
+    ("reg_grpo", ["reg_std_minimum": .number(1000)]),
+    ("clip_cov", ["clip_cov_lb": .number(-50), "clip_cov_ub": .number(50), "clip_cov_ratio": .number(0.3)]),
+    ("dppo_kl", ["kl_tau": .number(0.5), "dppo_mask_high": .number(0.05)]),
+    ("clipped", ["dual_clip": .null]),
+  ]
 
   @Test(arguments: settings, [false, true])
   func finiteDifferences(_ setting: (name: String, values: [String: ParameterValue]), _ slots: Bool) throws {

@@ -133,7 +133,7 @@ func problems(_ more: String, overrides: [String] = []) -> [String] {
 
   /// A short name is near to nothing by its length alone.
   @Test(arguments: [
-    ("learner.lr", "learner.learning_rate"), ("learner.batch_size", "learner.mini_batch_size"),
+    ("learner.lr", "learner.learning_rate"), ("learner.mini_batch", "learner.mini_batch_size"),
     ("rollout.max_think", "rollout.max_thinking_tokens"), ("rollout.topk", "rollout.top_k"),
     ("rollout.n", nil), ("learner.x", nil), ("run.sede", "run.seed"), ("learner.kl", "learner.kl_coefficient"),
     ("learner.minibatch_size", "learner.mini_batch_size"), ("learner.grad_norm", "learner.max_grad_norm"),
@@ -166,7 +166,7 @@ func problems(_ more: String, overrides: [String] = []) -> [String] {
       ])
     #expect(
       problems("reward: {zzzzzzzzzzzz: 8}") == [
-        "run.yaml:3:10: unknown key reward.zzzzzzzzzzzz; reward has math, exact, format, overlong, overlong_buffer, judge"
+        "run.yaml:3:10: unknown key reward.zzzzzzzzzzzz; reward has math, exact, format, overlong, overlong_buffer, serial_exit, serial_exit_decay, serial_exit_decay_by, judge"
       ])
     #expect(problems("rollout.group_size: 8").first?.contains("keys are nested") == true)
     #expect(problems("1: 2").count == 1)

@@ -1,4 +1,5 @@
 import Foundation
+import JSON
 import SoftThinking
 import Testing
 
@@ -11,6 +12,9 @@ import Testing
     run.run.name = "a \"quoted\" name: #1 \\ é \u{1}\u{85}\u{2028}\u{FEFF}\n\t🙂"
     run.run.seed = .max
     run.model.systemPrompt = ""
+    run.model.templateVariables["enable_thinking"] = false
+    run.model.templateVariables["notes"] = .array(["a \"b\"", .null, .decimal(1e-7), .members(["k": .integer(1)])])
+    run.model.specialTokensInText = .control
     run.rollout.answerPrefix = "\nThe final answer is: "
     run.rollout.endOfThinkingToken = "null"
     run.learner.parameters["dual_clip"] = .null
@@ -64,7 +68,8 @@ import Testing
       "debug", "float32", "plain", "skip", "multiply", "discrete", "exact", "cosine", "rloo", "sapo",
       "sequence_mean_token_sum",
       "off",
-      "bfloat16", "weighted", "joint", "full",
+      "bfloat16", "control", "{x: 1}",
+      "serial_exit", "index", "weighted", "joint", "full",
     ]
   }
 

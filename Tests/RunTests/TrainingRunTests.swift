@@ -259,6 +259,50 @@ import Testing
     #expect(try weights(4) == expected)
   }
 
+  /// One full thought and three answers to cuts of it, through a learner and workers: the group has its baseline, and a run that is
+  /// killed and resumed ends with the bits of one that was not.
+  @Test func serialEarlyExitsTrainAndResume() throws {
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let exits = [
+      "rollout.scheduler=serial_exit", "rollout.serial_exit_inducer=\"\"", "reward.exact=0", "reward.serial_exit=1",
+      "reward.format=0.25", "reward.judge=exact", "learner.advantage=dr_grpo", "learner.learning_rate=1e-3",
+      "learner.checkpoint_interval=1", "learner.max_staleness=0", "eval.prompts=0", "model.dtype=float32",
+    ]
+    func weights(_ step: Int) throws -> Data {
+      try Data(contentsOf: URL(fileURLWithPath: run + "/checkpoints/step-00000\(step)/model.safetensors"))
+    }
+    let straight = try RunningProgram(["train"] + settings(steps: 4, warmUp: 60, exits), directory: folder)
+    #expect(straight.wait(seconds: 180) == 0, "\(straight.errors)")
+    let expected = try weights(4)
+    for record in try metrics() {
+      let trained = try #require(record["rollout/trained"] as? Double)
+      // Four prompts with up to four samples; a thought of one step has no exit.
+      #expect((8...16).contains(trained), "\(record)")
+      #expect((record["reward/serial_exit/mean"] as? Double).map { (0...1).contains($0) } == true)
+      #expect(record["reward/not_judged"] as? Double == 0 && record["training/audit_failures"] as? Double == 0)
+    }
+    #expect(try FileManager.default.contentsOfDirectory(atPath: run + "/samples").count == 4)
+    try FileManager.default.removeItem(atPath: run)
+    let (control, broadcast) = (try freePort(), try freePort())
+    let endpoint = "tcp://127.0.0.1:\(control)"
+    let sockets = ["learner.control_endpoint=\(endpoint)", "learner.broadcast_endpoint=tcp://127.0.0.1:\(broadcast)"]
+    let workers = try (0..<2).map { index in
+      try RunningProgram(
+        ["worker", "--connect", endpoint, "--threads", "1", "--batch-size", "\(2 + 3 * index)", "--dtype", "float32"],
+        directory: folder)
+    }
+    let killed = try RunningProgram(["learner"] + settings(steps: 4, warmUp: 60, exits + sockets), directory: folder)
+    #expect(eventually(seconds: 120) { trainedSteps() >= 2 }, "\(killed.errors.suffix(2000))")
+    killed.signal(SIGKILL)
+    _ = killed.wait(seconds: 20)
+    let resumed = try RunningProgram(
+      ["learner", "--resume"] + settings(steps: 4, warmUp: 60, exits + sockets), directory: folder)
+    #expect(resumed.wait(seconds: 180) == 0, "\(resumed.errors.suffix(2000))")
+    for worker in workers { #expect(worker.wait(seconds: 20) == 0, "\(worker.errors.suffix(2000))") }
+    #expect(try metrics().map { $0["step"] as? Int } == [1, 2, 3, 4])
+    #expect(try weights(4) == expected)
+  }
+
   @Test func terminatingTheLearnerEndsItsWorkersAndKeepsACheckpoint() throws {
     defer { try? FileManager.default.removeItem(at: folder) }
     let (control, broadcast) = (try freePort(), try freePort())

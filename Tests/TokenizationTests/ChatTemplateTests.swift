@@ -1,94 +1,129 @@
 import Foundation
+import JSON
+import Templates
 import Testing
 
 @testable import Tokenization
 
 struct ChatTemplateTests {
-  struct Golden: Decodable {
-    var messages: [ChatMessage]
-    var text: String
+  private static let chatml =
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    + "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+
+  private func render(
+    _ template: ChatTemplate, _ turns: [(String, String)], opens: Bool = true
+  ) throws -> String {
+    let messages = turns.map { ChatMessage(role: $0.0, content: $0.1).object }
+    return try template.render(messages: messages, addGenerationPrompt: opens).text
   }
 
-  static let smolLM = """
-    {% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system
-    You are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>
-    ' }}{% endif %}{{'<|im_start|>' + message['role'] + '
-    ' + message['content'] + '<|im_end|>' + '
-    '}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant
-    ' }}{% endif %}
-    """
-  static let qwen25 = #"""
-    {%- if tools %}{{- '<|im_start|>system\n' }}{%- if messages[0]['role'] == 'system' %}{{- messages[0]['content'] }}
-    {%- else %}{{- 'You are Qwen, created by Alibaba Cloud. You are a helpful assistant.' }}{%- endif %}
-    {%- else %}{%- if messages[0]['role'] == 'system' %}
-    {{- '<|im_start|>system\n' + messages[0]['content'] + '<|im_end|>\n' }}{%- else %}
-    {{- '<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n' }}
-    {%- endif %}{%- endif %}
-    """#
-  static let qwen3 = #"""
-    {%- if messages[0].role == 'system' %}{{- '<|im_start|>system\n' + messages[0].content + '<|im_end|>\n' }}{%- endif %}
-    {%- set content = message.content.split('</think>')[-1].lstrip('\n') %}
-    """#
-
-  private let question = [ChatMessage(role: "user", content: " hi ")]
-
-  @Test func smolLMGolden() throws {
-    let template = try ChatTemplate.detect(specials: [], templateText: Self.smolLM)
-    let golden = try JSONDecoder().decode([Golden].self, from: Fixture.data("smollm2-chat-template.json"))
-    #expect(!golden.isEmpty)
-    for sample in golden { #expect(same(template.render(messages: sample.messages), sample.text)) }
-  }
-
-  @Test func systemPromptsAreReadFromTheText() throws {
+  @Test func runsTheModelsOwnTemplate() throws {
+    let template = try ChatTemplate(source: Self.chatml, name: "t")
     #expect(
-      try ChatTemplate.detect(specials: [], templateText: Self.qwen25).systemPrompt
-        == "You are Qwen, created by Alibaba Cloud. You are a helpful assistant.")
-    let qwen3 = try ChatTemplate.detect(specials: [], templateText: Self.qwen3)
-    #expect(qwen3.systemPrompt == nil && qwen3.dropsEarlierThinking)
-    #expect(qwen3.render(messages: question) == "<|im_start|>user\n hi <|im_end|>\n<|im_start|>assistant\n")
+      try render(template, [("user", " hi ")]) == "<|im_start|>user\n hi <|im_end|>\n<|im_start|>assistant\n")
+    #expect(try render(template, [("user", "hi")], opens: false) == "<|im_start|>user\nhi<|im_end|>\n")
   }
 
-  @Test func ownSystemMessageReplacesTheDefault() throws {
-    let template = try ChatTemplate.detect(specials: [], templateText: Self.smolLM)
-    let text = template.render(
-      messages: [ChatMessage(role: "system", content: "S")] + question, addGenerationPrompt: false)
-    #expect(text == "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\n hi <|im_end|>\n")
+  @Test func systemPromptStandsBeforeConversationsWithoutOne() throws {
+    var template = try ChatTemplate(
+      source: "{% for m in messages %}{{ m.role[0] }}:{{ m.content }} {% endfor %}", name: "t")
+    template.systemPrompt = "be brief"
+    #expect(try render(template, [("user", "q")]) == "s:be brief u:q ")
+    #expect(try render(template, [("system", "s"), ("user", "q")]) == "s:s u:q ")
   }
 
-  @Test func earlierThinkingIsDropped() throws {
-    let qwen3 = try ChatTemplate.detect(specials: [], templateText: Self.qwen3)
-    let text = qwen3.render(
-      messages: question + [ChatMessage(role: "assistant", content: "<think>\nx\n</think>\n\n4")] + question)
-    #expect(text.contains("<|im_start|>assistant\n4<|im_end|>") && !text.contains("x"))
+  @Test func variablesAndTimeReachTheTemplate() throws {
+    var template = try ChatTemplate(source: "{{ bos_token }}{{ strftime_now('%Y') }}{{ thinking }}", name: "t")
+    template.variables["bos_token"] = "<s>"
+    template.variables["thinking"] = false
+    template.now = LocalTime("2025-07-04")
+    #expect(try render(template, [("user", "q")]) == "<s>2025False")
   }
 
-  @Test func llama3() throws {
-    let plain = try ChatTemplate.detect(specials: ["<|start_header_id|>", "<|eot_id|>"], templateText: nil)
+  @Test func refusalsSayWhichTemplateAndWhatToDo() throws {
+    let refusing = try ChatTemplate(source: "\n{{ raise_exception('no system') }}", name: "model/x.jinja")
+    let refusal = message { try render(refusing, [("user", "q")]) }
+    #expect(refusal.contains("model/x.jinja, line 2: the template refuses the conversation: no system"))
+    let lacking = message { try ChatTemplate(source: "{% include 'x' %}", name: "t") }
+    #expect(lacking.contains("the tag 'include' is not supported") && lacking.contains("`chat_template`"))
+  }
+
+  @Test func plainJoinsContents() throws {
+    #expect(try render(.plain, [("user", "1+1="), ("assistant", "2")]) == "1+1=\n2")
+    #expect(try ChatTemplate.absent(tokens: ["<pad>"]).isPlain)
+    #expect(message { try ChatTemplate.absent(tokens: ["<|im_start|>", "<|im_end|>"]) }.contains("`chatml`"))
+  }
+
+  @Test func familiesRender() throws {
+    let turns = [("user", " hi "), ("assistant", "<think>t</think>yo"), ("user", "so?")]
     #expect(
-      plain.render(messages: question)
-        == "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nhi<|eot_id|>"
-        + "<|start_header_id|>assistant<|end_header_id|>\n\n")
-    let dated = try ChatTemplate.detect(
-      specials: [],
-      templateText: "{{- \"<|start_header_id|>system\" }}{{- \"Cutting Knowledge Date: December 2023\\n\" }}")
+      try render(ChatTemplate(family: .chatml), turns)
+        == "<|im_start|>user\n hi <|im_end|>\n<|im_start|>assistant\n<think>t</think>yo<|im_end|>\n<|im_start|>user\nso?"
+        + "<|im_end|>\n<|im_start|>assistant\n")
     #expect(
-      dated.render(messages: question, addGenerationPrompt: false)
+      try render(ChatTemplate(family: .llama3), [("system", "S "), ("user", " hi ")])
         == "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\n"
-        + "Today Date: 26 Jul 2024\n\n<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nhi<|eot_id|>")
-  }
-
-  @Test func deepSeek() throws {
-    let template = try ChatTemplate.detect(specials: [], templateText: "{{'<｜User｜>'}}{{'<｜Assistant｜><think>\\n'}}")
-    #expect(template.render(messages: question) == "<｜begin▁of▁sentence｜><｜User｜> hi <｜Assistant｜><think>\n")
-  }
-
-  @Test func plainAndUnknown() throws {
-    let plain = try ChatTemplate.detect(specials: ["<pad>"], templateText: nil)
-    #expect(plain.family == .plain)
-    #expect(plain.render(messages: [ChatMessage(role: "user", content: "1+1=")]) == "1+1=")
+        + "Today Date: 26 Jul 2024\n\nS<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nhi<|eot_id|>"
+        + "<|start_header_id|>assistant<|end_header_id|>\n\n")
     #expect(
-      message { try ChatTemplate.detect(specials: [], templateText: "[INST] {{x}} [/INST]") }.contains("chat_template"))
-    #expect(message { try ChatTemplate(named: "mistral") }.contains("chatml, llama3, deepseek, plain"))
-    #expect(try ChatTemplate(named: "chatml", systemPrompt: "S").systemPrompt == "S")
+      try render(ChatTemplate(family: .deepseek), [("system", "S")] + turns)
+        == "<｜begin▁of▁sentence｜>S<｜User｜> hi <｜Assistant｜>yo<｜end▁of▁sentence｜><｜User｜>so?<｜Assistant｜><think>\n")
+  }
+
+  @Test func openedThoughtIsSeen() {
+    #expect(ChatTemplate.openedThought(in: "<|im_start|>assistant\n<think>\n")?.close == "</think>")
+    #expect(ChatTemplate.openedThought(in: "[THINK]")?.close == "[/THINK]")
+    #expect(ChatTemplate.openedThought(in: "<think>\n\n</think>\n\n") == nil)
+  }
+
+  @Test func severalTemplatesHaveADefault() throws {
+    let json =
+      #"{"chat_template": [{"name": "tool_use", "template": "T"}, {"name": "default", "template": "D"}],"#
+      + #" "bos_token": {"content": "<s>"}, "extra_special_tokens": {"image_token": "<i>"}}"#
+    let configuration = try TokenizerConfiguration(json: Array(json.utf8), fileName: "f")
+    #expect(try configuration.chatTemplates.standard() == "D")
+    #expect(configuration.specialTokenNames.map(\.name) == ["bos_token", "image_token"])
+    #expect(try TokenizerConfiguration(json: configuration.json(), fileName: "f") == configuration)
+    let unclear = ChatTemplateSources(named: [("a", "A"), ("b", "B")])
+    #expect(message { try unclear.standard() }.contains("\"a\", \"b\""))
+  }
+}
+
+/// Special tokens that stand in a user's text.
+struct MarkedEncodingTests {
+  private let tokenizer: Tokenizer
+  private let protected: Set<Int32>
+
+  init() throws {
+    tokenizer = try Fixture.tokenizer("qwen2")
+    protected = tokenizer.controlTokens(template: nil)
+  }
+
+  private func encode(_ parts: [(String, marked: Bool)]) throws -> [Int32] {
+    var prompt = MarkedText(text: "", marked: [])
+    for (part, marked) in parts {
+      let start = prompt.text.utf8.count
+      prompt.text += part
+      if marked { prompt.marked.append(start..<prompt.text.utf8.count) }
+    }
+    return try tokenizer.encode(prompt, protected: protected)
+  }
+
+  @Test func markedTokensStayText() throws {
+    let special = try #require(tokenizer.specialTokens.first)
+    let ids = try encode([(special.content, false), ("a " + special.content + " b", true), (special.content, false)])
+    #expect(ids.count { $0 == special.id } == 2)
+    #expect(ids.first == special.id && ids.last == special.id)
+    #expect(tokenizer.decode(ids) == special.content + "a " + special.content + " b" + special.content)
+    // A token half written by the user is none either.
+    let half = special.content.index(special.content.startIndex, offsetBy: 2)
+    let split = try encode([(String(special.content[..<half]), true), (String(special.content[half...]), false)])
+    #expect(!split.contains(special.id))
+  }
+
+  @Test func otherTextIsAsWithoutMarks() throws {
+    let text = "Hello wörld e\u{301} 123  x\n"
+    #expect(try encode([(text, true)]) == tokenizer.encode(text))
+    #expect(try encode([("Hel", true), ("lo", false)]) == tokenizer.encode("Hello"))
   }
 }

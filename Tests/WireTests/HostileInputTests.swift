@@ -20,8 +20,12 @@ import Testing
         frames[frame][position] ^= 1 << UInt8.random(in: 0..<8, using: &messages.random)
       }
       if let envelope = try? Envelope(decoding: frames) {
-        // What was accepted obeys the rules, so it can be sent on.
-        _ = try envelope.encoded()
+        // What was accepted obeys the rules, so it can be sent on; a lease that is not understood cannot.
+        if case .grant(let leases) = envelope.message, leases.contains(where: { $0.unknown != nil }) {
+          #expect(throws: WireError.self) { try envelope.encoded() }
+        } else {
+          _ = try envelope.encoded()
+        }
         accepted += 1
       }
     }

@@ -98,6 +98,12 @@ public final class LearnerService {
       keys: options.keys, allowInsecure: options.allowInsecure, logger: logger)
     subject = try TrainingSubject(configuration)
     try prompts.check(subject, configuration.task.overlongPrompts, logger: logger)
+    if let path = configuration.task.prompts, let notice = subject.referenceNotice(prompts.filePrompts, path: path) {
+      logger.warning("\(notice)")
+    }
+    let generated = try PromptSource.generatedTask(configuration.task)?.example(
+      .training, seed: UInt64(configuration.run.seed), index: 0)
+    try subject.text.show(prompts.filePrompts.first ?? generated?.prompt, logger)
     if subject.warmsUpWhole && !configuration.sft.enabled { subject.adapt(subject.state.roundedWeights(team: team)) }
     let (subject, team, directory) = (subject, team, directory)
     var scheduler = subject.scheduler

@@ -21,5 +21,9 @@ final class RunLock: Sendable {
     }
   }
 
-  deinit { close(descriptor) }
+  deinit {
+    // A child that is being started holds a copy for a moment: closing ours would leave the lock with it.
+    _ = flock(descriptor, LOCK_UN)
+    close(descriptor)
+  }
 }

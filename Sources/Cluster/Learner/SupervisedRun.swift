@@ -40,7 +40,7 @@ public struct SupervisedRun {
   public func run(checkpoint: String) throws -> (model: PreparedModel, metrics: [String: Double]) {
     let sft = configuration.sft
     let options = try configuration.supervisedOptions()
-    var examples = try SupervisedExamples(configuration, subject: subject)
+    var examples = try SupervisedExamples(configuration, subject: subject, logger: logger)
     let isAdapted = subject.state is AdapterState
     let trained =
       isAdapted ? "adapters" : subject.warmsUpWhole ? "every weight (adapters come after it)" : "every weight"
@@ -95,7 +95,7 @@ struct SupervisedExamples {
   private let seed: UInt64
   private let subject: TrainingSubject
 
-  init(_ configuration: RunConfiguration, subject: TrainingSubject) throws {
+  init(_ configuration: RunConfiguration, subject: TrainingSubject, logger: Logger) throws {
     self.subject = subject
     // Other examples than the prompts of the reinforcement phase.
     seed = UInt64(configuration.run.seed) ^ 0x5F54_5F73_6674
@@ -107,7 +107,9 @@ struct SupervisedExamples {
         settings: .init(
           prompt: "sft.prompt_field", answer: "sft.completion_field", id: "task.id_field",
           messages: "task.messages_field"))
-      file = try PromptFile.read(path, fields: fields).map { prompt in
+      let prompts = try PromptFile.read(path, fields: fields)
+      try subject.text.show(prompts.first, logger)
+      file = try prompts.map { prompt in
         try subject.example(prompt: prompt, completion: prompt.answer)
       }
       cursor = try PromptCursor(count: file.count, seed: seed)

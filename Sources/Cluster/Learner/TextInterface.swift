@@ -1,4 +1,5 @@
 import Foundation
+import Logging
 import ModelFiles
 import RunConfiguration
 import SoftThinking
@@ -10,6 +11,8 @@ public struct TextInterface: Sendable {
   public var tokenizer: Tokenizer
   /// Renders a prompt as the model expects it.
   public var encodePrompt: @Sendable (Prompt) throws -> [Int32]
+  /// A prompt as the model reads it, for people; nil where prompts are no text for a template.
+  public var preview: (@Sendable (Prompt) throws -> RenderedPrompt)?
   /// Thinking ends with one of these; empty: with its budget.
   public var endOfThinkingTokens: [Int32]
   /// An answer ends with one of these.
@@ -29,9 +32,16 @@ public struct TextInterface: Sendable {
     let tokenizer = try Tokenizer(tokenizerJSON: json, configuration: configuration, fileName: "tokenizer.json")
     let files = ["tokenizer.json": Data(json), "tokenizer_config.json": Data(configuration.json())]
     return TextInterface(
-      tokenizer: tokenizer, encodePrompt: { try tokenizer.encode($0.text) },
+      tokenizer: tokenizer, encodePrompt: { try tokenizer.encode($0.text) }, preview: nil,
       endOfThinkingTokens: [try tokenizer.requireToken(MultiplyTask.endOfThinking)],
       stopTokens: [try tokenizer.requireToken(MultiplyTask.stop)], checkpointTokenizer: .files(files))
+  }
+
+  /// Logs one prompt whole, as the model reads it.
+  func show(_ prompt: Prompt?, _ logger: Logger) throws {
+    guard let prompt, let shown = try preview?(prompt) else { return }
+    logger.info("the model reads prompt \(prompt.id) as these \(shown.tokenCount) tokens:\n\(shown.display)")
+    if let warning = shown.warning { logger.warning("\(warning)") }
   }
 
   /// What a trajectory says: the answer with its forced prefix, the emitted tokens, lengths.

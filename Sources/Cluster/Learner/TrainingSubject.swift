@@ -36,8 +36,7 @@ public final class TrainingSubject {
     self.configuration = configuration
     if let path = configuration.model.path {
       let loaded = try LoadedModel(
-        path: path, chatTemplate: configuration.model.chatTemplate.rawValue,
-        systemPrompt: configuration.model.systemPrompt,
+        path: path, rendering: PromptRendering(configuration.model),
         endOfThinkingToken: configuration.rollout.endOfThinkingToken)
       try ModelMemory.checkTraining(
         loaded.source.configuration, isAdapted: configuration.adapterOptions != nil)
@@ -190,6 +189,14 @@ public final class TrainingSubject {
       promptID: prompt.id, question: prompt.text, answer: prompt.answer, completion: completion(trajectory),
       group: trajectory.groupID, sampleIndex: trajectory.sampleIndex,
       longestCompletion: configuration.rollout.maxThinkingTokens + configuration.rollout.maxAnswerTokens)
+  }
+
+  /// Why nothing can be compared with a reference answer; nil when it can be.
+  func referenceFault(_ answer: String) -> String? { rewards.referenceFault(answer) }
+
+  /// What a run says at its start of the reference answers of a file that cannot be read; nil when all can be.
+  func referenceNotice(_ prompts: [Prompt], path: String) -> String? {
+    UnreadableReference.notice(rewards.unreadableReferences(prompts), path: path, count: prompts.count)
   }
 
   func textSample(_ trajectory: Trajectory, prompt: Prompt) -> TextSample {

@@ -1,6 +1,8 @@
 import Foundation
+import JSON
 import ModelFiles
 import Tasks
+import Templates
 import Tokenization
 
 /// A model opened from disk with its tokenizer and chat template.
@@ -13,13 +15,16 @@ public struct LoadedModel: Sendable {
   /// Tokens that end thinking; empty when the vocabulary has none and none was configured.
   public let endOfThinkingTokens: [Int32]
 
+  /// What special tokens in the contents of turns become.
+  public let specialTokensInText: SpecialTokensInText
+  /// Tokens that mean more than their letters.
+  private let controlTokens: Set<Int32>
+
   /// - Parameters:
-  ///   - chatTemplate: `auto`, or a template's name.
+  ///   - rendering: how prompts become text.
   ///   - endOfThinkingToken: its text; nil: `</think>` when the vocabulary has it.
   /// - Throws: an error naming the file, the token and the remedy.
-  public init(
-    path: String, chatTemplate: String = "auto", systemPrompt: String? = nil, endOfThinkingToken: String? = nil
-  ) throws {
+  public init(path: String, rendering: PromptRendering = PromptRendering(), endOfThinkingToken: String? = nil) throws {
     source = try ModelSource.open(path: path)
     tokenizer = try Self.tokenizer(source)
     guard tokenizer.vocabularySize <= source.configuration.vocabularySize else {
@@ -27,13 +32,8 @@ public struct LoadedModel: Sendable {
         "\(path): its tokenizer has \(tokenizer.vocabularySize) tokens but the model only \(source.configuration.vocabularySize) "
           + "embeddings; they do not belong together")
     }
-    var template =
-      chatTemplate == "auto"
-      ? try ChatTemplate.detect(
-        specials: tokenizer.addedTokens.map(\.content), templateText: tokenizer.chatTemplateText)
-      : try ChatTemplate(named: chatTemplate, systemPrompt: systemPrompt)
-    if let systemPrompt { template.systemPrompt = systemPrompt }
-    self.template = template
+    template = try rendering.template(for: tokenizer)
+    specialTokensInText = rendering.specialTokensInText
     var stops = source.configuration.eosTokenIDs.map(Int32.init)
     if let end = tokenizer.endOfSequenceID { stops.append(end) }
     for name in ["<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<|endoftext|>"] {
@@ -50,6 +50,7 @@ public struct LoadedModel: Sendable {
     } else {
       endOfThinkingTokens = tokenizer.tokenID(of: "</think>").map { [$0] } ?? []
     }
+    controlTokens = tokenizer.controlTokens(template: template.source, others: endOfThinkingTokens + stopTokens)
   }
 
   private static func tokenizer(_ source: ModelSource) throws -> Tokenizer {
@@ -68,7 +69,7 @@ public struct LoadedModel: Sendable {
       }
       // Where both exist, `transformers` takes the file.
       if let templatePath, let bytes = FileManager.default.contents(atPath: templatePath) {
-        configuration.chatTemplate = String(decoding: bytes, as: UTF8.self)
+        configuration.chatTemplates = ChatTemplateSources(String(decoding: bytes, as: UTF8.self))
       }
       return try Tokenizer(tokenizerJSON: bytes, configuration: configuration, fileName: path)
     }
@@ -76,20 +77,47 @@ public struct LoadedModel: Sendable {
 
   /// The prompt as token ids, through the chat template; `plain` models read the text as it is.
   ///
-  /// - Throws: `TokenizationError` for text the vocabulary cannot spell.
-  public func encodePrompt(_ prompt: Prompt) throws -> [Int32] {
-    let messages: [ChatMessage] =
-      switch prompt.content {
-      case .text(let text): [ChatMessage(role: "user", content: text)]
-      case .messages(let messages): messages.map { ChatMessage(role: $0.role, content: $0.content) }
-      }
-    if template.family == .plain {
-      guard case .messages = prompt.content else {
-        return try tokenizer.encode(prompt.text, addSpecialTokens: true)
-      }
-      return try tokenizer.encode(template.render(messages: messages), addSpecialTokens: true)
+  /// - Throws: `TokenizationError` for text the vocabulary cannot spell and for what the template refuses.
+  public func encodePrompt(_ prompt: Prompt) throws -> [Int32] { try tokens(of: rendered(Self.messages(prompt))) }
+
+  /// A conversation with the assistant's turn opened, as text.
+  public func rendered(_ messages: [JSONObject]) throws -> MarkedText { try template.render(messages: messages) }
+
+  /// The ids of a rendered conversation.
+  public func tokens(of prompt: MarkedText) throws -> [Int32] {
+    if template.isPlain { return try tokenizer.encode(prompt.text, addSpecialTokens: true) }
+    switch specialTokensInText {
+    case .control: return try tokenizer.encode(prompt.text)
+    case .text: return try tokenizer.encode(prompt, protected: controlTokens)
     }
-    return try tokenizer.encode(template.render(messages: messages, addGenerationPrompt: true))
+  }
+
+  private static func messages(_ prompt: Prompt) -> [JSONObject] {
+    switch prompt.content {
+    case .text(let text): [ChatMessage(role: "user", content: text).object]
+    case .messages(let messages): messages.map { ChatMessage(role: $0.role, content: $0.content).object }
+    }
+  }
+
+  /// The prompt as the model reads it, for people, with what is likely wrong.
+  public func preview(_ prompt: Prompt) throws -> RenderedPrompt {
+    let text = try rendered(Self.messages(prompt))
+    return RenderedPrompt(
+      text: text.text, tokenCount: try tokens(of: text).count, warning: openThoughtWarning(text.text))
+  }
+
+  /// A thought that the template opens and nothing the policy does closes.
+  private func openThoughtWarning(_ text: String) -> String? {
+    guard !template.isPlain, let thought = ChatTemplate.openedThought(in: text) else { return nil }
+    let ends = endOfThinkingTokens.compactMap(tokenizer.token(for:))
+    guard !ends.contains(thought.close) else { return nil }
+    let remedy =
+      tokenizer.tokenID(of: thought.close) == nil
+      ? "The vocabulary has no token \(thought.close): the answer will stand inside the thought; choose another "
+        + "chat_template, or variables (template_variables) with which it opens none."
+      : "Set rollout.end_of_thinking_token (--end-of-thinking-token) to \(thought.close)."
+    return "the chat template opens a thought with \(thought.open), which thinking does not close: "
+      + (ends.isEmpty ? "no token ends it. " : "it ends with \(ends.joined(separator: ", ")). ") + remedy
   }
 
   /// Prompts as token ids, each short enough for its longest completion.
@@ -113,8 +141,10 @@ public struct LoadedModel: Sendable {
   /// The text side of a run on this model.
   public var textInterface: TextInterface {
     TextInterface(
-      tokenizer: tokenizer, encodePrompt: { try encodePrompt($0) }, endOfThinkingTokens: endOfThinkingTokens,
-      stopTokens: stopTokens, checkpointTokenizer: .source(source.tokenizer))
+      tokenizer: tokenizer, encodePrompt: { try encodePrompt($0) }, preview: { try preview($0) },
+      endOfThinkingTokens: endOfThinkingTokens,
+      stopTokens: stopTokens,
+      checkpointTokenizer: .source(source.tokenizer))
   }
 }
 
@@ -135,8 +165,22 @@ extension GGUFVocabulary {
       preTokenizer: try metadata.string("tokenizer.ggml.pre") ?? "default",
       bosTokenID: try metadata.integer("tokenizer.ggml.bos_token_id"),
       eosTokenID: try metadata.integer("tokenizer.ggml.eos_token_id"),
+      unknownTokenID: try metadata.integer("tokenizer.ggml.unknown_token_id"),
+      paddingTokenID: try metadata.integer("tokenizer.ggml.padding_token_id"),
       addBOS: try metadata.bool("tokenizer.ggml.add_bos_token") ?? false,
-      chatTemplate: try metadata.string("tokenizer.chat_template"),
+      chatTemplates: try ChatTemplateSources(metadata),
       modelKind: try metadata.string("tokenizer.ggml.model") ?? "")
+  }
+}
+
+extension ChatTemplateSources {
+  /// `tokenizer.chat_template`, and `tokenizer.chat_template.NAME` where a file has several.
+  fileprivate init(_ metadata: GGUFMetadata) throws {
+    let key = "tokenizer.chat_template"
+    self.init(try metadata.string(key))
+    for name in metadata.values.keys.filter({ $0.hasPrefix(key + ".") }).sorted() {
+      guard let source = try metadata.string(name) else { continue }
+      named.append((String(name.dropFirst(key.count + 1)), source))
+    }
   }
 }

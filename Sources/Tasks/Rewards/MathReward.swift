@@ -14,6 +14,8 @@ public struct MathReward: CompletionReward {
 
   public init(verifier: MathVerifier = MathVerifier()) { self.verifier = verifier }
 
+  public func referenceFault(_ answer: String) -> String? { MathVerifier.fault(inReference: answer) }
+
   public func reward(_ query: RewardQuery) -> Float {
     verifier.isCorrect(query.completion.text, answer: query.answer) ? 1 : 0
   }

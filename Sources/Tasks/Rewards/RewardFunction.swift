@@ -72,6 +72,9 @@ public protocol RewardFunction: Part {
   /// - Throws: `ParameterError` that begins with the parameter's name.
   func validate(longestCompletion: Int) throws
 
+  /// Why nothing can be compared with a reference answer; nil when it can be.
+  func referenceFault(_ answer: String) -> String?
+
   /// - Parameter queries: whole groups or the whole step where `scope` asks for them; all that there are otherwise.
   /// - Returns: a verdict each, in the same order. A completion that cannot be judged gets `notJudged`.
   /// - Throws: what must end the run.
@@ -83,6 +86,7 @@ extension RewardFunction {
   public static var weight: Parameter { .number(name, 0, .any, summary) }
   public static var readsCorrectness: Bool { false }
   public func validate(longestCompletion: Int) throws {}
+  public func referenceFault(_ answer: String) -> String? { nil }
 }
 
 /// A reward that follows from one completion, without a clock, a network or siblings.
@@ -92,7 +96,14 @@ public protocol CompletionReward: RewardFunction {
 }
 
 extension CompletionReward {
-  public func rewards(for queries: [RewardQuery]) throws -> [RewardVerdict] { queries.map { .value(reward($0)) } }
+  public func rewards(for queries: [RewardQuery]) throws -> [RewardVerdict] {
+    queries.map { query in
+      let value = reward(query)
+      // A reward was earned against a reference that was understood; without one there may be nothing to compare with.
+      if value == 0, let fault = referenceFault(query.answer) { return .notJudged(reason: fault) }
+      return .value(value)
+    }
+  }
 
   /// Of a completion without a run around it.
   func reward(completion: Completion, answer: String) -> Float {

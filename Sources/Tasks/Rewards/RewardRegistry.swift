@@ -8,6 +8,7 @@ public enum RewardRegistry {
     ExactReward.self,
     FormatReward.self,
     OverlongReward.self,
+    SerialExitReward.self,
   ]
 
   public static let parts = PartRegistry<any RewardFunction>(

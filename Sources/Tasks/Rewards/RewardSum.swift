@@ -65,6 +65,11 @@ public struct RewardSum: Sendable {
   /// Of the rewards with a weight.
   public var names: [String] { terms.map(\.name) }
 
+  /// The first reason for which a reward could not judge anything against a reference answer; nil: there is none.
+  public func referenceFault(_ answer: String) -> String? {
+    terms.lazy.compactMap { $0.function.referenceFault(answer) }.first
+  }
+
   /// Judges a step's completions, whole groups.
   ///
   /// - Throws: what a reward throws to end the run.

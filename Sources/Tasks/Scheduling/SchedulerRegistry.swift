@@ -6,6 +6,7 @@ public enum SchedulerRegistry {
   /// A new scheduler is a line here.
   public static let types: [any PromptScheduler.Type] = [
     PlainScheduler.self,
+    SerialExitScheduler.self,
   ]
 
   public static let parts = PartRegistry<any PromptScheduler.Type>(
@@ -31,6 +32,11 @@ public struct SchedulerRecord: Codable, Sendable, Equatable {
   public var name: String
   /// JSON.
   public var state: Data
+
+  public init(name: String, state: Data) {
+    self.name = name
+    self.state = state
+  }
 }
 
 extension PromptScheduler {
@@ -45,7 +51,8 @@ extension PromptScheduler {
   public mutating func restore(_ record: SchedulerRecord) throws {
     guard record.name == Self.name else {
       throw ParameterError(
-        "scheduler: the checkpoint was made under \(record.name), not \(Self.name); resume with the run's own config.yaml")
+        "scheduler: the checkpoint was made under \(record.name), not \(Self.name); resume with the run's own config.yaml"
+      )
     }
     state = try JSONDecoder().decode(State.self, from: record.state)
   }

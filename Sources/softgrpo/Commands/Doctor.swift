@@ -5,6 +5,7 @@ import Cluster
 import Foundation
 import Kernels
 import Observability
+import Tasks
 import Transformer
 import Transport
 
@@ -15,6 +16,9 @@ struct Doctor: ParsableCommand {
 
   @Option(help: "Also check a model: files, tokenizer, chat template, finite weights.")
   var model: String?
+  @OptionGroup(title: "Options of --model") var prompts: PromptRenderingOptions
+  @Option(help: "Token that ends the thinking; default: </think> when the vocabulary has it.")
+  var endOfThinkingToken: String?
 
   func run() throws {
     print("softgrpo \(softgrpoVersion)")
@@ -106,7 +110,7 @@ struct Doctor: ParsableCommand {
 
   private func checkModel(_ path: String, _ type: ComputeType) throws {
     section("model")
-    let loaded = try LoadedModel(path: path)
+    let loaded = try LoadedModel(path: path, rendering: prompts.rendering(), endOfThinkingToken: endOfThinkingToken)
     let c = loaded.source.configuration
     show("path", "\(path) (\(loaded.source.format == .gguf ? "GGUF" : "Hugging Face directory"))")
     show(
@@ -120,7 +124,12 @@ struct Doctor: ParsableCommand {
       "about \(formatBytes(worker)) to sample, \(formatBytes(worker + c.parameterCount * (16 + type.byteCount))) to train, "
         + "without caches and activations")
     show("tokenizer", "\(loaded.tokenizer.vocabularySize) tokens")
-    show("chat template", loaded.template.family.rawValue)
+    show("chat template", loaded.template.name)
+    let prompt = Prompt(id: "example", content: .text("What is 17 * 23?"), answer: "391")
+    let shown = try loaded.preview(prompt)
+    show("a prompt", "\"\(prompt.text)\" is read as these \(shown.tokenCount) tokens:")
+    print(shown.display)
+    if let warning = shown.warning { show("WARNING", warning) }
     show("stop tokens", tokens(loaded.stopTokens, loaded))
     show(
       "end of thinking",

@@ -52,6 +52,7 @@ struct Evaluate: ParsableCommand {
     let judge = try judge()
     let policies = try policy.elements.map { try sampling.policy($0) }
     let prompts = try prompts.read()
+    self.prompts.warnOfReferences(prompts, for: try reward.sum())
     let loaded = try sampling.load(options.model)
     let plan = try sampling.plan(loaded)
     let tokens = try loaded.encodePrompts(prompts, longestCompletion: plan.longestCompletion)

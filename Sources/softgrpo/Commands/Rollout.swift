@@ -51,6 +51,7 @@ struct Rollout: ParsableCommand {
     try requirePositive(slots, "--slots", atMost: 4096)
     let policy = try sampling.policy(policy)
     let prompts = try prompts.read()
+    self.prompts.warnOfReferences(prompts, for: try reward.kind?.sum())
     let loaded = try sampling.load(options.model)
     let plan = try sampling.plan(loaded)
     let tokens = try loaded.encodePrompts(prompts, longestCompletion: plan.longestCompletion)

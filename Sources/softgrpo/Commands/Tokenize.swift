@@ -1,6 +1,7 @@
 import ArgumentParser
 import Cluster
 import Foundation
+import JSON
 import Tokenization
 
 struct Tokenize: ParsableCommand {
@@ -17,40 +18,46 @@ struct Tokenize: ParsableCommand {
   var output: String
   @Flag(help: "Put the model's own special tokens around each text (a beginning-of-sequence token, usually).")
   var addSpecialTokens = false
-  @Option(help: "Template of lines with messages: auto, chatml, llama3, deepseek or plain.")
-  var chatTemplate = "auto"
+  @Flag(help: "Also write the text of a conversation: {\"ids\": […], \"text\": …}.")
+  var withText = false
+  @OptionGroup var prompts: PromptRenderingOptions
 
   func run() throws {
-    let model = try LoadedModel(path: model, chatTemplate: chatTemplate)
+    let model = try LoadedModel(path: model, rendering: prompts.rendering())
     var file = try AtomicFile(path: output)
     try JSONLines.forEach(path: input) { line in
       let ids: [Int32]
+      var text: String?
       do {
         if line.fields["messages"] != nil, line.fields["text"] == nil {
-          let text = model.template.render(messages: try messages(line))
-          ids = try model.tokenizer.encode(text, addSpecialTokens: model.template.family == .plain)
+          let rendered = try model.rendered(messages(line))
+          ids = try model.tokens(of: rendered)
+          text = rendered.text
         } else {
           ids = try model.tokenizer.encode(line.text("text"), addSpecialTokens: addSpecialTokens)
         }
       } catch let error as TokenizationError {
         throw CommandError("\(line.place): \(error)")
       }
-      try file.write(line: "{\"ids\": [" + ids.map(String.init).joined(separator: ", ") + "]}")
+      var record = "{\"ids\": [" + ids.map(String.init).joined(separator: ", ") + "]"
+      if withText, let text {
+        record += ", \"text\": "
+        record.appendJSON(text)
+      }
+      try file.write(line: record + "}")
     }
     try file.commit()
   }
 
-  private func messages(_ line: JSONLines.Object) throws -> [ChatMessage] {
+  private func messages(_ line: JSONLines.Object) throws -> [JSONObject] {
     guard case .array(let turns)? = line.fields["messages"], !turns.isEmpty else {
-      throw CommandError("\(line.place): \"messages\" must be a non-empty array of {\"role\", \"content\"}")
+      throw CommandError("\(line.place): \"messages\" must be a non-empty array of {\"role\", \"content\", …}")
     }
     return try turns.map { turn in
-      guard case .object(let fields) = turn, case .string(let role)? = fields["role"],
-        case .string(let content)? = fields["content"]
-      else {
-        throw CommandError("\(line.place): each of \"messages\" needs the strings \"role\" and \"content\"")
+      guard case .object(let message) = turn, case .string? = message["role"] else {
+        throw CommandError("\(line.place): each of \"messages\" must be an object with the string \"role\"")
       }
-      return ChatMessage(role: role, content: content)
+      return message
     }
   }
 }
