@@ -18,7 +18,6 @@ final class BatchUpdate {
     var audit = AuditSummary()
     /// Groups whose rewards are all equal: no gradient.
     var groupsWithoutSignal = 0
-    var scoredSteps = 0
     /// Seconds in which all leaves of a gradient were out and the learner had nothing to compute.
     var gradientWait = 0.0
     /// Rows of the leaves of each mini-batch's gradient.
@@ -201,7 +200,6 @@ final class BatchUpdate {
     let groups = trajectories.map(\.groupID)
     let advantages = try objective.advantage.advantages(rewards: rewards, groupIDs: groups)
     outcome.groupsWithoutSignal = Set(groups).count - Set(zip(groups, advantages).filter { $0.1 != 0 }.map(\.0)).count
-    outcome.scoredSteps = trajectories.reduce(0) { $0 + $1.scoredCount }
     return try stride(from: 0, to: trajectories.count, by: miniBatch).map { start in
       let range = start..<min(trajectories.count, start + miniBatch)
       let weights = try objective.lossAggregation.weights(tokenCounts: trajectories[range].map(\.scoredCount))
