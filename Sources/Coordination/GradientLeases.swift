@@ -47,7 +47,6 @@ public struct GradientLeases: Sendable {
 
   public struct Counters: Sendable, Equatable {
     public var granted = 0
-    public var grantedLeaves = 0
     public var accepted = 0
     public var acceptedLeaves = 0
     public var localLeaves = 0
@@ -158,7 +157,6 @@ public struct GradientLeases: Sendable {
     for leaf in run { states[leaf] = .leased(record.id) }
     leases[record.id] = record
     counters.granted += 1
-    counters.grantedLeaves += run.count
     return record
   }
 

@@ -6,12 +6,6 @@ public struct StalenessPolicy: Sendable, Equatable {
   /// - Parameter maximum: negative numbers mean 0.
   public init(maximum: Int) { self.maximum = max(0, maximum) }
 
-  /// Whether a sample of `version` may be trained on while the learner is at `current`. Versions from the future (of another
-  /// history of the run) never may.
-  public func accepts(version: Int, current: Int) -> Bool {
-    version <= current && version >= oldest(current: current)
-  }
-
   /// The oldest version that may still be trained on.
   public func oldest(current: Int) -> Int { max(0, current - maximum) }
 

@@ -95,7 +95,6 @@
     let cDescriptor: dnnl_memory_desc_t
     let scratchpadDescriptor: dnnl_memory_desc_t
     let scratchpadBytes: Int
-    let implementation: String
 
     init(_ shape: ProductShape, index: Int, engine: dnnl_engine_t) {
       self.index = index
@@ -134,9 +133,6 @@
       (aDescriptor, bDescriptor, cDescriptor) = (a, b, c)
       scratchpadDescriptor = dnnl_primitive_desc_query_md(descriptor, dnnl_query_scratchpad_md, 0).pointee
       scratchpadBytes = withUnsafePointer(to: scratchpadDescriptor) { dnnl_memory_desc_get_size($0) }
-      var text: UnsafePointer<CChar>?
-      dnnl_primitive_desc_query(descriptor, dnnl_query_impl_info_str, 0, &text)
-      implementation = text.map { String(cString: $0) } ?? "?"
     }
   }
 

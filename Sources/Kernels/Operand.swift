@@ -123,21 +123,6 @@ extension Operand? {
   }
 }
 
-@inline(__always)
-func roundRow<Element: ActivationElement>(
-  _ source: UnsafePointer<Float>, into destination: UnsafeMutablePointer<Element>, count: Int
-) {
-  var index = 0
-  while index + 16 <= count {
-    Element.store16(Float.load16(source + index), destination + index)
-    index += 16
-  }
-  while index < count {
-    destination[index] = Element(rounding: source[index])
-    index += 1
-  }
-}
-
 /// destination[i] = Float(source[i]).
 public func widen(_ source: UnsafePointer<BFloat16>, into destination: UnsafeMutablePointer<Float>, count: Int) {
   var index = 0

@@ -1,28 +1,3 @@
-/// The mean of the last `window` values.
-public struct MovingAverage: Sendable, Equatable {
-  private var values: [Double] = []
-  private var next = 0
-  private let window: Int
-
-  /// - Precondition: `window` is at least 1.
-  public init(window: Int) {
-    precondition(window >= 1, "a moving average needs a window of at least 1")
-    self.window = window
-  }
-
-  public mutating func add(_ value: Double) {
-    if values.count < window {
-      values.append(value)
-    } else {
-      values[next] = value
-      next = (next + 1) % window
-    }
-  }
-
-  /// `nil` before the first value.
-  public var mean: Double? { values.isEmpty ? nil : values.reduce(0, +) / Double(values.count) }
-}
-
 /// Units a second over the last readings of a counter, and the time that the rest will take.
 public struct RateEstimator: Sendable {
   private var readings: [(count: Double, time: Double)] = []

@@ -10,8 +10,6 @@ struct PagePool {
     users = [Int32](repeating: 0, count: pages)
   }
 
-  var freeCount: Int { free.count }
-
   /// - Precondition: a page is free; admission keeps enough of them.
   mutating func take() -> Int32 {
     guard let page = free.popLast() else { preconditionFailure("the page pool is exhausted") }

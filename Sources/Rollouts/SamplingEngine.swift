@@ -83,7 +83,6 @@ public final class SamplingEngine {
 
   public var isIdle: Bool { active.isEmpty && waiting.isEmpty }
   public var activeSlots: Int { active.count }
-  public var waitingSamples: Int { waiting.reduce(0) { $0 + $1.remaining.count } }
 
   /// Queues a request.
   ///

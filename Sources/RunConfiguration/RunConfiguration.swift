@@ -24,10 +24,6 @@ public struct RunConfiguration: Sendable, Equatable {
   public var trajectoriesPerStep: Int { rollout.promptsPerStep * rollout.groupSize }
   /// Trajectories of one optimiser step: `mini_batch_size`, or the whole step.
   public var miniBatchSize: Int { learner.miniBatchSize == 0 ? trajectoriesPerStep : learner.miniBatchSize }
-  /// The longest sequence a trajectory can need, in tokens, before an end token and `answer_prefix` are added.
-  public var maxSequenceLength: Int {
-    task.maxPromptLength + rollout.maxThinkingTokens + rollout.maxAnswerTokens
-  }
 
   /// Full paths of every key that holds a value, in the order in which they are written.
   public static var keyPaths: [String] {

@@ -36,7 +36,7 @@ extension Field {
         }
         section[keyPath: keyPath] = variables
       },
-      encode: { .scalar(renderJSON(.object($0[keyPath: keyPath]))) })
+      encode: { section, _ in .scalar(renderJSON(.object(section[keyPath: keyPath]))) })
   }
 }
 

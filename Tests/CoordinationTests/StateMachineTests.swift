@@ -6,11 +6,12 @@ import Testing
 @Suite struct StateMachineTests {
   @Test func staleness() {
     let onPolicy = StalenessPolicy(maximum: 0)
-    #expect(onPolicy.accepts(version: 3, current: 3))
-    #expect(!onPolicy.accepts(version: 2, current: 3) && !onPolicy.accepts(version: 4, current: 3))
+    #expect(onPolicy.oldest(current: 3) == 3 && onPolicy.leaseVersions(current: 3) == 3...3)
     let lax = StalenessPolicy(maximum: 2)
-    #expect(lax.accepts(version: 1, current: 3) && !lax.accepts(version: 0, current: 3))
-    #expect(!lax.accepts(version: -1, current: 1))
+    #expect(lax.oldest(current: 3) == 1 && lax.oldest(current: 1) == 0)
+    #expect(lax.leaseVersions(current: 3) == 1...Int.max)
+    // A group submitted ahead of its turn is judged when that comes.
+    #expect(lax.leaseVersions(current: 3, due: 4) == 2...Int.max)
   }
 
   @Test func anyFrameIsASignOfLife() {

@@ -85,13 +85,6 @@ final class Screen: Sendable {
     #expect(rate.perSecond == nil)
   }
 
-  @Test func averagesForgetWhatIsOlderThanTheWindow() {
-    var average = MovingAverage(window: 2)
-    #expect(average.mean == nil)
-    for value in [9.0, 1, 3] { average.add(value) }
-    #expect(average.mean == 2)
-  }
-
   @Test func logLinesHaveTimeLevelLabelAndMetadata() {
     let screen = Screen()
     var logger = Logger(label: "learner") { label in

@@ -132,7 +132,6 @@ import Testing
       sft: {enabled: true, learning_rate: 3e-3}
       """
     let run = try RunConfiguration.parse(recipe, source: "config.yaml")
-    #expect(run.maxSequenceLength == 39)
     #expect(run.sft.steps == 750)
     #expect(run.trajectoriesPerStep == 512)
   }

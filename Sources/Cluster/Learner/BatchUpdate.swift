@@ -21,7 +21,6 @@ final class BatchUpdate {
     var audit = AuditSummary()
     /// Groups without an advantage: no gradient.
     var groupsWithoutSignal = 0
-    var scoredSteps = 0
     /// Seconds in which all leaves of a gradient were out and the learner had nothing to compute.
     var gradientWait = 0.0
     /// Rows of the leaves of each mini-batch's gradient.
@@ -241,7 +240,6 @@ final class BatchUpdate {
     }
     let groups = trajectories.map(\.groupID)
     outcome.groupsWithoutSignal = Set(groups).count - Set(zip(groups, credits).filter { !$0.1.isZero }.map(\.0)).count
-    outcome.scoredSteps = trajectories.reduce(0) { $0 + $1.scoredCount }
     return try optimizerSteps(groups, miniBatch: miniBatch).map { range in
       let counts = range.map { credits[$0].isKept ? trajectories[$0].scoredCount : 0 }
       guard counts.contains(where: { $0 > 0 }) else { return [] }

@@ -74,8 +74,6 @@ final class SyntheticWorker {
     try subscriber.subscribe("version")
   }
 
-  var hasJoined: Bool { session != nil }
-
   /// One look at everything that may be due.
   /// - Returns: whether there was anything to do.
   func turn(now: Duration, published: (Int) -> Duration?, counters: inout FleetCounters) throws -> Bool {
