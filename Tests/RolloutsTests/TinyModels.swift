@@ -1,6 +1,7 @@
 import Kernels
 import ModelFiles
 import SoftThinking
+import TestSupport
 import Transformer
 
 @testable import Rollouts
