@@ -72,18 +72,14 @@ extension RunConfiguration {
   }
 
   private func checkRollout(_ rules: inout Rules) {
-    let policies: [String?] = [nil] + eval.policies.map { Optional($0) }
-    for name in policies {
-      do {
-        let policy = try rollout.thinkingPolicy(name, prefix: "rollout.")
-        guard name == nil, let (key, reason) = policy.part.untrainable else { continue }
+    // The policy itself says what it can draw and score, in the precision in which it computes.
+    do {
+      if let (key, reason) = try rollout.thinkingPolicy(prefix: "rollout.").part.untrainable {
         let remedy = key == "policy" ? "; use \(ThinkingPolicies.trainableNames)" : ""
         rules.require(false, "rollout.\(key): \(reason)\(remedy)")
-      } catch {
-        // One mistake may concern several policies.
-        let message = "\(error)".hasPrefix("rollout.") ? "\(error)" : "rollout.\(error)"
-        rules.require(rules.broken.contains(message), message)
       }
+    } catch {
+      rules.require(false, "\(error)".hasPrefix("rollout.") ? "\(error)" : "rollout.\(error)")
     }
     rules.require(
       Float(rollout.answerTemperature) > 0,

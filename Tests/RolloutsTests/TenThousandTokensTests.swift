@@ -47,7 +47,7 @@ struct TenThousandTokensTests {
   /// A group of each policy: short and long prompts (to pages 1, 2 and 3 of 64 positions), ends of thinking that come
   /// early, forced ends, forced prefixes, answers that stop.
   private static func requests(_ round: Int, samples: Int) -> [SamplingRequest] {
-    let policies = Tiny.policies.filter { $0.kind != .none }
+    let policies = Tiny.policies.filter(\.isTrainable)
     return policies.indices.map { index in
       let ordinal = round * policies.count + index
       let length = [9, 63, 64, 150][(index + round) % 4]

@@ -9,7 +9,7 @@ import Transformer
 @Suite struct ZeroMismatchTests {
   @Test(
     .enabled(if: preferredComputeType == .bfloat16, "the processor has no bf16 products"),
-    arguments: Tiny.policies.filter { $0.kind != .none })
+    arguments: Tiny.policies.filter(\.isTrainable))
   func recordedLogProbsAreThoseOfThePackedPass(_ policy: ThinkingPolicy) throws {
     try compare(policy, .bfloat16)
   }
@@ -17,7 +17,7 @@ import Transformer
   /// The int8 policy's log-probs do not depend on the batch either: integer sums are exact.
   @Test(
     .enabled(if: ProcessorFeatures.current.hasInt8Products, "the processor has no int8 products"),
-    arguments: Tiny.policies.filter { $0.kind != .none })
+    arguments: Tiny.policies.filter(\.isTrainable))
   func int8LogProbsAreThoseOfThePackedPass(_ policy: ThinkingPolicy) throws {
     try compare(policy, .int8)
   }
