@@ -136,7 +136,7 @@ targets += [
   tests("Transport"),
   tests("WeightSync"),
   tests("Observability"),
-  tests("RunConfiguration", ["JSON"]),
+  tests("RunConfiguration", ["JSON", "Objectives", "Credit"]),
   .testTarget(
     name: "CommandTests", dependencies: ["softgrpo", "TestSupport"], resources: [.copy("Fixtures")],
     swiftSettings: strict),
