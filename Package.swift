@@ -122,7 +122,7 @@ targets += [
   tests("ModelFiles", ["JSON"], fixtures: true),
   tests("Tokenization", ["JSON", "Templates", "ModelFiles"], fixtures: true),
   tests("Transformer", ["ModelFiles"], fixtures: true),
-  tests("SoftThinking", fixtures: true),
+  tests("SoftThinking", ["JSON", "Parameters"], fixtures: true),
   tests("Objectives", ["Parameters"]),
   tests("Credit", ["Parameters"]),
   tests("MethodCases", ["JSON", "Objectives", "Credit"], fixtures: true),
@@ -136,7 +136,7 @@ targets += [
   tests("Transport"),
   tests("WeightSync"),
   tests("Observability"),
-  tests("RunConfiguration", ["JSON", "Objectives", "Credit"]),
+  tests("RunConfiguration", ["JSON", "Parameters", "SoftThinking", "Objectives", "Credit"]),
   .testTarget(
     name: "CommandTests", dependencies: ["softgrpo", "TestSupport"], resources: [.copy("Fixtures")],
     swiftSettings: strict),
@@ -146,8 +146,8 @@ targets += [
   tests(
     "Cluster",
     [
-      "Wire", "Coordination", "Transport", "WeightSync", "SoftThinking", "RunConfiguration", "ModelFiles",
-      "Transformer", "Objectives", "Credit", "PolicyOptimization", "Rollouts", "Training",
+      "Parameters", "Wire", "Coordination", "Transport", "WeightSync", "SoftThinking", "RunConfiguration",
+      "ModelFiles", "Transformer", "Objectives", "Credit", "PolicyOptimization", "Rollouts", "Training",
     ]),
 ]
 

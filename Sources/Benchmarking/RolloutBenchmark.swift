@@ -21,14 +21,21 @@ public struct RolloutBenchmark: Sendable {
     public var pairs: Int
     /// Samples that share a prompt, and so its key/value pages.
     public var groupSize: Int
-    public var policies: [ThinkingPolicy.Kind]
-    /// The soft policy; its truncation is also that of the relabelled discrete run.
-    public var soft: ThinkingPolicy
+    public var policies: [ThinkingPolicy]
+    /// The policy whose steps the relabelled discrete run has as tokens, drawn with the same truncation: the first of `policies`
+    /// with soft steps that can be trained; nil: there is none, or no ordinary tokens to compare with.
+    var compared: (soft: ThinkingPolicy, relabelled: ThinkingPolicy)? {
+      guard let soft = policies.first(where: { $0.hasSoftSteps && $0.isTrainable }),
+        policies.contains(where: { !$0.hasSoftSteps }),
+        let relabelled = try? ThinkingPolicy(ThinkingPolicies.tokens.name, soft.description.values.values)
+      else { return nil }
+      return (soft, relabelled)
+    }
 
     public init(
       batchSizes: [Int] = [1, 8, 32, 64], promptTokens: [Int] = [69], steps: Int = 64, warmUpSteps: Int = 4,
-      pairs: Int = 3, groupSize: Int = 8, policies: [ThinkingPolicy.Kind] = [.gumbel, .discrete],
-      soft: ThinkingPolicy = ThinkingPolicy()
+      pairs: Int = 3, groupSize: Int = 8,
+      policies: [ThinkingPolicy] = [ThinkingPolicies.standard, ThinkingPolicies.tokens]
     ) {
       self.batchSizes = batchSizes
       self.promptTokens = promptTokens
@@ -37,7 +44,6 @@ public struct RolloutBenchmark: Sendable {
       self.pairs = pairs
       self.groupSize = groupSize
       self.policies = policies
-      self.soft = soft
     }
 
     /// Positions of the longest sequence.
@@ -48,9 +54,9 @@ public struct RolloutBenchmark: Sendable {
 
   /// A way to draw a token.
   enum Variant: Equatable {
-    case policy(ThinkingPolicy.Kind)
+    case policy(ThinkingPolicy)
     /// The soft run's tokens as discrete ones: drawn with the soft policy's truncation.
-    case relabelled
+    case relabelled(ThinkingPolicy)
   }
 
   let settings: Settings
@@ -102,8 +108,8 @@ public struct RolloutBenchmark: Sendable {
     progress("the machine's limits")
     let before = MachineLimits.measure(backend: model.backend, dataType: dataType, team: team, effort: limitEffort)
     var variants = settings.policies.map { Variant.policy($0) }
-    if settings.policies.contains(.gumbel), settings.policies.contains(.discrete) { variants.append(.relabelled) }
-    var measured: [(kind: ThinkingPolicy.Kind, batch: Int, prompt: Int, run: DecodeRun)] = []
+    if let compared = settings.compared { variants.append(.relabelled(compared.relabelled)) }
+    var measured: [(policy: ThinkingPolicy, batch: Int, prompt: Int, run: DecodeRun)] = []
     var ratios: [RolloutRatio] = []
     for prompt in settings.promptTokens {
       for batch in settings.batchSizes {
@@ -118,8 +124,8 @@ public struct RolloutBenchmark: Sendable {
           }
         }
         for (variant, runs) in zip(variants, runs) {
-          guard case .policy(let kind) = variant else { continue }
-          measured.append((kind, batch, prompt, runs[medianIndex(runs.map(\.seconds))]))
+          guard case .policy(let policy) = variant else { continue }
+          measured.append((policy, batch, prompt, runs[medianIndex(runs.map(\.seconds))]))
         }
         if let ratio = ratio(variants, runs, batch: batch, prompt: prompt) { ratios.append(ratio) }
       }
@@ -129,7 +135,7 @@ public struct RolloutBenchmark: Sendable {
       MachineLimits.measure(backend: model.backend, dataType: dataType, team: team, effort: limitEffort))
     return RolloutResults(
       machine: limits,
-      rows: measured.map { row($0.run, $0.kind, batch: $0.batch, prompt: $0.prompt, limits: limits) }, ratios: ratios)
+      rows: measured.map { row($0.run, $0.policy, batch: $0.batch, prompt: $0.prompt, limits: limits) }, ratios: ratios)
   }
 
   // MARK: One run
@@ -167,17 +173,17 @@ public struct RolloutBenchmark: Sendable {
   private func submit(
     _ variant: Variant, to engine: SamplingEngine, batch: Int, prompt: Int, round: Int
   ) throws -> [UInt64] {
-    var policy = settings.soft
+    let policy: ThinkingPolicy
     var thinking = settings.completion
     switch variant {
-    case .policy(.discrete):
+    case .policy(let chosen):
+      policy = chosen
       // GRPO draws from the whole vocabulary, which is how the answer's tokens are drawn.
-      (policy.kind, thinking) = (.discrete, 0)
-    case .policy(let kind): policy.kind = kind
-    case .relabelled: policy.kind = .discrete
+      if !chosen.hasSoftSteps { thinking = 0 }
+    case .relabelled(let chosen): policy = chosen
     }
     let plan = CompletionPlan(
-      thinking: thinking, answer: DiscreteSampling(temperature: policy.temperature),
+      thinking: thinking, answer: DiscreteSampling(temperature: policy.scoringTemperature),
       maxAnswerTokens: thinking > 0 ? 1 : settings.completion)
     var ids: [UInt64] = []
     for first in stride(from: 0, to: batch, by: settings.groupSize) {
@@ -195,7 +201,7 @@ public struct RolloutBenchmark: Sendable {
 
   // MARK: Figures
 
-  private func row(_ run: DecodeRun, _ kind: ThinkingPolicy.Kind, batch: Int, prompt: Int, limits: MachineLimits)
+  private func row(_ run: DecodeRun, _ policy: ThinkingPolicy, batch: Int, prompt: Int, limits: MachineLimits)
     -> RolloutRow
   {
     let c = model.configuration
@@ -213,7 +219,7 @@ public struct RolloutBenchmark: Sendable {
     let memory = limits.memoryGigabytesPerSecond * 1e9 / bytes * Double(batch)
     let roofline = min(compute, memory)
     return RolloutRow(
-      batch: batch, policy: kind.rawValue, dtype: dataType.rawValue, promptTokens: prompt,
+      batch: batch, policy: policy.name, dtype: dataType.rawValue, promptTokens: prompt,
       contextTokens: Double(prompt) + own, tokensPerSecond: tokensPerSecond,
       millisecondsPerStep: run.seconds / steps * 1e3, gflops: operations * tokensPerSecond / 1e9,
       gigabytesPerSecond: bytes * steps / run.seconds / 1e9, rooflineTokensPerSecond: roofline,
@@ -225,8 +231,9 @@ public struct RolloutBenchmark: Sendable {
   }
 
   private func ratio(_ variants: [Variant], _ runs: [[DecodeRun]], batch: Int, prompt: Int) -> RolloutRatio? {
-    guard let soft = variants.firstIndex(of: .policy(.gumbel)),
-      let discrete = variants.firstIndex(of: .policy(.discrete)), let twin = variants.firstIndex(of: .relabelled)
+    guard let compared = settings.compared, let soft = variants.firstIndex(of: .policy(compared.soft)),
+      let discrete = settings.policies.firstIndex(where: { !$0.hasSoftSteps }),
+      let twin = variants.firstIndex(of: .relabelled(compared.relabelled))
     else { return nil }
     func ratios(_ other: Int, _ value: (DecodeRun) -> Double) -> Double {
       median(zip(runs[soft], runs[other]).map { value($0) / value($1) })

@@ -91,8 +91,11 @@ public final class UpdateBenchmark {
         "trajectories of \(settings.longestSequence) tokens exceed the model's context of \(c.contextLength): lower "
           + "--prompt-tokens, --soft-steps or --answer-tokens")
     }
-    guard settings.soft.topK <= c.vocabularySize else {
-      throw BenchmarkError("--top-k: \(settings.soft.topK) exceeds the model's vocabulary of \(c.vocabularySize)")
+    guard let k = settings.soft.softSteps?.candidateCount else {
+      throw BenchmarkError("policy \(settings.soft.name) has no soft steps to measure")
+    }
+    guard k <= c.vocabularySize else {
+      throw BenchmarkError("--top-k: \(k) exceeds the model's vocabulary of \(c.vocabularySize)")
     }
     let all = settings.groups * (settings.promptTokens + settings.groupSize * settings.longestSequence)
     let rows = max(settings.longestSequence, min(settings.microBatchTokens, all))
@@ -124,7 +127,7 @@ public final class UpdateBenchmark {
       var runs: [[UpdateRun]] = [[], []]
       for pair in 0..<settings.pairs {
         for index in pair % 2 == 0 ? [0, 1] : [1, 0] {
-          progress("\(name): round \(pair + 1) of \(settings.pairs), \(batches[index].kind.rawValue)")
+          progress("\(name): round \(pair + 1) of \(settings.pairs), \(batches[index].policy)")
           runs[index].append(try measure(batches[index]))
         }
       }

@@ -45,7 +45,7 @@ public struct UpdateRow: Sendable, Equatable, Encodable {
   ) {
     let count = UpdateOperations(batch, configuration: configuration)
     let stage = { (stage: StageClock.Stage) in run.stages[stage] ?? 0 }
-    policy = batch.kind.rawValue
+    policy = batch.policy
     dtype = limits.dtype
     softSteps = shape.softSteps
     answerTokens = shape.answerTokens

@@ -502,51 +502,6 @@ void   softgrpo__part_parameter__free_unpacked
   assert(message->base.descriptor == &softgrpo__part_parameter__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-void   softgrpo__thinking_policy__init
-                     (Softgrpo__ThinkingPolicy         *message)
-{
-  static const Softgrpo__ThinkingPolicy init_value = SOFTGRPO__THINKING_POLICY__INIT;
-  *message = init_value;
-}
-size_t softgrpo__thinking_policy__get_packed_size
-                     (const Softgrpo__ThinkingPolicy *message)
-{
-  assert(message->base.descriptor == &softgrpo__thinking_policy__descriptor);
-  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
-}
-size_t softgrpo__thinking_policy__pack
-                     (const Softgrpo__ThinkingPolicy *message,
-                      uint8_t       *out)
-{
-  assert(message->base.descriptor == &softgrpo__thinking_policy__descriptor);
-  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
-}
-size_t softgrpo__thinking_policy__pack_to_buffer
-                     (const Softgrpo__ThinkingPolicy *message,
-                      ProtobufCBuffer *buffer)
-{
-  assert(message->base.descriptor == &softgrpo__thinking_policy__descriptor);
-  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
-}
-Softgrpo__ThinkingPolicy *
-       softgrpo__thinking_policy__unpack
-                     (ProtobufCAllocator  *allocator,
-                      size_t               len,
-                      const uint8_t       *data)
-{
-  return (Softgrpo__ThinkingPolicy *)
-     protobuf_c_message_unpack (&softgrpo__thinking_policy__descriptor,
-                                allocator, len, data);
-}
-void   softgrpo__thinking_policy__free_unpacked
-                     (Softgrpo__ThinkingPolicy *message,
-                      ProtobufCAllocator *allocator)
-{
-  if(!message)
-    return;
-  assert(message->base.descriptor == &softgrpo__thinking_policy__descriptor);
-  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
-}
 void   softgrpo__stage__init
                      (Softgrpo__Stage         *message)
 {
@@ -3459,7 +3414,7 @@ static const ProtobufCFieldDescriptor softgrpo__lease__field_descriptors[12] =
     PROTOBUF_C_TYPE_MESSAGE,
     0,   /* quantifier_offset */
     offsetof(Softgrpo__Lease, policy),
-    &softgrpo__thinking_policy__descriptor,
+    &softgrpo__part__descriptor,
     NULL,
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
@@ -3711,148 +3666,6 @@ const ProtobufCMessageDescriptor softgrpo__part_parameter__descriptor =
   softgrpo__part_parameter__field_indices_by_name,
   1,  softgrpo__part_parameter__number_ranges,
   (ProtobufCMessageInit) softgrpo__part_parameter__init,
-  NULL,NULL,NULL    /* reserved[123] */
-};
-static const ProtobufCFieldDescriptor softgrpo__thinking_policy__field_descriptors[9] =
-{
-  {
-    "kind",
-    1,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_STRING,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__ThinkingPolicy, kind),
-    NULL,
-    &protobuf_c_empty_string,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "top_k",
-    2,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_UINT32,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__ThinkingPolicy, top_k),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "top_p",
-    3,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_FLOAT,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__ThinkingPolicy, top_p),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "min_p",
-    4,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_FLOAT,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__ThinkingPolicy, min_p),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "temperature",
-    5,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_FLOAT,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__ThinkingPolicy, temperature),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "gumbel_temperature",
-    6,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_FLOAT,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__ThinkingPolicy, gumbel_temperature),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "noise_scale",
-    7,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_FLOAT,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__ThinkingPolicy, noise_scale),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "density",
-    8,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_STRING,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__ThinkingPolicy, density),
-    NULL,
-    &protobuf_c_empty_string,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "mixture_floor",
-    9,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_FLOAT,
-    0,   /* quantifier_offset */
-    offsetof(Softgrpo__ThinkingPolicy, mixture_floor),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-};
-static const unsigned softgrpo__thinking_policy__field_indices_by_name[] = {
-  7,   /* field[7] = density */
-  5,   /* field[5] = gumbel_temperature */
-  0,   /* field[0] = kind */
-  3,   /* field[3] = min_p */
-  8,   /* field[8] = mixture_floor */
-  6,   /* field[6] = noise_scale */
-  4,   /* field[4] = temperature */
-  1,   /* field[1] = top_k */
-  2,   /* field[2] = top_p */
-};
-static const ProtobufCIntRange softgrpo__thinking_policy__number_ranges[1 + 1] =
-{
-  { 1, 0 },
-  { 0, 9 }
-};
-const ProtobufCMessageDescriptor softgrpo__thinking_policy__descriptor =
-{
-  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
-  "softgrpo.ThinkingPolicy",
-  "ThinkingPolicy",
-  "Softgrpo__ThinkingPolicy",
-  "softgrpo",
-  sizeof(Softgrpo__ThinkingPolicy),
-  9,
-  softgrpo__thinking_policy__field_descriptors,
-  softgrpo__thinking_policy__field_indices_by_name,
-  1,  softgrpo__thinking_policy__number_ranges,
-  (ProtobufCMessageInit) softgrpo__thinking_policy__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor softgrpo__stage__field_descriptors[12] =
@@ -4512,7 +4325,7 @@ const ProtobufCEnumDescriptor softgrpo__segment_description__kind__descriptor =
   softgrpo__segment_description__kind__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
-static const ProtobufCFieldDescriptor softgrpo__segment_description__field_descriptors[7] =
+static const ProtobufCFieldDescriptor softgrpo__segment_description__field_descriptors[9] =
 {
   {
     "kind",
@@ -4598,12 +4411,38 @@ static const ProtobufCFieldDescriptor softgrpo__segment_description__field_descr
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "slot_count",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__SegmentDescription, slot_count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "support_counts",
+    9,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_UINT32,
+    offsetof(Softgrpo__SegmentDescription, n_support_counts),
+    offsetof(Softgrpo__SegmentDescription, support_counts),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__segment_description__field_indices_by_name[] = {
   1,   /* field[1] = count */
   4,   /* field[4] = has_log_probs */
   5,   /* field[5] = has_temperature */
   0,   /* field[0] = kind */
+  7,   /* field[7] = slot_count */
+  8,   /* field[8] = support_counts */
   6,   /* field[6] = temperature */
   2,   /* field[2] = token_counts */
   3,   /* field[3] = value_counts */
@@ -4611,7 +4450,7 @@ static const unsigned softgrpo__segment_description__field_indices_by_name[] = {
 static const ProtobufCIntRange softgrpo__segment_description__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 7 }
+  { 0, 9 }
 };
 const ProtobufCMessageDescriptor softgrpo__segment_description__descriptor =
 {
@@ -4621,7 +4460,7 @@ const ProtobufCMessageDescriptor softgrpo__segment_description__descriptor =
   "Softgrpo__SegmentDescription",
   "softgrpo",
   sizeof(Softgrpo__SegmentDescription),
-  7,
+  9,
   softgrpo__segment_description__field_descriptors,
   softgrpo__segment_description__field_indices_by_name,
   1,  softgrpo__segment_description__number_ranges,
@@ -6245,7 +6084,7 @@ static const ProtobufCFieldDescriptor softgrpo__gradient_trajectory__field_descr
     PROTOBUF_C_TYPE_MESSAGE,
     0,   /* quantifier_offset */
     offsetof(Softgrpo__GradientTrajectory, policy),
-    &softgrpo__thinking_policy__descriptor,
+    &softgrpo__part__descriptor,
     NULL,
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */

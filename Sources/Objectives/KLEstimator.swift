@@ -19,7 +19,7 @@ public enum KLEstimator: String, Sendable, Codable, CaseIterable {
   /// k3 times pi_theta / pi_old, the gradient through both, without clamps: unbiased off the policy that sampled (TRL's
   /// `use_bias_correction_kl`).
   case k3ImportanceWeighted = "k3_importance_weighted"
-  /// The closed form on soft steps (`softStepKL`), k3 on discrete tokens.
+  /// The closed form on soft steps (`CandidateScore.divergence`), k3 on discrete tokens.
   case exact
 
   /// The estimate of one slot, and its derivative with respect to `logProb`. For `exact` that of a discrete token.
@@ -74,7 +74,7 @@ public enum KLInReward {
 /// sum_v p_v (log p_v - log p_ref,v) over a whole vocabulary, p = softmax(z / T), and its derivative with respect to z:
 /// p_v (log p_v - log p_ref,v - KL) / T.
 ///
-/// A function: the loss of a run takes the closed form over the recorded ids of soft steps alone (`softStepKL`), for
+/// A function: the loss of a run takes the closed form over the recorded ids of soft steps alone (`CandidateScore.divergence`), for
 /// which no full row of the reference model is needed.
 public func categoricalKL(
   logits: [Double], referenceLogits: [Double], temperature: Double

@@ -25,6 +25,8 @@ final class SampleState {
   private var fedInputs = 0
   /// The last soft step: what `.mixture` feeds.
   private(set) var soft: SoftStep
+  /// What a thinking step is drawn from.
+  private let view: ThinkingView
   private(set) var finishReason: FinishReason?
   /// What made the sample unusable.
   var failure: String?
@@ -56,7 +58,8 @@ final class SampleState {
     self.sampleIndex = sampleIndex
     table = AlignedBuffer(count: pagesPerSequence)
     position = request.prompt.count
-    soft = SoftStep(topK: request.policy.topK)
+    view = request.policy.part.view
+    if case .candidates(let steps) = view { soft = SoftStep(for: steps) } else { soft = SoftStep() }
     enter(0)
   }
 
@@ -78,10 +81,9 @@ final class SampleState {
     step += 1
     switch request.plan.stages[stage] {
     case .think:
-      if request.policy.kind == .discrete {
-        try thinkDiscrete(row, noise)
-      } else {
-        try thinkSoft(row, hidden, model, noise)
+      switch view {
+      case .token(let sampling): try thinkDiscrete(sampling, row, noise)
+      case .candidates(let steps): try thinkSoft(steps, row, hidden, model, noise)
       }
     case .answer(let sampling, let budget, let stops):
       try answer(row, noise, sampling, budget: budget, stops: stops)
@@ -132,9 +134,10 @@ final class SampleState {
   }
 
   private func thinkSoft(
-    _ row: UnsafeBufferPointer<Float>, _ hidden: Operand, _ model: PreparedModel, _ noise: StepNoise
+    _ steps: any SoftSteps, _ row: UnsafeBufferPointer<Float>, _ hidden: Operand, _ model: PreparedModel,
+    _ noise: StepNoise
   ) throws {
-    let k = min(request.policy.topK, row.count)
+    let k = min(steps.candidateCount, row.count)
     try withUnsafeTemporaryAllocation(of: Int32.self, capacity: k) { ids in
       try withUnsafeTemporaryAllocation(of: Float.self, capacity: k) { logits in
         guard topK(row, k: k, indices: ids, values: logits) != nil else {
@@ -143,22 +146,28 @@ final class SampleState {
         OutputHead.sparseLogits(
           hidden: hidden, head: model.headRows, width: model.configuration.hiddenSize, ids: UnsafeBufferPointer(ids),
           into: logits.baseAddress!)
-        try sampleSoftStep(
-          tokenIDs: UnsafeBufferPointer(ids), logits: UnsafeBufferPointer(logits), policy: request.policy, noise: noise,
-          into: &soft)
+        try steps.draw(
+          tokenIDs: UnsafeBufferPointer(ids), logits: UnsafeBufferPointer(logits), noise: noise, into: &soft)
       }
     }
     let emitted = soft.emittedToken
     if thinking.ends.contains(emitted) {
       // The end is a discrete action: scored as a token, fed one-hot.
       thinkingSegment.tokenIDs.append(emitted)
-      thinkingSegment.logProbs.append(
-        try discreteLogProb(row: row, tokenID: emitted, temperature: request.policy.temperature))
+      thinkingSegment.logProbs.append(try endLogProb(steps, emitted, row))
       return endThinking(after: .token(emitted), isForced: false)
     }
     softSegment.tokenIDs.append(soft.tokenIDs)
     softSegment.values.append(soft.values)
-    softSegment.logProbs.append(soft.logProb)
+    if steps.scoresFullVocabulary {
+      for slot in 0..<steps.slotCount {
+        softSegment.logProbs.append(
+          try discreteLogProb(
+            row: row, tokenID: soft.tokenIDs[slot], temperature: request.policy.scoringTemperature))
+      }
+    } else {
+      softSegment.logProbs += soft.logProbs
+    }
     if softSegment.count >= thinking.budget {
       endThinking(after: .mixture, isForced: true)
     } else {
@@ -166,8 +175,32 @@ final class SampleState {
     }
   }
 
-  private func thinkDiscrete(_ row: UnsafeBufferPointer<Float>, _ noise: StepNoise) throws {
-    let sampling = DiscreteSampling(request.policy)
+  /// The log-prob of the token that ends the thinking, under the step's support where the policy scores it so.
+  private func endLogProb(_ steps: any SoftSteps, _ emitted: Int32, _ row: UnsafeBufferPointer<Float>) throws -> Float {
+    let temperature = request.policy.scoringTemperature
+    guard steps.endIsScoredUnderSupport else {
+      return try discreteLogProb(row: row, tokenID: emitted, temperature: temperature)
+    }
+    let (ids, logits) = soft.support()
+    var support = RaggedRows<Int32>()
+    support.append(ids)
+    thinkingSegment.support = support
+    var logProb: Float = .nan
+    ids.withUnsafeBufferPointer { ids in
+      logits.withUnsafeBufferPointer { logits in
+        withUnsafeMutablePointer(to: &logProb) {
+          TokenUnderSupport(temperature: temperature).score(
+            StepRecord(ids: ids, values: UnsafeBufferPointer(start: nil, count: 0)), logits: logits,
+            into: UnsafeMutableBufferPointer(start: $0, count: 1))
+        }
+      }
+    }
+    return logProb
+  }
+
+  private func thinkDiscrete(
+    _ sampling: DiscreteSampling, _ row: UnsafeBufferPointer<Float>, _ noise: StepNoise
+  ) throws {
     let token = try sampleDiscreteToken(row: row, sampling: sampling, noise: noise)
     thinkingSegment.tokenIDs.append(token)
     thinkingSegment.logProbs.append(
@@ -222,13 +255,14 @@ final class SampleState {
       softSegment = SoftSegment()
       thinkingSegment = DiscreteSegment()
       if budget == 0 { return endThinking(after: nil, isForced: true) }
-      if request.policy.kind == .discrete {
+      switch view {
+      case .token:
         thinkingSegment.tokenIDs.reserveCapacity(budget)
         thinkingSegment.logProbs.reserveCapacity(budget)
-      } else {
-        softSegment.tokenIDs.reserveCapacity(rows: budget, elementsPerRow: request.policy.topK)
-        softSegment.values.reserveCapacity(rows: budget, elementsPerRow: request.policy.topK)
-        softSegment.logProbs.reserveCapacity(budget)
+      case .candidates(let steps):
+        softSegment.tokenIDs.reserveCapacity(rows: budget, elementsPerRow: steps.recordWidth)
+        softSegment.values.reserveCapacity(rows: budget, elementsPerRow: steps.recordWidth)
+        softSegment.logProbs.reserveCapacity(budget * steps.slotCount)
       }
     case .answer(let sampling, let budget, _):
       answerSegment = DiscreteSegment(temperature: sampling.scoringTemperature)

@@ -273,13 +273,12 @@ public final class SamplingEngine {
     case .mixture: feedMixture(state.soft.tokenIDs[...], weights: state.soft.weights, width: width, into: x)
     case .replayed(let segment, let step):
       let soft = state.replayed[segment]
-      let values = soft.values[step]
-      var weights = [Float](repeating: 0, count: values.count)
-      values.withUnsafeBufferPointer { values in
-        weights.withUnsafeMutableBufferPointer {
-          mixtureWeights(values: values, policy: state.request.policy, into: $0)
-        }
+      guard let steps = state.request.policy.softSteps else { preconditionFailure("a plan that was not checked") }
+      var weights = [Float](repeating: 0, count: soft.tokenIDs[step].count)
+      let fed = soft.withRecord(step) { record in
+        weights.withUnsafeMutableBufferPointer { steps.mixture(record, into: $0) }
       }
+      weights.removeLast(weights.count - fed)
       feedMixture(soft.tokenIDs[step], weights: weights, width: width, into: x)
     }
     state.position += 1

@@ -41,7 +41,6 @@ public struct SamplingRequest: Sendable {
   /// - Throws: `SamplingError` naming the prompt and the limit.
   func validate(vocabularySize: Int, maximumPositions: Int) throws {
     func fail(_ reason: String) throws -> Never { throw SamplingError("prompt \(promptID): \(reason)") }
-    do { try policy.validate() } catch { try fail("\(error)") }
     guard !prompt.isEmpty else { try fail("is empty") }
     if let problem = plan.problem(policy: policy) { try fail(problem) }
     let unknown =

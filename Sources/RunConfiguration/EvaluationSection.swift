@@ -12,7 +12,7 @@ extension RunConfiguration {
     /// Each k of pass@k and maj@k.
     public var k = [1, 8, 32]
     /// Thinking policies that are compared.
-    public var policies: [ThinkingPolicy.Kind] = [.gumbel, .discrete]
+    public var policies = [ThinkingPolicies.standard.name, ThinkingPolicies.tokens.name]
 
     public init() {}
   }
@@ -25,7 +25,7 @@ extension RunConfiguration.Evaluation: ConfigurationSection {
       .integer("prompts", \.prompts, 0...1_000_000_000),
       .integer("samples", \.samples, 1...65_536),
       .integers("k", \.k, 1...65_536),
-      .choices("policies", \.policies),
+      .parts("policies", \.policies, of: ThinkingPolicies.names),
     ]
   }
 }

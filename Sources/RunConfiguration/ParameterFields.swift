@@ -73,6 +73,15 @@ extension Field {
 }
 
 extension Field {
+  /// A list of parts of a registry.
+  static func parts(_ key: String, _ keyPath: WritableKeyPath<Section, [String]>, of names: [String]) -> Field {
+    value(
+      key, keyPath,
+      expecting: "a list of " + names.joined(separator: ", ") + ", as in [\(names.first ?? "")]",
+      reader: { readList($0) { node in readText(node).flatMap { names.contains($0) ? $0 : nil } } },
+      writer: { .list($0) })
+  }
+
   /// The key of a part's parameter, read and written as the parameter describes itself.
   static func parameter(
     _ parameter: Parameter, get: @escaping (Section) -> ParameterValue,

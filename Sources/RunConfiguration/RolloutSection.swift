@@ -3,26 +3,12 @@ import SoftThinking
 import Tasks
 
 extension RunConfiguration {
-  /// How trajectories are sampled (DESIGN 1.1).
+  /// How trajectories are sampled.
   public struct Rollout: Sendable, Equatable {
-    /// What a thinking step does.
-    public var policy = ThinkingPolicy.Kind.gumbel
-    /// How a `gumbel` step is scored.
-    public var density = ThinkingPolicy.Density.reference
-    /// Components of a thinking step.
-    public var topK = 5
-    /// A component is kept while the cumulative probability before it is at most this.
-    public var topP = 0.95
-    /// Components below this share of the largest probability are removed; 0 removes none.
-    public var minP = 0.0
-    /// Softmax temperature T of the logits while thinking.
-    public var temperature = 1.0
-    /// Temperature tau_g of the mixture over the perturbed log-probabilities.
-    public var gumbelTemperature = 0.1
-    /// Scale nu of the Gumbel noise.
-    public var noiseScale = 1.0
-    /// `concrete` only: components whose weight would be below this share of the largest are cut from the mixture.
-    public var mixtureFloor = 0.01
+    /// What a thinking step does, by the policy's name.
+    public var policy = ThinkingPolicies.standard.name
+    /// Parameters of all thinking policies.
+    public var thinking = ParameterSettings()
     /// Thinking steps at most; the end token is forced after them.
     public var maxThinkingTokens = 1024
     /// Answer tokens at most.
@@ -62,28 +48,20 @@ extension RunConfiguration {
       return part
     }
 
-    /// The thinking policy that these keys describe.
-    public var thinkingPolicy: ThinkingPolicy {
-      ThinkingPolicy(
-        kind: policy, topK: topK, topP: Float(topP), minP: Float(minP), temperature: Float(temperature),
-        gumbelTemperature: Float(gumbelTemperature), noiseScale: Float(noiseScale), density: density,
-        mixtureFloor: Float(mixtureFloor))
+    /// The thinking policy that these keys describe, or another one with the same parameters as far as it has them.
+    ///
+    /// - Throws: `ParameterError` naming the key.
+    public func thinkingPolicy(_ name: String? = nil, prefix: String = "") throws -> ThinkingPolicy {
+      try ThinkingPolicy(name ?? policy, thinking.given, prefix: prefix)
     }
   }
 }
 
 extension RunConfiguration.Rollout: ConfigurationSection {
   static var fields: [Field<Self>] {
-    [
-      .choice("policy", \.policy),
-      .choice("density", \.density),
-      .integer("top_k", \.topK, 1...1024),
-      .number("top_p", \.topP, .above(0, upTo: 1)),
-      .number("min_p", \.minP, .from(0, below: 1)),
-      .number("temperature", \.temperature, .above(0, upTo: 100)),
-      .number("gumbel_temperature", \.gumbelTemperature, .above(0, upTo: 100)),
-      .number("noise_scale", \.noiseScale, .above(0, upTo: 100)),
-      .number("mixture_floor", \.mixtureFloor, .above(0, upTo: 1)),
+    var fields: [Field<Self>] = [.part("policy", \.policy, of: ThinkingPolicies.registry)]
+    fields += Field.parameters(of: ThinkingPolicies.registry, \.thinking, chosen: \.policy)
+    fields += [
       .integer("max_thinking_tokens", \.maxThinkingTokens, 0...1_048_576),
       .integer("max_answer_tokens", \.maxAnswerTokens, 1...1_048_576),
       .optionalText("end_of_thinking_token", \.endOfThinkingToken),
@@ -102,14 +80,14 @@ extension RunConfiguration.Rollout: ConfigurationSection {
         if case .text(let name) = $1 { $0.scheduler = name }
       },
     ]
-      + SchedulerRegistry.types.flatMap { type in
-        type.parameters.map { parameter in
-          .parameter(parameter) {
-            $0.schedulerParameters[parameter.name] ?? parameter.defaultValue
-          } set: {
-            $0.schedulerParameters[parameter.name] = $1
-          }
-        }
-      }
+    for parameter in SchedulerRegistry.types.flatMap({ $0.parameters }) {
+      fields.append(
+        .parameter(parameter) {
+          $0.schedulerParameters[parameter.name] ?? parameter.defaultValue
+        } set: {
+          $0.schedulerParameters[parameter.name] = $1
+        })
+    }
+    return fields
   }
 }

@@ -1,4 +1,4 @@
-/// A whole run: what is trained, on what, how it is sampled and how it is updated (DESIGN 6). Strict: a key that is not
+/// A whole run: what is trained, on what, how it is sampled and how it is updated. Strict: a key that is not
 /// here is an error, and so is a value of another type.
 ///
 /// Plain values only. Each library defines its own options; the roles map these onto them.

@@ -72,10 +72,19 @@ extension RunConfiguration {
   }
 
   private func checkRollout(_ rules: inout Rules) {
-    rules.require(
-      rollout.policy != .none, "rollout.policy: none is deterministic and cannot be trained; use gumbel or discrete")
-    // The policy itself says what it can draw and score, in the precision in which workers are given it.
-    do { try rollout.thinkingPolicy.validate() } catch { rules.broken.append("rollout.\(error)") }
+    let policies: [String?] = [nil] + eval.policies.map { Optional($0) }
+    for name in policies {
+      do {
+        let policy = try rollout.thinkingPolicy(name, prefix: "rollout.")
+        guard name == nil, let (key, reason) = policy.part.untrainable else { continue }
+        let remedy = key == "policy" ? "; use \(ThinkingPolicies.trainableNames)" : ""
+        rules.require(false, "rollout.\(key): \(reason)\(remedy)")
+      } catch {
+        // One mistake may concern several policies.
+        let message = "\(error)".hasPrefix("rollout.") ? "\(error)" : "rollout.\(error)"
+        rules.require(rules.broken.contains(message), message)
+      }
+    }
     rules.require(
       Float(rollout.answerTemperature) > 0,
       "rollout.answer_temperature: is 0 in single precision, got \(plain(rollout.answerTemperature))")
@@ -177,7 +186,7 @@ extension RunConfiguration {
     }
     rules.requireDistinct(eval.k.map(String.init), "eval.k")
     rules.require(!eval.policies.isEmpty, "eval.policies: must name at least one policy")
-    rules.requireDistinct(eval.policies.map(\.rawValue), "eval.policies")
+    rules.requireDistinct(eval.policies, "eval.policies")
   }
 }
 

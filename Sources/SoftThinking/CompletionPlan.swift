@@ -109,12 +109,14 @@ public enum ReplayedSteps: Sendable, Equatable {
   /// What is wrong with their shapes, or `nil`.
   func problem(policy: ThinkingPolicy) -> String? {
     guard case .soft(let soft) = self else { return nil }
-    if policy.kind == .discrete { return "steps are soft, but policy.kind is 'discrete', which has no soft steps" }
+    guard let steps = policy.softSteps else {
+      return "steps are soft, but policy.kind is '\(policy.name)', which has no soft steps"
+    }
     if soft.tokenIDs.count != soft.values.count {
       return "steps have \(soft.tokenIDs.count) rows of ids and \(soft.values.count) of values"
     }
     for step in 0..<soft.count {
-      if let problem = softRowProblem(ids: soft.tokenIDs[step], values: soft.values[step], policy: policy) {
+      if let problem = soft.withRecord(step, { recordProblem($0, steps) }) {
         return "step \(step): \(problem)"
       }
     }

@@ -6,8 +6,6 @@ final class PassLoss {
   private let loss: Loss
   /// Set where a slot's term depends on nothing but the slot.
   private let stepObjective: (any StepObjective)?
-  /// Slots of row r: slotOffsets[r] ..< slotOffsets[r + 1], in the pass's order.
-  private let slotOffsets: [Int]
   /// Per slot of the pass: its trajectory, its index among the trajectory's slots, and its step there.
   private let places: [Place]
   /// Per trajectory its slots' indices in the pass, in order.
@@ -33,27 +31,25 @@ final class PassLoss {
     self.loss = loss
     self.reference = reference
     stepObjective = loss.objective as? any StepObjective
-    let slotOffsets = plan.slotOffsets
-    self.slotOffsets = slotOffsets
-    softSlots = slotOffsets[plan.soft.count]
-    let rowOrder = plan.rowOrder
-    var places = [Place](repeating: Place(), count: slotOffsets[slotOffsets.count - 1])
+    softSlots = plan.softSlotCount
+    let stepSlots = plan.stepSlots
+    var places = [Place](repeating: Place(), count: plan.slotCount)
     var order: [[Int]] = []
     var slotCounts: [[Int]?] = []
-    for (trajectory, rows) in rowOrder.enumerated() {
+    for (trajectory, steps) in stepSlots.enumerated() {
       var slots: [Int] = []
-      for (step, row) in rows.enumerated() {
-        for slot in slotOffsets[row]..<slotOffsets[row + 1] {
+      for (step, own) in steps.enumerated() {
+        for slot in own {
           places[slot] = Place(trajectory: Int32(trajectory), slot: Int32(slots.count), step: Int32(step))
           slots.append(slot)
         }
       }
       order.append(slots)
-      slotCounts.append(slots.count == rows.count ? nil : rows.map { slotOffsets[$0 + 1] - slotOffsets[$0] })
+      slotCounts.append(slots.count == steps.count ? nil : steps.map(\.count))
     }
     (self.places, self.order, self.slotCounts) = (places, order, slotCounts)
     for (index, item) in batch.enumerated() {
-      let (slots, steps) = (order[index].count, rowOrder[index].count)
+      let (slots, steps) = (order[index].count, stepSlots[index].count)
       func check(_ list: [Float]?, _ count: Int, _ what: String) throws {
         guard let list, list.count != count else { return }
         throw TrainingError("\(item.name): \(list.count) \(what) for \(slots) scored slots of \(steps) steps")
@@ -89,9 +85,6 @@ final class PassLoss {
     batch = formed.items
     return formed.sums
   }
-
-  /// d(loss)/d(log-prob) of a discrete row, which has one slot.
-  func upstream(row: Int, logProb: Float) -> Float { upstream(slot: slotOffsets[row], logProb: logProb) }
 
   /// d(loss)/d(log-prob) of a slot: the objective's and, of the k3 form, the KL term's. That of the exact KL form goes to a soft
   /// row's logits and is not in it.

@@ -41,7 +41,7 @@ public final class PolicyGradient {
     let tape = space.tape(rows: plan.batch.rowCount, budget: activationMemoryBudget)
     let dHidden_RC = hiddenGradients(of: plan, model: model, in: space)
     let discreteGradient = TrajectoryPass.DiscreteGradient(
-      upstream: passLoss.upstream(row:logProb:), dHidden_RC: dHidden_RC, gradient: gradient)
+      upstream: passLoss.upstream(slot:logProb:), dHidden_RC: dHidden_RC, gradient: gradient)
     let pass = try TrajectoryPass(
       plan, model: model, workspace: space, tape: tape, team: team,
       discreteGradient: passLoss.isFused ? discreteGradient : nil, stages: stages)
@@ -52,7 +52,7 @@ public final class PolicyGradient {
     }
 
     var upstream = [Float](repeating: 0, count: pass.logProbs.count)
-    for slot in 0..<plan.slotOffsets[plan.soft.count] {
+    for slot in 0..<plan.softSlotCount {
       upstream[slot] = passLoss.upstream(slot: slot, logProb: pass.logProbs[slot])
     }
     sums.merge(try passLoss.sums(pass.logProbs))
@@ -65,13 +65,13 @@ public final class PolicyGradient {
     backward(
       pass, tape: tape, workspace: space, upstream: upstream, dHidden_RC: dHidden_RC, inputGradient: false,
       gradient: gradient
-    ) { row, policy, gradient in
+    ) { row, record, score, gradient in
       guard let exactKL else { return }
       let weight = Float(loss.klCoefficient * batch[plan.soft[row].trajectory].weight)
       pass.softLogits[row].withUnsafeBufferPointer { theta in
         exactKL.softLogits[row].withUnsafeBufferPointer {
-          _ = softStepKL(
-            thetaLogits: theta, referenceLogits: $0, policy: policy, upstream: weight, addingGradientTo: gradient)
+          _ = score.divergence(
+            record, logits: theta, referenceLogits: $0, upstream: weight, addingGradientTo: gradient)
         }
       }
     }
@@ -125,10 +125,11 @@ public final class PolicyGradient {
   ) -> Double {
     var total = 0.0
     for (row, step) in pass.plan.soft.enumerated() {
-      let value = pass.softLogits[row].withUnsafeBufferPointer { theta in
-        reference.softLogits[row].withUnsafeBufferPointer {
-          softStepKL(
-            thetaLogits: theta, referenceLogits: $0, policy: pass.plan.trajectories[step.trajectory].policy)
+      let value = pass.plan.withRecord(step) { record, score in
+        pass.softLogits[row].withUnsafeBufferPointer { theta in
+          reference.softLogits[row].withUnsafeBufferPointer {
+            score.divergence(record, logits: theta, referenceLogits: $0, upstream: 1, addingGradientTo: nil)
+          }
         }
       }
       total += batch[step.trajectory].weight * Double(value)

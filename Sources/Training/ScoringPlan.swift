@@ -11,6 +11,8 @@ struct ScoredStep {
   var segment: Int
   /// Index in the segment.
   var step: Int
+  /// Of a soft step whose slots are scored by the full softmax: which of them.
+  var slot = 0
 }
 
 /// Trajectories laid out for one teacher-forced pass: those that share a prompt follow one root.
@@ -19,10 +21,15 @@ struct ScoredStep {
 struct ScoringPlan {
   let trajectories: [Trajectory]
   let batch: PackedBatch
-  /// Soft steps in trajectory order.
+  /// Steps scored by the logits of their recorded ids, in trajectory order: soft steps, and tokens under a support.
   private(set) var soft: [ScoredStep] = []
-  /// Discrete tokens in trajectory order.
+  /// Tokens scored by the full softmax, in trajectory order: discrete ones, and the slots of soft steps scored so.
   private(set) var discrete: [ScoredStep] = []
+  /// Where the slots of each scored row begin, the rows of `soft` before those of `discrete`; the last entry is their number.
+  /// A row of `discrete` has one slot.
+  private(set) var slotOffsets: [Int] = []
+  /// How the recorded ids of each trajectory's soft steps are scored; nil: it has no soft steps.
+  private let scores: [(any CandidateScore)?]
   /// First row of each trajectory's own rows and of its root.
   private var firstRows: [Int] = []
   private var roots: [(first: Int, trajectory: Int)] = []
@@ -30,6 +37,7 @@ struct ScoringPlan {
   /// - Parameter trajectories: those with equal prompts that are adjacent share their root.
   init(_ trajectories: [Trajectory]) {
     self.trajectories = trajectories
+    scores = trajectories.map { $0.policy.softSteps }
     batch = PackedBatch()
     var previous: [Int32]?
     var root = 0
@@ -43,12 +51,21 @@ struct ScoringPlan {
       let own = fed > 0 ? batch.appendSuffix(count: fed) : batch.rowCount
       firstRows.append(own)
       var position = 0
+      let steps = trajectory.policy.softSteps
+      // Slots that take a row each.
+      let rows = steps.map { $0.scoresFullVocabulary ? $0.slotCount : 0 } ?? 0
       for (segmentIndex, segment) in trajectory.segments.enumerated() {
         for step in 0..<segment.count {
           let row = position == 0 ? root + trajectory.prompt.count - 1 : own + position - 1
           let scored = ScoredStep(row: row, trajectory: index, segment: segmentIndex, step: step)
           switch segment {
-          case .soft: soft.append(scored)
+          case .soft where rows == 0: soft.append(scored)
+          case .soft:
+            for slot in 0..<rows {
+              discrete.append(
+                ScoredStep(row: row, trajectory: index, segment: segmentIndex, step: step, slot: slot))
+            }
+          case .discrete(let tokens) where tokens.support != nil: soft.append(scored)
           case .discrete: discrete.append(scored)
           case .forced, .replayed: break
           }
@@ -57,29 +74,79 @@ struct ScoringPlan {
       }
     }
     batch.finish()
+    slotOffsets.reserveCapacity(rowCount + 1)
+    slotOffsets.append(0)
+    for step in soft { slotOffsets.append(slotOffsets[slotOffsets.count - 1] + slotCount(of: step)) }
+    for _ in discrete { slotOffsets.append(slotOffsets[slotOffsets.count - 1] + 1) }
   }
 
-  /// Scored slots of each row of `soft` and then `discrete`: those of row r are slotOffsets[r] ..< slotOffsets[r + 1].
-  var slotOffsets: [Int] { Array(0...soft.count + discrete.count) }
+  /// Scored rows.
+  var rowCount: Int { soft.count + discrete.count }
+  /// Slots of all rows, and those of the rows of `soft`, which come first.
+  var slotCount: Int { slotOffsets[rowCount] }
+  var softSlotCount: Int { slotOffsets[soft.count] }
+  func slots(ofRow row: Int) -> Range<Int> { slotOffsets[row]..<slotOffsets[row + 1] }
 
-  /// For every trajectory, the rows (of `soft` and then `discrete`) of its scored steps in order.
-  var rowOrder: [[Int]] {
-    var order = trajectories.map {
-      [(segment: Int, step: Int, row: Int)](repeating: (0, 0, 0), count: $0.scoredCount)
+  private func slotCount(of step: ScoredStep) -> Int {
+    guard case .soft = trajectories[step.trajectory].segments[step.segment] else { return 1 }
+    return scores[step.trajectory]?.slotCount ?? 1
+  }
+
+  /// Calls `body` with the record of a row of `soft` and its score.
+  func withRecord<Result>(
+    _ step: ScoredStep, _ body: (StepRecord, any CandidateScore) -> Result
+  ) -> Result {
+    switch trajectories[step.trajectory].segments[step.segment] {
+    case .soft(let soft):
+      guard let score = scores[step.trajectory] else { preconditionFailure("a soft step of a policy without any") }
+      return soft.withRecord(step.step) { body($0, score) }
+    case .discrete(let discrete):
+      guard let support = discrete.support else { preconditionFailure("a token without a support") }
+      let temperature = discrete.temperature ?? trajectories[step.trajectory].policy.scoringTemperature
+      return support[step.step].withUnsafeBufferPointer {
+        body(
+          StepRecord(ids: $0, values: UnsafeBufferPointer(start: nil, count: 0)),
+          TokenUnderSupport(temperature: temperature))
+      }
+    case .forced, .replayed: preconditionFailure("what is only fed is not scored")
     }
-    var filled = [Int](repeating: 0, count: trajectories.count)
+  }
+
+  /// The token and scoring temperature of a row of `discrete`.
+  func token(_ step: ScoredStep) -> (token: Int32, temperature: Float) {
+    switch trajectories[step.trajectory].segments[step.segment] {
+    case .soft(let soft):
+      let ids = soft.tokenIDs[step.step]
+      return (ids[ids.startIndex + step.slot], trajectories[step.trajectory].policy.scoringTemperature)
+    case .discrete(let discrete):
+      return (
+        discrete.tokenIDs[step.step], discrete.temperature ?? trajectories[step.trajectory].policy.scoringTemperature
+      )
+    case .forced, .replayed: preconditionFailure("what is only fed is not scored")
+    }
+  }
+
+  /// For every trajectory, the slots of each of its scored steps in order.
+  var stepSlots: [[Range<Int>]] {
+    var order = trajectories.map { trajectory in
+      var steps: [(segment: Int, step: Int, slots: Range<Int>)] = []
+      steps.reserveCapacity(trajectory.scoredCount)
+      return steps
+    }
     for (row, step) in (soft + discrete).enumerated() {
-      order[step.trajectory][filled[step.trajectory]] = (step.segment, step.step, row)
-      filled[step.trajectory] += 1
+      let slots = slots(ofRow: row)
+      // The slots of a step that take a row each follow each other.
+      if let last = order[step.trajectory].last, (last.segment, last.step) == (step.segment, step.step) {
+        order[step.trajectory][order[step.trajectory].count - 1].slots = last.slots.lowerBound..<slots.upperBound
+      } else {
+        order[step.trajectory].append((step.segment, step.step, slots))
+      }
     }
-    return order.map { $0.sorted { ($0.segment, $0.step) < ($1.segment, $1.step) }.map(\.row) }
+    return order.map { $0.sorted { ($0.segment, $0.step) < ($1.segment, $1.step) }.map(\.slots) }
   }
 
   /// For every trajectory, the slots of its scored steps in order.
-  var slotOrder: [[Int]] {
-    let offsets = slotOffsets
-    return rowOrder.map { $0.flatMap { Array(offsets[$0]..<offsets[$0 + 1]) } }
-  }
+  var slotOrder: [[Int]] { stepSlots.map { $0.flatMap { Array($0) } } }
 
   /// Fills the input embeddings: prompts and tokens one-hot, soft steps as the mixture that was fed.
   func embed(_ model: PreparedModel, into x_TC: UnsafeMutablePointer<Float>) {
@@ -93,21 +160,21 @@ struct ScoringPlan {
     for (index, trajectory) in trajectories.enumerated() {
       var row = firstRows[index]
       let end = row + max(0, trajectory.completionCount - 1)
+      let steps = trajectory.policy.softSteps
       for segment in trajectory.segments {
         for step in 0..<segment.count where row < end {
           let x = x_TC + row * width
           switch segment {
           case .soft(let soft), .replayed(.soft(let soft)):
-            let values = soft.values[step]
-            weights = [Float](repeating: 0, count: values.count)
-            values.withUnsafeBufferPointer { values in
-              weights.withUnsafeMutableBufferPointer {
-                mixtureWeights(values: values, policy: trajectory.policy, into: $0)
-              }
-            }
-            soft.tokenIDs[step].prefix(values.count).withUnsafeBufferPointer { ids in
-              weights.withUnsafeBufferPointer {
-                OutputHead.mixture(ids: ids, weights: $0, embeddings: model.embeddings, width: width, into: x)
+            guard let steps else { preconditionFailure("a soft step of a policy without any") }
+            soft.withRecord(step) { record in
+              if weights.count < record.ids.count { weights = [Float](repeating: 0, count: record.ids.count) }
+              weights.withUnsafeMutableBufferPointer { weights in
+                let fed = steps.mixture(record, into: weights)
+                OutputHead.mixture(
+                  ids: UnsafeBufferPointer(rebasing: record.ids[..<fed]),
+                  weights: UnsafeBufferPointer(rebasing: weights[..<fed]), embeddings: model.embeddings, width: width,
+                  into: x)
               }
             }
           case .discrete(let discrete): model.embed(token: discrete.tokenIDs[step], into: x)
@@ -138,35 +205,5 @@ struct ScoringPlan {
         }
       }
     }
-  }
-}
-
-extension Trajectory {
-  /// Scored steps: soft steps and sampled tokens.
-  public var scoredCount: Int {
-    segments.reduce(0) { total, segment in
-      total + (segment.isScored ? segment.count : 0)
-    }
-  }
-
-  /// Slots of each scored step in order; nil: one each.
-  public var slotCounts: [Int]? { nil }
-  /// Scored slots: one log-prob each.
-  public var slotCount: Int { slotCounts?.reduce(0, +) ?? scoredCount }
-
-  /// The sampling policy's log-probs of the scored slots in order; nil when any is missing.
-  public var recordedLogProbs: [Float]? {
-    var all: [Float] = []
-    for segment in segments {
-      let (count, logProbs): (Int, [Float])
-      switch segment {
-      case .soft(let soft): (count, logProbs) = (soft.count, soft.logProbs)
-      case .discrete(let discrete): (count, logProbs) = (discrete.tokenIDs.count, discrete.logProbs)
-      case .forced, .replayed: continue
-      }
-      if logProbs.count != count { return nil }
-      all += logProbs
-    }
-    return all
   }
 }

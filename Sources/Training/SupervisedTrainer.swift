@@ -63,7 +63,7 @@ public final class SupervisedTrainer {
     let vocabulary = model.configuration.vocabularySize
     let trajectories = try batch.enumerated().map { index, example in
       let trajectory = Trajectory(
-        promptID: "\(index)", groupID: index, sampleIndex: 0, policy: ThinkingPolicy(kind: .discrete), policyVersion: 0,
+        promptID: "\(index)", groupID: index, sampleIndex: 0, policy: ThinkingPolicies.tokens, policyVersion: 0,
         prompt: example.prompt, segments: example.segments, finishReason: .stop)
       guard !example.prompt.isEmpty, trajectory.scoredCount > 0 else {
         throw TrainingError(

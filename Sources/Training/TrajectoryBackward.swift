@@ -4,20 +4,20 @@ import Transformer
 
 extension PolicyGradient {
   /// The backward of a `TrajectoryPass` whose discrete rows already gave their gradients: from d(loss)/d(log-prob) of the
-  /// soft steps to d(loss)/d(weights).
+  /// soft rows' slots to d(loss)/d(weights).
   ///
   /// - Parameters:
-  ///   - upstream: d(loss)/d(log-prob), rows as in the pass.
+  ///   - upstream: d(loss)/d(log-prob) of every slot, as in the pass.
   ///   - dHidden_RC: d(loss)/d(hidden) of the discrete rows, zero in the soft rows; overwritten.
   ///   - inputGradient: also give the embeddings what flows into one-hot inputs (supervised training only: in the RL
-  ///     objective inputs are detached, DESIGN 1.2).
+  ///     objective inputs are detached).
   ///   - addToSoftLogits: adds further gradients of a soft row's k logits; called by the team's threads.
   func backward(
     _ pass: TrajectoryPass, tape: ActivationTape, workspace: PassWorkspace, upstream: [Float],
     dHidden_RC: UnsafeMutablePointer<Float>, inputGradient: Bool, gradient: WeightGradientSink,
-    addToSoftLogits: (_ row: Int, _ policy: ThinkingPolicy, _ gradient: UnsafeMutableBufferPointer<Float>) -> Void = {
-      _, _, _ in
-    }
+    addToSoftLogits: (
+      _ row: Int, StepRecord, any CandidateScore, _ gradient: UnsafeMutableBufferPointer<Float>
+    ) -> Void = { _, _, _, _ in }
   ) {
     stages?.mark(.other)
     let (plan, model, batch) = (pass.plan, pass.model, pass.plan.batch)
@@ -56,11 +56,13 @@ extension PolicyGradient {
     }
   }
 
-  /// The soft rows: k logits each, so the output head's gradient is sparse.
+  /// The soft rows: the logits of their recorded ids alone, so the output head's gradient is sparse.
   private func softBackward(
     _ pass: TrajectoryPass, upstream: [Float], dHidden_RC: UnsafeMutablePointer<Float>,
     gradient: WeightGradientSink,
-    addToSoftLogits: (_ row: Int, _ policy: ThinkingPolicy, _ gradient: UnsafeMutableBufferPointer<Float>) -> Void
+    addToSoftLogits: (
+      _ row: Int, StepRecord, any CandidateScore, _ gradient: UnsafeMutableBufferPointer<Float>
+    ) -> Void
   ) {
     let (plan, model, width) = (pass.plan, pass.model, pass.model.configuration.hiddenSize)
     if plan.soft.isEmpty { return }
@@ -68,26 +70,28 @@ extension PolicyGradient {
     var dLogits = [Float](repeating: 0, count: pass.softLogits.elements.count)
     var ids = [Int32](repeating: 0, count: dLogits.count)
     var rows = ids
-    dLogits.withUnsafeMutableBufferPointer { dLogits in
-      ids.withUnsafeMutableBufferPointer { ids in
-        rows.withUnsafeMutableBufferPointer { rows in
-          let (dLogits, ids, rows) = (dLogits, ids, rows)
-          team.forEachRange(plan.soft.count, grain: 64) { range, _ in
-            for index in range {
-              let record = pass.softRecord(plan.soft[index])
-              let entries = Int(offsets[index])..<Int(offsets[index + 1])
-              for (entry, id) in zip(entries, record.ids) { (ids[entry], rows[entry]) = (id, Int32(index)) }
-              let own = UnsafeMutableBufferPointer(rebasing: dLogits[entries])
-              pass.softLogits[index].withUnsafeBufferPointer { logits in
-                record.values.withUnsafeBufferPointer {
-                  softStepGradient(
-                    logits: logits, values: $0, policy: record.policy, upstream: upstream[index], into: own)
+    upstream.withUnsafeBufferPointer { upstream in
+      dLogits.withUnsafeMutableBufferPointer { dLogits in
+        ids.withUnsafeMutableBufferPointer { ids in
+          rows.withUnsafeMutableBufferPointer { rows in
+            let (upstream, dLogits, ids, rows) = (upstream, dLogits, ids, rows)
+            team.forEachRange(plan.soft.count, grain: 64) { range, _ in
+              for index in range {
+                let entries = Int(offsets[index])..<Int(offsets[index + 1])
+                let own = UnsafeMutableBufferPointer(rebasing: dLogits[entries])
+                plan.withRecord(plan.soft[index]) { record, score in
+                  for (entry, id) in zip(entries, record.ids) { (ids[entry], rows[entry]) = (id, Int32(index)) }
+                  pass.softLogits[index].withUnsafeBufferPointer { logits in
+                    score.addGradient(
+                      record, logits: logits,
+                      upstream: UnsafeBufferPointer(rebasing: upstream[plan.slots(ofRow: index)]), to: own)
+                  }
+                  addToSoftLogits(index, record, score, own)
                 }
+                OutputHead.sparseInputGradient(
+                  dLogits: UnsafeBufferPointer(own), ids: UnsafeBufferPointer(rebasing: ids[entries]),
+                  head: model.headRows, width: width, dHidden: dHidden_RC + index * width)
               }
-              addToSoftLogits(index, record.policy, own)
-              OutputHead.sparseInputGradient(
-                dLogits: UnsafeBufferPointer(own), ids: UnsafeBufferPointer(rebasing: ids[entries]),
-                head: model.headRows, width: width, dHidden: dHidden_RC + index * width)
             }
           }
         }

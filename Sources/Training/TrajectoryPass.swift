@@ -4,14 +4,14 @@ import Transformer
 
 /// One teacher-forced pass over a plan: hidden states of the scored rows, their logits and log-probs.
 ///
-/// Rows of `hidden_RC`: the soft steps, then the discrete tokens, in plan order. A soft step's logits are those of its
-/// recorded ids only; a discrete token's full rows are computed in chunks and never all at once. What a pass holds in its
+/// Rows of `hidden_RC`: the plan's soft rows, then its discrete ones. A soft row's logits are those of its
+/// recorded ids only; a discrete row's full logits are computed in chunks and never all at once. What a pass holds in its
 /// workspace is valid until the next pass with it.
 final class TrajectoryPass {
   /// Turns a chunk of full logits into gradients as soon as its tokens are scored, so that logits are computed once.
   struct DiscreteGradient {
-    /// d(loss)/d(log-prob) of a scored row (in pass order) of the given log-prob. Called by the team's threads.
-    var upstream: (_ row: Int, _ logProb: Float) -> Float
+    /// d(loss)/d(log-prob) of a slot (in pass order) of the given log-prob. Called by the team's threads.
+    var upstream: (_ slot: Int, _ logProb: Float) -> Float
     /// d(loss)/d(hidden) of the scored rows, rows x hidden; accumulated.
     var dHidden_RC: UnsafeMutablePointer<Float>
     /// d(loss)/d(weights), layout order; accumulated.
@@ -25,9 +25,9 @@ final class TrajectoryPass {
   let model: PreparedModel
   let x_RC: UnsafeMutablePointer<Float>
   let hidden_RC: Operand
-  /// Logits of the soft steps' recorded ids, in plan order, ragged.
+  /// Logits of the soft rows' recorded ids, in plan order, ragged.
   private(set) var softLogits = RaggedRows<Float>()
-  /// Log-probs of the soft steps, then of the discrete tokens, in plan order.
+  /// Log-probs of all slots, in the order of `ScoringPlan.slotOffsets`.
   private(set) var logProbs: [Float] = []
 
   private let workspace: PassWorkspace
@@ -63,7 +63,7 @@ final class TrajectoryPass {
     }
     model.finalNorm(x_RC, rows: count, into: hidden_RC, team: team)
     stages?.mark(.norm)
-    logProbs = [Float](repeating: 0, count: count)
+    logProbs = [Float](repeating: 0, count: plan.slotCount)
     scoreSoft()
     stages?.mark(.head)
     try scoreDiscrete(discreteGradient)
@@ -82,7 +82,7 @@ final class TrajectoryPass {
   private func checkFinite() throws {
     let steps = plan.soft + plan.discrete
     if let bad = logProbs.firstIndex(where: { !$0.isFinite }) {
-      let step = steps[bad]
+      let step = steps[(plan.slotOffsets.firstIndex { $0 > bad } ?? steps.count) - 1]
       let trajectory = plan.trajectories[step.trajectory]
       throw TrainingError(
         "trajectory \(trajectory.promptID) sample \(trajectory.sampleIndex), segment \(step.segment) step \(step.step): "
@@ -90,40 +90,28 @@ final class TrajectoryPass {
     }
   }
 
-  /// The recorded ids and values of a soft step.
-  func softRecord(_ step: ScoredStep) -> (ids: ArraySlice<Int32>, values: ArraySlice<Float>, policy: ThinkingPolicy) {
-    let trajectory = plan.trajectories[step.trajectory]
-    guard case .soft(let soft) = trajectory.segments[step.segment] else { preconditionFailure("not a soft step") }
-    return (soft.tokenIDs[step.step], soft.values[step.step], trajectory.policy)
-  }
-
-  /// The token and scoring temperature of a discrete step.
-  func discreteRecord(_ step: ScoredStep) -> (token: Int32, temperature: Float) {
-    let trajectory = plan.trajectories[step.trajectory]
-    guard case .discrete(let discrete) = trajectory.segments[step.segment] else { preconditionFailure("not discrete") }
-    return (discrete.tokenIDs[step.step], discrete.temperature ?? trajectory.policy.temperature)
-  }
-
   private func scoreSoft() {
     let width = model.configuration.hiddenSize
     var offsets: [Int32] = [0]
     offsets.reserveCapacity(plan.soft.count + 1)
-    for step in plan.soft { offsets.append(offsets[offsets.count - 1] + Int32(softRecord(step).ids.count)) }
+    for step in plan.soft {
+      offsets.append(offsets[offsets.count - 1] + plan.withRecord(step) { record, _ in Int32(record.ids.count) })
+    }
     var logits = [Float](repeating: 0, count: Int(offsets[offsets.count - 1]))
     logits.withUnsafeMutableBufferPointer { logits in
       logProbs.withUnsafeMutableBufferPointer { logProbs in
         let (logits, logProbs) = (logits, logProbs)
         team.forEachRange(plan.soft.count, grain: 64) { range, _ in
           for index in range {
-            let record = softRecord(plan.soft[index])
             let row = UnsafeMutableBufferPointer(rebasing: logits[Int(offsets[index])..<Int(offsets[index + 1])])
             guard let base = row.baseAddress else { continue }
-            record.ids.withUnsafeBufferPointer {
+            plan.withRecord(plan.soft[index]) { record, score in
               OutputHead.sparseLogits(
-                hidden: hidden_RC.advanced(by: index * width), head: model.headRows, width: width, ids: $0, into: base)
-            }
-            logProbs[index] = record.values.withUnsafeBufferPointer {
-              scoreSoftStep(logits: UnsafeBufferPointer(row), values: $0, policy: record.policy)
+                hidden: hidden_RC.advanced(by: index * width), head: model.headRows, width: width, ids: record.ids,
+                into: base)
+              score.score(
+                record, logits: UnsafeBufferPointer(row),
+                into: UnsafeMutableBufferPointer(rebasing: logProbs[plan.slots(ofRow: index)]))
             }
           }
         }
@@ -144,30 +132,31 @@ final class TrajectoryPass {
     for first in stride(from: 0, to: total, by: rows) {
       let count = min(rows, total - first)
       let base = plan.soft.count + first
+      let baseSlot = plan.softSlotCount + first
       let hidden = hidden_RC.advanced(by: base * width)
       model.logits(hidden, rows: count, into: logits_TV, team: team)
       logProbs.withUnsafeMutableBufferPointer { logProbs in
         let logProbs = logProbs
         team.run(count) { task, _ in
-          let record = discreteRecord(plan.discrete[first + task])
+          let record = plan.token(plan.discrete[first + task])
           let row = UnsafeBufferPointer(start: logits_TV + task * v, count: v)
           // A row that cannot be scored shows as NaN, which `init` refuses by name.
-          logProbs[base + task] = .nan
+          logProbs[baseSlot + task] = .nan
           if let backward, let dLogits {
             let logProb = try? discreteLogProbGradient(
               row: row, tokenID: record.token, temperature: record.temperature, into: dLogits.advanced(by: task * v)
-            ) { backward.upstream(base + task, $0) }
-            if let logProb { logProbs[base + task] = logProb }
+            ) { backward.upstream(baseSlot + task, $0) }
+            if let logProb { logProbs[baseSlot + task] = logProb }
           } else if let logProb = try? discreteLogProb(
             row: row, tokenID: record.token, temperature: record.temperature)
           {
-            logProbs[base + task] = logProb
+            logProbs[baseSlot + task] = logProb
           }
         }
       }
       stages?.mark(.head)
       // `init` throws: what is not a number must not reach the gradient.
-      if (base..<base + count).contains(where: { !logProbs[$0].isFinite }) { return }
+      if (baseSlot..<baseSlot + count).contains(where: { !logProbs[$0].isFinite }) { return }
       if let backward, let dLogits {
         model.logitsBackward(
           dLogits, hidden_TC: hidden, rows: count, into: backward.dHidden_RC + base * width,
@@ -177,11 +166,11 @@ final class TrajectoryPass {
     }
   }
 
-  /// Log-probs per trajectory: a list parallel to its segments, an empty list for a forced one.
+  /// Log-probs of all slots per trajectory: a list parallel to its segments, an empty list for a forced one.
   func logProbsBySegment() -> [[[Float]]] {
     var result = plan.trajectories.map { $0.segments.map { _ in [Float]() } }
     for (index, step) in (plan.soft + plan.discrete).enumerated() {
-      result[step.trajectory][step.segment].append(logProbs[index])
+      result[step.trajectory][step.segment] += logProbs[plan.slots(ofRow: index)]
     }
     return result
   }

@@ -94,7 +94,7 @@ func encode(_ trajectory: GradientTrajectory, _ arena: inout MessageArena) throw
   body.pointee.index = UInt32(trajectory.index)
   body.pointee.n_prompt_token_ids = trajectory.prompt.count
   body.pointee.prompt_token_ids = arena.array(trajectory.prompt)
-  body.pointee.policy = encode(trajectory.policy, &arena)
+  body.pointee.policy = try encode(trajectory.policy, &arena)
   try validate(segments: trajectory.segments, of: "GradientTrajectory")
   let (descriptions, bulk) = encode(segments: trajectory.segments, &arena)
   body.pointee.n_segments = descriptions.count
@@ -134,7 +134,7 @@ func decode(_ body: Softgrpo__GradientTrajectory, bulk: ArraySlice<[UInt8]>, lim
     "GradientTrajectory.importance_cap is given but not in use")
   let trajectory = GradientTrajectory(
     leaseID: body.lease_id, index: Int(body.index), prompt: array(body.prompt_token_ids, body.n_prompt_token_ids),
-    policy: try decode(policy), segments: segments,
+    policy: try decode(policy, "GradientTrajectory.policy"), segments: segments,
     advantages: array(body.advantages, body.n_advantages), weight: body.weight,
     oldLogProbs: try stream(3, body.has_old_log_probs, "old log-probs"),
     importanceCap: body.has_importance_cap != 0 ? body.importance_cap : nil, isOlder: body.is_older != 0,

@@ -109,7 +109,7 @@ public struct GradientTrajectory: Sendable, Equatable {
   /// Counted over the lease.
   public var index: Int
   public var prompt: [Int32]
-  public var policy: ThinkingPolicy
+  public var policy: PartDescription
   public var segments: [Segment]
   /// One for the whole trajectory, or one a scored step; none in a scoring lease.
   public var advantages: [Float]
@@ -127,7 +127,7 @@ public struct GradientTrajectory: Sendable, Equatable {
   public var group: Int
 
   public init(
-    leaseID: UInt64, index: Int, prompt: [Int32], policy: ThinkingPolicy, segments: [Segment], advantages: [Float],
+    leaseID: UInt64, index: Int, prompt: [Int32], policy: PartDescription, segments: [Segment], advantages: [Float],
     weight: Double, oldLogProbs: [Float]?, importanceCap: Float?, isOlder: Bool = false, stepWeights: [Float]? = nil,
     coefficients: [Float]? = nil, group: Int = 0
   ) {

@@ -69,7 +69,7 @@ extension GradientTrajectory {
     try require((0...Int(Int32.max)).contains(index), "GradientTrajectory.index is out of range")
     try require(!prompt.isEmpty, "GradientTrajectory.prompt_token_ids is empty")
     try Wire.validate(tokenIDs: prompt, "GradientTrajectory.prompt_token_ids")
-    try policy.validateForWire()
+    try policy.validate()
     try require(
       advantages.allSatisfy(\.isFinite) && weight.isFinite, "GradientTrajectory's advantage or weight is not finite")
     for stream in [oldLogProbs, stepWeights, coefficients] {
@@ -79,12 +79,14 @@ extension GradientTrajectory {
     if let importanceCap {
       try require(importanceCap.isFinite && importanceCap >= 1, "GradientTrajectory.importance_cap must be at least 1")
     }
-    let scored = segments.reduce(0) { $0 + $1.scoredCount }
+    let scored = segments.reduce(0) { $0 + max($1.scoredCount, $1.recordedCount) }
+    // How many slots a soft step without log-probs has is for the receiver to know, who has the policy.
+    let isKnown = segments.allSatisfy { if case .soft(let soft) = $0 { !soft.logProbs.isEmpty } else { true } }
     try require(
-      oldLogProbs.map { $0.count == scored } ?? true,
-      "GradientTrajectory has \(oldLogProbs?.count ?? 0) old log-probs for \(scored) scored slots")
+      oldLogProbs.map { isKnown ? $0.count == scored : $0.count >= scored } ?? true,
+      "GradientTrajectory has \(oldLogProbs?.count ?? 0) old log-probs for \(scored) slots of its scored steps")
     try require(
-      coefficients.map { $0.count == scored } ?? true,
+      coefficients.map { isKnown ? $0.count == scored : $0.count >= scored } ?? true,
       "GradientTrajectory has \(coefficients?.count ?? 0) coefficients for \(scored) scored slots")
     let steps = segments.reduce(0) { $0 + $1.stepCount }
     try require(
@@ -95,7 +97,7 @@ extension GradientTrajectory {
       "GradientTrajectory has \(advantages.count) advantages for \(steps) scored steps")
     // What the loss would ask for in vain after the forward pass.
     try require(
-      importanceCap == nil || segments.allSatisfy { $0.recordedCount == $0.scoredCount },
+      importanceCap == nil || segments.allSatisfy { $0.recordedCount >= $0.scoredCount },
       "GradientTrajectory.importance_cap corrects steps whose log-probs were not recorded")
     try require(
       !isOlder || importanceCap != nil || oldLogProbs != nil,

@@ -48,6 +48,8 @@ func encode(segments: [Segment], _ arena: inout MessageArena) -> (
       description.pointee.kind = SOFTGRPO__SEGMENT_DESCRIPTION__KIND__SOFT
       setRows(of: soft, description, &arena)
       description.pointee.has_log_probs = soft.logProbs.isEmpty ? 0 : 1
+      let slots = soft.count == 0 ? 0 : soft.logProbs.count / soft.count
+      description.pointee.slot_count = slots > 1 ? UInt32(slots) : 0
       tokenIDs += soft.tokenIDs.elements
       values += soft.values.elements
       logProbs += soft.logProbs
@@ -67,6 +69,12 @@ func encode(segments: [Segment], _ arena: inout MessageArena) -> (
         description.pointee.temperature = temperature
       }
       tokenIDs += discrete.tokenIDs
+      if let support = discrete.support {
+        let counts = rowLengths(support)
+        description.pointee.n_support_counts = counts.count
+        description.pointee.support_counts = arena.array(counts)
+        tokenIDs += support.elements
+      }
       logProbs += discrete.logProbs
     case .forced(let forced):
       description.pointee.kind = SOFTGRPO__SEGMENT_DESCRIPTION__KIND__FORCED
@@ -101,6 +109,7 @@ func decode(_ body: Softgrpo__TrajectoryResult, bulk: ArraySlice<[UInt8]>, limit
   guard let finishReason = FinishReason(rawValue: reason) else {
     throw WireError("TrajectoryResult.finish_reason \"\(reason)\" is not known")
   }
+  try require(body.sample_index <= UInt32(Int32.max), "TrajectoryResult.sample_index is out of range")
   let starts = array(body.version_starts, body.n_version_starts)
   let versions = array(body.versions, body.n_versions)
   try require(
@@ -159,6 +168,13 @@ private func decode(
     isSoft || (description.n_token_counts == 0 && description.n_value_counts == 0),
     "a segment that is not soft has row lengths")
   try require(
+    description.slot_count == 0 || (isSoft && description.has_log_probs != 0 && description.slot_count > 1),
+    "SegmentDescription.slot_count is given but not in use")
+  try require(description.slot_count <= WireLimits.slotCount, "SegmentDescription.slot_count is too large")
+  try require(
+    description.n_support_counts == 0 || description.kind == SOFTGRPO__SEGMENT_DESCRIPTION__KIND__DISCRETE,
+    "a segment that is not discrete has a support")
+  try require(
     (description.has_temperature == 0 && description.temperature == 0)
       || description.kind == SOFTGRPO__SEGMENT_DESCRIPTION__KIND__DISCRETE,
     "a segment that is not discrete has a temperature")
@@ -180,17 +196,26 @@ private func decode(
       try require(description.has_log_probs == 0, "a replayed segment has log-probs")
       return .replayed(.soft(segment))
     }
-    if description.has_log_probs != 0 { segment.logProbs = Array(try logProbs.take(count)) }
+    if description.has_log_probs != 0 {
+      segment.logProbs = Array(try logProbs.take(count * max(1, Int(description.slot_count))))
+    }
     return .soft(segment)
   case SOFTGRPO__SEGMENT_DESCRIPTION__KIND__DISCRETE:
     try require(
       description.temperature.isFinite && description.temperature >= 0, "a discrete segment's temperature is not usable"
     )
-    return .discrete(
-      DiscreteSegment(
-        tokenIDs: Array(try tokenIDs.take(count)),
-        logProbs: description.has_log_probs != 0 ? Array(try logProbs.take(count)) : [],
-        temperature: description.has_temperature != 0 ? description.temperature : nil))
+    var segment = DiscreteSegment(
+      tokenIDs: Array(try tokenIDs.take(count)),
+      logProbs: description.has_log_probs != 0 ? Array(try logProbs.take(count)) : [],
+      temperature: description.has_temperature != 0 ? description.temperature : nil)
+    if description.n_support_counts > 0 {
+      let counts = try rowLengths(
+        description.support_counts, description.n_support_counts, count, available: tokenIDs.remaining, "support_counts"
+      )
+      try require(counts.allSatisfy { $0 > 0 }, "a token's support is empty")
+      segment.support = try rows(counts, from: &tokenIDs)
+    }
+    return .discrete(segment)
   case SOFTGRPO__SEGMENT_DESCRIPTION__KIND__FORCED:
     try require(description.has_log_probs == 0, "a forced segment has log-probs")
     return .forced(Array(try tokenIDs.take(count)))

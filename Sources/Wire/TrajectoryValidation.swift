@@ -38,7 +38,8 @@ func validate(segments: [Segment], of owner: String) throws {
     switch segment {
     case .soft(let soft):
       try require(
-        soft.values.count == soft.count && (soft.logProbs.isEmpty || soft.logProbs.count == soft.count),
+        soft.values.count == soft.count && soft.logProbs.count <= soft.count * WireLimits.slotCount
+          && (soft.logProbs.isEmpty || soft.logProbs.count % soft.count == 0),
         "\(owner) has a soft segment whose values or log-probs do not match its \(soft.count) steps")
       try validate(tokenIDs: soft.tokenIDs.elements, owner)
       try requireFinite(soft.values.elements)
@@ -59,6 +60,12 @@ func validate(segments: [Segment], of owner: String) throws {
       }
       try validate(tokenIDs: discrete.tokenIDs, owner)
       try requireFinite(discrete.logProbs)
+      if let support = discrete.support {
+        try require(
+          support.count == discrete.tokenIDs.count && support.count > 0,
+          "\(owner) has a discrete segment whose support does not match its tokens")
+        try validate(tokenIDs: support.elements, owner)
+      }
     case .forced(let forced):
       try validate(tokenIDs: forced, owner)
     }
@@ -67,8 +74,13 @@ func validate(segments: [Segment], of owner: String) throws {
 
 /// Bytes of a segment's row lengths in its description.
 private func rowLengthBytes(_ segment: Segment) -> Int {
-  guard case .soft(let soft) = segment else { return 0 }
-  return (rowLengths(soft.tokenIDs) + rowLengths(soft.values)).reduce(0) { $0 + varintLength(Int($1)) }
+  let lengths: [UInt32] =
+    switch segment {
+    case .soft(let soft), .replayed(.soft(let soft)): rowLengths(soft.tokenIDs) + rowLengths(soft.values)
+    case .discrete(let discrete): discrete.support.map(rowLengths) ?? []
+    case .forced, .replayed: []
+    }
+  return lengths.reduce(0) { $0 + varintLength(Int($1)) }
 }
 
 /// Bytes of an integer in a protobuf message.

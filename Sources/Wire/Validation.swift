@@ -93,14 +93,6 @@ extension Heartbeat {
   }
 }
 
-extension ThinkingPolicy {
-  func validateForWire() throws {
-    try require(positiveCount.contains(topK), "ThinkingPolicy.top_k must be at least 1")
-    let numbers = [topP, minP, temperature, gumbelTemperature, noiseScale, mixtureFloor]
-    try require(numbers.allSatisfy { $0.isFinite && $0 >= 0 }, "ThinkingPolicy has a negative or not finite number")
-  }
-}
-
 func validateCancel(leaseIDs: [UInt64], sampleIndices: [Int]) throws {
   if sampleIndices.isEmpty { return }
   try require(leaseIDs.count == 1, "Cancel names samples of \(leaseIDs.count) leases")
@@ -141,7 +133,7 @@ extension Lease {
         && sampleIndices.allSatisfy(naturalCount.contains)
         && zip(sampleIndices, sampleIndices.dropFirst()).allSatisfy { $0 < $1 },
       "Lease.sample_indices is empty or not strictly ascending")
-    try policy.validateForWire()
+    try policy.validate()
     try plan.validate()
     try require(positiveCount.contains(deadlineMilliseconds), "Lease.deadline_milliseconds must be positive")
   }

@@ -33,6 +33,8 @@ public struct WireLimits: Sendable, Equatable {
   static let namedSumCount = 64
   /// Parameters of a part of the method.
   static let partParameterCount = 64
+  /// Log-probs of one soft step.
+  static let slotCount = 64
   /// Stages of a completion's plan.
   static let stageCount = 256
   /// Deltas of one plan.

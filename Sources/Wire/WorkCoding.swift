@@ -10,14 +10,14 @@ func encode(_ leases: [Lease], _ arena: inout MessageArena) throws -> UnsafeMuta
   for lease in leases {
     try lease.validate()
     try require(lease.unknown == nil, "a lease with \(lease.unknown ?? "") cannot be passed on")
-    pointers.append(encode(lease, &arena))
+    pointers.append(try encode(lease, &arena))
   }
   body.pointee.n_leases = pointers.count
   body.pointee.leases = arena.array(pointers)
   return body
 }
 
-func encode(_ lease: Lease, _ arena: inout MessageArena) -> UnsafeMutablePointer<Softgrpo__Lease> {
+func encode(_ lease: Lease, _ arena: inout MessageArena) throws -> UnsafeMutablePointer<Softgrpo__Lease> {
   let body = arena.message(softgrpo__lease__init)
   body.pointee.lease_id = lease.id
   body.pointee.group_ordinal = UInt64(lease.groupOrdinal)
@@ -28,7 +28,7 @@ func encode(_ lease: Lease, _ arena: inout MessageArena) -> UnsafeMutablePointer
   body.pointee.sample_indices = arena.array(lease.sampleIndices.map { UInt32($0) })
   body.pointee.continues_across_versions = lease.continuesAcrossVersions ? 1 : 0
 
-  body.pointee.policy = encode(lease.policy, &arena)
+  body.pointee.policy = try encode(lease.policy, &arena)
 
   body.pointee.n_plan = lease.plan.stages.count
   body.pointee.plan = arena.array(lease.plan.stages.map { encode($0, &arena) })
@@ -56,37 +56,6 @@ func encode(
   return body
 }
 
-func encode(_ policy: ThinkingPolicy, _ arena: inout MessageArena) -> UnsafeMutablePointer<Softgrpo__ThinkingPolicy> {
-  let body = arena.message(softgrpo__thinking_policy__init)
-  body.pointee.kind = arena.string(policy.kind.rawValue)
-  body.pointee.top_k = UInt32(policy.topK)
-  body.pointee.top_p = policy.topP
-  body.pointee.min_p = policy.minP
-  body.pointee.temperature = policy.temperature
-  body.pointee.gumbel_temperature = policy.gumbelTemperature
-  body.pointee.noise_scale = policy.noiseScale
-  body.pointee.density = arena.string(policy.density.rawValue)
-  body.pointee.mixture_floor = policy.mixtureFloor
-  return body
-}
-
-func decode(_ body: Softgrpo__ThinkingPolicy) throws -> ThinkingPolicy {
-  let kindName = try string(body.kind, "ThinkingPolicy.kind")
-  guard let kind = ThinkingPolicy.Kind(rawValue: kindName) else {
-    throw WireError("ThinkingPolicy.kind \"\(kindName)\" is not known")
-  }
-  let densityName = try string(body.density, "ThinkingPolicy.density")
-  guard let density = ThinkingPolicy.Density(rawValue: densityName) else {
-    throw WireError("ThinkingPolicy.density \"\(densityName)\" is not known")
-  }
-  let policy = ThinkingPolicy(
-    kind: kind, topK: Int(body.top_k), topP: body.top_p, minP: body.min_p, temperature: body.temperature,
-    gumbelTemperature: body.gumbel_temperature, noiseScale: body.noise_scale, density: density,
-    mixtureFloor: body.mixture_floor)
-  try policy.validateForWire()
-  return policy
-}
-
 func decode(_ body: Softgrpo__Lease) throws -> Lease {
   guard let policy = body.policy?.pointee else { throw WireError("Lease lacks its policy") }
   try require(
@@ -96,8 +65,8 @@ func decode(_ body: Softgrpo__Lease) throws -> Lease {
     id: body.lease_id, groupOrdinal: try integer(body.group_ordinal, "Lease.group_ordinal"),
     promptID: try string(body.prompt_id, "Lease.prompt_id"),
     prompt: array(body.prompt_token_ids, body.n_prompt_token_ids),
-    sampleIndices: array(body.sample_indices, body.n_sample_indices).map { Int($0) }, policy: try decode(policy),
-    plan: plan, noiseSeed: body.noise_seed,
+    sampleIndices: array(body.sample_indices, body.n_sample_indices).map { Int($0) },
+    policy: try decode(policy, "Lease.policy"), plan: plan, noiseSeed: body.noise_seed,
     policyVersions: Int(body.minimum_policy_version)...Int(body.maximum_policy_version),
     deadlineMilliseconds: Int(body.deadline_milliseconds),
     continuesAcrossVersions: body.continues_across_versions != 0)

@@ -1,3 +1,4 @@
+import Parameters
 import SoftThinking
 
 /// Part or all of a prompt's group, lent to a worker.
@@ -10,7 +11,7 @@ public struct Lease: Sendable, Equatable {
   public var prompt: [Int32]
   /// Strictly ascending.
   public var sampleIndices: [Int]
-  public var policy: ThinkingPolicy
+  public var policy: PartDescription
   public var plan: CompletionPlan
   /// What of the lease this build cannot interpret; not nil: it must be given back. Only in what a peer has sent.
   public var unknown: String?
@@ -22,7 +23,7 @@ public struct Lease: Sendable, Equatable {
   public var continuesAcrossVersions: Bool
 
   public init(
-    id: UInt64, groupOrdinal: Int, promptID: String, prompt: [Int32], sampleIndices: [Int], policy: ThinkingPolicy,
+    id: UInt64, groupOrdinal: Int, promptID: String, prompt: [Int32], sampleIndices: [Int], policy: PartDescription,
     plan: CompletionPlan, noiseSeed: UInt64, policyVersions: ClosedRange<Int>, deadlineMilliseconds: Int,
     continuesAcrossVersions: Bool = false
   ) {

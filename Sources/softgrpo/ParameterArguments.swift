@@ -9,9 +9,12 @@ struct ParameterArguments: ParsableArguments {
     help: ArgumentHelp("A parameter of the chosen parts; the same as --KEY VALUE.", valueName: "key=value"))
   var given: [String] = []
 
-  /// - Parameter registries: the parameters that the command takes.
+  /// - Parameter parameters: those that the command takes.
   /// - Throws: `CommandError` naming the option, what it must be, and the nearest known name.
-  func values(_ parameters: [Parameter]) throws -> [String: ParameterValue] {
+  func values(_ parameters: [Parameter]) throws -> [String: ParameterValue] { try Self.values(given, of: parameters) }
+
+  /// The values of texts such as `clip_low=0.1`.
+  static func values(_ given: [String], of parameters: [Parameter]) throws -> [String: ParameterValue] {
     var values: [String: ParameterValue] = [:]
     for text in given {
       let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
@@ -20,11 +23,11 @@ struct ParameterArguments: ParsableArguments {
       let variants = parameters.filter { $0.name == name }
       guard !variants.isEmpty else {
         throw CommandError(
-          "--parameter \(name): is unknown here; known: \(Self.names(parameters).joined(separator: ", "))")
+          "--parameter \(name): is unknown here; known: \(names(parameters).joined(separator: ", "))")
       }
-      guard values[name] == nil else { throw CommandError("\(Self.flag(name)): is given twice") }
+      guard values[name] == nil else { throw CommandError("\(flag(name)): is given twice") }
       guard let value = variants.lazy.compactMap({ $0.value(parsing: String(parts[1])) }).first else {
-        throw CommandError("\(Self.flag(name)): must be \(variants[0].expectation), got '\(parts[1])'")
+        throw CommandError("\(flag(name)) (\(name)): must be \(variants[0].expectation), got '\(parts[1])'")
       }
       values[name] = value
     }

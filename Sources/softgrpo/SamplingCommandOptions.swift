@@ -9,9 +9,6 @@ import SoftThinking
 import Tasks
 import Transformer
 
-extension ThinkingPolicy.Kind: ExpressibleByArgument {}
-extension ThinkingPolicy.Density: ExpressibleByArgument {}
-
 /// How a completion is judged.
 struct RewardKind: ExpressibleByArgument {
   var name: String
@@ -37,22 +34,7 @@ struct RewardKind: ExpressibleByArgument {
 /// Everything about sampling that `rollout`, `eval` and `generate` share; names are those of the run configuration's
 /// `rollout` section.
 struct SamplingCommandOptions: ParsableArguments {
-  @Option(help: "How a gumbel step is scored.")
-  var density = ThinkingPolicy.Density.reference
-  @Option(help: "Components of a thinking step.")
-  var topK = 5
-  @Option(help: "A component is kept while the cumulative probability before it is at most this.")
-  var topP: Float = 0.95
-  @Option(help: "Components below this share of the largest probability are removed.")
-  var minP: Float = 0
-  @Option(help: "Softmax temperature of the logits while thinking.")
-  var temperature: Float = 1
-  @Option(help: "Temperature of the mixture over the perturbed log-probabilities.")
-  var gumbelTemperature: Float = 0.1
-  @Option(help: "Scale of the Gumbel noise.")
-  var noiseScale: Float = 1
-  @Option(help: "Density concrete: components below this share of the largest weight are cut from the mixture.")
-  var mixtureFloor: Float = 0.01
+  @OptionGroup var parameters: PolicyArguments
   @Option(help: "Thinking steps at most; the end-of-thinking token is forced after them.")
   var maxThinkingTokens = 256
   @Option(help: "Answer tokens at most.")
@@ -72,13 +54,7 @@ struct SamplingCommandOptions: ParsableArguments {
   var seed: UInt64 = 1
 
   /// - Throws: `CommandError` naming the option.
-  func policy(_ kind: ThinkingPolicy.Kind) throws -> ThinkingPolicy {
-    let policy = ThinkingPolicy(
-      kind: kind, topK: topK, topP: topP, minP: minP, temperature: temperature, gumbelTemperature: gumbelTemperature,
-      noiseScale: noiseScale, density: density, mixtureFloor: mixtureFloor)
-    do { try policy.validate() } catch { throw CommandError("policy \(kind.rawValue): \(error)") }
-    return policy
-  }
+  func policy(_ name: PolicyName) throws -> ThinkingPolicy { try parameters.policy(name) }
 
   /// - Throws: `CommandError` naming the option, `TokenizationError` for a prefix that the vocabulary cannot spell.
   func plan(_ model: LoadedModel) throws -> CompletionPlan {

@@ -23,11 +23,17 @@ struct SoftGRPO: ParsableCommand {
     // A reader of the output that goes away (`| head`) ends nothing: whoever writes to it sees an error and goes on.
     signal(SIGPIPE, SIG_IGN)
     var command: any ParsableCommand
+    let given = Array(CommandLine.arguments.dropFirst())
     do {
-      let arguments = parameterisedArguments(Array(CommandLine.arguments.dropFirst()))
+      let arguments = parameterisedArguments(given)
       try RepeatedOptions.check(arguments) { Self._dumpHelp() }
       command = try parseAsRoot(arguments)
-    } catch { exit(withError: error) }
+    } catch {
+      if let hint = PolicyArguments.suggestion(for: message(for: error), arguments: given) {
+        Console.standardError.writeLine("softgrpo: \(hint)")
+      }
+      exit(withError: error)
+    }
     ProgramRole.install(command)
     do { try command.run() } catch {
       if !StopSignal.wasInterrupted, error is ExitCode || exitCode(for: error) != .failure { exit(withError: error) }
@@ -52,7 +58,9 @@ private func parameterisedArguments(_ arguments: [String]) -> [String] {
   guard let command = arguments.first else { return arguments }
   switch command {
   case "update": return ParameterArguments.rewritten(arguments, names: ParameterArguments.names(Update.parameters))
-  default: return arguments
+  default:
+    return PolicyArguments.isTaken(by: arguments)
+      ? ParameterArguments.rewritten(arguments, names: ParameterArguments.names(PolicyArguments.parameters)) : arguments
   }
 }
 

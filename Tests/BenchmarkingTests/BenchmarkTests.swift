@@ -65,11 +65,11 @@ struct BenchmarkTests {
   }
 
   @Test func onePolicyAloneHasNoRatio() throws {
-    for kind in ThinkingPolicy.Kind.allCases {
+    for policy in try ThinkingPolicies.names.map({ try ThinkingPolicy($0) }) {
       let settings = RolloutBenchmark.Settings(
-        batchSizes: [3], promptTokens: [1], steps: 1, warmUpSteps: 0, pairs: 1, policies: [kind])
+        batchSizes: [3], promptTokens: [1], steps: 1, warmUpSteps: 0, pairs: 1, policies: [policy])
       let results = try benchmark(settings, try model()).run()
-      #expect(results.rows.map(\.policy) == [kind.rawValue] && results.ratios.isEmpty)
+      #expect(results.rows.map(\.policy) == [policy.name] && results.ratios.isEmpty)
     }
   }
 

@@ -68,7 +68,7 @@ struct SyntheticBatchTests {
   @Test(arguments: [23, 7919, 49_152])
   func trajectoriesAreOfTheirShapeAndValid(vocabularySize: Int) throws {
     let batch = try batch(vocabularySize: vocabularySize)
-    #expect(batch.items.count == 6 && batch.kind == .gumbel)
+    #expect(batch.items.count == 6 && batch.policy == "gumbel")
     for item in batch.items {
       let trajectory = item.trajectory
       try trajectory.validate(vocabularySize: vocabularySize, contextLength: 14)
@@ -87,7 +87,7 @@ struct SyntheticBatchTests {
   @Test func relabellingKeepsTheEmittedTokens() throws {
     let soft = try batch(vocabularySize: 23)
     let discrete = soft.relabelled()
-    #expect(discrete.kind == .discrete && discrete.microBatches == soft.microBatches)
+    #expect(discrete.policy == "discrete" && discrete.microBatches == soft.microBatches)
     for (a, b) in zip(soft.items, discrete.items) {
       try b.trajectory.validate(vocabularySize: 23, contextLength: 14)
       #expect(b.trajectory.policy.kind == .discrete && b.trajectory.segments.count == a.trajectory.segments.count)

@@ -1,6 +1,7 @@
 import Logging
 import SoftThinking
 import Synchronization
+import TestSupport
 import Transport
 import WeightSync
 import Wire

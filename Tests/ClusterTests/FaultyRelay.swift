@@ -7,6 +7,7 @@ final class FaultyRelay: Sendable {
   let endpoint: String
   private let corruptsOneChunk: Bool
   private let corruptsDeltas: Bool
+  private let changesPolicies: Bool
   private let state = Mutex((corrupted: 0, isStopped: false, isBlocked: false))
   /// Chunks of weights that may pass, and those that have; repeated ones, as after a silence, do not count.
   private let chunks: Mutex<(allowed: Int, passed: Set<[Int]>)>
@@ -26,13 +27,16 @@ final class FaultyRelay: Sendable {
   /// - Parameters:
   ///   - corruptsOneChunk: flips one bit of the first weights chunk it sees.
   ///   - corruptsDeltas: flips one bit of every chunk of a delta.
+  ///   - changesPolicies: gives every lease's thinking policy a parameter that no build has, as a newer learner might.
   ///   - allowedChunks: chunks of weights that pass; later ones wait, in order, until more are allowed.
   init(
-    _ upstream: String, corruptsOneChunk: Bool = false, corruptsDeltas: Bool = false, allowedChunks: Int = .max
+    _ upstream: String, corruptsOneChunk: Bool = false, corruptsDeltas: Bool = false, changesPolicies: Bool = false,
+    allowedChunks: Int = .max
   ) throws {
     chunks = Mutex((allowedChunks, []))
     self.corruptsOneChunk = corruptsOneChunk
     self.corruptsDeltas = corruptsDeltas
+    self.changesPolicies = changesPolicies
     let context = try TransportContext()
     let router = try Socket(.router, context: context)
     endpoint = try router.bind(Endpoint("tcp://127.0.0.1:0")).description
@@ -90,6 +94,10 @@ final class FaultyRelay: Sendable {
         if corruptsOneChunk, corruptedCount == 0, case .weightsChunk = try Envelope(decoding: frames).message {
           frames[1][1000] ^= 4
           state.withLock { $0.corrupted += 1 }
+        }
+        if changesPolicies, let envelope = try? Envelope(decoding: frames), case .grant(var leases) = envelope.message {
+          for index in leases.indices { leases[index].policy.values["tilt"] = .number(1) }
+          frames = try Envelope(session: envelope.session, .grant(leases)).encoded()
         }
         if corruptsDeltas, case .weightsChunk(let chunk) = try Envelope(decoding: frames).message, chunk.isDelta {
           frames[1][chunk.bytes.count / 2] ^= 4

@@ -2,6 +2,7 @@ import Coordination
 import Kernels
 import Objectives
 import SoftThinking
+import TestSupport
 import Testing
 import Training
 import Wire

@@ -7,8 +7,9 @@ import Wire
   private func lease(_ id: UInt64) -> Lease {
     let group = promptGroups(0..<1)[0]
     return Lease(
-      id: id, groupOrdinal: 0, promptID: "p", prompt: group.prompt, sampleIndices: [0, 1, 2], policy: group.policy,
-      plan: group.plan, noiseSeed: 1, policyVersions: 0...Int.max, deadlineMilliseconds: 1)
+      id: id, groupOrdinal: 0, promptID: "p", prompt: group.prompt, sampleIndices: [0, 1, 2],
+      policy: group.policy.description, plan: group.plan, noiseSeed: 1, policyVersions: 0...Int.max,
+      deadlineMilliseconds: 1)
   }
 
   private func result(_ id: UInt64, _ sample: Int) -> TrajectoryResult {

@@ -1,4 +1,5 @@
 import SoftThinking
+import TestSupport
 import Testing
 import Wire
 
@@ -63,7 +64,7 @@ import Wire
     let snapshot = try weights(0)
     try frontEnd.publish(snapshot)
     var group = promptGroups(0..<1, sampleCount: 2)[0]
-    group.policy.density = hostile.density
+    group.policy = ThinkingPolicy(density: hostile.density)
     try frontEnd.submit([group])
     let peer = try RawPeer(frontEnd.controlEndpoint)
     let session = try peer.join("cheat")

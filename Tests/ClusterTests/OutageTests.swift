@@ -1,5 +1,6 @@
 import Logging
 import SoftThinking
+import TestSupport
 import Testing
 import Transport
 import WeightSync
@@ -142,7 +143,7 @@ import Wire
   @Test func workIsAccountedFor() throws {
     var work = HeldWork()
     let lease = Lease(
-      id: 3, groupOrdinal: 0, promptID: "", prompt: [1], sampleIndices: [0, 1, 2], policy: ThinkingPolicy(),
+      id: 3, groupOrdinal: 0, promptID: "", prompt: [1], sampleIndices: [0, 1, 2], policy: ThinkingPolicy().description,
       plan: CompletionPlan(thinking: 1, maxAnswerTokens: 1), noiseSeed: 0, policyVersions: 2...2,
       deadlineMilliseconds: 1)
     let snapshot = try weights(2, byteCount: 8)

@@ -55,6 +55,8 @@ struct BadInputTests {
     (["--top-p", "2"], "top_p"), (["--temperature", "0"], "temperature"), (["--top-k", "0"], "top_k"),
     (["--gumbel-temperature", "nan"], "gumbel_temperature"),
     (["--density", "concrete", "--noise-scale", "2"], "noise_scale"),
+    (["--gumbel-temprature", "2"], "did you mean --gumbel-temperature"), (["--top-k"], "top_k must be an integer"),
+    (["--parameter", "top_q=2"], "did you mean 'top_"),
     (["--answer-top-p", "0"], "--answer-top-p"), (["--max-answer-tokens", "0"], "--max-answer-tokens"),
     (["--group-size", "0"], "--group-size"), (["--slots", "-1"], "--slots"), (["--policy", "soft"], "gumbel"),
     (["--dtype", "int4"], "int8"), (["--limit=-1"], "--limit"), (["--chat-template", "jinja"], "chatml"),

@@ -57,7 +57,7 @@ struct BenchTests {
     let ratios = try #require(report["ratios"] as? [[String: Any]])
     #expect(ratios.count == 2 && ratios.allSatisfy { $0["soft_over_discrete"] is Double && $0["pairs"] as? Int == 1 })
     let settings = try #require(report["settings"] as? [String: Any])
-    #expect((settings["soft"] as? [String: Any])?["density"] as? String == "concrete")
+    #expect((settings["policies"] as? [[String: Any]])?.first?["density"] as? String == "concrete")
   }
 
   @Test func updateJSON() throws {

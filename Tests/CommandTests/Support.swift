@@ -168,7 +168,15 @@ let hasInt8Products: Bool = {
 
 /// Scores as `score` writes them.
 func scores(_ scratch: Scratch, _ name: String) throws -> [[[Double]]] {
-  try JSONDecoder().decode([[[Double]]].self, from: Data(contentsOf: URL(fileURLWithPath: scratch.path(name))))
+  let data = try Data(contentsOf: URL(fileURLWithPath: scratch.path(name)))
+  let trajectories = try #require(try JSONSerialization.jsonObject(with: data) as? [[Any]])
+  return trajectories.map { $0.map(numbers) }
+}
+
+/// The numbers of a list, or of a list of lists: steps, or their slots.
+func numbers(_ value: Any?) -> [Double] {
+  if let number = value as? Double { return [number] }
+  return (value as? [Any] ?? []).flatMap(numbers)
 }
 
 /// The objects of a JSONL text.

@@ -58,7 +58,7 @@ import Transformer
   }
 
   /// Each recorded step's values are what the noise key allows.
-  @Test(arguments: Tiny.policies.filter { $0.kind == .gumbel })
+  @Test(arguments: Tiny.policies.filter(\.hasSoftSteps))
   func recordsPassTheAudit(_ policy: ThinkingPolicy) throws {
     let team = ThreadTeam(threadCount: 2)
     let model = try Tiny.model(preferredComputeType, team: team)
@@ -68,12 +68,8 @@ import Transformer
       guard case .soft(let soft)? = trajectory.segments.first else { continue }
       for step in 0..<soft.count {
         let noise = request.noise.step(group: 4, sample: UInt32(trajectory.sampleIndex), step: UInt32(step))
-        let residual = soft.tokenIDs[step].withUnsafeBufferPointer { ids in
-          soft.values[step].withUnsafeBufferPointer {
-            auditResidual(tokenIDs: ids, values: $0, policy: policy, noise: noise)
-          }
-        }
-        #expect(abs(residual) < 1e-4)
+        let residual = soft.withRecord(step) { policy.softSteps?.auditResidual($0, noise: noise) }
+        #expect(try abs(#require(residual)) < 1e-4)
         steps += 1
       }
     }

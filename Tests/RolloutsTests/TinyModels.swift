@@ -1,6 +1,7 @@
 import Kernels
 import ModelFiles
 import SoftThinking
+import TestSupport
 import Transformer
 
 @testable import Rollouts
@@ -47,8 +48,6 @@ enum Tiny {
     return result.sorted { ($0.groupID, $0.sampleIndex) < ($1.groupID, $1.sampleIndex) }
   }
 
-  static let policies: [ThinkingPolicy] = [
-    ThinkingPolicy(density: .reference), ThinkingPolicy(density: .exact), ThinkingPolicy(density: .concrete),
-    ThinkingPolicy(kind: .none), ThinkingPolicy(kind: .discrete),
-  ]
+  /// Every policy in its variants.
+  static let policies = ThinkingPolicies.trainable + [ThinkingPolicy(kind: .none)]
 }

@@ -62,21 +62,29 @@ import Transformer
             case .forced, .replayed: continue
             case .discrete(let discrete):
               let score = try discreteLogProb(
-                row: full, tokenID: discrete.tokenIDs[step], temperature: discrete.temperature ?? policy.temperature)
-              #expect(score.bitPattern == discrete.logProbs[step].bitPattern)
+                row: full, tokenID: discrete.tokenIDs[step],
+                temperature: discrete.temperature ?? policy.scoringTemperature)
+              guard let support = discrete.support else {
+                #expect(score.bitPattern == discrete.logProbs[step].bitPattern)
+                break
+              }
+              let ids = Array(support[step])
+              let own = slots(
+                TokenUnderSupport(temperature: discrete.temperature ?? policy.scoringTemperature), ids, [],
+                hidden.operand.advanced(by: row * c.hiddenSize), model)
+              #expect(own.map(\.bitPattern) == [discrete.logProbs[step].bitPattern])
             case .soft(let soft):
-              var selected = [Float](repeating: 0, count: soft.tokenIDs[step].count)
-              soft.tokenIDs[step].withUnsafeBufferPointer { ids in
-                selected.withUnsafeMutableBufferPointer {
-                  OutputHead.sparseLogits(
-                    hidden: hidden.operand.advanced(by: row * c.hiddenSize), head: model.headRows, width: c.hiddenSize,
-                    ids: ids, into: $0.baseAddress!)
+              let steps = try #require(policy.softSteps)
+              let recorded = soft.logProbs[step * steps.slotCount..<(step + 1) * steps.slotCount]
+              let scores =
+                steps.scoresFullVocabulary
+                ? try soft.tokenIDs[step].prefix(steps.slotCount).map {
+                  try discreteLogProb(row: full, tokenID: $0, temperature: policy.scoringTemperature)
                 }
-              }
-              let score = selected.withUnsafeBufferPointer { logits in
-                soft.values[step].withUnsafeBufferPointer { scoreSoftStep(logits: logits, values: $0, policy: policy) }
-              }
-              #expect(score.bitPattern == soft.logProbs[step].bitPattern)
+                : slots(
+                  steps, Array(soft.tokenIDs[step]), Array(soft.values[step]),
+                  hidden.operand.advanced(by: row * c.hiddenSize), model)
+              #expect(scores.map(\.bitPattern) == recorded.map(\.bitPattern))
             }
             compared += 1
           }
@@ -84,6 +92,27 @@ import Transformer
       }
     }
     #expect(compared > 150)
+  }
+
+  /// The log-probs of a record, from the logits of its ids.
+  private func slots(
+    _ score: any CandidateScore, _ ids: [Int32], _ values: [Float], _ hidden: Operand, _ model: PreparedModel
+  ) -> [Float] {
+    var logits = [Float](repeating: 0, count: ids.count)
+    var slots = [Float](repeating: .nan, count: score.slotCount)
+    ids.withUnsafeBufferPointer { ids in
+      values.withUnsafeBufferPointer { values in
+        logits.withUnsafeMutableBufferPointer { logits in
+          OutputHead.sparseLogits(
+            hidden: hidden, head: model.headRows, width: model.configuration.hiddenSize, ids: ids,
+            into: logits.baseAddress!)
+          slots.withUnsafeMutableBufferPointer {
+            score.score(StepRecord(ids: ids, values: values), logits: UnsafeBufferPointer(logits), into: $0)
+          }
+        }
+      }
+    }
+    return slots
   }
 
   private func embed(_ trajectory: Trajectory, _ model: PreparedModel, into x_TC: UnsafeMutablePointer<Float>) {
@@ -97,15 +126,14 @@ import Transformer
         case .forced(let ids), .replayed(.tokens(let ids)): model.embed(token: ids[step], into: x)
         case .discrete(let discrete): model.embed(token: discrete.tokenIDs[step], into: x)
         case .soft(let soft), .replayed(.soft(let soft)):
-          var weights = [Float](repeating: 0, count: soft.values[step].count)
-          soft.values[step].withUnsafeBufferPointer { values in
-            weights.withUnsafeMutableBufferPointer {
-              mixtureWeights(values: values, policy: trajectory.policy, into: $0)
-            }
-          }
-          soft.tokenIDs[step].prefix(weights.count).withUnsafeBufferPointer { ids in
+          var weights = [Float](repeating: 0, count: soft.tokenIDs[step].count)
+          soft.withRecord(step) { record in
+            let fed = weights.withUnsafeMutableBufferPointer { trajectory.policy.softSteps!.mixture(record, into: $0) }
             weights.withUnsafeBufferPointer {
-              OutputHead.mixture(ids: ids, weights: $0, embeddings: model.embeddings, width: width, into: x)
+              OutputHead.mixture(
+                ids: UnsafeBufferPointer(rebasing: record.ids[..<fed]),
+                weights: UnsafeBufferPointer(rebasing: $0[..<fed]),
+                embeddings: model.embeddings, width: width, into: x)
             }
           }
         }

@@ -1,3 +1,5 @@
+import SoftThinking
+import TestSupport
 import Testing
 
 @testable import RunConfiguration
@@ -66,23 +68,23 @@ func problems(_ more: String, overrides: [String] = []) -> [String] {
     #expect(run.task.arithmetic.operations == [.multiply, .add])
     #expect(run.task.arithmetic.min == -5)
     #expect(run.task.arithmetic.max == 99)
-    #expect(run.rollout.topP == 1)
+    #expect(run.rollout.thinking["top_p"] == .number(1))
     #expect(run.rollout.answerPrefix == "\nThe final answer is: ")
-    #expect(run.rollout.thinkingPolicy.density == .concrete)
+    #expect(try run.rollout.thinkingPolicy().density == .concrete)
     #expect(run.learner.learningRate == 3e-4)
     #expect(run.learner.adamEpsilon == 1e-5)
     #expect(run.learner.parameters["dual_clip"] == .null)
     #expect(run.learner.advantage == "dr_grpo")
     #expect(run.sft == RunConfiguration.SupervisedFineTuning())
     #expect(run.eval.k == [1, 4])
-    #expect(run.eval.policies == [.discrete])
+    #expect(run.eval.policies == ["discrete"])
     #expect(run.runDirectory == "runs/007")
     #expect(run.trajectoriesPerStep == 512)
     #expect(run.miniBatchSize == 512)
   }
 
-  @Test func policyDefaultsAreTheTrajectoryFiles() {
-    #expect(RunConfiguration.Rollout().thinkingPolicy == .init())
+  @Test func policyDefaultsAreTheTrajectoryFiles() throws {
+    #expect(try RunConfiguration.Rollout().thinkingPolicy() == ThinkingPolicies.standard)
   }
 
   @Test func wrongTypesNamePlaceKeyAndValue() {

@@ -11,7 +11,7 @@ import Testing
         "learner.learning_rate=1e-3", "model.system_prompt=\"a = b\"", "run.name=plus=sign",
       ])
     #expect(run.rollout.groupSize == 16)
-    #expect(run.rollout.topK == 3)
+    #expect(run.rollout.thinking["top_k"] == .integer(3))
     #expect(run.model.tiny.layers == 2)
     #expect(run.eval.k == [1, 4])
     #expect(run.learner.parameters["dual_clip"] == .null)

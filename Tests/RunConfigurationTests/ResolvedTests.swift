@@ -2,6 +2,7 @@ import Credit
 import Foundation
 import Objectives
 import JSON
+import SoftThinking
 import Testing
 
 @testable import RunConfiguration
@@ -78,7 +79,7 @@ import Testing
       "sequence_mean_token_sum",
       "off",
       "bfloat16", "control", "{x: 1}",
-      "serial_exit", "index",
+      "serial_exit", "index", "weighted", "joint", "full",
     ]
   }
 
@@ -88,6 +89,7 @@ import Testing
       .deletingLastPathComponent().appendingPathComponent("docs/configuration.md")
     let rows = try String(contentsOf: page, encoding: .utf8).split(separator: "\n").filter { $0.hasPrefix("| `") }
     var documented: [String: String] = [:]
+    var meanings: [String: String] = [:]
     for row in rows {
       let cells = row.split(separator: "|").map { $0.trimmingCharacters(in: .whitespaces) }
       try #require(cells.count == 3, "\(row)")
@@ -95,8 +97,15 @@ import Testing
       #expect(documented[key] == nil, "\(key) has two rows")
       documented[key] = cells[1].trimmingCharacters(in: ["`"])
       #expect(!cells[2].isEmpty, "\(key) has no meaning")
+      meanings[key] = cells[2]
     }
     for (keyPath, value) in RunConfiguration.defaults { #expect(documented[keyPath] == value, "\(keyPath)") }
     #expect(Set(documented.keys).subtracting(RunConfiguration.keyPaths) == [], "rows without a key")
+    for (name, variants) in ThinkingPolicies.registry.parameters {
+      #expect(meanings["rollout.\(name)"] == variants[0].parameter.meaning)
+    }
+    for name in ThinkingPolicies.names {
+      for key in ["rollout.policy", "eval.policies"] { #expect(meanings[key]?.contains("`\(name)`") == true) }
+    }
   }
 }

@@ -17,7 +17,10 @@ import Testing
       ("task.arithmetic.operations=[]", "task.arithmetic.operations: must name at least one operation"),
       ("task.arithmetic.operations=[add, add]", "task.arithmetic.operations: has an entry twice, got [add, add]"),
       ("reward.math=0", "reward: one of math, exact, format, overlong, serial_exit must have a weight that is not 0"),
-      ("rollout.policy=none", "rollout.policy: none is deterministic and cannot be trained; use gumbel or discrete"),
+      (
+        "rollout.policy=none",
+        "rollout.policy: none is deterministic and cannot be trained; use gumbel, discrete or multiplex"
+      ),
       (
         "worker.heartbeat_seconds=31",
         "worker.heartbeat_seconds: must be at most half of lease_timeout_seconds = 60, got 31"
@@ -61,7 +64,9 @@ import Testing
     let concrete = "rollout.density=concrete"
     #expect(
       problems("", overrides: [concrete, "rollout.mixture_floor=1"])
-        == ["run.yaml: rollout.mixture_floor is 1.0; it must be > 0 and < 1"])
+        == [
+          "run.yaml: rollout.mixture_floor: must be above 0 and below 1 in single precision when density is concrete, got 1"
+        ])
     #expect(problems("", overrides: [concrete, "rollout.mixture_floor=0.999999999"]).count == 1, "1 as a Float")
     #expect(problems("", overrides: ["rollout.mixture_floor=1"]).isEmpty, "not a key of this density")
     for key in ["gumbel_temperature", "temperature", "top_p", "noise_scale", "answer_temperature", "answer_top_p"] {

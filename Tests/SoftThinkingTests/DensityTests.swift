@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 @testable import SoftThinking
@@ -15,7 +16,7 @@ struct DensityTests {
       temperature: 0.8, gumbelTemperature: 0.4, noiseScale: density == .concrete ? 1 : 0.7, density: density)
     for i in 0..<40 {
       let step = try sample(ids, logits, policy, noise(i))
-      let gradient = scoreGradient(step.logits, step.values, policy, upstream: -2)
+      let gradient = scoreGradient(step.logits, step.values, policy, upstream: [-2])
       for j in step.logits.indices {
         var (up, down) = (step.logits, step.logits)
         let h: Float = 0x1p-8
@@ -32,14 +33,7 @@ struct DensityTests {
   @Test func gradientAccumulates() throws {
     let policy = ThinkingPolicy(density: .exact)
     let step = try sample(ids, logits, policy, noise(0))
-    var twice = [Float](repeating: 0.25, count: step.logits.count)
-    step.logits.withUnsafeBufferPointer { logits in
-      step.values.withUnsafeBufferPointer { values in
-        twice.withUnsafeMutableBufferPointer {
-          softStepGradient(logits: logits, values: values, policy: policy, upstream: 1, into: $0)
-        }
-      }
-    }
+    let twice = scoreGradient(step.logits, step.values, policy, from: 0.25)
     let once = scoreGradient(step.logits, step.values, policy)
     #expect(zip(twice, once).allSatisfy { abs($0 - 0.25 - $1) < 1e-6 })
   }
@@ -52,7 +46,7 @@ struct DensityTests {
       var sum = 0.0
       for i in 0..<20_000 {
         try sample(ids, logits, policy, noise(i), into: &step)
-        sum += Double(step.logProb)
+        sum += Double(step.logProbs[0])
       }
       #expect(abs(sum / 20_000 + 5 * 1.577_215_66) < 0.07)
     }
@@ -70,7 +64,7 @@ struct DensityTests {
       for i in 0..<count {
         try sample(ids, logits, policy, noise(i), into: &step)
         let theta = step.tokenIDs.map { perturbed[Int($0)] }
-        let ratio = exp(Double(score(theta, step.values, policy) - step.logProb))
+        let ratio = exp(Double(score(theta, step.values, policy) - step.logProbs[0]))
         sum += ratio
         square += ratio * ratio
       }
@@ -86,7 +80,7 @@ struct DensityTests {
     var sum = 0.0
     for i in 0..<40_000 {
       try sample(ids, logits, policy, noise(i), into: &step)
-      sum += exp(Double(score(step.tokenIDs.map { perturbed[Int($0)] }, step.values, policy) - step.logProb))
+      sum += exp(Double(score(step.tokenIDs.map { perturbed[Int($0)] }, step.values, policy) - step.logProbs[0]))
     }
     #expect(abs(sum / 40_000 - 1) < 0.02)
   }
@@ -98,7 +92,7 @@ struct DensityTests {
       let step = try sample(ids, logits, policy, noise(i))
       #expect(step.values.count == 1)
       let q = naiveSoftmax(logits)[Int(step.emittedToken)]
-      #expect(abs(Double(step.logProb) - log(q)) < 1e-4)
+      #expect(abs(Double(step.logProbs[0]) - log(q)) < 1e-4)
       let gradient = scoreGradient(step.logits, step.values, policy)
       for (j, id) in step.tokenIDs.enumerated() {
         #expect(abs(Double(gradient[j]) - ((j == 0 ? 1 : 0) - naiveSoftmax(logits)[Int(id)])) < 1e-4)
@@ -174,7 +168,7 @@ struct DensityTests {
       var sum = 0.0
       for i in 0..<40_000 {
         try sample(ids, logits, policy, noise(i), into: &step)
-        sum += Double(step.logProb - score(step.tokenIDs.map { perturbed[Int($0)] }, step.values, policy))
+        sum += Double(step.logProbs[0] - score(step.tokenIDs.map { perturbed[Int($0)] }, step.values, policy))
       }
       return sum / 40_000
     }

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 @testable import SoftThinking
@@ -11,15 +12,15 @@ struct SampleSoftStepTests {
   @Test(arguments: densities)
   func scoreAndWeightsOfTheRecordHaveTheSamplersBits(density: ThinkingPolicy.Density) throws {
     let policy = ThinkingPolicy(temperature: 0.8, gumbelTemperature: 0.3, density: density)
-    var step = SoftStep(topK: 5)
+    var step = SoftStep()
     for i in 0..<500 {
       try sample(ids, logits, policy, noise(i), into: &step)
-      #expect(score(step.logits, step.values, policy).bitPattern == step.logProb.bitPattern)
+      #expect(score(step.logits, step.values, policy).bitPattern == step.logProbs[0].bitPattern)
       #expect(weights(step.values, policy).map(\.bitPattern) == step.weights.map(\.bitPattern))
       #expect(abs(step.weights.reduce(0, +) - 1) < 1e-6)
       #expect(step.logits == step.tokenIDs.map { id in logits[ids.firstIndex(of: id)!] })
       #expect(zip(step.values, step.values.dropFirst()).allSatisfy { $0 >= $1 })
-      #expect(softRowProblem(ids: step.tokenIDs[...], values: step.values[...], policy: policy) == nil)
+      #expect(recordProblem(step.tokenIDs, step.values, policy.softSteps!) == nil)
       #expect(abs(audit(step.tokenIDs, step.values, policy, noise(i))) < 2e-6)
     }
   }
@@ -29,7 +30,7 @@ struct SampleSoftStepTests {
     let policy = ThinkingPolicy(topP: 0.8, density: density)
     let a = try sample(ids, logits, policy, noise(1))
     let b = try sample(ids.reversed(), logits.reversed(), policy, noise(1))
-    #expect(a.tokenIDs == b.tokenIDs && a.values == b.values && a.logProb == b.logProb)
+    #expect(a.tokenIDs == b.tokenIDs && a.values == b.values && a.logProbs == b.logProbs)
   }
 
   /// Gumbel-max: the emitted token is a draw from Categorical(q); so is it under `concrete`, where q has no epsilon.
@@ -86,7 +87,7 @@ struct SampleSoftStepTests {
     let policy = ThinkingPolicy(kind: .none, topP: 0.9)
     let step = try sample(ids, logits, policy, noise(0))
     #expect(step.tokenIDs == [40, 19, 26, 7])
-    #expect(step.logProb == 0)
+    #expect(step.logProbs == [0])
     let q = naiveSoftmax([1.5, 1.1, 0.9, 0.2])
     #expect(zip(step.weights, q).allSatisfy { abs(Double($0) - $1) < 1e-6 })
     #expect(weights(step.values, policy) == step.weights)
@@ -116,7 +117,7 @@ struct SampleSoftStepTests {
     for bad in [[.nan, 1], [.infinity, 1], [-.infinity, -.infinity], [], [1]] as [[Float]] {
       #expect(throws: SoftThinkingError.self) { try sample([1, 2], bad, policy, noise(0)) }
     }
-    #expect(throws: SoftThinkingError.self) { try sample([1], [1], ThinkingPolicy(kind: .discrete), noise(0)) }
+    #expect(ThinkingPolicy(kind: .discrete).softSteps == nil)
     #expect(throws: Never.self) { try sample([1, 2], [-.infinity, 1], policy, noise(0)) }
   }
 }

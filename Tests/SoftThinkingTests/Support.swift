@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 @testable import SoftThinking
@@ -8,30 +9,60 @@ func fixture(_ name: String) throws -> URL {
   try #require(Bundle.module.url(forResource: "Fixtures", withExtension: nil)).appendingPathComponent(name)
 }
 
-func score(_ logits: [Float], _ values: [Float], _ policy: ThinkingPolicy) -> Float {
-  logits.withUnsafeBufferPointer { logits in
-    values.withUnsafeBufferPointer { scoreSoftStep(logits: logits, values: $0, policy: policy) }
+/// A record and the soft steps of its policy, whose ids do not matter to the score.
+func withRecord<Result>(
+  _ ids: [Int32]? = nil, _ values: [Float], _ policy: ThinkingPolicy, count: Int? = nil,
+  _ body: (StepRecord, any SoftSteps) -> Result
+) -> Result {
+  guard let steps = policy.softSteps else { preconditionFailure("policy \(policy.name) has no soft steps") }
+  let ids = ids ?? (0..<Int32(count ?? values.count)).map { $0 }
+  return ids.withUnsafeBufferPointer { ids in
+    values.withUnsafeBufferPointer { body(StepRecord(ids: ids, values: $0), steps) }
   }
 }
 
-func scoreGradient(_ logits: [Float], _ values: [Float], _ policy: ThinkingPolicy, upstream: Float = 1) -> [Float] {
-  var gradient = [Float](repeating: 0, count: logits.count)
-  logits.withUnsafeBufferPointer { logits in
-    values.withUnsafeBufferPointer { values in
-      gradient.withUnsafeMutableBufferPointer {
-        softStepGradient(logits: logits, values: values, policy: policy, upstream: upstream, into: $0)
+func slots(_ logits: [Float], _ values: [Float], _ policy: ThinkingPolicy, ids: [Int32]? = nil) -> [Float] {
+  withRecord(ids, values, policy, count: logits.count) { record, steps in
+    var slots = [Float](repeating: .nan, count: steps.slotCount)
+    logits.withUnsafeBufferPointer { logits in
+      slots.withUnsafeMutableBufferPointer { steps.score(record, logits: logits, into: $0) }
+    }
+    return slots
+  }
+}
+
+func score(_ logits: [Float], _ values: [Float], _ policy: ThinkingPolicy) -> Float {
+  slots(logits, values, policy)[0]
+}
+
+func scoreGradient(
+  _ logits: [Float], _ values: [Float], _ policy: ThinkingPolicy, ids: [Int32]? = nil, upstream: [Float] = [1],
+  from start: Float = 0
+) -> [Float] {
+  var gradient = [Float](repeating: start, count: logits.count)
+  withRecord(ids, values, policy, count: logits.count) { record, steps in
+    logits.withUnsafeBufferPointer { logits in
+      upstream.withUnsafeBufferPointer { upstream in
+        gradient.withUnsafeMutableBufferPointer {
+          steps.addGradient(record, logits: logits, upstream: upstream, to: $0)
+        }
       }
     }
   }
   return gradient
 }
 
-func divergence(_ theta: [Float], _ reference: [Float], _ policy: ThinkingPolicy) -> (value: Float, gradient: [Float]) {
+func divergence(
+  _ theta: [Float], _ reference: [Float], _ policy: ThinkingPolicy, ids: [Int32]? = nil
+) -> (value: Float, gradient: [Float]) {
   var gradient = [Float](repeating: 0, count: theta.count)
-  let value = theta.withUnsafeBufferPointer { theta in
-    reference.withUnsafeBufferPointer { reference in
-      gradient.withUnsafeMutableBufferPointer {
-        softStepKL(thetaLogits: theta, referenceLogits: reference, policy: policy, addingGradientTo: $0)
+  let values = [Float](repeating: 0, count: theta.count)
+  let value = withRecord(ids, values, policy) { record, steps in
+    theta.withUnsafeBufferPointer { theta in
+      reference.withUnsafeBufferPointer { reference in
+        gradient.withUnsafeMutableBufferPointer {
+          steps.divergence(record, logits: theta, referenceLogits: reference, upstream: 1, addingGradientTo: $0)
+        }
       }
     }
   }
@@ -39,7 +70,7 @@ func divergence(_ theta: [Float], _ reference: [Float], _ policy: ThinkingPolicy
 }
 
 func sample(_ ids: [Int32], _ logits: [Float], _ policy: ThinkingPolicy, _ noise: StepNoise) throws -> SoftStep {
-  var step = SoftStep(topK: ids.count)
+  var step = SoftStep(for: try #require(policy.softSteps))
   try sample(ids, logits, policy, noise, into: &step)
   return step
 }
@@ -47,25 +78,22 @@ func sample(_ ids: [Int32], _ logits: [Float], _ policy: ThinkingPolicy, _ noise
 func sample(
   _ ids: [Int32], _ logits: [Float], _ policy: ThinkingPolicy, _ noise: StepNoise, into step: inout SoftStep
 ) throws {
+  let steps = try #require(policy.softSteps)
   try ids.withUnsafeBufferPointer { ids in
-    try logits.withUnsafeBufferPointer {
-      try sampleSoftStep(tokenIDs: ids, logits: $0, policy: policy, noise: noise, into: &step)
-    }
+    try logits.withUnsafeBufferPointer { try steps.draw(tokenIDs: ids, logits: $0, noise: noise, into: &step) }
   }
 }
 
 func audit(_ ids: [Int32], _ values: [Float], _ policy: ThinkingPolicy, _ noise: StepNoise) -> Double {
-  ids.withUnsafeBufferPointer { ids in
-    values.withUnsafeBufferPointer { auditResidual(tokenIDs: ids, values: $0, policy: policy, noise: noise) }
-  }
+  withRecord(ids, values, policy) { $1.auditResidual($0, noise: noise) }
 }
 
-func weights(_ values: [Float], _ policy: ThinkingPolicy) -> [Float] {
-  var weights = [Float](repeating: 0, count: values.count)
-  values.withUnsafeBufferPointer { values in
-    weights.withUnsafeMutableBufferPointer { mixtureWeights(values: values, policy: policy, into: $0) }
+func weights(_ values: [Float], _ policy: ThinkingPolicy, ids: [Int32]? = nil) -> [Float] {
+  var weights = [Float](repeating: 0, count: max(values.count, ids?.count ?? 0))
+  let fed = withRecord(ids, values, policy) { record, steps in
+    weights.withUnsafeMutableBufferPointer { steps.mixture(record, into: $0) }
   }
-  return weights
+  return Array(weights[..<fed])
 }
 
 func noise(_ step: Int, seed: UInt64 = 11) -> StepNoise {

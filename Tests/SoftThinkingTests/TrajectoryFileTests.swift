@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 @testable import SoftThinking
@@ -87,7 +88,8 @@ struct TrajectoryFileTests {
   @Test func defaultsAndUnknownKeys() throws {
     let t = try Trajectory(
       jsonLine:
-        #"{"group_id": 0, "policy": {"kind": "none", "note": 1}, "prompt": [1], "segments": [], "x": {"y": [null]}}"#)
+        #"{"group_id": 0, "policy": {"kind": "none", "density": "exact"}, "prompt": [1], "segments": [], "x": {"y": [null]}}"#
+    )
     #expect(t.promptID == "" && t.policyVersion == -1 && t.reward == nil && t.policy.kind == .none)
     let renamed = Self.good.replacingOccurrences(of: "\"p\"", with: "17")
     #expect(try Trajectory(jsonLine: renamed).promptID == "17")
@@ -117,10 +119,11 @@ struct TrajectoryFileTests {
     ("\"gumbel\"", "\"gumble\"", ["policy.kind 'gumble'", "did you mean 'gumbel'"]),
     ("\"gumbel\"", "\"gaussian\"", ["policy.kind 'gaussian' is unknown", "gumbel, none, discrete"]),
     ("\"gumbel\"", "\"discrete\"", ["segments[0] is soft"]),
-    ("\"gumbel\"", "\"gumbel\", \"density\": \"concret\"", ["did you mean 'concrete'"]),
-    ("\"gumbel\"", "\"gumbel\", \"top_k\": 0", ["policy.top_k is 0"]),
+    ("\"gumbel\"", "\"gumbel\", \"density\": \"concret\"", ["policy.density: must be one of", "got concret"]),
+    ("\"gumbel\"", "\"gumbel\", \"top_q\": 1", ["policy.", "'top_q'", "did you mean 'top_k'"]),
+    ("\"gumbel\"", "\"gumbel\", \"top_k\": 0", ["policy.top_k: must be an integer of 1 to 1024, got 0"]),
     ("\"gumbel\"", "\"gumbel\", \"top_k\": 1", ["2 ids, but policy.top_k is 1"]),
-    ("\"gumbel\"", "\"gumbel\", \"temperature\": 0", ["policy.temperature is 0.0"]),
+    ("\"gumbel\"", "\"gumbel\", \"temperature\": 0", ["policy.temperature: must be a number above 0"]),
     ("\"soft\"", "\"sft\"", ["segments[0].kind 'sft'", "did you mean 'soft'"]),
     ("\"kind\": \"forced\"", "\"knd\": \"forced\"", ["segments[1].kind is missing", "'knd'"]),
     ("\"group_id\": 4, ", "", ["group_id is missing"]),

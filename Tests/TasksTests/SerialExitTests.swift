@@ -1,5 +1,6 @@
 import Parameters
 import SoftThinking
+import TestSupport
 import Testing
 
 @testable import Tasks

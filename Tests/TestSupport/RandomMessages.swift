@@ -110,12 +110,7 @@ public struct RandomMessages {
     return Lease(
       id: random.next() | 1, groupOrdinal: natural(), promptID: text(), prompt: [1] + tokens(),
       sampleIndices: samples.isEmpty ? [0] : samples,
-      policy: ThinkingPolicy(
-        kind: .allCases.randomElement(using: &random)!, topK: 1 + small(), topP: float(), minP: float(),
-        temperature: float(),
-        gumbelTemperature: float(), noiseScale: float(), density: .allCases.randomElement(using: &random)!,
-        mixtureFloor: float()),
-      plan: CompletionPlan((0..<small()).map { _ in stage() }), noiseSeed: random.next(),
+      policy: part(), plan: CompletionPlan((0..<small()).map { _ in stage() }), noiseSeed: random.next(),
       policyVersions: 0...(Bool.random(using: &random) ? small() : Int.max),
       deadlineMilliseconds: 1 + small(), continuesAcrossVersions: Bool.random(using: &random))
   }
@@ -164,15 +159,22 @@ public struct RandomMessages {
     switch Int.random(in: 0..<4, using: &random) {
     case 0:
       var soft = softSteps()
-      if hasLogProbs { soft.logProbs = (0..<soft.count).map { _ in -float() } }
+      let slots = Int.random(in: 1...3, using: &random)
+      if hasLogProbs { soft.logProbs = (0..<soft.count * slots).map { _ in -float() } }
       return .soft(soft)
     case 2: return .replayed(replayedSteps())
     case 1:
       let ids = tokens()
+      var support: RaggedRows<Int32>?
+      if !ids.isEmpty, Bool.random(using: &random) {
+        var rows = RaggedRows<Int32>()
+        for id in ids { rows.append([id] + tokens()) }
+        support = rows
+      }
       return .discrete(
         DiscreteSegment(
           tokenIDs: ids, logProbs: hasLogProbs ? ids.map { _ in -float() } : [],
-          temperature: Bool.random(using: &random) ? float() : nil))
+          temperature: Bool.random(using: &random) ? float() : nil, support: support))
     default: return .forced(tokens())
     }
   }
@@ -215,7 +217,11 @@ public struct RandomMessages {
     let cap: Float? = bool() ? 1 + float() : nil
     let segments = (0..<small()).map { _ in segment(recorded: cap != nil) }
     let scored = segments.reduce(0) { total, segment in
-      total + (segment.isScored ? segment.count : 0)
+      switch segment {
+      case .forced, .replayed: total
+      case .discrete(let discrete): total + discrete.tokenIDs.count
+      case .soft(let soft): total + max(soft.count, soft.logProbs.count)
+      }
     }
     let old: [Float]? = bool() ? (0..<scored).map { _ in -float() } : nil
     return GradientTrajectory(

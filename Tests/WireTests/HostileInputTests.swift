@@ -110,7 +110,8 @@ import Testing
       .discrete(DiscreteSegment(tokenIDs: [1, 2], logProbs: [-1, -2])), .forced([3]),
     ]
     let trajectory = GradientTrajectory(
-      leaseID: 1, index: 0, prompt: [1], policy: ThinkingPolicy(kind: .discrete), segments: segments, advantages: [1],
+      leaseID: 1, index: 0, prompt: [1], policy: ThinkingPolicies.tokens.description, segments: segments,
+      advantages: [1],
       weight: 0.5, oldLogProbs: [-1, -2], importanceCap: 2, isOlder: true)
     func decoded(_ change: (inout GradientTrajectory) -> Void) throws -> GradientTrajectory? {
       var changed = trajectory

@@ -37,9 +37,18 @@ import Testing
     #expect(segment.logProbs.map(\.bitPattern) == soft.logProbs.map(\.bitPattern))
   }
 
-  /// A field added to the policy must be added to the wire too, or workers would sample with its default.
-  @Test func policyHasNoFieldThatDoesNotTravel() {
-    #expect(Mirror(reflecting: ThinkingPolicy()).children.count == 9)
+  /// What a worker makes of a lease's policy is the learner's, whatever its parameters are.
+  @Test func policiesTravelWhole() throws {
+    var messages = RandomMessages(seed: 5)
+    for policy in ThinkingPolicies.trainable {
+      var lease = messages.lease()
+      lease.policy = policy.description
+      guard case .grant(let leases) = try Envelope(decoding: Envelope(.grant([lease])).encoded()).message else {
+        Issue.record("no grant")
+        return
+      }
+      #expect(try ThinkingPolicy(leases[0].policy) == policy)
+    }
   }
 
   @Test func brokenValuesNeverLeave() throws {
@@ -51,7 +60,7 @@ import Testing
     lease.prompt = [-1]
     #expect(throws: WireError.self) { try Envelope(.grant([lease])).encoded() }
     lease = messages.lease()
-    lease.policy.temperature = .nan
+    lease.policy.values["temperature"] = .number(.nan)
     #expect(throws: WireError.self) { try Envelope(.grant([lease])).encoded() }
     #expect(throws: WireError.self) { try Envelope(.refused(reason: "a\0b")).encoded() }
     #expect(throws: WireError.self) { try Envelope(.requestWork(credits: 0)).encoded() }

@@ -26,7 +26,6 @@ typedef struct Softgrpo__Grant Softgrpo__Grant;
 typedef struct Softgrpo__Lease Softgrpo__Lease;
 typedef struct Softgrpo__Part Softgrpo__Part;
 typedef struct Softgrpo__PartParameter Softgrpo__PartParameter;
-typedef struct Softgrpo__ThinkingPolicy Softgrpo__ThinkingPolicy;
 typedef struct Softgrpo__Stage Softgrpo__Stage;
 typedef struct Softgrpo__Cancel Softgrpo__Cancel;
 typedef struct Softgrpo__Heartbeat Softgrpo__Heartbeat;
@@ -386,7 +385,10 @@ struct  Softgrpo__Lease
    */
   size_t n_sample_indices;
   uint32_t *sample_indices;
-  Softgrpo__ThinkingPolicy *policy;
+  /*
+   * The thinking policy.
+   */
+  Softgrpo__Part *policy;
   /*
    * What follows the prompt. A receiver that does not know one of its stages gives the lease back.
    */
@@ -458,27 +460,6 @@ struct  Softgrpo__PartParameter
 #define SOFTGRPO__PART_PARAMETER__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__part_parameter__descriptor) \
     , (char *)protobuf_c_empty_string, SOFTGRPO__PART_PARAMETER__VALUE__NOT_SET, {0} }
-
-
-/*
- * `kind` and `density` are the names used in the trajectory file.
- */
-struct  Softgrpo__ThinkingPolicy
-{
-  ProtobufCMessage base;
-  char *kind;
-  uint32_t top_k;
-  float top_p;
-  float min_p;
-  float temperature;
-  float gumbel_temperature;
-  float noise_scale;
-  char *density;
-  float mixture_floor;
-};
-#define SOFTGRPO__THINKING_POLICY__INIT \
- { PROTOBUF_C_MESSAGE_INIT (&softgrpo__thinking_policy__descriptor) \
-    , (char *)protobuf_c_empty_string, 0, 0, 0, 0, 0, 0, (char *)protobuf_c_empty_string, 0 }
 
 
 /*
@@ -679,7 +660,7 @@ struct  Softgrpo__SegmentDescription
   size_t n_value_counts;
   uint32_t *value_counts;
   /*
-   * soft, discrete: whether `count` log-probs are in the bulk frame.
+   * soft, discrete: whether log-probs are in the bulk frame: `count` times `slot_count`.
    */
   protobuf_c_boolean has_log_probs;
   /*
@@ -687,10 +668,20 @@ struct  Softgrpo__SegmentDescription
    */
   protobuf_c_boolean has_temperature;
   float temperature;
+  /*
+   * soft, with log-probs: how many a step has, one after the other; 0 counts as 1.
+   */
+  uint32_t slot_count;
+  /*
+   * discrete: ids of each token's support, one number when all agree; empty: the tokens are scored over the whole vocabulary. The
+   * supports' ids follow the segment's tokens in the bulk frame.
+   */
+  size_t n_support_counts;
+  uint32_t *support_counts;
 };
 #define SOFTGRPO__SEGMENT_DESCRIPTION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__segment_description__descriptor) \
-    , SOFTGRPO__SEGMENT_DESCRIPTION__KIND__UNSPECIFIED, 0, 0,NULL, 0,NULL, 0, 0, 0 }
+    , SOFTGRPO__SEGMENT_DESCRIPTION__KIND__UNSPECIFIED, 0, 0,NULL, 0,NULL, 0, 0, 0, 0, 0,NULL }
 
 
 /*
@@ -1174,7 +1165,7 @@ struct  Softgrpo__GradientTrajectory
   uint32_t index;
   size_t n_prompt_token_ids;
   int32_t *prompt_token_ids;
-  Softgrpo__ThinkingPolicy *policy;
+  Softgrpo__Part *policy;
   size_t n_segments;
   Softgrpo__SegmentDescription **segments;
   /*
@@ -1560,25 +1551,6 @@ Softgrpo__PartParameter *
                       const uint8_t       *data);
 void   softgrpo__part_parameter__free_unpacked
                      (Softgrpo__PartParameter *message,
-                      ProtobufCAllocator *allocator);
-/* Softgrpo__ThinkingPolicy methods */
-void   softgrpo__thinking_policy__init
-                     (Softgrpo__ThinkingPolicy         *message);
-size_t softgrpo__thinking_policy__get_packed_size
-                     (const Softgrpo__ThinkingPolicy   *message);
-size_t softgrpo__thinking_policy__pack
-                     (const Softgrpo__ThinkingPolicy   *message,
-                      uint8_t             *out);
-size_t softgrpo__thinking_policy__pack_to_buffer
-                     (const Softgrpo__ThinkingPolicy   *message,
-                      ProtobufCBuffer     *buffer);
-Softgrpo__ThinkingPolicy *
-       softgrpo__thinking_policy__unpack
-                     (ProtobufCAllocator  *allocator,
-                      size_t               len,
-                      const uint8_t       *data);
-void   softgrpo__thinking_policy__free_unpacked
-                     (Softgrpo__ThinkingPolicy *message,
                       ProtobufCAllocator *allocator);
 /* Softgrpo__Stage methods */
 void   softgrpo__stage__init
@@ -2318,9 +2290,6 @@ typedef void (*Softgrpo__Part_Closure)
 typedef void (*Softgrpo__PartParameter_Closure)
                  (const Softgrpo__PartParameter *message,
                   void *closure_data);
-typedef void (*Softgrpo__ThinkingPolicy_Closure)
-                 (const Softgrpo__ThinkingPolicy *message,
-                  void *closure_data);
 typedef void (*Softgrpo__Stage_Closure)
                  (const Softgrpo__Stage *message,
                   void *closure_data);
@@ -2449,7 +2418,6 @@ extern const ProtobufCMessageDescriptor softgrpo__grant__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__lease__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__part__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__part_parameter__descriptor;
-extern const ProtobufCMessageDescriptor softgrpo__thinking_policy__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__stage__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__cancel__descriptor;
 extern const ProtobufCMessageDescriptor softgrpo__heartbeat__descriptor;

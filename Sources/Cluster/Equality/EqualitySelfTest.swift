@@ -62,18 +62,15 @@ public enum EqualitySelfTest {
     }
   }
 
-  /// The three densities of a soft step, and discrete tokens.
-  public static let allPolicies =
-    ThinkingPolicy.Density.allCases.map { ThinkingPolicy(density: $0) } + [ThinkingPolicy(kind: .discrete)]
-
   /// Runs the test; bounded by about 100 decoded steps and 2,000 rows of each product.
   ///
   /// - Parameters:
-  ///   - policies: thinking policies that are mixed in the batches.
+  ///   - policies: thinking policies that are mixed in the batches; every trainable one in each of its variants unless given.
   ///   - positions: longest sequence that the model was prepared for.
   ///   - team: the learner's threads; one thread is tried too.
   public static func run(
-    _ model: PreparedModel, policies: [ThinkingPolicy] = allPolicies, positions: Int? = nil, team: ThreadTeam
+    _ model: PreparedModel, policies: [ThinkingPolicy] = ThinkingPolicies.trainable, positions: Int? = nil,
+    team: ThreadTeam
   ) -> Report {
     guard model.backend.isBatchInvariant else {
       return Report(
@@ -109,8 +106,6 @@ public enum EqualitySelfTest {
     func token(_ index: Int) -> Int32 { Int32((index &* 7919 &+ 13) % vocabulary) }
     var result: [SamplingRequest] = []
     for (index, policy) in policies.enumerated() {
-      var policy = policy
-      policy.topK = min(policy.topK, vocabulary)
       func makePlan(thinking: Int) -> CompletionPlan {
         CompletionPlan([
           .think(budget: thinking, ends: [], forcedEnd: [token(1)]), .force([token(2)]),
@@ -149,7 +144,7 @@ public enum EqualitySelfTest {
     let others = try sample(slots: max(1, trajectories.count), team)
     for (one, other) in zip(trajectories, others) where !sameBits(one, other) {
       return .sampling(
-        policy: name(one.policy), sample: one.sampleIndex, slots: trajectories.count, threads: team.threadCount)
+        policy: one.policy.label, sample: one.sampleIndex, slots: trajectories.count, threads: team.threadCount)
     }
     // The learner's pass over all of them at once, and over a few at a time.
     let whole = trajectories.reduce(0) { $0 + $1.prompt.count + $1.completionCount }
@@ -163,17 +158,13 @@ public enum EqualitySelfTest {
           report.logProbs += 1
           if worker.bitPattern != learner.bitPattern {
             return .logProb(
-              policy: name(trajectory.policy), sample: trajectory.sampleIndex, step: step, worker: worker,
+              policy: trajectory.policy.label, sample: trajectory.sampleIndex, step: step, worker: worker,
               learner: learner, pass: pass)
           }
         }
       }
     }
     return nil
-  }
-
-  private static func name(_ policy: ThinkingPolicy) -> String {
-    policy.kind == .gumbel ? "\(policy.kind.rawValue)/\(policy.density.rawValue)" : policy.kind.rawValue
   }
 
   private static func sameBits(_ a: Trajectory, _ b: Trajectory) -> Bool {

@@ -83,7 +83,7 @@ final class LogProbAudit {
     var holds = model.backend.isBatchInvariant
     let consequence = "the learner relies on no worker's log-probs and recomputes them"
     if selfTest {
-      let policies = policy.kind == .discrete ? [policy] : [policy, ThinkingPolicy(kind: .discrete)]
+      let policies = policy.hasSoftSteps ? [policy, ThinkingPolicies.tokens] : [policy]
       let report = EqualitySelfTest.run(model, policies: policies, positions: positions, team: team)
       holds = report.passed
       switch report.verdict {

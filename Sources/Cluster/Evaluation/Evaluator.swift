@@ -85,7 +85,7 @@ public struct Evaluator {
           sampleIndices: Array(0..<samples), policy: policy, plan: plan, noise: NoiseKey(seed: seed),
           policyVersion: 0))
     }
-    var result = Result(policy: policy.kind.rawValue, prompts: items.count, samples: samples)
+    var result = Result(policy: policy.name, prompts: items.count, samples: samples)
     var queries: [RewardQuery] = []
     while !engine.isIdle {
       for sample in try engine.step() {

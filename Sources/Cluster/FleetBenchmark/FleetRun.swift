@@ -125,7 +125,7 @@ struct FleetRun {
     made.model.tiny.intermediateSize = 64
     made.task.kind = .multiply
     made.task.maxPromptLength = 16
-    made.rollout.density = .concrete
+    made.rollout.thinking["density"] = .text("concrete")
     made.rollout.maxThinkingTokens = 25
     made.rollout.maxAnswerTokens = 6
     made.rollout.promptsPerStep = plan.promptsPerStep

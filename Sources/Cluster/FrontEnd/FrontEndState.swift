@@ -55,7 +55,7 @@ struct FrontEndState: Sendable {
     // What cannot be encoded must not wait in the queue: it would break when it is granted.
     let probe = Lease(
       id: 1, groupOrdinal: group.ordinal, promptID: group.promptID, prompt: group.prompt,
-      sampleIndices: Array(0..<group.sampleCount), policy: group.policy, plan: group.plan,
+      sampleIndices: Array(0..<group.sampleCount), policy: group.policy.description, plan: group.plan,
       noiseSeed: group.noiseSeed, policyVersions: 0...Int.max, deadlineMilliseconds: 1)
     do { _ = try Envelope(.grant([probe])).encoded() } catch { throw complaint("\(error)") }
     try table.enqueue(groupOrdinal: group.ordinal, sampleCount: group.sampleCount, dueVersion: group.dueVersion)
@@ -215,7 +215,8 @@ struct FrontEndState: Sendable {
       if firstGranted[group.ordinal] == nil { firstGranted[group.ordinal] = now }
       var lease = Lease(
         id: record.id, groupOrdinal: group.ordinal, promptID: group.promptID, prompt: group.prompt,
-        sampleIndices: record.sampleIndices, policy: group.policy, plan: group.plan, noiseSeed: group.noiseSeed,
+        sampleIndices: record.sampleIndices, policy: group.policy.description, plan: group.plan,
+        noiseSeed: group.noiseSeed,
         policyVersions: record.policyVersions, deadlineMilliseconds: leaseDuration.milliseconds,
         continuesAcrossVersions: group.continuesAcrossVersions)
       relayed?.rename(&lease)

@@ -28,7 +28,7 @@ extension FrontEndState {
       if case .replayed(let steps) = segment { steps } else { nil }
     }
     guard replayed == group.plan.replayed else { throw refuse("its replayed steps are not those of its lease") }
-    let temperatures = [group.policy.temperature, 1] + group.plan.answerTemperatures
+    let temperatures = [group.policy.scoringTemperature, 1] + group.plan.answerTemperatures
     for segment in result.segments {
       switch segment {
       case .forced, .replayed: break
@@ -38,30 +38,13 @@ extension FrontEndState {
           throw refuse("a segment's temperature \(temperature) is none of its lease")
         }
       case .soft(let soft):
-        if let value = soft.unusableValue(under: group.policy) {
-          throw refuse("the value \(value) is out of what its lease's policy can draw")
+        guard let steps = group.policy.softSteps else { break }
+        try soft.forEachRecord { _, record in
+          if let value = steps.unusableValue(in: record) {
+            throw refuse("the value \(value) is out of what its lease's policy can draw")
+          }
         }
       }
     }
-  }
-}
-
-extension SoftSegment {
-  /// A value that no noise gives: its score could overflow. Gumbel noise lies in [-2.82, 22.19] (`NoiseKey`), log-probabilities
-  /// have an epsilon of 1e-6; under `concrete`, which has none, values count relative to the largest of their row alone, and
-  /// lie above the margin.
-  fileprivate func unusableValue(under policy: ThinkingPolicy) -> Float? {
-    if policy.density == .concrete {
-      let margin = Float(policy.cutMargin) * 1.001 + 0.01
-      for (start, end) in zip(values.offsets, values.offsets.dropFirst()) where start < end {
-        let (first, last) = (values.elements[Int(start)], values.elements[Int(end) - 1])
-        // Of large numbers the difference says nothing.
-        if abs(first) >= 1e6 { return first }
-        if first - last > margin { return last }
-      }
-      return nil
-    }
-    let range = -14 - 4 * policy.noiseScale...1 + 24 * policy.noiseScale
-    return values.elements.first { !range.contains($0) }
   }
 }

@@ -118,18 +118,20 @@ extension GradientLoss {
 extension GradientTrajectory {
   init(_ item: WeightedTrajectory, leaseID: UInt64, index: Int) {
     self.init(
-      leaseID: leaseID, index: index, prompt: item.trajectory.prompt, policy: item.trajectory.policy,
+      leaseID: leaseID, index: index, prompt: item.trajectory.prompt, policy: item.trajectory.policy.description,
       segments: item.trajectory.segments, advantages: item.advantages, weight: item.weight,
       oldLogProbs: item.oldLogProbs, importanceCap: item.importanceCap, isOlder: item.isOlder,
       stepWeights: item.stepWeights, coefficients: item.coefficients, group: item.trajectory.groupID)
   }
 
   /// What a gradient needs of it; its names are of no account here.
-  var weighted: WeightedTrajectory {
+  ///
+  /// - Throws: `ParameterError` for a thinking policy that this build does not have.
+  func weighted() throws -> WeightedTrajectory {
     WeightedTrajectory(
       trajectory: Trajectory(
-        promptID: "lease \(leaseID)", groupID: group, sampleIndex: index, policy: policy, policyVersion: 0,
-        prompt: prompt,
+        promptID: "lease \(leaseID)", groupID: group, sampleIndex: index, policy: try ThinkingPolicy(policy),
+        policyVersion: 0, prompt: prompt,
         segments: segments, finishReason: .stop),
       advantages: advantages, weight: weight, stepWeights: stepWeights, oldLogProbs: oldLogProbs,
       importanceCap: importanceCap, isOlder: isOlder, coefficients: coefficients)

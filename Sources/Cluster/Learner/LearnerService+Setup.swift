@@ -65,7 +65,7 @@ extension LearnerService {
         trainable: false, positions: subject.positions, team: team, sharing: model,
         keepsHead: subject.state.keepsHead)
     let audit = LogProbAudit.start(
-      model, selfTest: configuration.learner.selfTest, policy: configuration.rollout.thinkingPolicy,
+      model, selfTest: configuration.learner.selfTest, policy: try configuration.rollout.thinkingPolicy(),
       positions: subject.positions, fraction: configuration.learner.auditFraction, team: team, logger: logger)
     var help = configuration.gradientHelp(frontEnd.gradients, audit: audit, logger: logger)
     help?.weights = IntermediateWeights(frontEnd: frontEnd, team: team, logger: logger)

@@ -71,8 +71,9 @@ public final class TrainingSubject {
       maxAnswerTokens: rollout.maxAnswerTokens, stopTokens: text.stopTokens)
     answerPrefix = prefix
     let context = SchedulerContext(
-      plan: plan, policy: rollout.thinkingPolicy, groupSize: rollout.groupSize, seed: UInt64(configuration.run.seed),
-      endOfThinkingTokens: text.endOfThinkingTokens, encode: { try tokenizer.encode($0) })
+      plan: plan, policy: try rollout.thinkingPolicy(), groupSize: rollout.groupSize,
+      seed: UInt64(configuration.run.seed), endOfThinkingTokens: text.endOfThinkingTokens,
+      encode: { try tokenizer.encode($0) })
     do { scheduler = try SchedulerRegistry.make(rollout.schedulerPart(), context) } catch {
       throw ClusterError("rollout.\(error)")
     }
@@ -154,7 +155,7 @@ public final class TrainingSubject {
   func group(_ request: StepGroups.Request) throws -> PromptGroup {
     PromptGroup(
       ordinal: request.ordinal, promptID: request.prompt.id, prompt: try promptTokens(request.prompt),
-      sampleCount: request.sampleCount, policy: configuration.rollout.thinkingPolicy, plan: request.plan,
+      sampleCount: request.sampleCount, policy: try configuration.rollout.thinkingPolicy(), plan: request.plan,
       noiseSeed: UInt64(configuration.run.seed))
   }
 

@@ -41,11 +41,10 @@ struct RunEvaluation {
       samples: configuration.eval.samples, k: configuration.eval.k,
       // Other noise than training's.
       seed: UInt64(configuration.run.seed) ^ 0x6576_616C, slots: configuration.worker.batchSize * 2)
-    return try configuration.eval.policies.map { kind in
-      var policy = configuration.rollout.thinkingPolicy
-      policy.kind = kind
+    return try configuration.eval.policies.map { name in
+      let policy = try configuration.rollout.thinkingPolicy(name)
       var progress = ProgressReporter(
-        label: "evaluating \(label), \(kind.rawValue)", total: items.count * configuration.eval.samples,
+        label: "evaluating \(label), \(name)", total: items.count * configuration.eval.samples,
         unit: "sample", console: service.console)
       let subject = service.subject
       let result = try evaluator.evaluate(
@@ -79,10 +78,6 @@ struct RunEvaluation {
   }
 
   private static func mode(_ policy: String) -> String {
-    switch policy {
-    case "gumbel": "soft (gumbel)"
-    case "none": "soft (no noise)"
-    default: policy
-    }
+    (try? ThinkingPolicy(policy))?.hasSoftSteps == true ? "soft (\(policy))" : policy
   }
 }

@@ -35,11 +35,9 @@ public final class TrainingRun {
       do { _ = try rolloutBackend(for: .int8) } catch { throw ClusterError("worker.dtype: \(error)") }
     }
     // Here rather than after the warm-up: an evaluation may think by another policy than the run's.
-    for kind in configuration.eval.policies {
-      var policy = configuration.rollout.thinkingPolicy
-      policy.kind = kind
-      do { try policy.validate() } catch {
-        throw ClusterError("eval.policies: \(kind.rawValue) cannot be evaluated: rollout.\(error)")
+    for name in configuration.eval.policies {
+      do { _ = try configuration.rollout.thinkingPolicy(name) } catch {
+        throw ClusterError("eval.policies: \(name) cannot be evaluated: rollout.\(error)")
       }
     }
     self.configuration = configuration

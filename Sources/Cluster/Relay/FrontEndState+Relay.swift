@@ -1,4 +1,5 @@
 import Coordination
+import SoftThinking
 import Wire
 
 // What a front end does differently when its work comes from another one: in a relay.
@@ -13,10 +14,11 @@ extension FrontEndState {
   /// - Throws: `ClusterError` when the model cannot sample it.
   mutating func lend(_ lease: Lease, model: ModelDescription) throws {
     if let complaint = lease.complaint { throw ClusterError(complaint) }
+    let policy = try ThinkingPolicy(lease.policy)
     guard let ordinal = relayed?.add(lease) else { return }
     var group = PromptGroup(
       ordinal: ordinal, promptID: lease.promptID, prompt: lease.prompt, sampleCount: lease.sampleIndices.count,
-      policy: lease.policy, plan: lease.plan, noiseSeed: lease.noiseSeed)
+      policy: policy, plan: lease.plan, noiseSeed: lease.noiseSeed)
     group.continuesAcrossVersions = lease.continuesAcrossVersions
     do { try submit(group, model: model) } catch {
       relayed?.remove(ordinal)

@@ -147,10 +147,15 @@ private final class GradientAdder {
       decline(grant.id, "gradients of type \(grant.gradientType) are not known here")
       return nil
     }
+    let leaves: [GradientLeaf]
+    do { leaves = try task.leaves() } catch {
+      decline(grant.id, "\(error)")
+      return nil
+    }
     let work = Work(
       grant: grant,
       offer: GradientOffer(
-        version: grant.policyVersion, leaves: task.leaves, loss: grant.loss, type: type,
+        version: grant.policyVersion, leaves: leaves, loss: grant.loss, type: type,
         elementCount: grant.elementCount, fingerprint: grant.fingerprint,
         excludedWorkers: Set(grant.excludedWorkers), learnerRowsPerSecond: grant.rowsPerSecond),
       results: Array(repeating: nil, count: grant.passSizes.count),

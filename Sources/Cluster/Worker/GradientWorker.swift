@@ -121,7 +121,7 @@ final class GradientWorker {
     guard asksForScores || grant.elementCount == count, let type = GradientType(rawValue: grant.gradientType) else {
       throw ClusterError("the lease is of \(grant.elementCount) numbers, this model's gradient has \(count)")
     }
-    let leaves = task.leaves
+    let leaves = try task.leaves()
     let loss = try grant.loss.loss()
     let isComplete = leaves.allSatisfy { leaf in
       leaf.microBatches.joined().allSatisfy {

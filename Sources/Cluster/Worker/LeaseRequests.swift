@@ -13,17 +13,22 @@ extension Lease {
 
   /// Why this build cannot sample it, and what to do about that; nil: it can.
   var complaint: String? {
-    guard let what = unknown ?? plan.problem(policy: policy) else { return nil }
+    guard let what = unknown ?? problem else { return nil }
     return "this build (softgrpo \(buildVersion)) does not know what the lease asks for: \(what). Run the learner's "
       + "build of softgrpo here"
+  }
+
+  private var problem: String? {
+    do { return plan.problem(policy: try ThinkingPolicy(policy)) } catch { return "thinking by \(policy): \(error)" }
   }
 }
 
 extension SamplingRequest {
-  init(_ lease: Lease, policyVersion: Int) {
+  /// - Throws: `ParameterError` for a policy that this build does not have; such a lease was refused when it came.
+  init(_ lease: Lease, policyVersion: Int) throws {
     self.init(
       id: lease.id, promptID: lease.promptID, groupOrdinal: UInt64(lease.groupOrdinal), prompt: lease.prompt,
-      sampleIndices: lease.sampleIndices, policy: lease.policy, plan: lease.plan,
+      sampleIndices: lease.sampleIndices, policy: try ThinkingPolicy(lease.policy), plan: lease.plan,
       noise: NoiseKey(seed: lease.noiseSeed), policyVersion: policyVersion)
   }
 }

@@ -265,7 +265,7 @@ public final class WorkerService {
     var waiting: [Lease] = []
     for lease in queue {
       if lease.policyVersions.contains(engineVersion) && lease.longestSequence <= positions {
-        try engine.submit(SamplingRequest(lease, policyVersion: engineVersion))
+        try engine.submit(try SamplingRequest(lease, policyVersion: engineVersion))
         running[lease.id] = Running(lease: lease, started: monotonicSeconds(), remaining: Set(lease.sampleIndices))
       } else if newest.map({ lease.policyVersions.contains($0.version) }) ?? false {
         waiting.append(lease)

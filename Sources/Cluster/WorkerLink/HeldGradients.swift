@@ -9,13 +9,15 @@ public struct GradientTask: Sendable {
   public var trajectories: [GradientTrajectory]
 
   /// The leaves of its node.
-  var leaves: [GradientLeaf] {
+  ///
+  /// - Throws: `ParameterError` for a thinking policy that this build does not have.
+  func leaves() throws -> [GradientLeaf] {
     var at = 0
-    return grant.passSizes.map { sizes in
+    return try grant.passSizes.map { sizes in
       GradientLeaf(
-        sizes.map { size in
+        try sizes.map { size in
           defer { at += size }
-          return trajectories[at..<at + size].map(\.weighted)
+          return try trajectories[at..<at + size].map { try $0.weighted() }
         })
     }
   }

@@ -30,18 +30,12 @@ struct BenchRollout: ParsableCommand {
   var pairs = 3
   @Option(help: "Samples that share a prompt.")
   var groupSize = 8
-  @Option(help: "Policies: gumbel, none, discrete. The last draws from the whole vocabulary, as GRPO does.")
-  var policy = CommaSeparated<ThinkingPolicy.Kind>([.gumbel, .discrete])
-  @Option(help: "How a gumbel step is scored.")
-  var density = ThinkingPolicy.Density.reference
-  @Option(help: "Components of a soft step.")
-  var topK = 5
-  @Option(help: "A component is kept while the cumulative probability before it is at most this.")
-  var topP: Float = 0.95
-  @Option(help: "Softmax temperature of the logits.")
-  var temperature: Float = 1
-  @Option(help: "Temperature of the mixture over the perturbed log-probabilities.")
-  var gumbelTemperature: Float = 0.1
+  @Option(
+    help:
+      "Policies: \(ThinkingPolicies.names.joined(separator: ", ")). One without soft steps draws from the whole vocabulary, as GRPO does."
+  )
+  var policy = CommaSeparated([PolicyName(ThinkingPolicies.standard), PolicyName(ThinkingPolicies.tokens)])
+  @OptionGroup var parameters: PolicyArguments
 
   func run() throws {
     let settings = try settings()
@@ -73,15 +67,12 @@ struct BenchRollout: ParsableCommand {
     }
     try requirePositive(pairs, "--pairs", atMost: 10_000)
     try requirePositive(groupSize, "--group-size", atMost: 4096)
-    guard Set(policy.elements.map(\.rawValue)).count == policy.elements.count else {
+    guard Set(policy.elements.map(\.name)).count == policy.elements.count else {
       throw CommandError("--policy: names a policy twice")
     }
-    let soft = ThinkingPolicy(
-      topK: topK, topP: topP, temperature: temperature, gumbelTemperature: gumbelTemperature, density: density)
-    do { try soft.validate() } catch { throw CommandError("policy gumbel: \(error)") }
     return RolloutBenchmark.Settings(
       batchSizes: batch.elements, promptTokens: prompts, steps: steps, warmUpSteps: warmUpSteps, pairs: pairs,
-      groupSize: groupSize, policies: policy.elements, soft: soft)
+      groupSize: groupSize, policies: try policy.elements.map { try parameters.policy($0) })
   }
 
   private func printTables(_ report: RolloutReport) throws {

@@ -29,10 +29,9 @@ struct BenchUpdate: ParsableCommand {
   var microBatchTokens = 4096
   @Option(help: "Rounds: pairs of a soft and a discrete update.")
   var pairs = 3
-  @Option(help: "How a gumbel step is scored.")
-  var density = ThinkingPolicy.Density.reference
-  @Option(help: "Components of a soft step.")
-  var topK = 5
+  @Option(help: "Policy of the soft steps.")
+  var policy = PolicyName(ThinkingPolicies.standard)
+  @OptionGroup var parameters: PolicyArguments
 
   func validate() throws {
     if options.arithmetic.dtype == .int8 {
@@ -70,11 +69,9 @@ struct BenchUpdate: ParsableCommand {
     try requirePositive(groupSize, "--group-size", atMost: 4096)
     try requirePositive(microBatchTokens, "--micro-batch-tokens", atMost: 16_777_216)
     try requirePositive(pairs, "--pairs", atMost: 10_000)
-    let soft = ThinkingPolicy(topK: topK, density: density)
-    do { try soft.validate() } catch { throw CommandError("policy gumbel: \(error)") }
     return UpdateBenchmark.Settings(
       shapes: shapes, promptTokens: promptTokens, groups: groups, groupSize: groupSize,
-      microBatchTokens: microBatchTokens, pairs: pairs, soft: soft)
+      microBatchTokens: microBatchTokens, pairs: pairs, soft: try parameters.policy(policy))
   }
 
   private func printTables(_ report: UpdateReport) throws {

@@ -31,8 +31,8 @@ struct Evaluate: ParsableCommand {
   var samples = 32
   @Option(help: "Each k of pass@k and maj@k; default: those of 1,8,16,32 that the samples allow.")
   var k: CommaSeparated<Int>?
-  @Option(help: "Thinking policies that are compared: gumbel, none, discrete.")
-  var policy = CommaSeparated<ThinkingPolicy.Kind>([.gumbel, .discrete])
+  @Option(help: "Thinking policies that are compared: \(ThinkingPolicies.names.joined(separator: ", ")).")
+  var policy = CommaSeparated([PolicyName(ThinkingPolicies.standard), PolicyName(ThinkingPolicies.tokens)])
   @OptionGroup var sampling: SamplingCommandOptions
   @Option(help: "Sequences decoded at once.")
   var slots = 64
@@ -66,7 +66,7 @@ struct Evaluate: ParsableCommand {
     let evaluator = Evaluator(samples: samples, k: ks, seed: sampling.seed, slots: slots)
     let text = loaded.textInterface
     let results = try policies.map { policy in
-      var progress = SamplingProgress(label: "eval \(policy.kind.rawValue)", total: items.count * samples)
+      var progress = SamplingProgress(label: "eval \(policy.name)", total: items.count * samples)
       let result = try evaluator.evaluate(
         items, model: model, policy: policy, plan: plan, team: team, completion: text.completion,
         judge: judge,

@@ -21,7 +21,7 @@ struct Generate: ParsableCommand {
   @Argument(help: "The question.")
   var question: String
   @Option(help: "What a thinking step does.")
-  var policy = ThinkingPolicy.Kind.gumbel
+  var policy = PolicyName(ThinkingPolicies.standard)
   @OptionGroup var sampling: SamplingCommandOptions
   @Flag(
     name: [.short, .long, .customLong("trace")], help: "A line a thinking step: its mixture, largest weight first.")

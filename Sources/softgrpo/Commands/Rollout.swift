@@ -33,7 +33,7 @@ struct Rollout: ParsableCommand {
   @OptionGroup var options: ModelOptions
   @OptionGroup var prompts: PromptOptions
   @Option(help: "What a thinking step does.")
-  var policy = ThinkingPolicy.Kind.gumbel
+  var policy = PolicyName(ThinkingPolicies.standard)
   @Option(help: "Trajectories of a prompt.")
   var groupSize = 8
   @OptionGroup var sampling: SamplingCommandOptions

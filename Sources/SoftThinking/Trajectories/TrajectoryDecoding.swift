@@ -1,11 +1,11 @@
 import JSON
 
 extension Trajectory {
-  /// Decodes one line of a trajectory file (DESIGN 5).
+  /// Decodes one line of a trajectory file.
   ///
   /// Required keys: `group_id`, `policy`, `prompt`, `segments`. Absent `prompt_id` is "", `sample_index` 0,
-  /// `policy_version` -1 (a foreign policy), `policy_versions` none, `finish_reason` "stop"; absent policy keys take `ThinkingPolicy`'s defaults;
-  /// unknown keys are ignored. The shapes are checked here, ids against a vocabulary in `validate`.
+  /// `policy_version` -1 (a foreign policy), `policy_versions` none, `finish_reason` "stop"; absent policy keys take the policy's defaults;
+  /// unknown keys are ignored, except in `policy`. The shapes are checked here, ids against a vocabulary in `validate`.
   ///
   /// - Throws: `SoftThinkingError` naming the key's path and the remedy.
   public init(jsonLine: String) throws {
@@ -34,21 +34,6 @@ extension Trajectory {
 
 private enum SegmentKind: String, CaseIterable {
   case soft, discrete, forced, replayed
-}
-
-extension ThinkingPolicy {
-  init(_ fields: JSONFields) throws {
-    let defaults = ThinkingPolicy()
-    self.init(
-      kind: try fields.name("kind") ?? defaults.kind, topK: try fields.integer("top_k") ?? defaults.topK,
-      topP: try fields.float("top_p") ?? defaults.topP, minP: try fields.float("min_p") ?? defaults.minP,
-      temperature: try fields.float("temperature") ?? defaults.temperature,
-      gumbelTemperature: try fields.float("gumbel_temperature") ?? defaults.gumbelTemperature,
-      noiseScale: try fields.float("noise_scale") ?? defaults.noiseScale,
-      density: try fields.name("density") ?? defaults.density,
-      mixtureFloor: try fields.float("mixture_floor") ?? defaults.mixtureFloor)
-    do { try validate() } catch let error as SoftThinkingError { throw SoftThinkingError("policy.\(error.message)") }
-  }
 }
 
 /// Data sets number their prompts as often as they name them: an integer is taken as its text.
@@ -95,10 +80,43 @@ private func decodeSegment(_ fields: JSONFields, _ policy: ThinkingPolicy) throw
       throw SoftThinkingError(
         "\(fields.key("temperature")) is \(temperature); a score needs a temperature > 0 (record greedy tokens at 1)")
     }
+    let support = try decodeSupport(fields)
+    if let support, let problem = supportProblem(support, tokenIDs: tokenIDs) {
+      throw SoftThinkingError("\(fields.key("support")): \(problem)")
+    }
     return .discrete(
       DiscreteSegment(
         tokenIDs: tokenIDs, logProbs: try decodeLogProbs(fields, count: tokenIDs.count, of: "tokens"),
-        temperature: temperature))
+        temperature: temperature, support: support))
+  }
+}
+
+private func decodeSupport(_ fields: JSONFields) throws -> RaggedRows<Int32>? {
+  guard let value = fields["support"] else { return nil }
+  let path = fields.key("support")
+  var support = RaggedRows<Int32>()
+  for (token, row) in try jsonArray(value, path).enumerated() {
+    support.append(try decodeTokenIDs(row, "\(path)[\(token)]"))
+  }
+  return support
+}
+
+/// One number a step, or a list of `slotCount` where a step has several slots.
+private func decodeSlots(_ fields: JSONFields, steps: Int, slotCount: Int) throws -> [Float] {
+  guard slotCount > 1, let value = fields["log_probs"] else {
+    return try decodeLogProbs(fields, count: steps, of: "steps")
+  }
+  let path = fields.key("log_probs")
+  let rows = try jsonArray(value, path)
+  guard rows.count == steps else {
+    throw SoftThinkingError("\(path) has \(rows.count) entries for \(steps) steps; give one each, or leave it out")
+  }
+  return try rows.enumerated().flatMap { step, row in
+    let slots = try decodeFloats(row, "\(path)[\(step)]")
+    guard slots.count == slotCount else {
+      throw SoftThinkingError("\(path)[\(step)] has \(slots.count) numbers; the policy's steps have \(slotCount) slots")
+    }
+    return slots
   }
 }
 
@@ -113,8 +131,8 @@ private func decodeLogProbs(_ fields: JSONFields, count: Int, of what: String) t
 }
 
 private func decodeSoft(_ fields: JSONFields, _ policy: ThinkingPolicy) throws -> SoftSegment {
-  guard policy.kind != .discrete else {
-    throw SoftThinkingError("\(fields.path) is soft, but policy.kind is 'discrete', which has no soft steps")
+  guard let steps = policy.softSteps else {
+    throw SoftThinkingError("\(fields.path) is soft, but policy.kind is '\(policy.name)', which has no soft steps")
   }
   let idsPath = fields.key("token_ids")
   let valuesPath = fields.key("values")
@@ -124,8 +142,8 @@ private func decodeSoft(_ fields: JSONFields, _ policy: ThinkingPolicy) throws -
     throw SoftThinkingError("\(idsPath) has \(idRows.count) steps, but \(valuesPath) has \(valueRows.count)")
   }
   var segment = SoftSegment()
-  segment.tokenIDs.reserveCapacity(rows: idRows.count, elementsPerRow: min(policy.topK, 8))
-  segment.values.reserveCapacity(rows: idRows.count, elementsPerRow: min(policy.topK, 8))
+  segment.tokenIDs.reserveCapacity(rows: idRows.count, elementsPerRow: min(steps.recordWidth, 8))
+  segment.values.reserveCapacity(rows: idRows.count, elementsPerRow: min(steps.recordWidth, 8))
   var ids: [Int32] = []
   var values: [Float] = []
   for (step, (idRow, valueRow)) in zip(idRows, valueRows).enumerated() {
@@ -137,12 +155,12 @@ private func decodeSoft(_ fields: JSONFields, _ policy: ThinkingPolicy) throws -
     for (i, value) in try jsonArray(valueRow, "\(valuesPath)[\(step)]").enumerated() {
       values.append(try jsonFloat(value, "\(valuesPath)[\(step)][\(i)]"))
     }
-    if let problem = softRowProblem(ids: ids[...], values: values[...], policy: policy) {
+    if let problem = recordProblem(ids, values, steps) {
       throw SoftThinkingError("\(fields.path), step \(step): \(problem)")
     }
     segment.tokenIDs.append(ids)
     segment.values.append(values)
   }
-  segment.logProbs = try decodeLogProbs(fields, count: idRows.count, of: "steps")
+  segment.logProbs = try decodeSlots(fields, steps: idRows.count, slotCount: steps.slotCount)
   return segment
 }

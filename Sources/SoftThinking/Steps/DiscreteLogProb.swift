@@ -1,6 +1,6 @@
 import Kernels
 
-/// The full-vocabulary softmax of one row of logits at a temperature: what a discrete token is scored with (DESIGN 1.1).
+/// The full-vocabulary softmax of one row of logits at a temperature: what a discrete token is scored with.
 ///
 /// log p(a) = z_a / T - log sum_v exp(z_v / T), no truncation. The sum has one fixed order
 /// (`VocabularyRow.sumOfExponentials`).

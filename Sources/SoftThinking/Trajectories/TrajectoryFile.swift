@@ -1,6 +1,6 @@
 import Foundation
 
-/// Trajectory files: JSONL, one trajectory a line (DESIGN 5).
+/// Trajectory files: JSONL, one trajectory a line.
 public enum TrajectoryFile {
   /// Longest line accepted, in bytes: a hundred thousand soft steps of sixty-four components.
   public static let maximumLineLength = 256 << 20

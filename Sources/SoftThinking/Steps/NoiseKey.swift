@@ -1,20 +1,20 @@
 import Kernels
 
-/// Gumbel(0, 1) noise as a pure function of where it is used (DESIGN 4, "Noise is a counter").
+/// Gumbel(0, 1) noise as a pure function of where it is used (docs/numerics.md).
 ///
 /// Layout of the Philox4x32-10 block, one block per token id:
 ///
 /// | word      | content                                                |
 /// |-----------|--------------------------------------------------------|
 /// | counter 0 | token id                                               |
-/// | counter 1 | step: the position after the prompt, over all segments |
+/// | counter 1 | step: the position after the prompt, over all segments (24 bits); above it j div 4 of the draw j |
 /// | counter 2 | sample: index within the group                         |
 /// | counter 3 | low 32 bits of the group ordinal                       |
 /// | key 0     | low 32 bits of the run's seed                          |
 /// | key 1     | high 32 bits of the seed XOR high 32 bits of the group ordinal |
 ///
-/// For one seed, different (group, sample, step, token id) never share a block. Output word 0 (`w`) becomes the noise;
-/// words 1 to 3 are reserved. In `Float`, v = min((float(w >> 1) + 1/2) 2^-31, 1 - 2^-24), u = 1 - v in (0, 1), and the
+/// For one seed, different (group, sample, step, token id) never share a block. Draw j of a token takes output word j mod 4
+/// (`w`); a step of one draw has j = 0. In `Float`, v = min((float(w >> 1) + 1/2) 2^-31, 1 - 2^-24), u = 1 - v in (0, 1), and the
 /// noise is -log(-log u), with log u taken as log1p(-v) so that the upper tail, which decides draws over large
 /// vocabularies, keeps all 31 bits. Noise lies in [-2.82, 22.19].
 public struct NoiseKey: Sendable, Equatable, Hashable {
@@ -60,6 +60,14 @@ public struct StepNoise: Sendable, Equatable {
   @inlinable @inline(__always)
   public func gumbel(_ tokenID: Int32) -> Float {
     let word = philox.block(SIMD4(UInt32(bitPattern: tokenID), step, sample, groupLow))[0]
+    return -PortableMath.log(-PortableMath.logOneMinus(Self.complement(word)))
+  }
+
+  /// Gumbel(0, 1) noise of draw `draw` of a token id, below 1024; that of draw 0 is `gumbel`.
+  @inlinable @inline(__always)
+  public func gumbel(_ tokenID: Int32, draw: Int) -> Float {
+    let counter = step | UInt32(truncatingIfNeeded: draw >> 2) << 24
+    let word = philox.block(SIMD4(UInt32(bitPattern: tokenID), counter, sample, groupLow))[draw & 3]
     return -PortableMath.log(-PortableMath.logOneMinus(Self.complement(word)))
   }
 

@@ -1,6 +1,6 @@
 import Kernels
 
-/// Constants of the Gumbel densities, as in the authors' code (DESIGN 1.1).
+/// Constants of the Gumbel densities, as in the authors' code.
 enum GumbelDensity {
   /// Added to renormalised probabilities before the logarithm.
   static let epsilon = 1e-6
@@ -10,9 +10,4 @@ enum GumbelDensity {
   static let maskLogProb = -3.0
   /// `reference`: no gradient within this distance of a clamp edge, where noise clamped at sampling comes back up to rounding.
   static let edge = 1e-3
-}
-
-extension ThinkingPolicy {
-  /// `concrete`: components this far below the largest g' are cut from the mixture, m = tau_g log(1 / mixture_floor).
-  public var cutMargin: Double { -Double(gumbelTemperature) * PortableMath.log(Double(mixtureFloor)) }
 }

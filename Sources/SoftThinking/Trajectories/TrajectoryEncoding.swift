@@ -1,7 +1,7 @@
 import JSON
 
 extension Trajectory {
-  /// This trajectory as one line of a trajectory file, without the newline (DESIGN 5). Floats are written in the shortest
+  /// This trajectory as one line of a trajectory file, without the newline. Floats are written in the shortest
   /// form that reads back as the same `Float`.
   ///
   /// - Throws: `SoftThinkingError` when a number is NaN or infinite, for which JSON has no form.
@@ -10,7 +10,7 @@ extension Trajectory {
     line.text += "{\"prompt_id\": "
     line.string(promptID)
     line.text += ", \"group_id\": \(groupID), \"sample_index\": \(sampleIndex), \"policy\": "
-    try line.policy(policy)
+    line.text += policy.json
     line.text += ", \"policy_version\": \(policyVersion)"
     if !versionSpans.isEmpty {
       let pairs = versionSpans.map { "[\($0.start), \($0.version)]" }.joined(separator: ", ")
@@ -21,7 +21,7 @@ extension Trajectory {
     line.text += ", \"segments\": ["
     for (i, segment) in segments.enumerated() {
       if i > 0 { line.text += ", " }
-      try line.segment(segment, "segments[\(i)]")
+      try line.segment(segment, slotCount: policy.slotCount, "segments[\(i)]")
     }
     line.text += "], \"finish_reason\": \"\(finishReason.rawValue)\""
     if let reward {
@@ -61,23 +61,7 @@ private struct JSONLine {
     text += "]"
   }
 
-  mutating func policy(_ policy: ThinkingPolicy) throws {
-    text += "{\"kind\": \"\(policy.kind.rawValue)\", \"top_k\": \(policy.topK)"
-    var pairs: [(String, Float)] = [
-      ("top_p", policy.topP), ("min_p", policy.minP), ("temperature", policy.temperature),
-    ]
-    pairs.append(("gumbel_temperature", policy.gumbelTemperature))
-    pairs.append(("noise_scale", policy.noiseScale))
-    for (key, value) in pairs {
-      text += ", \"\(key)\": "
-      try float(value, "policy.\(key)")
-    }
-    text += ", \"density\": \"\(policy.density.rawValue)\", \"mixture_floor\": "
-    try float(policy.mixtureFloor, "policy.mixture_floor")
-    text += "}"
-  }
-
-  mutating func segment(_ segment: Segment, _ path: String) throws {
+  mutating func segment(_ segment: Segment, slotCount: Int, _ path: String) throws {
     switch segment {
     case .forced(let tokenIDs):
       text += "{\"kind\": \"forced\", \"token_ids\": "
@@ -90,10 +74,18 @@ private struct JSONLine {
         text += ", \"temperature\": "
         try float(temperature, "\(path).temperature")
       }
+      if let support = discrete.support {
+        text += ", \"support\": ["
+        for token in 0..<support.count {
+          if token > 0 { text += ", " }
+          integers(support[token])
+        }
+        text += "]"
+      }
     case .soft(let soft):
       text += "{\"kind\": \"soft\", "
       try rows(soft, path)
-      try logProbs(soft.logProbs, count: soft.count, path)
+      try slots(soft.logProbs, steps: soft.count, slotCount: slotCount, path)
     case .replayed(.tokens(let tokenIDs)):
       text += "{\"kind\": \"replayed\", \"token_ids\": "
       integers(tokenIDs[...])
@@ -102,6 +94,19 @@ private struct JSONLine {
       try rows(soft, path)
     }
     text += "}"
+  }
+
+  /// A number a step, or a list where steps have several slots.
+  mutating func slots(_ values: [Float], steps: Int, slotCount: Int, _ path: String) throws {
+    guard slotCount > 1, values.count == steps * slotCount, steps > 0 else {
+      return try logProbs(values, count: steps, path)
+    }
+    text += ", \"log_probs\": ["
+    for step in 0..<steps {
+      if step > 0 { text += ", " }
+      try floats(values[step * slotCount..<(step + 1) * slotCount], "\(path).log_probs[\(step)]")
+    }
+    text += "]"
   }
 
   private mutating func rows(_ soft: SoftSegment, _ path: String) throws {

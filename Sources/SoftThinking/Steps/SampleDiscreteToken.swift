@@ -18,11 +18,6 @@ public struct DiscreteSampling: Sendable, Equatable, Hashable {
     self.minP = minP
   }
 
-  /// The truncation of a thinking policy, for `discrete` thinking.
-  public init(_ policy: ThinkingPolicy) {
-    self.init(temperature: policy.temperature, topK: policy.topK, topP: policy.topP, minP: policy.minP)
-  }
-
   /// Temperature at which the drawn token is scored and recorded: a greedy token is scored at 1.
   public var scoringTemperature: Float { temperature == 0 ? 1 : temperature }
 }

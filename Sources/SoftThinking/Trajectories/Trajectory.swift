@@ -32,7 +32,7 @@ public struct RaggedRows<Element: Sendable & BitwiseCopyable & Equatable>: Senda
   }
 }
 
-/// One run of equal steps of a trajectory (DESIGN 5).
+/// One run of equal steps of a trajectory.
 public enum Segment: Sendable, Equatable {
   case soft(SoftSegment)
   case discrete(DiscreteSegment)
@@ -60,30 +60,36 @@ public enum Segment: Sendable, Equatable {
   }
 }
 
-/// Soft steps: per step the recorded ids, largest g' first, and the g' of the fed components (`values` may be shorter
-/// than `tokenIDs` under the `concrete` density; never longer). The first id of a step is its emitted token.
+/// Soft steps: per step the ids and values that the thinking policy records (docs/trajectory-format.md), never more values than
+/// ids. The first id of a step is its emitted token.
 public struct SoftSegment: Sendable, Equatable {
   public var tokenIDs = RaggedRows<Int32>()
   public var values = RaggedRows<Float>()
-  /// One per step under the sampling policy, or empty when not known.
+  /// Under the sampling policy: `ThinkingPolicy.slotCount` for each step in order, or empty when not known.
   public var logProbs: [Float] = []
 
   public init() {}
   public var count: Int { tokenIDs.count }
 }
 
-/// Sampled tokens, scored by the full-vocabulary log-softmax at `temperature`.
+/// Sampled tokens, scored by the log-softmax at `temperature` over the whole vocabulary, or over `support`.
 public struct DiscreteSegment: Sendable, Equatable {
   public var tokenIDs: [Int32]
   /// One per token under the sampling policy, or empty when not known.
   public var logProbs: [Float]
   /// `nil`: the thinking policy's temperature.
   public var temperature: Float?
+  /// For each token the ids that it was drawn from, the token itself first: its log-prob is that among them. nil: the whole
+  /// vocabulary.
+  public var support: RaggedRows<Int32>?
 
-  public init(tokenIDs: [Int32] = [], logProbs: [Float] = [], temperature: Float? = nil) {
+  public init(
+    tokenIDs: [Int32] = [], logProbs: [Float] = [], temperature: Float? = nil, support: RaggedRows<Int32>? = nil
+  ) {
     self.tokenIDs = tokenIDs
     self.logProbs = logProbs
     self.temperature = temperature
+    self.support = support
   }
 }
 
@@ -139,4 +145,46 @@ public struct Trajectory: Sendable, Equatable {
 
   /// Positions after the prompt.
   public var completionCount: Int { segments.reduce(0) { $0 + $1.count } }
+
+  /// Scored steps: soft steps and sampled tokens. What token means divide by.
+  public var scoredCount: Int {
+    segments.reduce(0) { total, segment in total + (segment.isScored ? segment.count : 0) }
+  }
+
+  /// Log-probs of the scored steps: a soft step may have several, a token has one.
+  public var slotCount: Int {
+    segments.reduce(0) { total, segment in
+      switch segment {
+      case .soft(let soft): total + soft.count * policy.slotCount
+      case .discrete(let discrete): total + discrete.tokenIDs.count
+      case .forced, .replayed: total
+      }
+    }
+  }
+
+  /// Slots of each scored step in order; nil: one each.
+  public var slotCounts: [Int]? {
+    guard slotCount != scoredCount else { return nil }
+    return segments.flatMap { segment -> [Int] in
+      guard segment.isScored else { return [] }
+      if case .soft = segment { return [Int](repeating: policy.slotCount, count: segment.count) }
+      return [Int](repeating: 1, count: segment.count)
+    }
+  }
+
+  /// The sampling policy's log-probs of the scored steps' slots in order; nil when any is missing.
+  public var recordedLogProbs: [Float]? {
+    var all: [Float] = []
+    for segment in segments {
+      let (count, logProbs): (Int, [Float])
+      switch segment {
+      case .soft(let soft): (count, logProbs) = (soft.count * policy.slotCount, soft.logProbs)
+      case .discrete(let discrete): (count, logProbs) = (discrete.tokenIDs.count, discrete.logProbs)
+      case .forced, .replayed: continue
+      }
+      if logProbs.count != count { return nil }
+      all += logProbs
+    }
+    return all
+  }
 }

@@ -1,0 +1,27 @@
+import Kernels
+
+extension Gumbel {
+  /// - `reference`, `exact`: sum over the recorded components of exp(g' - nu eps) - 1e-6, less 1, with eps as it was used
+  ///   (clamped under `reference`). Zero up to rounding, about 1e-6 per component, for an honest record.
+  /// - `concrete`: the cut components' values are not recorded; all that is known is g'_j < g'_max - m. The fed components
+  ///   contribute exactly exp(g'_i - eps_i) = q_i (there is no epsilon), a cut one something in (0, exp(g'_max - m - eps_j)).
+  ///   The residual is the signed distance of 1 from the interval these bounds allow: 0 inside it. With nothing cut this is
+  ///   the plain identity.
+  func auditResidual(_ record: StepRecord, noise: StepNoise) -> Double {
+    let (ids, values) = (record.ids, record.values)
+    let count = min(ids.count, values.count)
+    guard count > 0 else { return .nan }
+    var sum = 0.0
+    let concrete = density == .concrete
+    for i in 0..<count {
+      let epsilon = Double(noiseScale) * clampedNoise(ids[i], noise)
+      sum += PortableMath.exp(Double(values[i]) - epsilon) - (concrete ? 0 : GumbelDensity.epsilon)
+    }
+    guard concrete, ids.count > count else { return sum - 1 }
+    let edge = Double(values[0]) - cutMargin
+    var upper = sum
+    for i in count..<ids.count { upper += PortableMath.exp(edge - clampedNoise(ids[i], noise)) }
+    if sum > 1 { return sum - 1 }
+    return upper < 1 ? upper - 1 : sum.isNaN || upper.isNaN ? .nan : 0
+  }
+}

@@ -1,0 +1,45 @@
+import Kernels
+
+// Draws a step: g' = log q + nu eps for every candidate, in double precision; g' is rounded to `Float` once.
+//
+// - `reference`: all k components are recorded, removed ones at log(1e-6); the noise is clamped to [-1.5, 3].
+// - `exact`: the survivors of top-k, top-p and min-p are recorded, g' = log(q + 1e-6) + nu eps.
+// - `concrete`: g' = log q + eps; the survivors' ids are recorded, the values of the fed components only.
+//
+// Components are stored by g', largest first, ties by id; under `concrete` the fed ones come first, then the cut ones.
+extension Gumbel {
+  func draw(
+    tokenIDs: UnsafeBufferPointer<Int32>, logits: UnsafeBufferPointer<Float>, noise: StepNoise,
+    into step: inout SoftStep
+  ) throws {
+    try truncation.load(tokenIDs, logits, into: &step.order)
+    if density != .reference { step.order.removeAll { $0.probability <= 0 } }
+    step.entropy = entropy(step.order)
+    for i in step.order.indices { step.order[i].value = value(of: step.order[i], noise) }
+    sort(&step.order) { $0.value != $1.value ? $0.value > $1.value : $0.tokenID < $1.tokenID }
+
+    step.removeRecord()
+    let lowest = Double(step.order[0].value) - cutMargin
+    for component in step.order {
+      step.tokenIDs.append(component.tokenID)
+      step.logits.append(component.logit)
+      if density != .concrete || Double(component.value) >= lowest { step.values.append(component.value) }
+    }
+    step.complete(by: self)
+  }
+
+  /// g' of a component.
+  private func value(of component: SoftStep.Component, _ noise: StepNoise) -> Float {
+    let q = component.probability
+    let epsilon = clampedNoise(component.tokenID, noise)
+    let logQ = density == .concrete ? PortableMath.log(q) : PortableMath.log(q + GumbelDensity.epsilon)
+    return Float(logQ + Double(noiseScale) * epsilon)
+  }
+
+  /// The noise as the density uses it: clamped under `reference`.
+  func clampedNoise(_ tokenID: Int32, _ noise: StepNoise) -> Double {
+    let epsilon = Double(noise.gumbel(tokenID))
+    guard density == .reference else { return epsilon }
+    return min(max(epsilon, GumbelDensity.clamp.lowerBound), GumbelDensity.clamp.upperBound)
+  }
+}
