@@ -136,7 +136,7 @@ targets += [
   tests("Transport"),
   tests("WeightSync"),
   tests("Observability"),
-  tests("RunConfiguration", ["JSON", "SoftThinking"]),
+  tests("RunConfiguration", ["JSON", "Parameters", "SoftThinking", "Objectives", "Credit"]),
   .testTarget(
     name: "CommandTests", dependencies: ["softgrpo", "TestSupport"], resources: [.copy("Fixtures")],
     swiftSettings: strict),

@@ -40,7 +40,7 @@ public struct TokenizerConfiguration: Sendable, Equatable {
   public private(set) var specialTokenNames: [(name: String, token: String)] = []
 
   /// The roles that `transformers` tells a chat template of.
-  private static let roles = [
+  static let roles = [
     "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token",
   ]
 

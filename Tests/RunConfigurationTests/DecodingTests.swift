@@ -135,7 +135,7 @@ func problems(_ more: String, overrides: [String] = []) -> [String] {
   @Test(arguments: [
     ("learner.lr", "learner.learning_rate"), ("learner.mini_batch", "learner.mini_batch_size"),
     ("rollout.max_think", "rollout.max_thinking_tokens"), ("rollout.topk", "rollout.top_k"),
-    ("rollout.n", nil), ("learner.x", nil), ("run.sede", "run.seed"), ("learner.kl", "learner.kl_coefficient"),
+    ("rollout.n", nil), ("learner.x", nil), ("run.sede", "run.seed"), ("learner.kl", "learner.kl_tau"),
     ("learner.minibatch_size", "learner.mini_batch_size"), ("learner.grad_norm", "learner.max_grad_norm"),
     ("run.steps", "sft.steps"), ("run.dir", "run.directory"), ("eval.kk", nil), ("run.total_step", "run.total_steps"),
   ])
@@ -174,7 +174,7 @@ func problems(_ more: String, overrides: [String] = []) -> [String] {
   }
 
   @Test func everyProblemIsReported() {
-    let found = problems("rollout: {top_k: 0, top_q: 1}\nlearner: {clip_low: 1}")
+    let found = problems("rollout: {top_k: 0, top_q: 1}\nlearner: {clip_high: 0}")
     #expect(found.count == 3)
     #expect(found.allSatisfy { $0.hasPrefix("run.yaml:") })
   }

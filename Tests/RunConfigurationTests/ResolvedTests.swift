@@ -1,4 +1,6 @@
+import Credit
 import Foundation
+import Objectives
 import JSON
 import SoftThinking
 import Testing
@@ -63,8 +65,16 @@ import Testing
     }
   }
 
+  /// What the parameters of exchangeable parts may be, where they are names.
+  private var partChoices: [String] {
+    let parameters = objectives.entries.flatMap(\.parameters) + advantageEstimators.entries.flatMap(\.parameters)
+    return parameters.flatMap { parameter in
+      if case .choice(let names) = parameter.kind { names } else { [String]() }
+    }
+  }
+
   private var choices: [String] {
-    [
+    partChoices + [
       "debug", "float32", "plain", "skip", "multiply", "discrete", "exact", "cosine", "rloo", "sapo",
       "sequence_mean_token_sum",
       "off",

@@ -44,12 +44,19 @@ import Testing
 
   /// What a worker or the update would refuse, or what would make liveness a game of chance.
   @Test(arguments: [
-    "rollout.max_answer_tokens=0", "learner.clip_low=0", "learner.clip_low=1", "learner.clip_high=0",
+    "rollout.max_answer_tokens=0", "learner.clip_low=0", "learner.clip_high=0",
     "learner.learning_rate=2", "sft.learning_rate=2", "worker.heartbeat_seconds=0.001",
   ])
   func rangesAreThoseOfWhatUsesThem(override: String) {
     let found = problems("", overrides: [override])
     #expect(found.count == 1 && found[0].contains(override.prefix { $0 != "=" } + ": expected"), "\(found)")
+  }
+
+  /// A value that another objective would take is refused for the one that is chosen.
+  @Test func rangesAreThoseOfThePartThatIsChosen() {
+    let refused = problems("", overrides: ["learner.clip_low=1"])
+    #expect(refused == ["run.yaml: learner.clip_low: must be a number above 0 and below 1, got 1.0"])
+    #expect(problems("", overrides: ["learner.objective=cispo", "learner.clip_low=1"]) == [])
   }
 
   /// What a policy refuses would end every worker, so the configuration refuses it too; and no more than that.

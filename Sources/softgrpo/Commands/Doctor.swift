@@ -125,11 +125,7 @@ struct Doctor: ParsableCommand {
         + "without caches and activations")
     show("tokenizer", "\(loaded.tokenizer.vocabularySize) tokens")
     show("chat template", loaded.template.name)
-    let prompt = Prompt(id: "example", content: .text("What is 17 * 23?"), answer: "391")
-    let shown = try loaded.preview(prompt)
-    show("a prompt", "\"\(prompt.text)\" is read as these \(shown.tokenCount) tokens:")
-    print(shown.display)
-    if let warning = shown.warning { show("WARNING", warning) }
+    showPrompt(loaded)
     show("stop tokens", tokens(loaded.stopTokens, loaded))
     show(
       "end of thinking",
@@ -148,6 +144,19 @@ struct Doctor: ParsableCommand {
     )
     let report = EqualitySelfTest.run(prepared, team: team)
     show("bitwise", "self-test \(report.summary)")
+  }
+
+  /// One whole prompt as the model reads it, or why there is none: a small vocabulary may lack its characters.
+  private func showPrompt(_ loaded: LoadedModel) {
+    let prompt = Prompt(id: "example", content: .text("What is 17 * 23?"), answer: "391")
+    do {
+      let shown = try loaded.preview(prompt)
+      show("a prompt", "\"\(prompt.text)\" is read as these \(shown.tokenCount) tokens:")
+      print(shown.display)
+      if let warning = shown.warning { show("WARNING", warning) }
+    } catch {
+      show("a prompt", "\"\(prompt.text)\" cannot be read: \(error)")
+    }
   }
 
   private func tokens(_ ids: [Int32], _ model: LoadedModel) -> String {
