@@ -128,6 +128,15 @@ struct GradientRelayTests {
     #expect(result == alone && totals.accepted > 0)
   }
 
+  /// Objectives of every scope, scoring leases among them.
+  @Test(arguments: ["sapo", "gspo", "reg_grpo", "kl_cov"])
+  func objectivesPassThrough(_ objective: String) throws {
+    let settings = Settings(objective: objective)
+    let alone = try bench.update(settings, state: bench.state(settings), frontEnd: nil)
+    let (result, totals, _) = try helped(settings, build: { try $0.workers([.helpful, .helpful], at: $0.relay()) })
+    #expect(result == alone && totals.accepted > 0)
+  }
+
   /// The KL term's reference model goes down once a relay.
   @Test(arguments: [0, 4])
   func aKLTermPassesThrough(_ rank: Int) throws {
