@@ -36,7 +36,9 @@ private let multiplexEntry = MethodEntry("multiplex", "policy multiplex, mixture
   let scored = try softScore(ids, values, logits: ids.map { logits[Int($0)] }, policy)
   var gradient = [Float](repeating: 0, count: logits.count)
   for (id, slope) in zip(ids, scored.gradient) { gradient[Int(id)] += slope }
-  let embeddings = try method.value.list("embeddings").map { try ($0.arrayValue ?? []).map { try $0.asDouble("embeddings") } }
+  let embeddings = try method.value.list("embeddings").map {
+    try ($0.arrayValue ?? []).map { try $0.asDouble("embeddings") }
+  }
   guard drawn.allSatisfy(embeddings.indices.contains) else { throw UnsupportedCase("ids must have an embedding") }
   var merged = [Double](repeating: 0, count: embeddings.first?.count ?? 0)
   for (id, weight) in zip(drawn, scored.weights) {

@@ -1,4 +1,5 @@
 import ArgumentParser
+import JSON
 import Parameters
 
 /// Parameters of exchangeable parts on the command line: `--clip-low 0.1` for the parameter `clip_low`. They are no properties of a
@@ -22,8 +23,7 @@ struct ParameterArguments: ParsableArguments {
       let name = String(parts[0])
       let variants = parameters.filter { $0.name == name }
       guard !variants.isEmpty else {
-        throw CommandError(
-          "--parameter \(name): is unknown here; known: \(names(parameters).joined(separator: ", "))")
+        throw CommandError(unknownNameMessage(name, key: "--parameter", known: names(parameters)))
       }
       guard values[name] == nil else { throw CommandError("\(flag(name)): is given twice") }
       guard let value = variants.lazy.compactMap({ $0.value(parsing: String(parts[1])) }).first else {
@@ -79,7 +79,8 @@ struct ParameterArguments: ParsableArguments {
         result += ["--parameter", "\(name)=\(arguments[index])"]
         index += 1
       } else {
-        result.append(argument)
+        // Nothing, which is no value of any parameter.
+        result += ["--parameter", "\(name)="]
       }
     }
     return result

@@ -55,7 +55,7 @@ struct BadInputTests {
     (["--top-p", "2"], "top_p"), (["--temperature", "0"], "temperature"), (["--top-k", "0"], "top_k"),
     (["--gumbel-temperature", "nan"], "gumbel_temperature"),
     (["--density", "concrete", "--noise-scale", "2"], "noise_scale"),
-    (["--gumbel-temprature", "2"], "did you mean --gumbel-temperature"), (["--top-k"], "top_k must be an integer"),
+    (["--gumbel-temprature", "2"], "did you mean --gumbel-temperature"), (["--top-k"], "(top_k): must be an integer"),
     (["--parameter", "top_q=2"], "did you mean 'top_"),
     (["--answer-top-p", "0"], "--answer-top-p"), (["--max-answer-tokens", "0"], "--max-answer-tokens"),
     (["--group-size", "0"], "--group-size"), (["--slots", "-1"], "--slots"), (["--policy", "soft"], "gumbel"),

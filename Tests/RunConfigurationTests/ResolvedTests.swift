@@ -52,6 +52,10 @@ import Testing
         guard candidate != value, attempt.apply(override: "\(path)=\(candidate)").isEmpty, attempt != original else {
           return false
         }
+        // 2 is 2.0: given, and yet no other value.
+        guard RunConfiguration.leaves(attempt).map(\.value) != RunConfiguration.leaves(original).map(\.value) else {
+          return false
+        }
         changed = attempt
         return true
       }

@@ -223,12 +223,13 @@ public struct RandomMessages {
       case .soft(let soft): total + max(soft.count, soft.logProbs.count)
       }
     }
+    let steps = segments.reduce(0) { $0 + ($1.isScored ? $1.count : 0) }
     let old: [Float]? = bool() ? (0..<scored).map { _ in -float() } : nil
     return GradientTrajectory(
       leaseID: random.next() | 1, index: natural(), prompt: [1] + tokens(), policy: lease().policy, segments: segments,
-      advantages: bool() ? [float() - 2] : (0..<scored).map { _ in float() - 2 }, weight: Double(float()) / 3,
+      advantages: bool() ? [float() - 2] : (0..<steps).map { _ in float() - 2 }, weight: Double(float()) / 3,
       oldLogProbs: old, importanceCap: cap, isOlder: (cap != nil || old != nil) && bool(),
-      stepWeights: bool() ? (0..<scored).map { _ in float() } : nil,
+      stepWeights: bool() ? (0..<steps).map { _ in float() } : nil,
       coefficients: bool() ? (0..<scored).map { _ in float() - 2 } : nil, group: natural())
   }
 

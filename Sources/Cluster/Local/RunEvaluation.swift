@@ -32,7 +32,8 @@ struct RunEvaluation {
         id: $0.id, prompt: try service.subject.promptTokens($0), question: $0.text, answer: $0.answer)
     }
     let notice = UnreadableReference.notice(
-      service.subject.rewards.unreadableReferences(prompts), path: configuration.eval.path ?? "eval", count: prompts.count)
+      service.subject.rewards.unreadableReferences(prompts), path: configuration.eval.path ?? "eval",
+      count: prompts.count)
     if let notice { service.logger.warning("\(notice)") }
   }
 
