@@ -51,17 +51,6 @@ import Wire
     #expect(result == alone && helpers[0].computed == 0)
   }
 
-  /// In the first mini-batch the log-probs of a worker with the learner's bits are taken for the learner's: no pass comes before.
-  @Test func reliableLogProbsAreNotScoredAgain() throws {
-    let truthful = GradientLeaseTests.Settings(isTruthful: true, objective: "kl_cov")
-    let foreign = GradientLeaseTests.Settings(objective: "kl_cov")
-    let (known, scored) = (
-      try bench.update(truthful, state: bench.state(truthful), frontEnd: nil),
-      try bench.update(foreign, state: bench.state(foreign), frontEnd: nil)
-    )
-    #expect(known.weights == scored.weights)
-  }
-
   @Test func anotherBuildsObjectiveIsNotDifferentiated() throws {
     let loss = try Loss("sapo", ["tau_pos": .number(2)])
     let wire = try #require(GradientLoss(loss, isBlind: false, reference: nil))

@@ -41,9 +41,12 @@ final class RunningProgram {
     outputURL = directory.appendingPathComponent("\(label).out")
     errorURL = directory.appendingPathComponent("\(label).err")
     for url in [outputURL, errorURL] { try Data().write(to: url) }
-    process.executableURL = shell == nil ? Program.path : URL(fileURLWithPath: "/bin/sh")
+    // A test of this process may have set its signals aside, which a child would inherit: SIGHUP ignored is `nohup` to it.
+    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
     process.arguments =
-      shell.map { ["-c", "\($0); exec \"$0\" \"$@\"", Program.path.path] + arguments } ?? arguments
+      ["--default-signal=HUP"]
+      + (shell.map { ["/bin/sh", "-c", "\($0); exec \"$0\" \"$@\"", Program.path.path] } ?? [Program.path.path])
+      + arguments
     process.currentDirectoryURL = Program.root
     process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
     process.standardInput = FileHandle.nullDevice
