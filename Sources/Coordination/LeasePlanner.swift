@@ -1,4 +1,4 @@
-/// Decides who is lent what, from the lease table and what is known of the workers (DESIGN 2). Pure: the same state and time
+/// Decides who is lent what, from the lease table and what is known of the workers (docs/protocol.md). Pure: the same state and time
 /// give the same leases.
 ///
 /// 1. Cohorts are served in the order in which they are due. Of a cohort's unfinished samples every worker may hold the share

@@ -1,4 +1,4 @@
-/// Which policy versions may still be trained on (DESIGN 2, "Pace, don't drop").
+/// Which policy versions may still be trained on (docs/asynchrony.md).
 public struct StalenessPolicy: Sendable, Equatable {
   /// Versions a sample may be behind the learner; 0 = strictly on-policy.
   public let maximum: Int

@@ -5,7 +5,7 @@ import CVectorKernels
 /// Keys are stored transposed ([headDimension][64]) so that scores of 64 keys come from contiguous loads without a
 /// horizontal sum; values are [64][headDimension]. The head dimension is padded to a multiple of 16 with zeros.
 public struct PageGeometry: Sendable, Equatable {
-  /// Keys are reduced in blocks of this many positions, anchored at position 0 (DESIGN 4).
+  /// Keys are reduced in blocks of this many positions, anchored at position 0 (docs/numerics.md).
   public static let blockLength = 64
 
   public let keyValueHeads: Int

@@ -1,7 +1,7 @@
 /// A weight matrix W (outputs N x inputs K) held ready for products with activations.
 ///
 /// Every product is computed by single-threaded primitives over fixed panels of W; the team's threads take panels.
-/// A row of the result therefore has the same bits whatever the batch and the number of threads (DESIGN 4).
+/// A row of the result therefore has the same bits whatever the batch and the number of threads (docs/numerics.md).
 public protocol WeightMatrix: AnyObject, Sendable {
   var outputs: Int { get }
   var inputs: Int { get }
@@ -51,7 +51,7 @@ public protocol MatrixBackend: Sendable {
   var dataType: RolloutDataType { get }
   /// One line for `doctor`: the library and the instruction set in use.
   var summary: String { get }
-  /// Whether a row of a product has the same bits in every batch and on any number of threads (DESIGN 4).
+  /// Whether a row of a product has the same bits in every batch and on any number of threads (docs/numerics.md).
   var isBatchInvariant: Bool { get }
   /// What of the backend decides the bits of its products: number format, library and version, instruction set in use.
   /// Part of the fingerprint; two backends that differ in a bit must differ here.

@@ -1,4 +1,4 @@
-/// Names of the metrics, as verl, TRL and the paper's logs have them (DESIGN 6). `docs/metrics.md` says what each means.
+/// Names of the metrics, as verl, TRL and the paper's logs have them (docs/configuration.md). `docs/metrics.md` says what each means.
 public enum MetricName {
   public static let rewardMean = "reward/mean"
   public static let rewardStandardDeviation = "reward/std"

@@ -3,7 +3,7 @@ import Objectives
 import Parameters
 
 extension RunConfiguration {
-  /// How the learner updates the weights (DESIGN 1.2) and where workers find it.
+  /// How the learner updates the weights (docs/algorithm.md) and where workers find it.
   public struct Learner: Sendable, Equatable {
     public enum Schedule: String, Sendable, CaseIterable {
       case constant, linear, cosine

@@ -3,7 +3,7 @@ import JSON
 extension RunConfiguration {
   /// What is trained.
   public struct Model: Sendable, Equatable {
-    /// Arithmetic of the matrix products; weights are rounded to bfloat16 either way (DESIGN 4).
+    /// Arithmetic of the matrix products; weights are rounded to bfloat16 either way (docs/numerics.md).
     public enum DataType: String, Sendable, CaseIterable {
       case bfloat16, float32
     }

@@ -1,4 +1,4 @@
-/// The fixed binary tree along which a step's gradient is summed (DESIGN 2, gradient leases).
+/// The fixed binary tree along which a step's gradient is summed (docs/gradient-leases.md).
 ///
 /// Leaves are numbered from 0. Node (level, index) is the sum of the leaves index 2^level ..< (index + 1) 2^level, of those
 /// that there are: left child plus right child; a node without a right child is its left child (it rises unchanged). The

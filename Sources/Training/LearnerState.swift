@@ -23,7 +23,7 @@ public final class LearnerState: TrainableState {
     secondMoment = AlignedBuffer(count: layout.count)
   }
 
-  /// Master weights at the source's precision; from bf16 for GGUF (DESIGN 4).
+  /// Master weights at the source's precision; from bf16 for GGUF (docs/numerics.md).
   ///
   /// - Throws: `ModelFileError` naming the file and the tensor.
   public convenience init(source: ModelSource) throws {

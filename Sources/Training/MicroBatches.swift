@@ -2,7 +2,7 @@ import SoftThinking
 
 /// Splits trajectories into packed passes of at most `tokenBudget` rows, a shared prompt counted once.
 ///
-/// The split depends on the batch and the budget alone (DESIGN 2, gradient leases). Trajectories with one prompt stay
+/// The split depends on the batch and the budget alone (docs/gradient-leases.md). Trajectories with one prompt stay
 /// adjacent; a family that does not fit is continued in the next pass, where its prompt is computed again. A single
 /// trajectory longer than the budget gets a pass of its own.
 ///

@@ -1,6 +1,6 @@
 import Kernels
 
-/// The hash chain of policy versions (DESIGN 2, Versions).
+/// The hash chain of policy versions (docs/protocol.md).
 ///
 /// Bytes are cut into leaves of 1 MiB. leaf = SHA-256(0x00, bytes); node = SHA-256(0x01, left, right); a node without a
 /// partner rises as it is (RFC 6962, section 2.1); the root of no bytes is SHA-256 of nothing.

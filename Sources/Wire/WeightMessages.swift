@@ -1,4 +1,4 @@
-/// Names a policy version's bytes and its parent (DESIGN 2, Versions). `WeightSync` computes and verifies the digests.
+/// Names a policy version's bytes and its parent (docs/protocol.md). `WeightSync` computes and verifies the digests.
 public struct VersionAnnouncement: Sendable, Equatable {
   public var version: Int
   /// 32 bytes; zeros for the first of a chain.

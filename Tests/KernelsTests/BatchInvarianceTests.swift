@@ -2,7 +2,7 @@ import Kernels
 import TestSupport
 import Testing
 
-/// A row of a product has the same bits in every batch, at every offset, on any number of threads (DESIGN 4).
+/// A row of a product has the same bits in every batch, at every offset, on any number of threads (docs/numerics.md).
 struct BatchInvarianceTests {
   static let shapes: [(n: Int, k: Int)] = [
     (48, 64), (100, 33), (19, 128), (770, 96), (96, 770), (64, 1536), (20, 5000),

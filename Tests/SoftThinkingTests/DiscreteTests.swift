@@ -18,7 +18,7 @@ struct DiscreteTests {
     try row.withUnsafeBufferPointer { try discreteLogProb(row: $0, tokenID: id, temperature: temperature) }
   }
 
-  /// The naive twin: sort, truncate as DESIGN 1.1 says, argmax of log q + eps.
+  /// The naive twin: sort, truncate as docs/algorithm.md says, argmax of log q + eps.
   private func naiveDraw(_ row: [Float], _ sampling: DiscreteSampling, _ noise: StepNoise) -> Int32 {
     var order = row.indices.sorted { row[$0] != row[$1] ? row[$0] > row[$1] : $0 < $1 }
     if sampling.topK > 0 { order = Array(order.prefix(sampling.topK)) }

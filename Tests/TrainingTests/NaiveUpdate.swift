@@ -4,7 +4,7 @@ import Objectives
 import SoftThinking
 import TestSupport
 
-/// The scores and the loss of DESIGN 1 in Double over the naive transformer, one trajectory at a time.
+/// The scores and the loss of docs/algorithm.md in Double over the naive transformer, one trajectory at a time.
 struct NaiveUpdate {
   /// Input embeddings of each trajectory (prompt and completion but its last step): detached, so fixed once built.
   var inputs: [[Double]] = []

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 import Transformer
 
-/// Cached decode, prefill and the learner's packed pass are one function: the same bits, row for row (DESIGN 4).
+/// Cached decode, prefill and the learner's packed pass are one function: the same bits, row for row (docs/numerics.md).
 struct DecodeTests {
   /// Logits of sequences decoded side by side, `chunk` rows of each at a time, with a cache per layer.
   private func decode(

@@ -60,7 +60,7 @@ final class BatchUpdate {
   ///   - audit: decides whose log-probs are relied on.
   ///   - importanceCap: cap of the truncated importance weights where the learner's own log-probs are the old ones; nil: no
   ///     correction.
-  ///   - sumsLeaves: sums the micro-batches' gradients along the fixed tree (DESIGN 2, gradient leases), so that the update's
+  ///   - sumsLeaves: sums the micro-batches' gradients along the fixed tree (docs/gradient-leases.md), so that the update's
   ///     bits do not depend on who computed which; false: one after the other in one buffer, which needs no further memory.
   ///   - gradientType: what the gradients of the sum are rounded to.
   ///   - help: workers that compute leaves; nil: the learner is alone.

@@ -3,7 +3,7 @@ import Observability
 import SoftThinking
 import Tasks
 
-/// The metrics of one learner step, under the field's names (DESIGN 6).
+/// The metrics of one learner step, under the field's names (docs/configuration.md).
 struct StepMetrics {
   var step: Int
   /// Those that were trained on.

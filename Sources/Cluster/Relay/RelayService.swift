@@ -53,7 +53,7 @@ public struct RelayServiceOptions: Sendable {
 }
 
 /// A worker upwards and a learner downwards: the learner's link carries each version once and each sample once, however many
-/// workers there are below (DESIGN 2, Relay).
+/// workers there are below (docs/protocol.md).
 ///
 ///     let relay = try RelayService(RelayServiceOptions(attachments: [Attachment(endpoint: "tcp://learner:5555")]),
 ///       stop: stop, logger: logger)
