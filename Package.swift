@@ -138,6 +138,13 @@ targets += [
   tests("Observability"),
   tests("RunConfiguration", ["JSON", "Parameters", "SoftThinking", "Objectives", "Credit"]),
   .testTarget(
+    name: "ExtendingTests",
+    dependencies: [
+      "Kernels", "Parameters", "Transformer", "SoftThinking", "Objectives", "Credit", "Tasks", "Rollouts", "WeightSync",
+      "Observability", "Cluster", "TestSupport",
+    ],
+    swiftSettings: strict),
+  .testTarget(
     name: "CommandTests", dependencies: ["softgrpo", "TestSupport"], resources: [.copy("Fixtures")],
     swiftSettings: strict),
   .testTarget(
