@@ -132,6 +132,16 @@ extension RunConfiguration.Learner: ConfigurationSection {
   }
 }
 
+extension RunConfiguration {
+  /// Keys that the file gives and that nothing reads, because another objective, advantage or policy is chosen.
+  public var unusedParameters: [String] {
+    let objective = (try? objectives.entry(learner.objective))?.parameters ?? []
+    let advantage = (try? advantageEstimators.entry(learner.advantage))?.parameters ?? []
+    let used = Set((objective + advantage).map(\.name))
+    return learner.parameters.given.keys.filter { !used.contains($0) }.sorted().map { "learner.\($0)" }
+  }
+}
+
 extension RunConfiguration.Learner {
   /// The objective with all of its parameters.
   /// - Throws: `ParameterError` naming the key whose value the objective refuses.

@@ -30,6 +30,11 @@ final class PassLoss {
     self.batch = batch
     self.loss = loss
     self.reference = reference
+    if let stream = type(of: loss.objective).needs.first, batch.contains(where: { $0.coefficients == nil }) {
+      throw TrainingError(
+        "objective \(loss.description.name) needs the side stream \(stream.rawValue) of every step, which trajectories of this build do "
+          + "not record; choose another objective")
+    }
     stepObjective = loss.objective as? any StepObjective
     softSlots = plan.softSlotCount
     let stepSlots = plan.stepSlots

@@ -41,6 +41,18 @@ public struct CollectedTrajectory: Sendable, Equatable {
   public var fingerprint: String
   /// Sampling time as the worker measured it.
   public var elapsedMicroseconds: Int
+  /// Each reward's own, unweighted value, in the order of the run's rewards; empty until it is judged.
+  public var rewards: [Float] = []
+
+  public init(
+    trajectory: Trajectory, workerName: String, fingerprint: String, elapsedMicroseconds: Int, rewards: [Float] = []
+  ) {
+    self.trajectory = trajectory
+    self.workerName = workerName
+    self.fingerprint = fingerprint
+    self.elapsedMicroseconds = elapsedMicroseconds
+    self.rewards = rewards
+  }
 }
 
 /// All trajectories of one group, by sample index. Samples that were set aside are missing.

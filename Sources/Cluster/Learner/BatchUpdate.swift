@@ -37,6 +37,8 @@ final class BatchUpdate {
     /// Scored steps that a trajectory may have.
     var maximumLength: Int?
     var offPolicy = OffPolicyCorrection.behaviour
+    /// The weights of the run's rewards, for estimators that see each reward alone.
+    var rewardWeights: [Double] = []
     /// Of the run: random choices of an objective follow from it and the optimiser step.
     var seed: UInt64 = 0
   }
@@ -105,7 +107,7 @@ final class BatchUpdate {
     miniBatch: Int
   ) throws -> Outcome {
     var outcome = Outcome()
-    let batches = try plan(samples.map(\.trajectory), step: version, miniBatch: miniBatch, outcome: &outcome)
+    let batches = try plan(samples, step: version, miniBatch: miniBatch, outcome: &outcome)
     let recorded = try recordedLogProbs(samples)
     let relied = samples.map { audit.source(of: $0, version: version) == .worker }
     let free = Set((batches.first ?? []).map(\.index).filter { samples[$0].trajectory.policyVersion == version })
@@ -230,10 +232,13 @@ final class BatchUpdate {
 
   /// The optimiser steps that have a gradient.
   private func plan(
-    _ trajectories: [Trajectory], step: Int, miniBatch: Int, outcome: inout Outcome
+    _ samples: [CollectedTrajectory], step: Int, miniBatch: Int, outcome: inout Outcome
   ) throws -> [[Item]] {
+    let trajectories = samples.map(\.trajectory)
     let credits = try method.advantage.advantages(
-      CreditStep(number: step, trajectories: trajectories.map { CreditTrajectory($0) }))
+      CreditStep(
+        number: step, trajectories: samples.map { CreditTrajectory($0.trajectory, rewards: $0.rewards) },
+        rewardWeights: samples.allSatisfy { $0.rewards.isEmpty } ? [] : method.rewardWeights))
     guard credits.count == trajectories.count else {
       throw CreditError(
         "the advantage estimator gave \(credits.count) advantages for \(trajectories.count) trajectories")
@@ -362,9 +367,9 @@ final class BatchUpdate {
 
 extension CreditTrajectory {
   /// What an estimator sees of a rewarded trajectory.
-  init(_ trajectory: Trajectory) {
+  init(_ trajectory: Trajectory, rewards: [Float]) {
     self.init(
-      groupID: trajectory.groupID, promptID: trajectory.promptID, reward: trajectory.reward ?? 0,
+      groupID: trajectory.groupID, promptID: trajectory.promptID, reward: trajectory.reward ?? 0, rewards: rewards,
       length: trajectory.scoredCount, isTruncated: trajectory.finishReason == .length,
       tokenIDs: trajectory.scoredTokens)
   }

@@ -74,8 +74,10 @@ extension LearnerService {
       help?.reference = snapshot.description.root
       try frontEnd.publish(reference: snapshot)
     }
+    var method = try configuration.method()
+    method.rewardWeights = subject.rewards.weights
     let update = BatchUpdate(
-      method: try configuration.method(), options: try configuration.updateOptions(),
+      method: method, options: try configuration.updateOptions(),
       tokenBudget: configuration.learner.microBatchTokens, reference: reference, audit: audit,
       importanceCap: configuration.learner.importanceCap.map(Float.init),
       activationMemoryBudget: configuration.activationMemoryBudget,

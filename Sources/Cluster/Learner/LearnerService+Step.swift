@@ -88,6 +88,7 @@ extension LearnerService {
       guard let total = judgement.total else { continue }
       var sample = sample
       sample.trajectory.reward = total
+      sample.rewards = judgement.values.compactMap { $0 }
       kept.append(sample)
     }
     let reason = judged.lazy.compactMap(\.reason).first

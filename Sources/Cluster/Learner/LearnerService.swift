@@ -96,6 +96,11 @@ public final class LearnerService {
     _ = (try configuration.method(), try configuration.updateOptions())
     security = try configuration.learnerSecurity(
       keys: options.keys, allowInsecure: options.allowInsecure, logger: logger)
+    for key in configuration.unusedParameters {
+      logger.notice(
+        "\(key): has no use with learner.objective \(configuration.learner.objective) and learner.advantage \(configuration.learner.advantage)"
+      )
+    }
     subject = try TrainingSubject(configuration)
     try prompts.check(subject, configuration.task.overlongPrompts, logger: logger)
     if let path = configuration.task.prompts, let notice = subject.referenceNotice(prompts.filePrompts, path: path) {

@@ -64,6 +64,8 @@ public struct RewardSum: Sendable {
 
   /// Of the rewards with a weight.
   public var names: [String] { terms.map(\.name) }
+  /// Parallel to `names`.
+  public var weights: [Double] { terms.map { Double($0.weight) } }
 
   /// The first reason for which a reward could not judge anything against a reference answer; nil: there is none.
   public func referenceFault(_ answer: String) -> String? {
