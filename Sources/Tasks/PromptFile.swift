@@ -82,6 +82,12 @@ public enum PromptFile {
       else {
         throw TaskError("\(place): \"\(field)\"[\(index)] must be an object with the strings \"role\" and \"content\"")
       }
+      // A template reads tool calls and the like: without them it would render another prompt than the file means.
+      if let other = object.members.first(where: { !["role", "content"].contains($0.key) && !$0.value.isNull })?.key {
+        throw TaskError(
+          "\(place): \"\(field)\"[\(index)] has \"\(other)\", which is not handed to the chat template; only \"role\" and "
+            + "\"content\" are: write its text into \"content\", or remove the key")
+      }
       return Prompt.Message(role: role, content: content)
     }
   }
