@@ -61,13 +61,15 @@ let rewardEntries: [MethodEntry] = [
       "rewards": json(try gate.rewards(correct: correct, lengths: groups.map { try $0.integers("lengths") })),
     ]
   },
-  MethodEntry("serial_exit", "function serialExitRewards, estimator dr_grpo") { method in
+  MethodEntry("serial_exit", "reward serial_exit, estimator dr_grpo") { method in
     try method.require(options: ["decay", "decay_by"])
     let by = try method.text(option: "decay_by", default: "correct")
-    guard by == "correct" || by == "index" else { throw UnsupportedCase("decay_by \(by) is not built") }
-    let rewards = serialExitRewards(
+    guard let decayBy = SerialExitReward.DecayBy(rawValue: by) else {
+      throw UnsupportedCase("decay_by \(by) is not built")
+    }
+    let rewards = SerialExitReward.rewards(
       correct: try method.value.flags("correct"), decay: try method.number(option: "decay", default: 2),
-      decaysByIndex: by == "index")
+      decayBy: decayBy)
     return ["rewards": json(rewards), "advantages": try groupAdvantages(rewards, estimator: "dr_grpo")]
   },
 ]
