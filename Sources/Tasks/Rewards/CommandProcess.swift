@@ -16,28 +16,23 @@ struct CommandProcess: ~Copyable {
   static let longestLine = 1 << 20
 
   private let process: pid_t
-  private let input: Int32
-  private let output: Int32
+  private let socket: Int32
   private var unsent: [UInt8] = []
   private var unread: [UInt8] = []
 
   /// - Parameter command: for `/bin/sh -c`.
   /// - Throws: `TaskError` when the system has no room for it.
   init(_ command: String) throws {
-    var toChild: [Int32] = [0, 0]
-    var fromChild: [Int32] = [0, 0]
-    guard pipe(&toChild) == 0 else { throw Self.failure("a pipe", errno) }
-    guard pipe(&fromChild) == 0 else {
-      let code = errno
-      for end in toChild { close(end) }
-      throw Self.failure("a pipe", code)
+    // A pair of sockets: it is closed in every other child from the start, and a write to a dead command raises no signal.
+    var ends: [Int32] = [0, 0]
+    guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0, &ends) == 0 else {
+      throw Self.failure("a pair of sockets", errno)
     }
-    for end in toChild + fromChild { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
-    posix_spawn_file_actions_adddup2(&actions, toChild[0], 0)
-    posix_spawn_file_actions_adddup2(&actions, fromChild[1], 1)
+    posix_spawn_file_actions_adddup2(&actions, ends[1], 0)
+    posix_spawn_file_actions_adddup2(&actions, ends[1], 1)
     // Locks and sockets of ours must not live on in the command.
     let open = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")) ?? []
     for descriptor in open.compactMap({ Int32($0) }) where descriptor > 2 {
@@ -63,22 +58,18 @@ struct CommandProcess: ~Copyable {
     defer { for argument in arguments { free(argument) } }
     var child: pid_t = 0
     let code = posix_spawn(&child, "/bin/sh", &actions, &attributes, &arguments, environ)
-    close(toChild[0])
-    close(fromChild[1])
+    close(ends[1])
     guard code == 0 else {
-      close(toChild[1])
-      close(fromChild[0])
+      close(ends[0])
       throw Self.failure("/bin/sh", code)
     }
     process = child
-    input = toChild[1]
-    output = fromChild[0]
-    for end in [input, output] { _ = fcntl(end, F_SETFL, fcntl(end, F_GETFL) | O_NONBLOCK) }
+    socket = ends[0]
+    _ = fcntl(socket, F_SETFL, fcntl(socket, F_GETFL) | O_NONBLOCK)
   }
 
   deinit {
-    close(input)
-    close(output)
+    close(socket)
     kill(-process, SIGKILL)
     var status: Int32 = 0
     while waitpid(process, &status, 0) < 0, errno == EINTR {}
@@ -97,25 +88,24 @@ struct CommandProcess: ~Copyable {
       let rest = ContinuousClock.now.duration(to: deadline)
       let milliseconds = rest.components.seconds * 1000 + rest.components.attoseconds / 1_000_000_000_000_000
       guard rest > .zero else { return .late }
-      var ends = [
-        pollfd(fd: output, events: Int16(POLLIN), revents: 0),
-        pollfd(fd: unsent.isEmpty ? -1 : input, events: Int16(POLLOUT), revents: 0),
-      ]
-      guard poll(&ends, 2, Int32(min(milliseconds + 1, 60_000))) >= 0 || errno == EINTR else {
+      var end = pollfd(fd: socket, events: Int16(unsent.isEmpty ? POLLIN : POLLIN | POLLOUT), revents: 0)
+      guard poll(&end, 1, Int32(min(milliseconds + 1, 60_000))) >= 0 || errno == EINTR else {
         return .ended("poll: \(String(cString: strerror(errno)))")
       }
-      if ends[1].revents != 0 {
-        let written = unsent.withUnsafeBytes { write(input, $0.baseAddress, $0.count) }
+      if !unsent.isEmpty, end.revents & Int16(POLLOUT) != 0 {
+        let written = unsent.withUnsafeBytes {
+          Glibc.send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL.rawValue))
+        }
         if written > 0 {
           unsent.removeFirst(written)
         } else if written < 0, errno != EAGAIN, errno != EINTR {
-          // It reads no more; what it has written still counts, and its end is seen on the other pipe.
+          // It reads no more; what it has written still counts, and its end is seen when that is read.
           unsent = []
         }
       }
-      guard ends[0].revents != 0 else { continue }
+      guard end.revents & ~Int16(POLLOUT) != 0 else { continue }
       var chunk = [UInt8](repeating: 0, count: 1 << 16)
-      let count = chunk.withUnsafeMutableBytes { read(output, $0.baseAddress, $0.count) }
+      let count = chunk.withUnsafeMutableBytes { read(socket, $0.baseAddress, $0.count) }
       if count < 0, errno == EAGAIN || errno == EINTR { continue }
       guard count > 0 else { return .ended("the command ended before it replied") }
       unread += chunk[..<count]
