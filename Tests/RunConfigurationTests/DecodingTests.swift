@@ -166,7 +166,7 @@ func problems(_ more: String, overrides: [String] = []) -> [String] {
       ])
     #expect(
       problems("reward: {zzzzzzzzzzzz: 8}") == [
-        "run.yaml:3:10: unknown key reward.zzzzzzzzzzzz; reward has math, exact, format, overlong, overlong_buffer, serial_exit, serial_exit_decay, serial_exit_decay_by, judge"
+        "run.yaml:3:10: unknown key reward.zzzzzzzzzzzz; reward has math, exact, format, overlong, overlong_buffer, serial_exit, serial_exit_decay, serial_exit_decay_by, command, command_line, command_deadline, command_parallel, judge"
       ])
     #expect(problems("rollout.group_size: 8").first?.contains("keys are nested") == true)
     #expect(problems("1: 2").count == 1)

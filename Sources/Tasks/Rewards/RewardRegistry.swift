@@ -9,6 +9,7 @@ public enum RewardRegistry {
     FormatReward.self,
     OverlongReward.self,
     SerialExitReward.self,
+    CommandReward.self,
   ]
 
   public static let parts = PartRegistry<any RewardFunction>(

@@ -59,7 +59,8 @@ public struct RewardSum: Sendable {
       }
       chosen = [judge]
     }
-    judges = try chosen.map { ($0, try make($0)) }
+    let made = Dictionary(uniqueKeysWithValues: terms.map { ($0.name, $0.function) })
+    judges = try chosen.map { ($0, try made[$0] ?? make($0)) }
   }
 
   /// Of the rewards with a weight.
