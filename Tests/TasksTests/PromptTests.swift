@@ -74,7 +74,8 @@ import Testing
 
   /// The template would have read them: without them the prompt is another one.
   @Test func aMessageThatHoldsMoreThanItsTextIsRefused() throws {
-    let call = #"{"messages": [{"role": "user", "content": "b"}, {"role": "assistant", "content": "", "tool_calls": []}], "answer": "1"}"#
+    let turns = #"{"role": "user", "content": "b"}, {"role": "assistant", "content": "", "tool_calls": []}"#
+    let call = "{\"messages\": [\(turns)], \"answer\": \"1\"}"
     #expect(message(call).contains(#":1: "messages"[1] has "tool_calls", which is not handed to the chat template"#))
     let null = #"{"messages": [{"role": "user", "content": "b", "tool_calls": null}], "answer": "1"}"#
     #expect(try read(null)[0].content == .messages([.init(role: "user", content: "b")]))

@@ -94,7 +94,7 @@ struct CommandProcess: ~Copyable {
       }
       if !unsent.isEmpty, end.revents & Int16(POLLOUT) != 0 {
         let written = unsent.withUnsafeBytes {
-          Glibc.send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL.rawValue))
+          Glibc.send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
         }
         if written > 0 {
           unsent.removeFirst(written)
