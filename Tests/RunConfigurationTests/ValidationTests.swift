@@ -16,7 +16,10 @@ import Testing
       ("task.arithmetic.min=100", "task.arithmetic.min: must be at most max = 99, got 100"),
       ("task.arithmetic.operations=[]", "task.arithmetic.operations: must name at least one operation"),
       ("task.arithmetic.operations=[add, add]", "task.arithmetic.operations: has an entry twice, got [add, add]"),
-      ("reward.math=0", "reward: one of math, exact, format, overlong, serial_exit, command must have a weight that is not 0"),
+      (
+        "reward.math=0",
+        "reward: one of math, exact, format, overlong, serial_exit, command must have a weight that is not 0"
+      ),
       (
         "rollout.policy=none",
         "rollout.policy: none is deterministic and cannot be trained; use gumbel, discrete or multiplex"
