@@ -58,12 +58,13 @@ var targets: [Target] = [
 #endif
 
 targets += [
-  room("Kernels", matrixBackends, hot: true),
+  room("Machine", ["CMemoryShortage"]),
+  room("Kernels", ["Machine"] + matrixBackends, hot: true),
   room("JSON", [], hot: true),
   room("Parameters", ["JSON"]),
   room("Templates", ["JSON"], hot: true),
   room("ModelFiles", ["Kernels", "JSON"], hot: true),
-  room("Tokenization", ["JSON", "Templates", "ModelFiles"], hot: true),
+  room("Tokenization", ["JSON", "Templates"], hot: true),
   room("Transformer", ["Kernels", "ModelFiles", logging], hot: true),
   room("SoftThinking", ["Kernels", "JSON", "Parameters"], hot: true),
   room("Objectives", ["Parameters"], hot: true),
@@ -76,37 +77,89 @@ targets += [
     "Training",
     ["Kernels", "ModelFiles", "Transformer", "SoftThinking", "Objectives", "PolicyOptimization", logging],
     hot: true),
-  room("Wire", ["CWireMessages", "CProtobufC", "Parameters", "SoftThinking", "Objectives"]),
+  room("Wire", ["CWireMessages", "CProtobufC", "Machine", "Parameters", "SoftThinking", "Objectives"]),
   room("Coordination", []),
-  room("Transport", ["CZeroMQ", logging]),
+  room("Transport", ["CZeroMQ", "Machine", logging]),
   room("WeightSync", ["CLibCrypto", "CZstd", "CVectorKernels", "Kernels"], hot: true),
   room(
     "Benchmarking",
     [
-      "Kernels", "ModelFiles", "Transformer", "SoftThinking", "Objectives", "PolicyOptimization", "Rollouts",
-      "Training",
-      "WeightSync",
+      "Machine", "Kernels", "ModelFiles", "Transformer", "SoftThinking", "Objectives", "PolicyOptimization", "Rollouts",
+      "Training", "WeightSync",
     ],
     hot: true),
   room("Observability", ["JSON", logging]),
   room("RunConfiguration", [yams, "JSON", "Parameters", "SoftThinking", "Objectives", "Credit", "Tasks"]),
   room(
-    "Cluster",
+    "Loading",
     [
-      "JSON", "Templates", "Parameters", "ModelFiles", "Tokenization", "Transformer", "SoftThinking", "Objectives",
-      "Credit",
-      "PolicyOptimization", "Tasks", "Rollouts", "Training", "Wire",
-      "Coordination", "Transport", "WeightSync", "Observability", "RunConfiguration", logging,
+      "Machine", "Kernels", "JSON", "Templates", "ModelFiles", "Tokenization", "Transformer", "SoftThinking", "Tasks",
+      "Training", "WeightSync", "Wire", "RunConfiguration", logging,
+    ]),
+  room(
+    "Equality",
+    [
+      "Machine", "Kernels", "ModelFiles", "Transformer", "SoftThinking", "Rollouts", "Training", "WeightSync", "Wire",
+      logging,
+    ]),
+  room("Evaluation", ["Machine", "Kernels", "Transformer", "SoftThinking", "Tasks", "Rollouts", "Observability"]),
+  room("Sessions", ["Wire", "Transport", logging]),
+  room("WeightExchange", ["Machine", "Kernels", "Wire", "Transport", "WeightSync", logging]),
+  room(
+    "Gradients",
+    [
+      "Machine", "Kernels", "Parameters", "SoftThinking", "Objectives", "Training", "Wire", "Coordination", "Transport",
+      "WeightSync", logging,
+    ]),
+  room(
+    "WorkerLink",
+    ["Machine", "Wire", "Coordination", "Transport", "WeightSync", "Sessions", "WeightExchange", "Gradients", logging]),
+  room(
+    "FrontEnd",
+    [
+      "Machine", "SoftThinking", "Training", "Wire", "Coordination", "Transport", "WeightSync", "Sessions",
+      "WeightExchange", "Gradients", logging,
+    ]),
+  room(
+    "Learner",
+    [
+      "Machine", "Kernels", "ModelFiles", "Tokenization", "Transformer", "SoftThinking", "Objectives", "Credit",
+      "PolicyOptimization", "Tasks", "Rollouts", "Training", "Wire", "Coordination", "Transport", "WeightSync",
+      "Observability", "RunConfiguration", "Loading", "Equality", "Evaluation", "Sessions", "Gradients", "FrontEnd",
+      logging,
+    ]),
+  room(
+    "Worker",
+    [
+      "Machine", "Kernels", "Parameters", "ModelFiles", "Transformer", "SoftThinking", "Objectives", "Rollouts",
+      "Training", "Wire", "Coordination", "Transport", "WeightSync", "Loading", "Equality", "Sessions", "Gradients",
+      "WorkerLink", logging,
+    ]),
+  room(
+    "Relay",
+    [
+      "Machine", "Kernels", "Training", "Wire", "Transport", "WeightSync", "Sessions", "Gradients", "WorkerLink",
+      "FrontEnd", logging,
+    ]),
+  room(
+    "LocalRun",
+    [
+      "Machine", "Kernels", "Transformer", "SoftThinking", "Tasks", "Rollouts", "Observability", "RunConfiguration",
+      "Loading", "Evaluation", "Sessions", "Learner", logging,
+    ]),
+  room(
+    "FleetBenchmarks",
+    [
+      "Machine", "Kernels", "ModelFiles", "SoftThinking", "Wire", "Coordination", "Transport", "WeightSync",
+      "Observability", "RunConfiguration", "Sessions", "WorkerLink", "FrontEnd", "Learner", "Worker", "Relay", logging,
     ]),
   .executableTarget(
     name: "softgrpo",
     dependencies: [
-      "Cluster", "Kernels", "JSON", "Parameters", "ModelFiles", "Tokenization", "Transformer", "SoftThinking",
-      "Objectives",
-      "Credit", "PolicyOptimization", "Tasks", "MethodCases", "Rollouts", "Training", "Benchmarking", "WeightSync",
-      "Transport",
-      "Observability", "RunConfiguration", "CZeroMQ",
-      "CLibCrypto", "Templates",
+      "Machine", "Loading", "Equality", "Evaluation", "Sessions", "Learner", "Worker", "Relay", "LocalRun",
+      "FleetBenchmarks", "Kernels", "JSON", "Parameters", "ModelFiles", "Tokenization", "Transformer", "SoftThinking",
+      "Objectives", "Credit", "PolicyOptimization", "Tasks", "MethodCases", "Rollouts", "Training", "Benchmarking",
+      "WeightSync", "Transport", "Observability", "RunConfiguration", "CZeroMQ", "CLibCrypto", "Templates",
       argumentParser, logging,
     ],
     swiftSettings: strict),
@@ -115,7 +168,7 @@ targets += [
     dependencies: ["Kernels", "Parameters", "ModelFiles", "Transformer", "SoftThinking", "Objectives", "Wire"],
     path: "Tests/TestSupport",
     swiftSettings: strict + hot),
-  tests("Kernels", ["CVectorKernels"]),
+  tests("Kernels", ["Machine", "CVectorKernels"]),
   tests("JSON"),
   tests("Parameters"),
   tests("Templates", ["JSON"], fixtures: true),
@@ -132,6 +185,7 @@ targets += [
   tests("Training", ["ModelFiles", "Transformer", "SoftThinking", "Objectives", "PolicyOptimization"]),
   tests("Benchmarking", ["ModelFiles", "Transformer", "SoftThinking", "Training"]),
   tests("Wire", ["Parameters", "SoftThinking", "Objectives"]),
+  tests("Machine"),
   tests("Coordination"),
   tests("Transport"),
   tests("WeightSync"),
@@ -141,7 +195,7 @@ targets += [
     name: "ExtendingTests",
     dependencies: [
       "Kernels", "Parameters", "Transformer", "SoftThinking", "Objectives", "Credit", "Tasks", "Rollouts", "WeightSync",
-      "Observability", "Cluster", "TestSupport",
+      "Observability", "Sessions", "Learner", "TestSupport",
     ],
     swiftSettings: strict),
   .testTarget(
@@ -150,12 +204,16 @@ targets += [
   .testTarget(
     name: "RunTests", dependencies: ["softgrpo", "Kernels", "ModelFiles"], resources: [.copy("Fixtures")],
     swiftSettings: strict),
-  tests(
-    "Cluster",
-    [
-      "Parameters", "Wire", "Coordination", "Transport", "WeightSync", "SoftThinking", "RunConfiguration",
-      "ModelFiles", "Transformer", "Objectives", "Credit", "PolicyOptimization", "Rollouts", "Training",
-    ]),
+  .testTarget(
+    name: "ClusterTests",
+    dependencies: [
+      "Machine", "Kernels", "Parameters", "ModelFiles", "Tokenization", "Transformer", "SoftThinking", "Objectives",
+      "Credit", "PolicyOptimization", "Tasks", "Rollouts", "Training", "Wire", "Coordination", "Transport",
+      "WeightSync", "Observability", "RunConfiguration", "Loading", "Equality", "Evaluation", "Sessions",
+      "WeightExchange", "Gradients", "WorkerLink", "FrontEnd", "Learner", "Worker", "Relay", "LocalRun",
+      "FleetBenchmarks", "TestSupport",
+    ],
+    swiftSettings: strict),
 ]
 
 let package = Package(

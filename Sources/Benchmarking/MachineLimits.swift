@@ -1,4 +1,5 @@
 import Kernels
+import Machine
 
 /// What this machine can do at best, measured here and now: the two sides of the roofline.
 ///
@@ -126,13 +127,13 @@ public struct MachineLimits: Sendable, Equatable, Encodable {
 
   private static func bestSeconds(effort: Double, _ body: () -> Void) -> Double {
     body()
-    let start = monotonicNanoseconds()
+    let start = MonotonicClock.nanoseconds()
     var best = UInt64.max
     var count = 0
-    while count < 3 || Double(monotonicNanoseconds() - start) * 1e-9 < effort {
-      let begin = monotonicNanoseconds()
+    while count < 3 || Double(MonotonicClock.nanoseconds() - start) * 1e-9 < effort {
+      let begin = MonotonicClock.nanoseconds()
       body()
-      best = min(best, monotonicNanoseconds() - begin)
+      best = min(best, MonotonicClock.nanoseconds() - begin)
       count += 1
     }
     return Double(max(1, best)) * 1e-9

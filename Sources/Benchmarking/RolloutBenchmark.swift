@@ -1,4 +1,5 @@
 import Kernels
+import Machine
 import ModelFiles
 import Rollouts
 import SoftThinking
@@ -154,9 +155,9 @@ public struct RolloutBenchmark: Sendable {
     for _ in 0..<settings.warmUpSteps { try step(engine, batch: batch) }
     clock.reset()
     let cpu = ProcessUsage.cpuSeconds
-    let start = monotonicNanoseconds()
+    let start = MonotonicClock.nanoseconds()
     for _ in 0..<settings.steps { try step(engine, batch: batch) }
-    let seconds = Double(monotonicNanoseconds() - start) * 1e-9
+    let seconds = Double(MonotonicClock.nanoseconds() - start) * 1e-9
     return DecodeRun(
       seconds: seconds, cpuSeconds: ProcessUsage.cpuSeconds - cpu, stages: clock.seconds, prefillSeconds: prefill,
       prefilledTokens: prefilled)

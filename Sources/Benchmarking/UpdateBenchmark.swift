@@ -1,6 +1,7 @@
 import Kernels
-import Objectives
+import Machine
 import ModelFiles
+import Objectives
 import PolicyOptimization
 import SoftThinking
 import Training
@@ -71,11 +72,11 @@ public final class UpdateBenchmark {
     self.settings = settings
     self.state = state
     self.team = team
-    let start = monotonicNanoseconds()
+    let start = MonotonicClock.nanoseconds()
     model = PreparedModel(
       state.roundedWeights(team: team), backend: backend, trainable: true, positions: settings.longestSequence,
       team: team)
-    prepareSeconds = Double(monotonicNanoseconds() - start) * 1e-9
+    prepareSeconds = Double(MonotonicClock.nanoseconds() - start) * 1e-9
     gradient = PolicyGradient(team: team)
     loss = try Loss()
   }
@@ -171,7 +172,7 @@ public final class UpdateBenchmark {
     gradient.stages = clock
     let knowsPeak = ProcessUsage.resetPeak()
     let cpu = ProcessUsage.cpuSeconds
-    let start = monotonicNanoseconds()
+    let start = MonotonicClock.nanoseconds()
     clock.resume()
     // As the learner does it: the micro-batches' gradients are summed along the fixed tree.
     let sum = GradientSum(
@@ -191,7 +192,7 @@ public final class UpdateBenchmark {
     _ = try state.apply(UpdateOptions(), team: team)
     clock.mark(.optimizer)
     return UpdateRun(
-      seconds: Double(monotonicNanoseconds() - start) * 1e-9, cpuSeconds: ProcessUsage.cpuSeconds - cpu,
+      seconds: Double(MonotonicClock.nanoseconds() - start) * 1e-9, cpuSeconds: ProcessUsage.cpuSeconds - cpu,
       stages: clock.seconds, peakBytes: knowsPeak ? ProcessUsage.peakBytes : nil)
   }
 }

@@ -1,4 +1,5 @@
 import Kernels
+import Machine
 import ModelFiles
 import PolicyOptimization
 import Training
@@ -126,14 +127,14 @@ public struct WeightsBenchmark {
 
 /// Wall-clock and processor time of a stretch of code.
 public struct Stopwatch {
-  private let wall = monotonicNanoseconds()
+  private let wall = MonotonicClock.nanoseconds()
   private let processor = ProcessUsage.cpuSeconds
 
   public init() {}
 
   public func stop() -> ElapsedTime {
     ElapsedTime(
-      seconds: Double(monotonicNanoseconds() - wall) * 1e-9, cpuSeconds: ProcessUsage.cpuSeconds - processor)
+      seconds: Double(MonotonicClock.nanoseconds() - wall) * 1e-9, cpuSeconds: ProcessUsage.cpuSeconds - processor)
   }
 }
 

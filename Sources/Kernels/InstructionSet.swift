@@ -1,3 +1,5 @@
+import Machine
+
 /// Which of the two compilations of `CVectorKernels` runs: both give the same bits.
 enum InstructionSet: Sendable {
   case baseline

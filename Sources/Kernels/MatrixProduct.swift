@@ -1,3 +1,5 @@
+import Machine
+
 /// A weight matrix W (outputs N x inputs K) held ready for products with activations.
 ///
 /// Every product is computed by single-threaded primitives over fixed panels of W; the team's threads take panels.

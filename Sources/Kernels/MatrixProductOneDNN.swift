@@ -1,3 +1,5 @@
+import Machine
+
 #if arch(x86_64)
   import COneDNN
 

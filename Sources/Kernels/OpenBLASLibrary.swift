@@ -1,5 +1,6 @@
 import CMemoryShortage
 import COpenBLAS
+import Machine
 import Synchronization
 
 #if canImport(Glibc)

@@ -1,8 +1,4 @@
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#endif
+import Machine
 
 /// Where the time of a pass goes: wall seconds by stage, for `softgrpo bench`.
 ///
@@ -54,14 +50,14 @@ public final class StageClock {
   private var nanoseconds = [UInt64](repeating: 0, count: Stage.allCases.count)
   private var last: UInt64
 
-  public init() { last = monotonicNanoseconds() }
+  public init() { last = MonotonicClock.nanoseconds() }
 
   /// Begins a stretch: time since the last mark is nobody's.
-  public func resume() { last = monotonicNanoseconds() }
+  public func resume() { last = MonotonicClock.nanoseconds() }
 
   /// Gives the time since the last mark to `stage`.
   public func mark(_ stage: Stage) {
-    let now = monotonicNanoseconds()
+    let now = MonotonicClock.nanoseconds()
     nanoseconds[stage.rawValue] &+= now &- last
     last = now
   }
@@ -69,7 +65,7 @@ public final class StageClock {
   /// Forgets what was measured.
   public func reset() {
     for index in nanoseconds.indices { nanoseconds[index] = 0 }
-    last = monotonicNanoseconds()
+    last = MonotonicClock.nanoseconds()
   }
 
   public func seconds(_ stage: Stage) -> Double { Double(nanoseconds[stage.rawValue]) * 1e-9 }
@@ -81,11 +77,4 @@ public final class StageClock {
 
   /// Sum over all stages.
   public var total: Double { Double(nanoseconds.reduce(0, +)) * 1e-9 }
-}
-
-/// Nanoseconds of the clock that never jumps.
-public func monotonicNanoseconds() -> UInt64 {
-  var time = timespec()
-  clock_gettime(CLOCK_MONOTONIC, &time)
-  return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
 }

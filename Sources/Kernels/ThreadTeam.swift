@@ -1,4 +1,5 @@
 import CVectorKernels
+import Machine
 import Synchronization
 
 #if canImport(Glibc)

@@ -1,4 +1,5 @@
 import Logging
+import Machine
 
 /// Decides for all sockets of a context whose CURVE keys may connect (ZAP, ZeroMQ RFC 27). It lives on the thread that owns
 /// it, within that thread's poll loop: make it before a server socket binds, poll its `socket`, call `serve` each turn.

@@ -1,6 +1,8 @@
 import ArgumentParser
 import Foundation
 import Kernels
+import Loading
+import Machine
 import ModelFiles
 import SoftThinking
 import Transformer

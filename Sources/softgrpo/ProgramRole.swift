@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Kernels
+import Machine
 
 /// What this process is, for errors that can come from anywhere in it.
 enum ProgramRole {

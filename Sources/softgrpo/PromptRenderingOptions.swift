@@ -1,6 +1,6 @@
 import ArgumentParser
-import Cluster
 import JSON
+import Loading
 import Tokenization
 
 extension SpecialTokensInText: ExpressibleByArgument {}

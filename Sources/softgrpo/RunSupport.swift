@@ -1,7 +1,7 @@
 import ArgumentParser
-import Cluster
 import Foundation
 import Logging
+import Machine
 import Observability
 import RunConfiguration
 

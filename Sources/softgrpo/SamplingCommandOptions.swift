@@ -1,7 +1,8 @@
 import ArgumentParser
-import Cluster
 import Foundation
 import Kernels
+import Loading
+import Machine
 import ModelFiles
 import Observability
 import Rollouts
@@ -170,7 +171,7 @@ struct SamplingProgress {
 
   /// - Parameter tokens: sampled so far, nil when not known.
   mutating func update(completed: Int, tokens count: Int? = nil) {
-    let now = steadySeconds()
+    let now = MonotonicClock.seconds()
     guard now - last >= 0.5 else { return }
     last = now
     if let count { tokens.note(count: Double(count), at: now) }
@@ -178,7 +179,7 @@ struct SamplingProgress {
   }
 
   mutating func finish(completed: Int, detail: String) {
-    reporter.finish(completed: completed, at: steadySeconds(), detail: detail)
+    reporter.finish(completed: completed, at: MonotonicClock.seconds(), detail: detail)
   }
 
   private var detail: String { tokens.perSecond.map { formatFixed($0, 0) + " tokens/s" } ?? "" }
@@ -188,7 +189,7 @@ struct SamplingProgress {
 struct PassProgress {
   private var reporter: ProgressReporter
   private let total: Int
-  private let start = steadySeconds()
+  private let start = MonotonicClock.seconds()
 
   init(label: String, total: Int) {
     self.total = total
@@ -196,15 +197,9 @@ struct PassProgress {
   }
 
   mutating func update(completed: Int) {
-    let now = steadySeconds()
+    let now = MonotonicClock.seconds()
     guard now - start >= 2 else { return }
     reporter.update(completed: completed, at: now)
     if completed == total { reporter.finish(completed: completed, at: now) }
   }
-}
-
-func steadySeconds() -> Double {
-  var time = timespec()
-  clock_gettime(CLOCK_MONOTONIC, &time)
-  return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
 }

@@ -1,7 +1,7 @@
 import ArgumentParser
-import Cluster
 import Foundation
 import Kernels
+import Machine
 import Observability
 
 @main

@@ -9,7 +9,9 @@ import Transformer
 import WeightSync
 import Wire
 
-@testable import Cluster
+@testable import FrontEnd
+@testable import Loading
+@testable import Sessions
 
 /// What a learner under LoRA publishes, and what workers make of it.
 @Suite(.serialized) struct AdapterVersionTests {
@@ -103,7 +105,7 @@ import Wire
       (try snapshot(targets: ["lm_head"]), "lm_head"), (try snapshot(rank: 5, targets: all), "bytes"),
       (try snapshot(targets: ["q_proj"]), "bytes"), (base, "whole model"),
     ] {
-      let error = #expect(throws: ClusterError.self) { try AdapterWeights(bad, model: state.layout) }
+      let error = #expect(throws: LoadingError.self) { try AdapterWeights(bad, model: state.layout) }
       #expect(error?.message.contains(expected) == true)
     }
     let frontEnd = try LearnerFrontEnd(frontEndOptions(), logger: quiet)

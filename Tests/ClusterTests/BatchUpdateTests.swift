@@ -14,7 +14,8 @@ import Training
 import Transformer
 import WeightSync
 
-@testable import Cluster
+@testable import Equality
+@testable import Learner
 
 /// Whose log-probs an update relies on, what it notices, and what it does then.
 @Suite(.enabled(if: preferredComputeType == .bfloat16, "the processor has no bf16 products"))

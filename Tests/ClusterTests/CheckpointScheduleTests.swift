@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Cluster
+@testable import Learner
 
 @Suite struct CheckpointScheduleTests {
   @Test func everySoManySteps() {

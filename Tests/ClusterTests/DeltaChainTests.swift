@@ -2,7 +2,7 @@ import Synchronization
 import Testing
 import WeightSync
 
-@testable import Cluster
+@testable import FrontEnd
 
 /// The chain of versions over real sockets.
 @Suite(.serialized) struct DeltaChainTests {

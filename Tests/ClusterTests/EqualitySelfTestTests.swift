@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 import Transformer
 
-@testable import Cluster
+@testable import Equality
 
 @Suite(.enabled(if: preferredComputeType == .bfloat16, "the processor has no bf16 products"))
 struct EqualitySelfTestTests {

@@ -1,4 +1,5 @@
 import Logging
+import Machine
 import SoftThinking
 import Synchronization
 import TestSupport
@@ -6,7 +7,8 @@ import Transport
 import WeightSync
 import Wire
 
-@testable import Cluster
+@testable import FrontEnd
+@testable import WorkerLink
 
 /// A worker whose engine produces trivial trajectories from a lease and the weights in hand, without a model.
 final class FakeWorker: Sendable {

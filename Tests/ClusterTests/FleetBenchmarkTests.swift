@@ -1,7 +1,9 @@
 import Kernels
+import Machine
 import Testing
 
-@testable import Cluster
+@testable import FleetBenchmarks
+@testable import Sessions
 
 @Suite struct FleetIdealTests {
   @Test func theDivisibleIdealIsWorkOverRates() {

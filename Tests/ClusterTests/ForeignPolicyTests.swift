@@ -7,7 +7,9 @@ import Testing
 import WeightSync
 import Wire
 
-@testable import Cluster
+@testable import FrontEnd
+@testable import Worker
+@testable import WorkerLink
 
 @Suite(.serialized) struct ForeignPolicyTests {
   /// A worker of another build declines a lease whose policy it does not have and says what to upgrade; the work is there for

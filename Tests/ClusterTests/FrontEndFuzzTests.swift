@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 import Wire
 
-@testable import Cluster
+@testable import FrontEnd
 
 /// Whatever a client sends to a live learner or relay, the others' work goes on. Seeds are fixed; SOFTGRPO_FUZZ_ROUNDS asks for
 /// more of them than a test run has time for.

@@ -1,12 +1,12 @@
-import Objectives
 import Coordination
+import Objectives
 import SoftThinking
 import TestSupport
 import Testing
 import Training
 import Wire
 
-@testable import Cluster
+@testable import Gradients
 
 /// Whatever workers and relays say in whatever order, every leaf of a gradient is computed once, by somebody who may.
 @Suite struct GradientExchangeFuzzTests {

@@ -7,7 +7,7 @@ import Testing
 import Training
 import Wire
 
-@testable import Cluster
+@testable import Gradients
 
 /// The exchange by itself, with simulated time, workers and links.
 @Suite struct GradientExchangeTests {

@@ -6,7 +6,9 @@ import Transport
 import WeightSync
 import Wire
 
-@testable import Cluster
+@testable import Gradients
+@testable import Worker
+@testable import WorkerLink
 
 /// A worker that computes gradients, or pretends to.
 final class GradientHelper: Sendable {
@@ -137,7 +139,7 @@ final class GradientHelper: Sendable {
     }
   }
 
-  private func spoilt(_ outcome: GradientWorker.Outcome) -> GradientWorker.Outcome {
+  private func spoilt(_ outcome: GradientOutcome) -> GradientOutcome {
     guard case .computed(var gradient) = outcome else { return outcome }
     switch behaviour {
     case .corrupting: gradient.ready.root[5] ^= 1

@@ -2,6 +2,7 @@ import Credit
 import Foundation
 import Kernels
 import Logging
+import Machine
 import ModelFiles
 import Objectives
 import PolicyOptimization
@@ -15,7 +16,11 @@ import Transport
 import WeightSync
 import Wire
 
-@testable import Cluster
+@testable import Equality
+@testable import FrontEnd
+@testable import Gradients
+@testable import Learner
+@testable import Worker
 
 /// An update whose gradient is computed by whoever is there has the same bits: over a real front end and real links.
 @Suite(.serialized, .enabled(if: preferredComputeType == .bfloat16, "the processor has no bf16 products"))

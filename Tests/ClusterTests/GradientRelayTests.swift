@@ -6,7 +6,10 @@ import Testing
 import Training
 import Wire
 
-@testable import Cluster
+@testable import Equality
+@testable import FrontEnd
+@testable import Gradients
+@testable import Sessions
 
 /// Gradients through relays have the bits that they have without: over real front ends and links.
 @Suite(.serialized, .enabled(if: preferredComputeType == .bfloat16, "the processor has no bf16 products"))

@@ -1,10 +1,10 @@
-import Objectives
 import Coordination
+import Objectives
 import Testing
 import Training
 import Wire
 
-@testable import Cluster
+@testable import Gradients
 
 /// A learner and workers that compute `rowsPerSecond`, each behind a link of `bytesPerSecond`, in simulated time.
 struct GradientSimulation {

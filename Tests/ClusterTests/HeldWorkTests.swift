@@ -1,7 +1,7 @@
 import Testing
 import Wire
 
-@testable import Cluster
+@testable import WorkerLink
 
 @Suite struct HeldWorkTests {
   private func lease(_ id: UInt64) -> Lease {

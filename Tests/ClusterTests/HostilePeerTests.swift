@@ -6,7 +6,7 @@ import Transport
 import WeightSync
 import Wire
 
-@testable import Cluster
+@testable import FrontEnd
 
 @Suite(.serialized) struct HostilePeerTests {
   @Test func garbageIsCountedAndSurvived() throws {

@@ -3,7 +3,8 @@ import TestSupport
 import Testing
 import Wire
 
-@testable import Cluster
+@testable import FrontEnd
+@testable import Sessions
 
 /// Results that are well-formed messages, and would break the learner if it took them: they cost their sender its session.
 @Suite(.serialized) struct HostileResultTests {

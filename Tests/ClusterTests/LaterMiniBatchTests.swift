@@ -7,7 +7,8 @@ import Training
 import Transport
 import WeightSync
 
-@testable import Cluster
+@testable import FrontEnd
+@testable import Gradients
 
 /// The mini-batches after a step's first, under weights that no policy version has.
 extension GradientLeaseTests {

@@ -6,7 +6,8 @@ import Transport
 import WeightSync
 import Wire
 
-@testable import Cluster
+@testable import FrontEnd
+@testable import Sessions
 
 @Suite(.serialized) struct LearnerAndWorkersTests {
   private func expectWhole(_ groups: [CompletedGroup], _ ordinals: Range<Int>, sampleCount: Int = 4, version: Int) {

@@ -1,9 +1,11 @@
 import Foundation
 import Kernels
+import Machine
 import Synchronization
 import Testing
 
-@testable import Cluster
+@testable import LocalRun
+@testable import Sessions
 
 @Suite struct LocalWorkersTests {
   @Test func workersThatAlwaysDieEndTheWait() throws {

@@ -3,7 +3,9 @@ import Synchronization
 import Testing
 import Transport
 
-@testable import Cluster
+@testable import FrontEnd
+@testable import Sessions
+@testable import WorkerLink
 
 @Suite struct NameLookupTests {
   /// The resolver hangs on the first place's name, as it does for a machine that was taken away; the second place has two

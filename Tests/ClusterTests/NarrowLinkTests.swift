@@ -1,12 +1,15 @@
 import Kernels
 import Logging
+import Machine
 import TestSupport
 import Testing
 import Transport
 import WeightSync
 import Wire
 
-@testable import Cluster
+@testable import FrontEnd
+@testable import WeightExchange
+@testable import WorkerLink
 
 private let team = ThreadTeam(threadCount: 1)
 

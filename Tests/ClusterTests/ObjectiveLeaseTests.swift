@@ -3,8 +3,6 @@ import Parameters
 import Testing
 import Wire
 
-@testable import Cluster
-
 /// Leases of objectives of every scope: the gradient has the same bits whoever computes which part of it, and nobody differentiates
 /// another loss than the learner's.
 @Suite(.serialized) struct ObjectiveLeaseTests {

@@ -6,7 +6,8 @@ import Transport
 import WeightSync
 import Wire
 
-@testable import Cluster
+@testable import FrontEnd
+@testable import WorkerLink
 
 @Suite(.serialized) struct OutageTests {
   /// The next lease, and the weights that came before it.

@@ -3,7 +3,7 @@ import Testing
 import Transport
 import Wire
 
-@testable import Cluster
+@testable import Sessions
 
 @Suite struct OutboxTests {
   private func chunk(_ index: Int) -> Message {

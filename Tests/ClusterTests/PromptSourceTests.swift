@@ -3,7 +3,8 @@ import RunConfiguration
 import Tasks
 import Testing
 
-@testable import Cluster
+@testable import Learner
+@testable import Sessions
 
 @Suite struct PromptSourceTests {
   private func configuration(_ path: String, heldOut: Double) -> RunConfiguration {

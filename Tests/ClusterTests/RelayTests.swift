@@ -1,10 +1,16 @@
+import Machine
+import SoftThinking
 import Synchronization
 import Testing
 import Transport
 import WeightSync
 import Wire
 
-@testable import Cluster
+@testable import FrontEnd
+@testable import Gradients
+@testable import Relay
+@testable import Sessions
+@testable import WorkerLink
 
 /// A relay on a thread of its own.
 final class RunningRelay: Sendable {

@@ -1,5 +1,6 @@
 import Foundation
 import Logging
+import Machine
 import RunConfiguration
 import SoftThinking
 import Synchronization
@@ -7,7 +8,10 @@ import Testing
 import Transport
 import Wire
 
-@testable import Cluster
+@testable import FrontEnd
+@testable import Relay
+@testable import Sessions
+@testable import WorkerLink
 
 /// Keeps what is logged.
 struct RecordingLogHandler: LogHandler {

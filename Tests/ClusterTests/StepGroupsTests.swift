@@ -3,7 +3,9 @@ import SoftThinking
 import Tasks
 import Testing
 
-@testable import Cluster
+@testable import FrontEnd
+@testable import Learner
+@testable import Sessions
 
 /// Draws groups of two; the first prompt's group is a draft with a child for each sample, the second's gets a hint beside it, the
 /// third is dropped.

@@ -4,7 +4,7 @@ import SoftThinking
 import Tasks
 import Testing
 
-@testable import Cluster
+@testable import Learner
 
 @Suite struct StepQueueTests {
   private func source() throws -> PromptSource {

@@ -2,7 +2,8 @@ import SoftThinking
 import Testing
 import Wire
 
-@testable import Cluster
+@testable import FleetBenchmarks
+@testable import Sessions
 
 @Suite(.serialized) struct TransportBenchmarkTests {
   /// Many workers at once, as fast as they can: every trajectory arrives, is accepted once, and no session ends.

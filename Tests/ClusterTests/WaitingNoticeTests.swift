@@ -2,7 +2,7 @@ import Logging
 import Testing
 import Transport
 
-@testable import Cluster
+@testable import FrontEnd
 
 /// A worker that nobody welcomes says why, as far as it can be seen from there.
 @Suite(.serialized) struct WaitingNoticeTests {

@@ -5,7 +5,9 @@ import Testing
 import WeightSync
 import Wire
 
-@testable import Cluster
+@testable import Gradients
+@testable import WeightExchange
+@testable import WorkerLink
 
 private let team = ThreadTeam(threadCount: 1)
 

@@ -1,11 +1,15 @@
 import Kernels
 import Logging
+import Machine
 import Rollouts
 import RunConfiguration
 import Testing
 import Wire
 
-@testable import Cluster
+@testable import Equality
+@testable import Loading
+@testable import Sessions
+@testable import Worker
 
 /// What a worker computes in, and what it tells the learner of it.
 struct WorkerArithmeticTests {
@@ -28,12 +32,12 @@ struct WorkerArithmeticTests {
     let single = try workerBackend(nil, learner: "float32", logger: logger)
     #expect(single.computeType == .float32)
     #expect(try workerBackend(.float32, learner: "bfloat16", logger: logger).computeType == .float32)
-    #expect(throws: ClusterError.self) { try workerBackend(nil, learner: "int8", logger: logger) }
+    #expect(throws: LoadingError.self) { try workerBackend(nil, learner: "int8", logger: logger) }
   }
 
   /// The learner's backend never is int8, whatever the worker's.
   @Test func learnersRefuseInt8() {
-    let error = #expect(throws: ClusterError.self) { try backend(for: "int8", logger: logger) }
+    let error = #expect(throws: LoadingError.self) { try backend(for: "int8", logger: logger) }
     #expect(error.map { "\($0)".contains("bfloat16, float32") } == true)
   }
 

@@ -1,6 +1,7 @@
 import Observability
 
-@testable import Cluster
+@testable import Learner
+@testable import Sessions
 
 /// Ends a run whose thinking has collapsed: its mean length was below `shortest` for `patience` steps in a row.
 final class CollapseGuard: RunObserver {

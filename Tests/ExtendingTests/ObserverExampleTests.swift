@@ -2,7 +2,8 @@ import Observability
 import Testing
 import WeightSync
 
-@testable import Cluster
+@testable import Learner
+@testable import Sessions
 
 @Suite struct ObserverExampleTests {
   private func report(_ step: Int, thinking: Double?) -> StepReport {

@@ -63,7 +63,7 @@ import Testing
   private static let imagined: Set = [
     "Sources/Objectives/SPO.swift", "Sources/Credit/MovingBaseline.swift", "Sources/SoftThinking/Blended",
     "Sources/Tasks/Rewards/RelativeLengthReward.swift", "Sources/Tasks/Scheduling/RetryHintScheduler.swift",
-    "Sources/Cluster/Learner/Observers/CollapseGuard.swift",
+    "Sources/Learner/Observers/CollapseGuard.swift",
   ]
 
   /// Paths and links of the pages that lead a reader through the code.

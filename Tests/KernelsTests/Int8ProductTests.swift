@@ -2,6 +2,7 @@ import TestSupport
 import Testing
 
 @testable import Kernels
+@testable import Machine
 
 #if arch(x86_64)
   /// Runs where the processor has AVX512-VNNI.

@@ -2,6 +2,7 @@ import Foundation
 import Testing
 
 @testable import Kernels
+@testable import Machine
 
 struct ProcessorFeaturesTests {
   @Test func whatLinuxReportsIsFound() {

@@ -1,15 +1,16 @@
 import Kernels
+import Machine
 import Testing
 
 struct StageClockTests {
   private func spin(_ nanoseconds: UInt64) {
-    let start = monotonicNanoseconds()
-    while monotonicNanoseconds() - start < nanoseconds {}
+    let start = MonotonicClock.nanoseconds()
+    while MonotonicClock.nanoseconds() - start < nanoseconds {}
   }
 
   @Test func aMarkTakesTheTimeSinceTheMarkBefore() {
     let clock = StageClock()
-    let start = monotonicNanoseconds()
+    let start = MonotonicClock.nanoseconds()
     clock.resume()
     spin(2_000_000)
     clock.mark(.attention)
@@ -18,7 +19,7 @@ struct StageClockTests {
     spin(1_000_000)
     clock.mark(.head)
     clock.mark(.attention)
-    let elapsed = Double(monotonicNanoseconds() - start) * 1e-9
+    let elapsed = Double(MonotonicClock.nanoseconds() - start) * 1e-9
     #expect(clock.seconds(.attention) >= 0.002 && clock.seconds(.head) >= 0.001)
     // What passed between a mark and `resume` is nobody's.
     #expect(clock.total <= elapsed - 0.001)

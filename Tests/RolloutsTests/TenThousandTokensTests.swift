@@ -1,4 +1,5 @@
 import Kernels
+import Machine
 import ModelFiles
 import Objectives
 import SoftThinking

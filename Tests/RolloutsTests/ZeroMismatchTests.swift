@@ -1,4 +1,5 @@
 import Kernels
+import Machine
 import SoftThinking
 import Testing
 import Transformer

@@ -1,5 +1,6 @@
 import Foundation
 import Kernels
+import Machine
 import Testing
 
 /// A short run with a fixed seed in fp32 (`Fixtures/FixedRuns/NAME.yaml`), whose final weights have the same bytes wherever

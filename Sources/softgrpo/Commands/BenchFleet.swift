@@ -1,7 +1,8 @@
 import ArgumentParser
-import Cluster
+import FleetBenchmarks
 import Foundation
 import Logging
+import Machine
 import Observability
 
 struct BenchFleet: ParsableCommand {

@@ -1,5 +1,5 @@
 import ArgumentParser
-import Cluster
+import FleetBenchmarks
 import Foundation
 import Logging
 import Observability

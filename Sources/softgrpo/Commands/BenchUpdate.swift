@@ -2,6 +2,7 @@ import ArgumentParser
 import Benchmarking
 import Foundation
 import Kernels
+import Loading
 import Observability
 import SoftThinking
 

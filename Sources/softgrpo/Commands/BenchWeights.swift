@@ -1,8 +1,9 @@
 import ArgumentParser
 import Benchmarking
-import Cluster
+import FleetBenchmarks
 import Foundation
 import Kernels
+import Loading
 import ModelFiles
 import Observability
 import Transformer

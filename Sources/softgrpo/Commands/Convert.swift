@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Kernels
+import Machine
 import ModelFiles
 import Observability
 
@@ -25,7 +26,7 @@ struct Convert: ParsableCommand {
     let total = source.configuration.parameterShapes().count
     var progress = ProgressReporter(label: "convert", total: total, unit: "tensor")
     var done = 0
-    let start = steadySeconds()
+    let start = MonotonicClock.seconds()
     try CheckpointWriter.write(
       configuration: source.configuration, elementType: CheckpointElementType(dtype),
       tokenizer: .source(source.tokenizer), to: output
@@ -41,8 +42,8 @@ struct Convert: ParsableCommand {
         try body(.bfloat16(UnsafeBufferPointer(values.elements)))
       }
       done += 1
-      if steadySeconds() - start > 1 { progress.update(completed: done, at: steadySeconds()) }
+      if MonotonicClock.seconds() - start > 1 { progress.update(completed: done, at: MonotonicClock.seconds()) }
     }
-    progress.finish(completed: total, at: steadySeconds(), detail: "written to \(output)")
+    progress.finish(completed: total, at: MonotonicClock.seconds(), detail: "written to \(output)")
   }
 }

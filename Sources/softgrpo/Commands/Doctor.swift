@@ -1,9 +1,11 @@
 import ArgumentParser
 import CLibCrypto
 import CZeroMQ
-import Cluster
+import Equality
 import Foundation
 import Kernels
+import Loading
+import Machine
 import Observability
 import Tasks
 import Transformer

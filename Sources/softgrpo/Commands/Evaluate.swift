@@ -1,5 +1,5 @@
 import ArgumentParser
-import Cluster
+import Evaluation
 import Foundation
 import Observability
 import SoftThinking

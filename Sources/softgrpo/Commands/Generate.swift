@@ -1,7 +1,7 @@
 import ArgumentParser
-import Cluster
 import Foundation
 import Kernels
+import Machine
 import Observability
 import Rollouts
 import SoftThinking
@@ -46,7 +46,7 @@ struct Generate: ParsableCommand {
         plan: plan, noise: NoiseKey(seed: sampling.seed), policyVersion: 0))
     var printer = TracePrinter(tokenizer: loaded.tokenizer, verbose: verbose)
     engine.observer = { printer.show($0) }
-    let start = steadySeconds()
+    let start = MonotonicClock.seconds()
     var finished: Trajectory?
     while !engine.isIdle, !stop.isRequested { finished = try engine.step().first?.trajectory ?? finished }
     printer.finish()
@@ -55,7 +55,7 @@ struct Generate: ParsableCommand {
     let lengths = finished.map(loaded.textInterface.completion).map {
       "\($0.thinkingLength) thinking steps, \($0.length) steps in all, "
     }
-    let seconds = max(1e-9, steadySeconds() - start)
+    let seconds = max(1e-9, MonotonicClock.seconds() - start)
     let rate = formatFixed(Double(engine.statistics.sampledTokens) / seconds, 0)
     Console.standardError.writeLine(
       "generate: \(lengths ?? "")\(ending), \(formatDuration(seconds)) (\(rate) tokens/s)")

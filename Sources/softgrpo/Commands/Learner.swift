@@ -1,6 +1,6 @@
 import ArgumentParser
-import Cluster
 import Foundation
+import Learner
 import RunConfiguration
 
 struct Learner: ParsableCommand {

@@ -1,6 +1,7 @@
 import ArgumentParser
-import Cluster
+import Relay
 import RunConfiguration
+import Sessions
 import Transport
 
 struct Relay: ParsableCommand {

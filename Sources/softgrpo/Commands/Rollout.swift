@@ -1,7 +1,7 @@
 import ArgumentParser
-import Cluster
 import Foundation
 import Kernels
+import Machine
 import Rollouts
 import SoftThinking
 import Tasks
@@ -74,7 +74,7 @@ struct Rollout: ParsableCommand {
     let text = loaded.textInterface
     let rewards = try reward.kind?.sum()
     var progress = SamplingProgress(label: "rollout", total: total)
-    let start = steadySeconds()
+    let start = MonotonicClock.seconds()
     var (finished, written) = (0, 0)
     var rewardSum = 0.0
     // Samples that ended before one that stands earlier in the file.
@@ -99,7 +99,7 @@ struct Rollout: ParsableCommand {
       progress.update(completed: finished, tokens: engine.statistics.sampledTokens)
     }
     try file.commit()
-    let rate = Double(engine.statistics.sampledTokens) / max(1e-9, steadySeconds() - start)
+    let rate = Double(engine.statistics.sampledTokens) / max(1e-9, MonotonicClock.seconds() - start)
     var summary = "\(engine.statistics.sampledTokens) tokens, \(Int(rate.rounded())) tokens/s"
     if rewards != nil { summary += ", mean reward \(String(format: "%.3f", rewardSum / Double(total)))" }
     progress.finish(completed: total, detail: summary)

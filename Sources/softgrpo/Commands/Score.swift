@@ -1,7 +1,7 @@
 import ArgumentParser
-import Cluster
 import Foundation
 import Kernels
+import Loading
 import ModelFiles
 import SoftThinking
 import Training

@@ -1,7 +1,7 @@
 import ArgumentParser
-import Cluster
 import Foundation
 import JSON
+import Loading
 import Tokenization
 
 struct Tokenize: ParsableCommand {

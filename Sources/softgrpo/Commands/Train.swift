@@ -1,6 +1,6 @@
 import ArgumentParser
-import Cluster
 import Foundation
+import LocalRun
 import RunConfiguration
 
 struct Train: ParsableCommand {

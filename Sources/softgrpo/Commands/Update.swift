@@ -1,8 +1,8 @@
 import ArgumentParser
-import Cluster
 import Credit
 import Foundation
 import Kernels
+import Loading
 import ModelFiles
 import Objectives
 import Parameters

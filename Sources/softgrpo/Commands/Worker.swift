@@ -1,8 +1,10 @@
 import ArgumentParser
-import Cluster
 import Foundation
 import Kernels
+import Machine
 import RunConfiguration
+import Sessions
+import Worker
 
 extension RunConfiguration.Worker.DataType: ExpressibleByArgument {}
 

@@ -1,0 +1,289 @@
+import Coordination
+import Machine
+import Sessions
+import SoftThinking
+import WeightExchange
+import WeightSync
+import Wire
+
+/// Everything the trainer's thread and the I/O thread share. Pure: no sockets, no clock.
+struct FrontEndState: Sendable {
+  var table: LeaseTable
+  var registry: WorkerRegistry
+  var versions = VersionStore()
+  /// Submitted and not yet handed to the trainer.
+  var groups: [Int: PromptGroup] = [:]
+  /// Accepted samples of groups that are not handed out yet, by ordinal and sample index.
+  var samples: [Int: [Int: CollectedTrajectory]] = [:]
+  /// Complete groups in order of completion; some may become incomplete again when their samples go stale.
+  var completed: [Int] = []
+  /// When the first sample of a group was granted, and when its last one came.
+  var firstGranted: [Int: Duration] = [:]
+  var completedAt: [Int: Duration] = [:]
+  /// Handed out, then put back by a `collect` that ran out of time.
+  var putBack: [CompletedGroup] = []
+  /// Of a relay: what it was lent itself.
+  var relayed: RelayedWork?
+  /// Messages for the I/O thread to send.
+  var outgoing: [(worker: WorkerID, message: Message)] = []
+  var announcement: VersionAnnouncement?
+  /// Of accepted samples, smoothed.
+  var tokensPerSample: Double?
+  var shutdownReason: String?
+  var isFinished = false
+  var failure: String?
+  var staleAfterArrival = 0
+  /// Of a relay: results of leases that it has no longer.
+  var forgottenResults = 0
+  var lostSessions = 0
+  var malformedMessages = 0
+  var weightBytesSent = 0
+
+  /// - Throws: `ClusterError` when the group cannot be sampled by this model, `CoordinationError` when its ordinal is taken.
+  mutating func submit(_ group: PromptGroup, model: ModelDescription) throws {
+    func complaint(_ what: String) -> ClusterError { ClusterError("prompt \"\(group.promptID)\": \(what)") }
+    guard !group.prompt.isEmpty else { throw complaint("it has no tokens") }
+    guard (1...65_536).contains(group.sampleCount) else {
+      throw complaint("\(group.sampleCount) samples are out of range")
+    }
+    guard group.prompt.allSatisfy({ $0 >= 0 && Int($0) < model.vocabularySize }) else {
+      throw complaint("it has token ids outside the vocabulary of \(model.vocabularySize)")
+    }
+    let longest = group.prompt.count + group.plan.longestCompletion
+    guard longest <= model.contextLength else {
+      throw complaint(
+        "\(group.prompt.count) prompt tokens and up to \(group.plan.longestCompletion) completion tokens exceed the context of "
+          + "\(model.contextLength); lower max_thinking_tokens, max_answer_tokens or max_prompt_length")
+    }
+    // What cannot be encoded must not wait in the queue: it would break when it is granted.
+    let probe = Lease(
+      id: 1, groupOrdinal: group.ordinal, promptID: group.promptID, prompt: group.prompt,
+      sampleIndices: Array(0..<group.sampleCount), policy: group.policy.description, plan: group.plan,
+      noiseSeed: group.noiseSeed, policyVersions: 0...Int.max, deadlineMilliseconds: 1)
+    do { _ = try Envelope(.grant([probe])).encoded() } catch { throw complaint("\(error)") }
+    try table.enqueue(groupOrdinal: group.ordinal, sampleCount: group.sampleCount, dueVersion: group.dueVersion)
+    groups[group.ordinal] = group
+    samples[group.ordinal] = [:]
+  }
+
+  mutating func publish(
+    _ snapshot: WeightSnapshot, base: WeightSnapshot?, deltas: [WeightDelta], now: Duration
+  ) throws {
+    try versions.publish(snapshot, base: base, deltas: deltas, now: now)
+    announcement = versions.announcement
+    for lease in table.advance(to: snapshot.version) {
+      outgoing.append(
+        (lease.worker, .cancel(leaseIDs: [lease.id], reason: "stale: version \(snapshot.version) is out")))
+    }
+    for (ordinal, collected) in samples {
+      let oldest = table.staleness.oldest(current: snapshot.version, due: groups[ordinal]?.dueVersion ?? .max)
+      for (index, sample) in collected where sample.trajectory.policyVersion < oldest {
+        samples[ordinal]![index] = nil
+        staleAfterArrival += 1
+        table.reopen(SampleKey(groupOrdinal: ordinal, sampleIndex: index))
+      }
+    }
+    completed.removeAll { !table.isComplete(groupOrdinal: $0) }
+  }
+
+  /// Announces a version whose deltas are here before itself: a relay's, whose leases are voided from above.
+  mutating func publish(deltas: [WeightDelta], to target: VersionDescription) throws {
+    try versions.publish(deltas: deltas, to: target)
+    announcement = versions.announcement
+    // Workers below may be faster, and their samples are of this run.
+    _ = table.advance(to: target.version)
+  }
+
+  /// Serves the KL term's frozen model and names it from now on.
+  mutating func publish(reference: WeightSnapshot) throws {
+    try versions.publish(reference: reference)
+    for worker in registry.all {
+      outgoing.append((worker.id, .heartbeat(Heartbeat(currentVersion: versions.announcement))))
+    }
+  }
+
+  /// Judges a result and keeps it when it is the first.
+  /// - Throws: `WireError` when it contradicts the work it claims to be.
+  mutating func accept(
+    _ result: TrajectoryResult, from worker: WorkerID, model: ModelDescription, now: Duration
+  ) throws -> ResultVerdict {
+    if relayed != nil { return try acceptRelayed(result, from: worker, model: model, now: now) }
+    if let group = groups[result.groupOrdinal] { try check(result, against: group, model) }
+    let key = SampleKey(groupOrdinal: result.groupOrdinal, sampleIndex: result.sampleIndex)
+    let granted = table.lease(result.leaseID)?.granted
+    // The oldest version decides, unless the newest is none of this run's.
+    let newest = result.versionSpans.last?.version ?? result.policyVersion
+    let verdict = table.complete(
+      key, leaseID: result.leaseID, policyVersion: newest > table.currentVersion ?? -1 ? newest : result.policyVersion)
+    if let granted {
+      registry.finished(worker, after: registry.workingTime(of: worker, since: granted, now: now), now: now)
+    }
+    cancelSuperseded(reason: "another worker was first")
+    guard verdict == .accepted, let group = groups[result.groupOrdinal] else { return verdict }
+    let trajectory = Trajectory(
+      promptID: group.promptID, groupID: group.ordinal, sampleIndex: result.sampleIndex, policy: group.policy,
+      policyVersion: result.policyVersion, prompt: group.prompt, segments: result.segments,
+      finishReason: result.finishReason, versionSpans: result.versionSpans)
+    let tokens = Double(result.segments.reduce(0) { $0 + $1.count })
+    tokensPerSample = tokensPerSample.map { $0 + (tokens - $0) / 64 } ?? tokens
+    let sender = registry[worker]
+    samples[group.ordinal]![result.sampleIndex] = CollectedTrajectory(
+      trajectory: trajectory, workerName: result.origin?.workerName ?? sender?.name ?? "",
+      fingerprint: result.origin?.fingerprint ?? sender?.fingerprint ?? "",
+      elapsedMicroseconds: result.elapsedMicroseconds)
+    noteCompletion(group.ordinal, now: now)
+    return verdict
+  }
+
+  /// Tells holders of samples that somebody else finished, or that nobody needs.
+  mutating func cancelSuperseded(reason: String) {
+    let superseded = table.takeSuperseded()
+    let ended = Set(superseded.filter(\.endsLease).map(\.leaseID))
+    for sample in superseded where sample.endsLease || !ended.contains(sample.leaseID) {
+      let samples = sample.endsLease ? [] : named([sample.sampleIndex], of: sample.leaseID)
+      outgoing.append((sample.worker, .cancel(leaseIDs: [sample.leaseID], sampleIndices: samples, reason: reason)))
+    }
+  }
+
+  private mutating func noteCompletion(_ ordinal: Int, now: Duration) {
+    guard table.isComplete(groupOrdinal: ordinal), groups[ordinal] != nil, !completed.contains(ordinal) else { return }
+    completed.append(ordinal)
+    completedAt[ordinal] = now
+  }
+
+  /// A worker is back and still works on leases that its lost session held, or on some that were taken back.
+  /// - Returns: the leases that are not its any longer. Samples of the others that it should drop are in `outgoing`.
+  mutating func reclaim(_ leaseIDs: [UInt64], by worker: WorkerID, now: Duration) -> [UInt64] {
+    leaseIDs.filter { id in
+      if let lease = table.lease(id) { return lease.worker != worker }
+      guard let (kept, dropped) = table.reclaim(id, by: worker, now: now), !kept.isEmpty else { return true }
+      if !dropped.isEmpty {
+        outgoing.append(
+          (worker, .cancel(leaseIDs: [id], sampleIndices: named(dropped, of: id), reason: "another worker was first")))
+      }
+      return false
+    }
+  }
+
+  /// Seconds for which all workers still sample until the step that is due at `version` is complete: what is lent counts half.
+  /// 0 when that is not known.
+  func samplingSeconds(dueVersion version: Int) -> Double {
+    let (unfinished, speed) = (table.unfinished(dueVersion: version), registry.totalSpeed)
+    guard let tokensPerSample, speed > 0 else { return 0 }
+    return (Double(unfinished.queued) + 0.5 * Double(unfinished.leased)) * tokensPerSample / speed
+  }
+
+  /// The policy versions that those hold who may be asked for gradients: with a KL term they need its reference model, too.
+  var gradientHolders: [WorkerID: Int] {
+    if shutdownReason != nil { return [:] }
+    // A reference is served only where every gradient needs it.
+    let root = versions.reference?.description.root.bytes
+    let able = registry.all.filter { !$0.isDraining && (root == nil || $0.heldReference == root) }
+    return Dictionary(uniqueKeysWithValues: able.map { ($0.id, $0.heldVersion) })
+  }
+
+  /// Samples that were given up since the last call; their groups may be complete without them.
+  mutating func takeSetAside(now: Duration) -> [SampleKey] {
+    let keys = table.takeSetAside()
+    for key in keys { noteCompletion(key.groupOrdinal, now: now) }
+    return keys
+  }
+
+  /// Hands out the completed group with the smallest ordinal, when that is below `bound`: whatever arrives for it later is a
+  /// duplicate.
+  mutating func takeCompleted(below bound: Int = .max) -> CompletedGroup? {
+    if let index = putBack.firstIndex(where: { $0.ordinal < bound }) { return putBack.remove(at: index) }
+    guard let ordinal = completed.min(), ordinal < bound, let collected = samples.removeValue(forKey: ordinal) else {
+      return nil
+    }
+    completed.removeAll { $0 == ordinal }
+    groups[ordinal] = nil
+    table.retire(groupOrdinal: ordinal)
+    return CompletedGroup(
+      ordinal: ordinal, samples: collected.sorted { $0.key < $1.key }.map(\.value),
+      firstGranted: firstGranted.removeValue(forKey: ordinal), completed: completedAt.removeValue(forKey: ordinal))
+  }
+
+  /// Grants what credits and the workers' speeds allow (`LeasePlanner`).
+  mutating func grantWork(now: Duration, leaseDuration: Duration) {
+    guard shutdownReason == nil else { return }
+    var grants: [WorkerID: (leases: [Lease], byteCount: Int)] = [:]
+    for record in LeasePlanner.plan(&table, &registry, now: now) {
+      let worker = record.worker
+      guard let group = groups[record.groupOrdinal] else {
+        // Cannot happen: a group is queued exactly as long as it is known.
+        table.retire(groupOrdinal: record.groupOrdinal)
+        continue
+      }
+      if firstGranted[group.ordinal] == nil { firstGranted[group.ordinal] = now }
+      var lease = Lease(
+        id: record.id, groupOrdinal: group.ordinal, promptID: group.promptID, prompt: group.prompt,
+        sampleIndices: record.sampleIndices, policy: group.policy.description, plan: group.plan,
+        noiseSeed: group.noiseSeed,
+        policyVersions: record.policyVersions, deadlineMilliseconds: leaseDuration.milliseconds,
+        continuesAcrossVersions: group.continuesAcrossVersions)
+      relayed?.rename(&lease)
+      // Many leases a message, so that a burst does not fill the worker's queue, but well below an envelope's limit.
+      let byteCount = lease.largestByteCount
+      if let waiting = grants[worker], waiting.byteCount + byteCount > 1 << 19 || waiting.leases.count == 64 {
+        outgoing.append((worker, .grant(waiting.leases)))
+        grants[worker] = nil
+      }
+      grants[worker, default: ([], 0)].leases.append(lease)
+      grants[worker]!.byteCount += byteCount
+    }
+    for (worker, grant) in grants.sorted(by: { $0.key < $1.key }) { outgoing.append((worker, .grant(grant.leases))) }
+  }
+
+  var statistics: ClusterStatistics {
+    var statistics = ClusterStatistics()
+    statistics.workers = registry.all.map {
+      ClusterStatistics.Worker(
+        name: $0.name, fingerprint: $0.fingerprint, credits: $0.credits,
+        leasedSamples: table.leasedCount(of: $0.id), heldVersion: $0.heldVersion, tokensPerSecond: $0.tokensPerSecond,
+        speed: $0.speed ?? 0, activeSlots: $0.activeSlots, isDraining: $0.isDraining,
+        narrowLinkBytesPerSecond: $0.narrowLinkBytesPerSecond)
+    }
+    statistics.queuedSamples = table.queuedSampleCount
+    statistics.leasedSamples = table.leasedSampleCount
+    statistics.grantedSamples = table.counters.granted
+    statistics.acceptedSamples = table.counters.accepted
+    statistics.duplicateResults = table.counters.duplicate
+    statistics.staleResults = table.counters.stale + staleAfterArrival
+    statistics.unknownResults = table.counters.unknown + forgottenResults
+    statistics.requeuedSamples = table.counters.requeued
+    statistics.expiredLeases = table.counters.expiredLeases
+    statistics.hedgedSamples = table.counters.hedged
+    statistics.hedgesWon = table.counters.hedgesWon
+    statistics.reclaimedSamples = table.counters.reclaimed
+    statistics.setAsideSamples = table.counters.setAside
+    statistics.lostSessions = lostSessions
+    statistics.malformedMessages = malformedMessages
+    statistics.weightBytesSent = weightBytesSent
+    statistics.currentVersion = versions.current?.version
+    return statistics
+  }
+}
+
+extension CompletionPlan {
+  /// An upper bound of its bytes on the wire.
+  fileprivate var largestByteCount: Int {
+    stages.reduce(0) { total, stage in
+      let numbers =
+        switch stage {
+        case .think(_, let ends, let forcedEnd): ends.count + forcedEnd.count
+        case .force(let tokenIDs), .replay(.tokens(let tokenIDs)): tokenIDs.count
+        case .answer(_, _, let stops): stops.count
+        case .replay(.soft(let soft)): 2 * soft.count + soft.tokenIDs.elements.count + soft.values.elements.count
+        }
+      return total + 64 + 5 * numbers
+    }
+  }
+}
+
+extension Lease {
+  /// An upper bound of its bytes on the wire: a variable-length integer has at most 5.
+  fileprivate var largestByteCount: Int {
+    256 + promptID.utf8.count + 5 * (prompt.count + sampleIndices.count) + plan.largestByteCount
+  }
+}

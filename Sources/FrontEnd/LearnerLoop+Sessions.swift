@@ -1,0 +1,133 @@
+import Coordination
+import Logging
+import Machine
+import Sessions
+import Transport
+import WeightExchange
+import Wire
+
+// Who may speak to the learner's I/O thread, from Hello to the end of the session.
+extension LearnerLoop {
+  /// Ends the session of a peer that broke the rules; where there are keys, its own is refused from now on. A program that is
+  /// merely out of date may come back when it is not.
+  func castOut(_ route: [UInt8], _ error: WireError) throws {
+    shared.state.withLock { $0.malformedMessages += 1 }
+    let worker = sessions[route]
+    let name = worker.flatMap { id in shared.state.withLock { $0.registry[id]?.name } } ?? "an unknown peer"
+    var consequence = "its session ends"
+    if !error.isOtherGeneration, let allowed, let key = control.lastSenderKey() {
+      allowed.quarantine(key, reason: String("\(error)".prefix(200)))
+      consequence += ", and its key \(key) is refused until this learner is started again"
+    }
+    logger.error("malformed message from \(name): \(error); \(consequence)")
+    if let worker { drop(worker, "broke the protocol", isLoss: true) }
+    try reply(.protocolError(reason: String("\(error)".prefix(1000))), session: worker?.value ?? 0, to: route)
+    ban(route)
+  }
+
+  /// Connections that never got as far as showing a key. CURVE says nothing of them to anyone, so the log does.
+  func noteHandshakes() {
+    while let event = control.nextEvent() {
+      let reason: String
+      switch event {
+      case .wrongServerKey: reason = "it has another server's key than this learner's"
+      case .mechanismMismatch: reason = "it has no keys (--insecure?)"
+      case .handshakeBroken: reason = "it does not speak this protocol"
+      default: continue
+      }
+      failedHandshakes += 1
+      let now = MonotonicClock.now()
+      if let last = handshakesLogged, now - last < .seconds(60) { continue }
+      handshakesLogged = now
+      logger.warning(
+        "a connection to \(options.controlEndpoint) failed in its handshake: \(reason); \(failedHandshakes) so far")
+    }
+  }
+
+  /// From here on the connection is not read.
+  func ban(_ route: [UInt8]) {
+    guard outcasts.insert(route).inserted else { return }
+    outcastsByAge.append(route)
+    if outcastsByAge.count > 1024 { outcasts.remove(outcastsByAge.removeFirst()) }
+  }
+
+  /// Sessions whose key was taken off the list end; a new connection would be refused anyway.
+  func endRevokedSessions() throws {
+    guard let allowed else { return }
+    allowed.refresh(logger: logger)
+    guard allowed.generation != listGeneration else { return }
+    listGeneration = allowed.generation
+    for (worker, key) in keys where allowed.judge(key) == .unknown {
+      guard let route = routes[worker] else { continue }
+      drop(worker, "its key is not authorized any longer", isLoss: true)
+      try reply(
+        .protocolError(reason: "this worker's key is not authorized any longer"), session: worker.value, to: route)
+      ban(route)
+    }
+  }
+
+  func welcome(_ introduced: Hello, _ route: [UInt8]) throws {
+    var hello = introduced
+    hello.fingerprint = hello.fingerprint(under: options.dtype)
+    let key = control.lastSenderKey()
+    var keyName = ""
+    if let allowed {
+      // The handshake has settled this; nothing is lost by asking once more, and a list may have changed since.
+      guard let key, case .allowed(let name) = allowed.judge(key) else {
+        try reply(.refused(reason: "this worker's key is not authorized"), session: 0, to: route)
+        return ban(route)
+      }
+      if name != hello.workerName { keyName = " (key \(name))" }
+    }
+    let now = MonotonicClock.now()
+    nextSession += 1
+    let worker = WorkerID(nextSession)
+    let (current, ending, older) = shared.state.withLock { state in
+      // An incarnation is no secret where there are relays: with keys it counts for its own key alone.
+      var older = state.registry.session(ofIncarnation: hello.incarnation)
+      if let known = older, allowed != nil, keys[known] != key { older = nil }
+      if let older { state.table.transfer(from: older, to: worker) }
+      state.registry.join(
+        worker, name: hello.workerName, incarnation: hello.incarnation, fingerprint: hello.fingerprint, now: now)
+      return (state.versions.announcement, state.shutdownReason, older)
+    }
+    shared.gradients.state.withLock { $0.join(worker, hello: hello, older: older) }
+    if let older { drop(older, "came back", isLoss: false) }
+    if let previous = sessions[route] { drop(previous, "said Hello again", isLoss: false) }
+    sessions[route] = worker
+    routes[worker] = route
+    outboxes[worker] = Outbox()
+    keys[worker] = key
+    logger.info(
+      "worker \(hello.workerName)\(keyName) joined: \(hello.hostname), process \(hello.processID), \(hello.threads) threads, \(hello.fingerprint)"
+    )
+    try send(
+      .welcome(
+        options.welcome(learnerIncarnation, announcementEndpoint: announcementEndpoint, currentVersion: current)),
+      to: worker)
+    if let ending { try send(.shutdown(reason: ending), to: worker) }
+  }
+
+  /// Ends a session on our side; what it held is queued again.
+  func drop(_ worker: WorkerID, _ reason: String, isLoss: Bool) {
+    let (name, leases) = shared.state.withLock { state in
+      let name = state.registry[worker]?.name ?? "\(worker)"
+      state.registry.leave(worker)
+      if isLoss { state.lostSessions += 1 }
+      return (name, state.table.remove(worker: worker, isLoss: isLoss))
+    }
+    if let route = routes.removeValue(forKey: worker), sessions[route] == worker { sessions[route] = nil }
+    outboxes[worker] = nil
+    waiting.remove(worker)
+    gone.remove(worker)
+    keys[worker] = nil
+    lastPulls[worker] = nil
+    let samples = leases.reduce(0) { $0 + $1.sampleIndices.count }
+    let leaves = shared.gradients.state.withLock { $0.leave(worker) }
+    if leaves > 0 { shared.gradients.signal.put(()) }
+    let consequence =
+      (samples > 0 ? "; \(samples) samples are queued again" : "")
+      + (leaves > 0 ? "; \(leaves) gradient leaves are computed by others" : "")
+    logger.log(level: isLoss ? .warning : .info, "worker \(name) left (\(reason))\(consequence)")
+  }
+}

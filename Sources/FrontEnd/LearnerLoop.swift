@@ -1,0 +1,265 @@
+import Coordination
+import Logging
+import Machine
+import Sessions
+import Synchronization
+import Transport
+import WeightExchange
+import WeightSync
+import Wire
+
+/// The learner's I/O thread: owns the sockets, moves messages between them and the shared state. Confined to its thread.
+final class LearnerLoop {
+  let options: LearnerFrontEndOptions
+  let shared: SharedFrontEnd
+  let logger: Logger
+  let control: Socket
+  private let publisher: Socket
+  let authentication: AuthenticationHandler?
+  /// `nil` without keys.
+  let allowed: AllowList?
+  let announcementEndpoint: String
+  let learnerIncarnation: UInt64
+  let limits: WireLimits
+  var sessions: [[UInt8]: WorkerID] = [:]
+  var routes: [WorkerID: [UInt8]] = [:]
+  var outboxes: [WorkerID: Outbox] = [:]
+  /// Workers whose outbox is not empty.
+  var waiting: Set<WorkerID> = []
+  /// Workers whose connection is gone, but not what they sent before: a goodbye or results may still be unread.
+  var gone: Set<WorkerID> = []
+  var keys: [WorkerID: PublicKey] = [:]
+  /// Chunks that each worker asked for last.
+  var lastPulls: [WorkerID: PullWeights] = [:]
+  /// The list of keys that the sessions were last compared with.
+  var listGeneration = 0
+  private var nextTimeCheck: Duration = .zero
+  var nextFlush: Duration = .zero
+  private var nextGrants: Duration = .zero
+  /// Grants were put off.
+  private var owesGrants = false
+  var failedHandshakes = 0
+  var handshakesLogged: Duration?
+  var nextSession: UInt64 = UInt64.random(in: 1...(1 << 48))
+  /// Connections that broke the rules: their frames are dropped unread. Bounded; the oldest are forgotten first.
+  var outcasts: Set<[UInt8]> = []
+  /// The same in order.
+  var outcastsByAge: [[UInt8]] = []
+
+  init(
+    options: LearnerFrontEndOptions, shared: SharedFrontEnd, control: consuming Socket, publisher: consuming Socket,
+    authentication: AuthenticationHandler?, announcementEndpoint: String, learnerIncarnation: UInt64, logger: Logger
+  ) {
+    self.options = options
+    self.shared = shared
+    self.control = control
+    self.publisher = publisher
+    self.authentication = authentication
+    if case .server(_, let allowed) = options.security { self.allowed = allowed } else { allowed = nil }
+    self.announcementEndpoint = announcementEndpoint
+    self.learnerIncarnation = learnerIncarnation
+    self.logger = logger
+    limits = WireLimits(trajectoryByteCount: options.trajectoryByteLimit)
+  }
+
+  func run() {
+    do {
+      while try turn() {}
+      shared.state.withLock { $0.isFinished = true }
+    } catch {
+      logger.critical("the learner's I/O thread ends: \(error)")
+      shared.state.withLock {
+        $0.failure = "\(error)"
+        $0.isFinished = true
+      }
+    }
+    shared.signal.put(())
+    shared.signal.close()
+  }
+
+  /// One turn of the loop; false when there is nothing left to do.
+  private func turn() throws -> Bool {
+    // A full queue has no event of its own: what waits is offered again soon.
+    let timeout: Duration =
+      !gone.isEmpty
+      ? .zero : owesGrants ? .milliseconds(1) : waiting.isEmpty ? options.heartbeatInterval / 2 : .milliseconds(5)
+    if let authentication {
+      try poll(control, authentication.socket, waker: shared.waker, timeout: timeout)
+      try authentication.serve()
+      noteHandshakes()
+    } else {
+      try poll(control, waker: shared.waker, timeout: timeout)
+    }
+    try flushWaiting()
+    // A bounded number, so that timers are looked at however much arrives.
+    var isRead = false
+    for _ in 0..<256 where !isRead {
+      if let frames = try control.receive() { try handle(frames) } else { isRead = true }
+    }
+    if isRead { for worker in gone { drop(worker, "connection lost", isLoss: true) } }
+    try keepTime()
+    try sendOutgoing()
+    return !shared.state.withLock { $0.shutdownReason != nil && $0.registry.count == 0 || $0.isFinished }
+  }
+
+  /// Timers. Looking at every worker and lease costs as much as many messages, so it is not done between any two of them.
+  private func keepTime() throws {
+    let now = MonotonicClock.now()
+    guard now >= nextTimeCheck else { return }
+    nextTimeCheck = now + min(.milliseconds(100), options.heartbeatInterval / 10)
+    try endRevokedSessions()
+    try passOnWhatIsGivenBack(now)
+    let (setAside, isComplete) = shared.state.withLock { state in
+      let before = state.completed.count
+      let setAside = state.takeSetAside(now: now)
+      return (setAside, state.completed.count > before)
+    }
+    for key in setAside {
+      logger.error(
+        "sample \(key.sampleIndex) of group \(key.groupOrdinal) is set aside: \(options.maximumLosses) workers were lost with it; the group is trained on without it. See those workers' logs; the prompt may be one that they cannot bear"
+      )
+    }
+    if isComplete { shared.signal.put(()) }
+    let (lost, due, current) = shared.state.withLock { state in
+      for lease in state.table.expire(now: now) {
+        logger.warning("lease \(lease.id) of group \(lease.groupOrdinal) expired; its samples are queued again")
+        state.outgoing.append((lease.worker, .cancel(leaseIDs: [lease.id], reason: "expired")))
+      }
+      return (
+        state.registry.lost(now: now), state.registry.dueForHeartbeat(now: now),
+        state.versions.announcement
+      )
+    }
+    for worker in lost { drop(worker, "silent for \(options.livenessTimeout)", isLoss: true) }
+    noteComputing(now)
+    for worker in due { try send(.heartbeat(Heartbeat(currentVersion: current)), to: worker) }
+  }
+
+  private func sendOutgoing() throws {
+    let now = MonotonicClock.now()
+    let (outgoing, announcement) = shared.state.withLock { state in
+      // A plan looks at every worker: with a thousand of them not after every few messages.
+      owesGrants = now < nextGrants
+      if !owesGrants {
+        state.grantWork(now: now, leaseDuration: options.leaseDuration)
+        nextGrants = now + min(.milliseconds(20), .microseconds(4 * state.registry.count))
+      }
+      defer {
+        state.outgoing.removeAll()
+        state.announcement = nil
+      }
+      return (state.outgoing, state.announcement)
+    }
+    if let announcement {
+      try publisher.send([Array("version".utf8)] + Envelope(.versionAnnouncement(announcement)).encoded())
+    }
+    for (worker, message) in outgoing { try send(message, to: worker) }
+    try sendGradientMessages(now)
+  }
+
+  func handle(_ frames: [[UInt8]]) throws {
+    guard let route = frames.first, !outcasts.contains(route) else { return }
+    do {
+      let envelope = try Envelope(decoding: Array(frames.dropFirst()), limits: limits)
+      if case .hello(let hello) = envelope.message { return try welcome(hello, route) }
+      guard let worker = sessions[route] else {
+        try reply(.refused(reason: "no such session: say Hello"), session: 0, to: route)
+        return
+      }
+      // Sent before the answer to a second Hello arrived: the new session repeats what matters.
+      guard worker.value == envelope.session else { return }
+      shared.state.withLock { $0.registry.heard(from: worker, now: MonotonicClock.now()) }
+      try handle(envelope.message, from: worker)
+    } catch let error as WireError {
+      try castOut(route, error)
+    }
+  }
+
+  func handle(_ message: Message, from worker: WorkerID) throws {
+    switch message {
+    case .requestWork(let credits):
+      shared.state.withLock { $0.registry.addCredits(credits, to: worker) }
+    case .heartbeat(let heartbeat):
+      let now = MonotonicClock.now()
+      let void = shared.state.withLock { state in
+        state.registry.report(
+          worker, heldVersion: heartbeat.heldVersion, tokensPerSecond: heartbeat.tokensPerSecond,
+          activeSlots: heartbeat.activeSlots)
+        state.registry.report(worker, heldReference: heartbeat.heldReference)
+        state.table.renew(heartbeat.leaseIDs, by: worker, now: now)
+        return state.reclaim(heartbeat.leaseIDs, by: worker, now: now)
+      }
+      if !void.isEmpty { try send(.cancel(leaseIDs: void, reason: "taken back"), to: worker) }
+      note(narrowLink: heartbeat.narrowLinkBytesPerSecond, of: worker)
+      try shared.gradients.state.withLock {
+        try $0.report(heartbeat.gradientClasses, by: worker)
+        $0.report(gradientVersion: heartbeat.heldGradientVersion, by: worker, now: now)
+      }
+      try renewGradients(heartbeat.gradientLeaseIDs, by: worker, now)
+    case .trajectoryResult(let result):
+      try take(result, from: worker)
+    case .pullPlan(let heldIdentity):
+      try servePlan(holding: heldIdentity, to: worker)
+    case .pullManifest(let version, let isDelta):
+      guard let weights = served(version, isDelta, .goesOn) else {
+        return try send(.weightsUnavailable(version: version, isDelta: isDelta), to: worker)
+      }
+      try send(.manifest(WeightManifest(version: version, leaves: weights.manifest, isDelta: isDelta)), to: worker)
+    case .pullWeights(let pull):
+      try serve(pull, to: worker)
+    case .returnWork(let work):
+      // One that cannot sample them gets its credits back no more: it is soon asked nothing.
+      logger.log(
+        level: work.reason.isEmpty ? .debug : .error,
+        "worker \(name(of: worker)) gives \(work.sampleIndices.count) samples of lease \(work.leaseID) back\(work.reason.isEmpty ? "" : ": \(work.reason)")"
+      )
+      shared.state.withLock { $0.takeBack(work, from: worker) }
+    case .drain(let reason):
+      logger.info("worker \(name(of: worker)) drains: \(reason)")
+      shared.state.withLock { $0.registry.drain(worker) }
+    case .goodbye(let reason):
+      drop(worker, "goodbye: \(reason)", isLoss: false)
+    case .pullGradientWork, .gradientReady, .gradientDeclined, .gradientChunk:
+      try handleGradient(message, from: worker)
+    default:
+      throw WireError("\(message.name) is not a worker's to send")
+    }
+  }
+
+  private func take(_ result: TrajectoryResult, from worker: WorkerID) throws {
+    let (verdict, isComplete, relayed) = try shared.state.withLock { state in
+      let before = state.completed.count
+      let verdict = try state.accept(result, from: worker, model: options.model, now: MonotonicClock.now())
+      state.registry.holds(result.policyVersion, worker: worker)
+      return (verdict, state.completed.count > before, state.relayed?.takeFinished() ?? [])
+    }
+    // Held upstream before it is acknowledged down here.
+    for result in relayed { options.relay?.deliver(result) }
+    if verdict == .stale {
+      logger.notice(
+        "dropped a stale sample of group \(result.groupOrdinal) from version \(result.policyVersion); it is sampled again"
+      )
+    }
+    // What a run's bookkeeping can be checked against (scripts/test-network).
+    logger.debug(
+      "result of group \(result.groupOrdinal), sample \(result.sampleIndex), lease \(result.leaseID), from \(name(of: worker)): \(verdict)"
+    )
+    let wireVerdict: ResultAcknowledgement.Verdict =
+      switch verdict {
+      case .accepted: .accepted
+      case .duplicate: .duplicate
+      case .stale: .stale
+      case .unknown: .unknown
+      }
+    try send(
+      .resultAcknowledgement(
+        ResultAcknowledgement(leaseID: result.leaseID, sampleIndex: result.sampleIndex, verdict: wireVerdict)),
+      to: worker)
+    if isComplete { shared.signal.put(()) }
+  }
+
+  func name(of worker: WorkerID) -> String {
+    shared.state.withLock { $0.registry[worker]?.name } ?? "\(worker)"
+  }
+
+}

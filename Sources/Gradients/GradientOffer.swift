@@ -1,0 +1,161 @@
+import Machine
+import Objectives
+import Parameters
+import SoftThinking
+import Training
+import WeightSync
+import Wire
+
+/// The leaves of one optimiser step, as they are offered to workers.
+package struct GradientOffer: Sendable {
+  /// Weights between two optimiser steps, that workers come to from a policy version.
+  package struct Intermediate: Sendable {
+    /// The one that they branch off.
+    var policyVersion: Int
+    /// Of the weights as they are computed with.
+    var weightByteCount: Int
+    /// What workers are told, to pull them; nil: they are not published yet.
+    package var announcement: VersionAnnouncement?
+
+    package init(policyVersion: Int, weightByteCount: Int, announcement: VersionAnnouncement? = nil) {
+      self.policyVersion = policyVersion
+      self.weightByteCount = weightByteCount
+      self.announcement = announcement
+    }
+  }
+
+  /// The version whose weights are differentiated.
+  package var version: Int
+  /// nil: it is a policy version, published before.
+  package var intermediate: Intermediate?
+  var leaves: [GradientLeaf]
+  var loss: GradientLoss
+  package var type: GradientType
+  /// Numbers of a gradient; 0: the log-probs alone are asked for.
+  var elementCount: Int
+  /// The only fingerprint that may compute: equal fingerprints promise equal bits; nil: any, and no promise.
+  var fingerprint: String?
+  /// Workers whose bits were found to be others.
+  var excludedWorkers: Set<String> = []
+
+  /// What one thread of the learner computes; 0: not known. For relays.
+  var learnerRowsPerSecond = 0.0
+
+  package init(
+    version: Int, intermediate: Intermediate? = nil, leaves: [GradientLeaf], loss: GradientLoss, type: GradientType,
+    elementCount: Int, fingerprint: String? = nil, excludedWorkers: Set<String> = [], learnerRowsPerSecond: Double = 0
+  ) {
+    self.version = version
+    self.intermediate = intermediate
+    self.leaves = leaves
+    self.loss = loss
+    self.type = type
+    self.elementCount = elementCount
+    self.fingerprint = fingerprint
+    self.excludedWorkers = excludedWorkers
+    self.learnerRowsPerSecond = learnerRowsPerSecond
+  }
+
+  /// What a worker must hold before it can be asked.
+  var policyVersion: Int { intermediate?.policyVersion ?? version }
+  /// Nothing is differentiated: a scoring lease.
+  package var asksForScores: Bool { elementCount == 0 }
+  /// What a forward pass costs of a forward and a backward one.
+  private static let scoringShare = 3
+  /// The leaves' work, in rows that are differentiated.
+  var leafCosts: [Int] {
+    leaves.map { asksForScores ? max(1, $0.rowCount / Self.scoringShare) : $0.rowCount }
+  }
+  package var tree: GradientTree { GradientTree(leafCount: leaves.count) }
+  var byteCount: Int { elementCount * type.byteCount }
+
+  /// The node of an aligned run of leaves.
+  func node(of run: Range<Int>) -> GradientTree.Node {
+    var node = tree.leaf(run.lowerBound)
+    while tree.leaves(below: node) != run, let parent = tree.parent(of: node) { node = parent }
+    return node
+  }
+
+  func grant(id: UInt64, leaves run: Range<Int>, deadline: Duration) -> GradientGrant {
+    let node = node(of: run)
+    return GradientGrant(
+      id: id, policyVersion: version, level: node.level, index: node.index, leafCount: leaves.count,
+      passSizes: leaves[run].map { $0.microBatches.map(\.count) }, loss: loss, gradientType: type.rawValue,
+      elementCount: elementCount,
+      longestSequence: trajectories(run).reduce(1) {
+        max($0, $1.trajectory.prompt.count + $1.trajectory.completionCount)
+      }, deadlineMilliseconds: deadline.milliseconds, fingerprint: fingerprint,
+      excludedWorkers: excludedWorkers.sorted(), rowsPerSecond: learnerRowsPerSecond)
+  }
+
+  /// The trajectories of a run of leaves, in order.
+  func trajectories(_ run: Range<Int>) -> [WeightedTrajectory] {
+    leaves[run].flatMap { $0.microBatches.flatMap { $0 } }
+  }
+}
+
+extension PartDescription {
+  /// What a lease is hashed over: the part as this build understands it.
+  var digest: Digest { Digest(hashing: "softgrpo part 1\n" + canonicalText) }
+}
+
+extension GradientLoss {
+  /// Nil when there is a KL term and nobody but the learner has its reference model.
+  ///
+  /// - Parameters:
+  ///   - isBlind: the trajectories bring their coefficients, and no objective is needed.
+  ///   - reference: root of that model, which is served.
+  package init?(_ loss: Loss, isBlind: Bool, reference: Digest?) {
+    self.init(
+      objective: isBlind ? nil : loss.description, objectiveDigest: isBlind ? [] : loss.description.digest.bytes)
+    guard loss.klCoefficient != 0 else { return }
+    guard let reference else { return nil }
+    divergence = Divergence(
+      coefficient: loss.klCoefficient, estimator: loss.klEstimator.rawValue, referenceRoot: reference.bytes)
+  }
+
+  /// The loss as this build has it.
+  ///
+  /// - Throws: `ParameterError` when this build does not have that objective with these parameters: another loss must not be
+  ///   differentiated in its place.
+  package func loss() throws -> Loss {
+    let named = divergence?.estimator ?? KLEstimator.k3.rawValue
+    guard let estimator = KLEstimator(rawValue: named) else {
+      throw ParameterError(
+        "KL estimator \(named) of the lease is not one of this build: run the same softgrpo version everywhere")
+    }
+    guard let objective else {
+      return try Loss(klCoefficient: divergence?.coefficient ?? 0, klEstimator: estimator)
+    }
+    let loss = try Loss(objective, klCoefficient: divergence?.coefficient ?? 0, klEstimator: estimator)
+    guard loss.description.digest.bytes == objectiveDigest else {
+      throw ParameterError(
+        "objective \(objective.name) of the lease is not the one of this build: run the same softgrpo version everywhere"
+      )
+    }
+    return loss
+  }
+}
+
+extension GradientTrajectory {
+  init(_ item: WeightedTrajectory, leaseID: UInt64, index: Int) {
+    self.init(
+      leaseID: leaseID, index: index, prompt: item.trajectory.prompt, policy: item.trajectory.policy.description,
+      segments: item.trajectory.segments, advantages: item.advantages, weight: item.weight,
+      oldLogProbs: item.oldLogProbs, importanceCap: item.importanceCap, isOlder: item.isOlder,
+      stepWeights: item.stepWeights, coefficients: item.coefficients, group: item.trajectory.groupID)
+  }
+
+  /// What a gradient needs of it; its names are of no account here.
+  ///
+  /// - Throws: `ParameterError` for a thinking policy that this build does not have.
+  func weighted() throws -> WeightedTrajectory {
+    WeightedTrajectory(
+      trajectory: Trajectory(
+        promptID: "lease \(leaseID)", groupID: group, sampleIndex: index, policy: try ThinkingPolicy(policy),
+        policyVersion: 0, prompt: prompt,
+        segments: segments, finishReason: .stop),
+      advantages: advantages, weight: weight, stepWeights: stepWeights, oldLogProbs: oldLogProbs,
+      importanceCap: importanceCap, isOlder: isOlder, coefficients: coefficients)
+  }
+}

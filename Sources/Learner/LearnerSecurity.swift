@@ -1,0 +1,31 @@
+import Logging
+import RunConfiguration
+import Sessions
+import Transport
+
+extension RunConfiguration {
+  /// The keys of the learner's sockets, from `keys` or from the `learner` section; none when neither names any.
+  /// - Parameter keys: folder that `softgrpo keygen --cluster` made; goes before the configuration.
+  /// - Throws: `TransportError` naming the file that is not what it should be; `ClusterError` for a public endpoint without keys
+  ///   or permission, and for keys together with that permission.
+  public func learnerSecurity(keys: String?, allowInsecure: Bool, logger: Logger) throws -> SocketSecurity {
+    var loaded: LoadedSecurity?
+    if let keys {
+      loaded = try KeyDirectory(keys).serverSecurity()
+    } else if let key = learner.serverKey, let list = learner.authorizedWorkers {
+      loaded = try .server(key: key, authorizedWorkers: list)
+    }
+    for warning in loaded?.warnings ?? [] { logger.warning("\(warning)") }
+    if let loaded {
+      guard !allowInsecure else {
+        throw ClusterError("--insecure: contradicts the keys that are given; leave one of them away")
+      }
+      return loaded.security
+    }
+    for endpoint in try [learner.controlEndpoint, learner.broadcastEndpoint].map({ try Endpoint($0) })
+    where !endpoint.isLocal && !allowInsecure {
+      throw endpoint.refusalWithoutKeys
+    }
+    return .none
+  }
+}

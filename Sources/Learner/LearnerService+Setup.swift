@@ -1,0 +1,94 @@
+import Equality
+import FrontEnd
+import Kernels
+import Machine
+import Observability
+import RunConfiguration
+import Training
+import Transformer
+import Transport
+import Wire
+
+// What a run is made of, from its configuration.
+extension LearnerService {
+  var frontEndOptions: LearnerFrontEndOptions {
+    var frontOptions = LearnerFrontEndOptions(
+      runID: run.runID, model: ModelDescription(model.configuration), dtype: configuration.model.dtype.rawValue)
+    frontOptions.controlEndpoint = configuration.learner.controlEndpoint
+    frontOptions.announcementEndpoint = configuration.learner.broadcastEndpoint
+    frontOptions.allowInsecure = options.allowInsecure
+    frontOptions.security = security
+    frontOptions.maxStaleness = configuration.learner.maxStaleness
+    frontOptions.heartbeatInterval = .seconds(configuration.worker.heartbeatSeconds)
+    frontOptions.livenessTimeout = .seconds(configuration.worker.heartbeatSeconds * 4)
+    frontOptions.learnerThreads = team.threadCount
+    frontOptions.leaseDuration = .seconds(configuration.worker.leaseTimeoutSeconds)
+    frontOptions.maximumLosses = configuration.worker.maxLossesPerSample
+    return frontOptions
+  }
+
+  /// The run's files and its progress line.
+  /// - Throws: `ObservabilityError` when the metrics cannot be written.
+  func runObservers() throws -> [any RunObserver] {
+    let log =
+      options.resume
+      ? try MetricsLog(resuming: directory.metricsPath, after: run.step)
+      : try MetricsLog(creating: directory.metricsPath)
+    var made: [any RunObserver] = [MetricsFile(log, logger: logger)]
+    if configuration.run.sampleInterval > 0 {
+      made.append(
+        TextSamples(subject, interval: configuration.run.sampleInterval, directory: directory.samplesPath))
+    }
+    return made + [ProgressLine(from: run.step, totalSteps: configuration.run.totalSteps, console: console)]
+  }
+
+  /// Finds a port in use before the warm-up instead of after it.
+  ///
+  /// - Throws: `TransportError` for an endpoint that cannot be bound.
+  func checkEndpoints() throws {
+    let context = try TransportContext()
+    for text in [configuration.learner.controlEndpoint, configuration.learner.broadcastEndpoint] {
+      let endpoint = try Endpoint(text)
+      guard endpoint.kind == .tcp, endpoint.port != 0 else { continue }
+      // Nobody is let in: the socket is gone before anyone could be greeted.
+      _ = try Socket(.pull, context: context).bind(endpoint, allowInsecure: true)
+    }
+  }
+
+  /// The update, with the KL term's reference, the audit of log-probs, and the fleet's help.
+  ///
+  /// The reference is published on `frontEnd` for those who help.
+  /// - Throws: for options that contradict each other, and weights that cannot be read.
+  func makeUpdate(_ frontEnd: LearnerFrontEnd) throws -> BatchUpdate {
+    let reference: PreparedModel? =
+      configuration.learner.klCoefficient == 0
+      ? nil
+      : PreparedModel(
+        try subject.referenceWeights(supervised: directory.supervisedPath, team: team), backend: model.backend,
+        trainable: false, positions: subject.positions, team: team, sharing: model,
+        keepsHead: subject.state.keepsHead)
+    let audit = LogProbAudit.start(
+      model, selfTest: configuration.learner.selfTest, policy: try configuration.rollout.thinkingPolicy(),
+      positions: subject.positions, fraction: configuration.learner.auditFraction, team: team, logger: logger)
+    var help = configuration.gradientHelp(frontEnd.gradients, audit: audit, logger: logger)
+    help?.weights = IntermediateWeights(frontEnd: frontEnd, team: team, logger: logger)
+    if help != nil, let reference {
+      let snapshot = reference.weights.referenceSnapshot(team: team)
+      help?.reference = snapshot.description.root
+      try frontEnd.publish(reference: snapshot)
+    }
+    var method = try configuration.method()
+    method.rewardWeights = subject.rewards.weights
+    let update = BatchUpdate(
+      method: method, options: try configuration.updateOptions(),
+      tokenBudget: configuration.learner.microBatchTokens, reference: reference, audit: audit,
+      importanceCap: configuration.learner.importanceCap.map(Float.init),
+      activationMemoryBudget: configuration.activationMemoryBudget,
+      sumsLeaves: configuration.learner.gradientLeases != .off,
+      gradientType: GradientType(rawValue: configuration.learner.gradientDtype.rawValue)!,
+      help: help, team: team)
+    try update.restore(advantageState: run.advantage)
+    if let pace = options.pace { update.gradient.pacing = Pacing(pace) }
+    return update
+  }
+}

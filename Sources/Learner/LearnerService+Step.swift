@@ -1,0 +1,183 @@
+import Foundation
+import FrontEnd
+import Machine
+import Observability
+import Sessions
+import SoftThinking
+import Tasks
+import Training
+import WeightSync
+
+// A step of a run: its samples, its updates, its new version.
+extension LearnerService {
+  /// One batch of rollouts and its updates. Workers meanwhile sample for the steps that are submitted ahead.
+  ///
+  /// - Returns: false when a stop was requested while waiting; prompts that were not trained on are sampled again on resumption.
+  func step(_ frontEnd: LearnerFrontEnd, _ update: BatchUpdate, _ queue: inout StepQueue) throws -> Bool {
+    let start = MonotonicClock.seconds()
+    for ahead in try queue.draw(at: run.step) {
+      try submit(
+        StepGroups.requests(ahead, scheduler: queue.scheduler), due: ahead.number, to: frontEnd)
+    }
+    guard let current = queue.current, let groups = try collect(frontEnd, current, scheduler: queue.scheduler) else {
+      return false
+    }
+    let collected = MonotonicClock.seconds()
+
+    let training = groups.training
+    let prompts = Dictionary(
+      uniqueKeysWithValues: training.map { ($0.samples[0].trajectory.groupID, $0.prompt) })
+    let collectedSamples = training.flatMap(\.samples)
+    guard !collectedSamples.isEmpty else {
+      throw ClusterError(
+        "step \(run.step + 1): nothing is left to train on: the scheduler \(configuration.rollout.scheduler) dropped every group, or "
+          + "every sample was set aside after \(configuration.worker.maxLossesPerSample) workers were lost with it; see the workers' "
+          + "logs")
+    }
+    let judged = try subject.rewards.judge(
+      collectedSamples.map { subject.query($0.trajectory, prompt: prompts[$0.trajectory.groupID]!) })
+    let samples = try rewarded(collectedSamples, judged)
+    let trajectories = samples.map(\.trajectory)
+    for group in training {
+      logger.debug(
+        "step \(run.step + 1) trains group \(group.samples[0].trajectory.groupID): samples \(group.samples.map(\.trajectory.sampleIndex))"
+      )
+    }
+    try tell { try $0.sampled(SampledBatch(step: run.step + 1, trajectories: trajectories, prompts: prompts)) }
+    let version = run.step
+    let outcome = try update.run(
+      samples, state: subject.state, model: &model, version: version, miniBatch: configuration.miniBatchSize)
+    let updated = MonotonicClock.seconds()
+    run.step += 1
+    run.optimizerStep = subject.state.step
+    run.advantage = try update.advantageState()
+    queue.finish(groups.concluded(trajectories))
+    let state = try queue.state
+    (run.nextGroupOrdinal, run.task) = (state.nextOrdinal, state.prompts)
+    (run.scheduler, run.pending) = (state.scheduler, state.pending)
+    // Before the broadcast: what is sent from then on belongs to the next step.
+    let statistics = frontEnd.statistics()
+    try publish(frontEnd)
+    let published = MonotonicClock.seconds()
+    var record = StepMetrics(
+      step: run.step, trajectories: trajectories, rewardNames: subject.rewards.names, judged: judged, outcome: outcome,
+      version: version, subject: subject, cluster: statistics, wireBytes: recordedWireBytes,
+      weightsDensity: weightsDensity, before: recordedStatistics, sampling: Self.samplingSeconds(groups.completed),
+      isPartial: configuration.rollout.partialRollouts, times: (start, collected, updated, published)
+    ).record
+    record.metrics[MetricName.epoch] = run.task.epoch
+    record.metrics.merge(measuredBetweenSteps) { $1 }
+    measuredBetweenSteps = [:]
+    recordedWireBytes = statistics.weightBytesSent
+    recordedStatistics = statistics
+    let report = StepReport(
+      step: run.step, record: record, trajectories: trajectories, leafRows: outcome.leafRows, identity: identity,
+      times: (start, collected, updated, published))
+    try tell { try $0.stepped(report) }
+    return true
+  }
+
+  /// Tells every observer.
+  func tell(_ event: (any RunObserver) throws -> Void) rethrows {
+    for observer in watching { try event(observer) }
+  }
+
+  /// The samples with their rewards, without those that could not be judged: a group's statistics do not know them.
+  private func rewarded(
+    _ samples: [CollectedTrajectory], _ judged: [JudgedCompletion]
+  ) throws -> [CollectedTrajectory] {
+    var kept: [CollectedTrajectory] = []
+    for (sample, judgement) in zip(samples, judged) {
+      guard let total = judgement.total else { continue }
+      var sample = sample
+      sample.trajectory.reward = total
+      sample.rewards = judgement.values.compactMap { $0 }
+      kept.append(sample)
+    }
+    let reason = judged.lazy.compactMap(\.reason).first
+    guard !kept.isEmpty else {
+      throw ClusterError(
+        "step \(run.step + 1): none of its \(samples.count) samples could be judged (\(reason ?? "")); the run can be continued with "
+          + "--resume when that is mended")
+    }
+    if kept.count < samples.count {
+      logger.warning(
+        "step \(run.step + 1): \(samples.count - kept.count) of \(samples.count) samples could not be judged and are not trained on: \(reason ?? "")"
+      )
+    }
+    return kept
+  }
+
+  private func submit(_ requests: [StepGroups.Request], due version: Int, to frontEnd: LearnerFrontEnd) throws {
+    try frontEnd.submit(
+      try requests.map { request in
+        var group = try subject.group(request)
+        group.dueVersion = version
+        group.continuesAcrossVersions = configuration.rollout.partialRollouts
+        return group
+      })
+  }
+
+  /// From the first grant of a step's samples to its last result; nil when that is not known.
+  private static func samplingSeconds(_ groups: [CompletedGroup]) -> Double? {
+    guard let first = groups.compactMap(\.firstGranted).min(), let last = groups.compactMap(\.completed).max() else {
+      return nil
+    }
+    return (last - first) / .seconds(1)
+  }
+
+  /// Waits for a step's groups and their children; those of later steps stay with the front end. There is no limit to the wait:
+  /// workers may come later, and the log says who is missing.
+  private func collect(
+    _ frontEnd: LearnerFrontEnd, _ step: StepQueue.Step, scheduler: any PromptScheduler
+  ) throws -> StepGroups? {
+    var groups = try StepGroups(step, scheduler: scheduler)
+    var lastNotice = MonotonicClock.seconds()
+    while !groups.isComplete {
+      if stop.isRequested { return nil }
+      if let group = try frontEnd.nextGroup(within: .milliseconds(500), below: step.ordinals.upperBound) {
+        let children = try groups.finish(group) { trajectories, prompt in
+          let judged = try subject.rewards.judge(trajectories.map { subject.query($0, prompt: prompt) })
+          return zip(trajectories, judged).map { trajectory, judged in
+            var trajectory = trajectory
+            trajectory.reward = judged.total
+            return trajectory
+          }
+        }
+        if !children.isEmpty { try submit(children, due: step.number, to: frontEnd) }
+      }
+      let now = MonotonicClock.seconds()
+      let statistics = frontEnd.statistics()
+      if now - lastNotice > 15 && statistics.workers.isEmpty {
+        logger.warning(
+          "no workers: \(statistics.queuedSamples) samples wait; start `softgrpo worker --connect \(frontEnd.controlEndpoint)`"
+        )
+        lastNotice = now
+      }
+      try tell {
+        try $0.fleetChanged(
+          FleetReport(
+            completedSteps: run.step, finishedGroups: groups.finishedCount, groups: groups.count,
+            statistics: statistics))
+      }
+    }
+    return groups
+  }
+
+  func publish(_ frontEnd: LearnerFrontEnd) throws {
+    if let state = subject.state as? AdapterState {
+      let base = self.base ?? state.base.baseSnapshot(team: team)
+      self.base = base
+      run.adapters = subject.record(of: state, base: base)
+    }
+    let snapshot = try subject.state.snapshot(
+      model.weights, version: run.step, parent: identity, base: base, team: team)
+    identity = snapshot.description.identity
+    if let base { return try frontEnd.publish(snapshot, base: base) }
+    let comparison = frontEnd.currentVersion.flatMap {
+      WeightDelta.encode(from: $0, to: snapshot, limit: WeightDelta.byteLimit(for: snapshot), team: team)
+    }
+    weightsDensity = comparison?.density
+    try frontEnd.publish(snapshot, delta: comparison?.delta)
+  }
+}

@@ -1,0 +1,273 @@
+import Coordination
+import Foundation
+import FrontEnd
+import Kernels
+import Loading
+import Logging
+import Machine
+import ModelFiles
+import Observability
+import RunConfiguration
+import Sessions
+import SoftThinking
+import Tasks
+import Tokenization
+import Training
+import Transformer
+import Transport
+import WeightSync
+import Wire
+
+/// The central learner: leases prompts to workers, collects and rewards their trajectories, updates the weights and
+/// broadcasts them.
+///
+///     let service = try LearnerService(configuration, options, stop: stop, logger: logger, console: console)
+///     try service.run { frontEnd in … start workers that connect to frontEnd.controlEndpoint … }
+public final class LearnerService {
+  public struct Options: Sendable {
+    /// Continue from the newest checkpoint of the run directory.
+    public var resume: Bool
+    /// Permit sockets that other machines can reach without keys.
+    public var allowInsecure: Bool
+    /// Folder of keys that `softgrpo keygen --cluster` made; goes before the configuration's.
+    public var keys: String?
+    /// Emulates a slower machine, for measurements; nil: as fast as this one.
+    public var pace: Pace?
+
+    public init(resume: Bool = false, allowInsecure: Bool = false, keys: String? = nil) {
+      self.resume = resume
+      self.allowInsecure = allowInsecure
+      self.keys = keys
+    }
+  }
+
+  public let configuration: RunConfiguration
+  public let directory: RunDirectory
+  package let subject: TrainingSubject
+  package let stop: StopSignal
+  package let logger: Logger
+  package let console: Console
+  package let team: ThreadTeam
+  let options: Options
+  let security: SocketSecurity
+  var run: RunState
+  let prompts: PromptSource
+  /// As the run began or was resumed with.
+  let scheduler: any PromptScheduler
+  var model: PreparedModel
+  var identity = Digest.zero
+  /// Under LoRA: the frozen weights as workers pull them.
+  var base: WeightSnapshot?
+  /// Share of the weights that the last update changed; nil under LoRA.
+  var weightsDensity: Double?
+  /// Weight bytes sent until the last step's record.
+  var recordedWireBytes = 0
+  /// Measured between steps; the next step's record has it, or at the end of the run the last one's.
+  var measuredBetweenSteps: [String: Double] = [:]
+  /// Who follows the run, beside its files and the progress line.
+  public var observers: [any RunObserver] = []
+  /// All of them, while the run is under way.
+  var watching: [any RunObserver] = []
+  /// The right to write the run's folder.
+  private var lock: RunLock?
+  /// The cluster at the last step's record.
+  var recordedStatistics = ClusterStatistics()
+
+  /// Loads the model, or makes the tiny one, and warms it up when the configuration says so.
+  ///
+  /// - Throws: an error naming the file or key, before anything is written.
+  public init(
+    _ configuration: RunConfiguration, _ options: Options, stop: StopSignal, logger: Logger, console: Console
+  ) throws {
+    self.configuration = configuration
+    self.options = options
+    self.stop = stop
+    self.logger = logger
+    self.console = console
+    directory = RunDirectory(path: configuration.runDirectory)
+    team = ThreadTeam(threadCount: configuration.learnerThreads)
+    var prompts = try PromptSource(configuration)
+    let backend = try Loading.backend(for: configuration.model.dtype.rawValue, logger: logger)
+    if !options.resume && directory.hasSteps {
+      throw ClusterError(
+        "\(directory.path): holds a run that has begun: continue it with --resume, or give the new one another run.name "
+          + "or run.directory")
+    }
+    if options.resume && !directory.exists {
+      throw ClusterError("\(directory.path): holds no run to resume; leave --resume away to start one")
+    }
+    // What would only fail hours into a run, or after its folder was made, is checked here.
+    _ = (try configuration.method(), try configuration.updateOptions())
+    security = try configuration.learnerSecurity(
+      keys: options.keys, allowInsecure: options.allowInsecure, logger: logger)
+    for key in configuration.unusedParameters {
+      logger.notice(
+        "\(key): has no use with learner.objective \(configuration.learner.objective) and learner.advantage \(configuration.learner.advantage)"
+      )
+    }
+    subject = try TrainingSubject(configuration)
+    try prompts.check(subject, configuration.task.overlongPrompts, logger: logger)
+    if let path = configuration.task.prompts, let notice = subject.referenceNotice(prompts.filePrompts, path: path) {
+      logger.warning("\(notice)")
+    }
+    let generated = try PromptSource.generatedTask(configuration.task)?.example(
+      .training, seed: UInt64(configuration.run.seed), index: 0)
+    try subject.text.show(prompts.filePrompts.first ?? generated?.prompt, logger)
+    if subject.warmsUpWhole && !configuration.sft.enabled { subject.adapt(subject.state.roundedWeights(team: team)) }
+    let (subject, team, directory) = (subject, team, directory)
+    var scheduler = subject.scheduler
+    let saved =
+      options.resume
+      ? try directory.readLatest(
+        adapters: configuration.adapterOptions == nil
+          ? nil
+          : {
+            if subject.warmsUpWhole, configuration.sft.enabled {
+              subject.adapt(try ModelWeights(source: ModelSource.open(path: directory.supervisedPath)))
+            }
+            return try subject.adapterRecord(team: team)
+          }) : nil
+    if let saved {
+      guard saved.state.layout == subject.state.layout else {
+        throw ClusterError("\(directory.path): its checkpoint is of another model than model.path")
+      }
+      subject.state = saved.state
+      run = saved.run
+      try prompts.restore(saved.run.task)
+      if let record = saved.run.scheduler {
+        do { try scheduler.restore(record) } catch { throw ClusterError("rollout.\(error)") }
+      }
+      logger.info("resuming run \(run.runID) after step \(run.step)")
+    } else {
+      if options.resume {
+        logger.warning("\(directory.path): holds no checkpoint yet: the run begins again")
+      }
+      run = RunState(
+        runID: Self.newRunID(configuration), step: 0, optimizerStep: 0, nextGroupOrdinal: 0, task: prompts.state)
+    }
+    self.prompts = prompts
+    self.scheduler = scheduler
+    reserveTrainingMemory(for: backend.computeType, threads: team.threadCount)
+    model = PreparedModel(
+      subject.state.roundedWeights(team: team), backend: backend, trainable: true,
+      positions: subject.positions, team: team)
+  }
+
+  /// Steps done so far.
+  public var completedSteps: Int { run.step }
+
+  /// The policy as it stands.
+  public var current: PreparedModel { model }
+
+  private static func newRunID(_ configuration: RunConfiguration) -> String {
+    let formatter = ISO8601DateFormatter()
+    formatter.formatOptions = [.withFullDate, .withTime]
+    return "\(configuration.run.name)-\(formatter.string(from: Date()))-\(UInt32.random(in: 0...UInt32.max))"
+  }
+
+  /// Writes the resolved configuration and the run's folders, when nothing stands against the run any more: a start that is
+  /// refused changes nothing of a folder that is there.
+  public func prepareDirectory() throws {
+    try directory.create()
+    lock = try RunLock(folder: directory.path)
+    if options.resume { try MetricsLog.check(resuming: directory.metricsPath, after: run.step) }
+    try checkEndpoints()
+    let text = configuration.resolvedYAML()
+    do { try text.write(toFile: directory.configurationPath, atomically: true, encoding: .utf8) } catch {
+      throw ClusterError("\(directory.configurationPath): cannot be written: \(error.localizedDescription)")
+    }
+  }
+
+  /// The supervised warm-up, when the configuration asks for one and the run is at its beginning.
+  public func warmUp() throws {
+    guard configuration.sft.enabled, run.step == 0, subject.state.step == 0 else { return }
+    let warmUp = SupervisedRun(
+      configuration, subject: subject, backend: model.backend, team: team, stop: stop, logger: logger, console: console)
+    let (trained, metrics) = try warmUp.run(checkpoint: directory.supervisedPath)
+    model = trained
+    note(metrics)
+    // Reinforcement starts with fresh moments and its own schedule.
+    subject.state.resetOptimizer()
+    subject.adapt(model.weights)
+  }
+
+  /// Takes what was measured between two steps, such as an evaluation, for the next step's record.
+  package func note(_ metrics: [String: Double]) { measuredBetweenSteps.merge(metrics) { $1 } }
+
+  /// Adds what was measured after the last step to its record. The run is complete by then: a disk that refuses costs these
+  /// figures alone, and the log has them.
+  package func amendLastRecord() {
+    do {
+      var log = try MetricsLog(resuming: directory.metricsPath, after: run.step)
+      try log.amend(measuredBetweenSteps)
+    } catch {
+      let lost = measuredBetweenSteps.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
+      logger.error("\(error); it lacks what was measured at the end: \(lost.joined(separator: ", "))")
+    }
+    measuredBetweenSteps = [:]
+  }
+
+  /// Trains until `total_steps`, or until a stop is requested; then a checkpoint is written and workers are told.
+  ///
+  /// - Parameter whenBound: called once the sockets are bound, before the first step.
+  /// - Throws: what broke the run, with the newest checkpoint on disk.
+  public func run(whenBound: (LearnerFrontEnd) throws -> Void) throws {
+    let frontEnd = try LearnerFrontEnd(frontEndOptions, logger: logger)
+    // A run that breaks off is not over: its workers wait for it to be resumed.
+    var isOver = false
+    defer {
+      if isOver {
+        frontEnd.shutdown(
+          reason: stop.isRequested ? "the learner was stopped" : "the run is complete", within: .seconds(10))
+      } else {
+        if !frontEnd.statistics().workers.isEmpty {
+          logger.error("the run breaks off at step \(run.step); workers wait for it to be continued with --resume")
+        }
+        frontEnd.abort()
+      }
+    }
+    watching = try runObservers() + observers
+    defer { watching = [] }
+    try publish(frontEnd)
+    try whenBound(frontEnd)
+
+    let update = try makeUpdate(frontEnd)
+    var queue = StepQueue(
+      prompts, scheduler, step: run.step, nextOrdinal: run.nextGroupOrdinal, pending: run.pending ?? [],
+      promptsPerStep: configuration.rollout.promptsPerStep, lead: configuration.learner.maxStaleness,
+      totalSteps: configuration.run.totalSteps)
+    var checkpoints = CheckpointSchedule(interval: configuration.learner.checkpointInterval, lastStep: run.step)
+    while run.step < configuration.run.totalSteps && !stop.isRequested {
+      guard try step(frontEnd, update, &queue) else { break }
+      guard checkpoints.isDue(at: run.step, now: MonotonicClock.seconds()) else { continue }
+      do {
+        try checkpoint()
+        checkpoints.succeeded(at: run.step)
+      } catch {
+        // A disk that is full for a while should not cost what was trained since the last one.
+        checkpoints.failed(now: MonotonicClock.seconds())
+        let newest =
+          directory.checkpointSteps().last.map { "the newest checkpoint is that of step \($0)" } ?? "there is none"
+        logger.error(
+          "no checkpoint of step \(run.step): \(error). The run goes on, and tries again within \(Int(CheckpointSchedule.pause)) s; until then \(newest)"
+        )
+      }
+    }
+    for observer in watching { observer.ended(after: run.step) }
+    if checkpoints.lastStep != run.step || directory.checkpointSteps().isEmpty { try checkpoint() }
+    // The metrics file is its observer's until here.
+    watching = []
+    amendLastRecord()
+    isOver = true
+  }
+
+  private func checkpoint() throws {
+    let start = MonotonicClock.seconds()
+    try directory.write(
+      subject.state, weights: model.weights, run: run, tokenizer: subject.checkpointTokenizer,
+      keep: configuration.learner.keepCheckpoints,
+      baseModel: subject.adapterBase(supervised: directory.supervisedPath))
+    note([MetricName.timeCheckpoint: MonotonicClock.seconds() - start])
+    logger.info("checkpoint: \(directory.checkpointPath(step: run.step))")
+  }
+}

@@ -1,0 +1,30 @@
+import Foundation
+import Sessions
+
+/// The right to write a run's folder, which one process at a time has. The system takes it back when the process ends.
+///
+/// The folder itself is locked, so that nothing in it is touched by who does not get the right.
+final class RunLock: Sendable {
+  private let descriptor: Int32
+
+  /// - Throws: `ClusterError` when another process is writing the run.
+  init(folder: String) throws {
+    descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard descriptor >= 0 else {
+      throw ClusterError("\(folder): cannot be opened: \(String(cString: strerror(errno)))")
+    }
+    // A file system without such locks has those of metrics.jsonl.
+    if flock(descriptor, LOCK_EX | LOCK_NB) != 0, errno == EWOULDBLOCK {
+      close(descriptor)
+      throw ClusterError(
+        "\(folder): another process is writing this run; end that one, or give this one another run.name or run.directory"
+      )
+    }
+  }
+
+  deinit {
+    // A child that is being started holds a copy for a moment: closing ours would leave the lock with it.
+    _ = flock(descriptor, LOCK_UN)
+    close(descriptor)
+  }
+}

@@ -1,0 +1,200 @@
+import Gradients
+import Kernels
+import Logging
+import Machine
+import Objectives
+import Training
+import Transformer
+import Transport
+import WeightSync
+import Wire
+
+/// The gradient of an optimiser step: its leaves are computed one by one, by the learner and by workers that it lends them to,
+/// and summed along the fixed tree, so that the sum has the same bits whoever computed which of them.
+final class StepGradient {
+  /// Who may help, and on what terms.
+  struct Help {
+    var fleet: any GradientFleet
+    /// The only fingerprint that may; nil: any, at the price of the same bits.
+    var fingerprint: String?
+    /// Of the KL term's model, which is served to workers; nil: there is none, or nobody else has it.
+    var reference: Digest?
+    /// Publishes the weights of the step's later mini-batches; nil: nobody else has those.
+    var weights: IntermediateWeights?
+    var logger: Logger
+  }
+
+  let passes: PolicyGradient
+  private let loss: Loss
+  private let reference: PreparedModel?
+  private let type: GradientType
+  private let team: ThreadTeam
+  private let help: Help?
+  private let pool = GradientPool()
+  /// Called before each leaf of the learner's own. For tests: a learner that is slower than its workers.
+  var beforeLeaf: () -> Void = {}
+  /// Emulates a slower learner.
+  var pacing: Pacing?
+  /// Rows of the leaves of the last gradient.
+  private(set) var leafRows: [Int] = []
+  /// What workers did, until somebody resets it.
+  var helped = GradientExchange.Totals()
+  /// Who computed the last step's leaves; nil: the learner.
+  private(set) var computers: [GradientOrigin?] = []
+  /// Seconds spent with nothing to compute.
+  var waitSeconds = 0.0
+
+  init(
+    passes: PolicyGradient, loss: Loss, reference: PreparedModel?, type: GradientType,
+    help: Help? = nil, team: ThreadTeam
+  ) {
+    self.passes = passes
+    self.loss = loss
+    self.reference = reference
+    self.type = type
+    self.help = help
+    self.team = team
+  }
+
+  /// What is differentiated or scored, and on what terms.
+  struct Weights {
+    var state: any TrainableState
+    var model: PreparedModel
+    /// The published version that `model` is, or that it branches off.
+    var version: Int
+    /// Optimiser steps of this training step lie between that version and `model`.
+    var isIntermediate = false
+    /// Names of workers whose bits are not the learner's.
+    var excluded: Set<String> = []
+  }
+
+  /// Leaves the gradient of `leaves` in the state's.
+  ///
+  /// - Returns: what came with each leaf.
+  /// - Throws: `TrainingError` or `ObjectiveError`; the state's gradient is then of no use.
+  func run(_ leaves: [GradientLeaf], _ weights: Weights) throws -> [LeafResult] {
+    waitSeconds = 0
+    leafRows = leaves.map(\.rowCount)
+    let (state, model) = (weights.state, weights.model)
+    let sum = GradientSum(
+      tree: GradientTree(leafCount: leaves.count), into: state.gradientValues, type: type, pool: pool, team: team)
+    var results = [LeafResult?](repeating: nil, count: leaves.count)
+    computers = Array(repeating: nil, count: leaves.count)
+    func compute(_ index: Int) throws {
+      beforeLeaf()
+      let began = MonotonicClock.now()
+      let buffer = sum.takeBuffer()
+      results[index] = try passes.compute(
+        leaves[index], model: model, reference: reference, loss: loss, type: type,
+        sink: state.gradientSink(into: buffer.values, backend: model.backend, team: team), into: buffer)
+      try sum.insert(buffer, at: sum.tree.leaf(index))
+      pacing?.differentiated(leafRows[index], began: began)
+    }
+    let isBlind = leaves.allSatisfy { $0.microBatches.joined().allSatisfy { $0.coefficients != nil } }
+    let wireLoss = GradientLoss(loss, isBlind: isBlind, reference: help?.reference)
+    try withHelp(
+      leaves, weights, loss: wireLoss, elementCount: state.gradientValues.count, compute: compute,
+      isComplete: { sum.isComplete }
+    ) { arrived, gradient in
+      try sum.insert(gradient, at: arrived.node)
+      for (leaf, result) in zip(arrived.leaves, arrived.results) { results[leaf] = result }
+      for (leaf, origin) in zip(arrived.leaves, arrived.leafOrigins) { computers[leaf] = origin }
+    }
+    sum.finish()
+    return results.map { $0! }
+  }
+
+  /// The log-probs of leaves under a model, computed like a gradient: by the learner and by workers that hold the weights.
+  ///
+  /// - Returns: of every trajectory in the leaves' order, one a slot; and who computed them, nil: the learner.
+  /// - Throws: `TrainingError` when a log-prob is not finite.
+  func score(
+    _ leaves: [GradientLeaf], _ weights: Weights
+  ) throws -> (logProbs: [[Float]], computers: [GradientOrigin?]) {
+    waitSeconds = 0
+    var results = [[[Float]]?](repeating: nil, count: leaves.count)
+    var origins = [GradientOrigin?](repeating: nil, count: leaves.count)
+    func compute(_ index: Int) throws {
+      beforeLeaf()
+      results[index] = try passes.score(
+        leaves[index].microBatches.map { $0.map(\.trajectory) }, model: weights.model)
+    }
+    try withHelp(
+      leaves, weights, loss: GradientLoss(objective: nil), elementCount: 0, keepsWeights: true, compute: compute,
+      isComplete: { results.allSatisfy { $0 != nil } }
+    ) { arrived, _ in
+      for (leaf, result) in zip(arrived.leaves, arrived.results) { results[leaf] = result.logProbs }
+      for (leaf, origin) in zip(arrived.leaves, arrived.leafOrigins) { origins[leaf] = origin }
+    }
+    let counts = leaves.map { $0.microBatches.reduce(0) { $0 + $1.count } }
+    return (
+      results.flatMap { $0! }, zip(origins, counts).flatMap { Array(repeating: $0, count: $1) }
+    )
+  }
+
+  /// Computes leaves, lending those that others would be sooner done with.
+  ///
+  /// - Parameters:
+  ///   - loss: nil: nobody else can compute it.
+  ///   - keepsWeights: the weights of a later mini-batch stay published: its gradient follows.
+  ///   - take: what arrived, verified.
+  private func withHelp(
+    _ leaves: [GradientLeaf], _ weights: Weights, loss: GradientLoss?, elementCount: Int,
+    keepsWeights: Bool = false, compute: (_ leaf: Int) throws -> Void, isComplete: () -> Bool,
+    take: (ArrivedGradient, GradientBuffer) throws -> Void
+  ) throws {
+    guard let help, leaves.count > 1, let loss,
+      let offer = published(
+        GradientOffer(
+          version: weights.version, leaves: leaves, loss: loss, type: type, elementCount: elementCount,
+          fingerprint: help.fingerprint, excludedWorkers: weights.excluded), weights)
+    else {
+      for index in leaves.indices { try compute(index) }
+      return
+    }
+    let before = help.fleet.totals
+    defer { helped.add(help.fleet.totals, since: before) }
+    help.fleet.begin(offer)
+    defer {
+      help.fleet.end()
+      if !keepsWeights { help.weights?.withdraw() }
+    }
+    while !isComplete() {
+      while let arrived = help.fleet.takeArrived() {
+        guard let gradient = verified(arrived, offer, help) else {
+          help.fleet.reject(arrived)
+          continue
+        }
+        try take(arrived, gradient)
+      }
+      if let leaf = help.fleet.takeLocal() {
+        let start = MonotonicClock.seconds()
+        try compute(leaf)
+        help.fleet.finishLocal(leaf, seconds: MonotonicClock.seconds() - start)
+      } else if !isComplete() {
+        // Everything is out. What does not come in time becomes the learner's again: this wait has an end.
+        help.fleet.takeOver()
+        let start = MonotonicClock.seconds()
+        pacing?.rested()
+        help.fleet.wait(within: .milliseconds(20))
+        waitSeconds += MonotonicClock.seconds() - start
+      }
+    }
+  }
+
+  /// The offer as it can be made: of a later mini-batch once its weights are there for others. nil: they are not worth it.
+  private func published(_ offer: GradientOffer, _ weights: Weights) -> GradientOffer? {
+    weights.isIntermediate
+      ? help?.weights?.publish(for: offer, state: weights.state, model: weights.model) : offer
+  }
+
+  /// The gradient that arrived; nil when its bytes are not those that were announced, or not finite.
+  private func verified(_ arrived: ArrivedGradient, _ offer: GradientOffer, _ help: Help) -> GradientBuffer? {
+    let verdict = offer.asksForScores ? arrived.withoutBytes : arrived.verified(team: team)
+    if case .good(let gradient) = verdict { return gradient }
+    help.logger.warning(
+      "the gradient of leaves \(arrived.leaves) from \(arrived.source) \(verdict.complaint); the learner computes it itself"
+    )
+    return nil
+  }
+}

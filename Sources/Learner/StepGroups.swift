@@ -1,0 +1,160 @@
+import FrontEnd
+import Sessions
+import SoftThinking
+import Tasks
+
+/// The groups of one step while they are sampled: those that were drawn, and the children that follow from them. Pure.
+struct StepGroups {
+  /// A group to be sampled.
+  struct Request {
+    var ordinal: Int
+    var prompt: Prompt
+    var sampleCount: Int
+    var plan: CompletionPlan
+  }
+
+  private struct Member {
+    var request: Request
+    var role: GroupRole
+    var note: String
+    var parent: Int?
+    /// Ordinal of the group whose members its samples are.
+    var joined: Int
+    var completed: CompletedGroup?
+    var isDropped = false
+  }
+
+  /// A group that is trained on, its children's samples included.
+  struct TrainingGroup {
+    var prompt: Prompt
+    /// Numbered within the group.
+    var samples: [CollectedTrajectory]
+  }
+
+  private let step: StepQueue.Step
+  private let scheduler: any PromptScheduler
+  private var members: [Int: Member] = [:]
+  /// Children so far, by the prompt's place in the step.
+  private var children: [Int: Int] = [:]
+  private(set) var finishedCount = 0
+
+  /// - Throws: what the scheduler throws for a plan that it cannot make.
+  init(_ step: StepQueue.Step, scheduler: any PromptScheduler) throws {
+    self.step = step
+    self.scheduler = scheduler
+    for request in try Self.requests(step, scheduler: scheduler) {
+      let group = step.groups[(request.ordinal - step.firstOrdinal) / step.ordinalsPerPrompt]
+      members[request.ordinal] = Member(
+        request: request, role: group.role, note: group.note, parent: nil, joined: request.ordinal)
+    }
+  }
+
+  /// What a step's drawn groups ask for, by ordinal.
+  static func requests(_ step: StepQueue.Step, scheduler: any PromptScheduler) throws -> [Request] {
+    try step.groups.enumerated().map { index, group in
+      Request(
+        ordinal: step.ordinal(index), prompt: group.prompt, sampleCount: group.sampleCount,
+        plan: try scheduler.plan(for: group))
+    }
+  }
+
+  var count: Int { members.count }
+  var isComplete: Bool { finishedCount == members.count }
+
+  /// Takes a complete group.
+  ///
+  /// - Parameter rewarded: gives the samples their rewards, for schedulers that read them.
+  /// - Returns: the children that are to be sampled now.
+  /// - Throws: what the scheduler or the rewards throw; `ClusterError` for more children than have ordinals.
+  mutating func finish(
+    _ group: CompletedGroup, rewarded: ([Trajectory], Prompt) throws -> [Trajectory]
+  ) throws -> [Request] {
+    guard let member = members[group.ordinal], member.completed == nil else { return [] }
+    members[group.ordinal]!.completed = group
+    finishedCount += 1
+    var seen = finished(members[group.ordinal]!)
+    if type(of: scheduler).readsRewards { seen.samples = try rewarded(seen.samples, seen.prompt) }
+    switch try scheduler.finished(seen) {
+    case .train: return []
+    case .drop:
+      members[group.ordinal]!.isDropped = true
+      return []
+    case .hold(let held): return try held.map { try add($0, to: group.ordinal) }
+    }
+  }
+
+  private mutating func add(_ child: ChildGroup, to parent: Int) throws -> Request {
+    let place = (parent - step.firstOrdinal) / step.ordinalsPerPrompt
+    let number = children[place, default: 0] + 1
+    guard number < step.ordinalsPerPrompt else {
+      throw ClusterError(
+        "rollout.scheduler: \(type(of: scheduler).name) asks for more than the \(step.ordinalsPerPrompt - 1) further groups of a "
+          + "prompt that it has ordinals for")
+    }
+    children[place] = number
+    let ordinal = step.ordinal(place) + number
+    let request = Request(
+      ordinal: ordinal, prompt: members[parent]!.request.prompt, sampleCount: child.sampleCount, plan: child.plan)
+    members[ordinal] = Member(
+      request: request, role: child.role, note: child.note, parent: parent,
+      joined: child.joinsParent ? members[parent]!.joined : ordinal)
+    return request
+  }
+
+  private func finished(_ member: Member) -> FinishedGroup {
+    FinishedGroup(
+      ordinal: member.request.ordinal, parent: member.parent, role: member.role, prompt: member.request.prompt,
+      note: member.note, samples: member.completed?.samples.map(\.trajectory) ?? [])
+  }
+
+  private var ordered: [Member] { members.sorted { $0.key < $1.key }.map(\.value) }
+
+  /// The complete groups, by ordinal.
+  var completed: [CompletedGroup] { ordered.compactMap(\.completed) }
+
+  /// What is trained on, by ordinal: a group's own samples first, then those of its children. Samples are numbered through, and
+  /// named after the group that they join.
+  var training: [TrainingGroup] {
+    var groups: [Int: TrainingGroup] = [:]
+    var counts: [Int: Int] = [:]
+    for member in ordered where member.role == .train && !member.isDropped {
+      let first = counts[member.joined, default: 0]
+      counts[member.joined] = first + member.request.sampleCount
+      var group = groups[member.joined] ?? TrainingGroup(prompt: member.request.prompt, samples: [])
+      for var sample in member.completed?.samples ?? [] {
+        sample.trajectory.groupID = member.joined
+        sample.trajectory.sampleIndex += first
+        group.samples.append(sample)
+      }
+      groups[member.joined] = group
+    }
+    return groups.sorted { $0.key < $1.key }.map(\.value).filter { !$0.samples.isEmpty }
+  }
+
+  /// All groups as the scheduler sees them after the step.
+  ///
+  /// - Parameter trained: with their rewards, as `training` named them.
+  func concluded(_ trained: [Trajectory]) -> [FinishedGroup] {
+    var rewards: [SampleName: Float] = [:]
+    for trajectory in trained {
+      rewards[SampleName(group: trajectory.groupID, sample: trajectory.sampleIndex)] = trajectory.reward
+    }
+    var counts: [Int: Int] = [:]
+    return ordered.map { member in
+      var group = finished(member)
+      guard member.role == .train, !member.isDropped else { return group }
+      let first = counts[member.joined, default: 0]
+      counts[member.joined] = first + member.request.sampleCount
+      for index in group.samples.indices {
+        let name = SampleName(group: member.joined, sample: first + group.samples[index].sampleIndex)
+        group.samples[index].reward = rewards[name]
+      }
+      return group
+    }
+  }
+
+  private struct SampleName: Hashable {
+    var group: Int
+    var sample: Int
+  }
+}

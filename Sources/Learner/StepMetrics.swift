@@ -1,0 +1,101 @@
+import Foundation
+import FrontEnd
+import Observability
+import SoftThinking
+import Tasks
+
+/// The metrics of one learner step, under the field's names (docs/configuration.md).
+struct StepMetrics {
+  var step: Int
+  /// Those that were trained on.
+  var trajectories: [Trajectory]
+  /// Of the rewards that were added.
+  var rewardNames: [String]
+  /// What they said of each collected sample.
+  var judged: [JudgedCompletion]
+  var outcome: BatchUpdate.Outcome
+  var version: Int
+  var subject: TrainingSubject
+  var cluster: ClusterStatistics
+  /// Weight bytes sent up to the record before.
+  var wireBytes: Int
+  /// Share of the weights that the update changed.
+  var weightsDensity: Double?
+  /// The cluster at the record before: what is counted since then belongs to this step.
+  var before = ClusterStatistics()
+  /// Seconds from the step's first grant to its last result.
+  var sampling: Double?
+  /// Whether trajectories may have several versions.
+  var isPartial = false
+  /// Start, collected, updated, published.
+  var times: (Double, Double, Double, Double)
+
+  var record: MetricsRecord {
+    let rewards = trajectories.map { Double($0.reward ?? 0) }
+    let count = Double(max(1, rewards.count))
+    let mean = rewards.reduce(0, +) / count
+    let deviation = (rewards.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / max(1, count - 1)).squareRoot()
+    let lengths = trajectories.map { Double($0.completionCount) }
+    let thinking = trajectories.map { Double(subject.completion($0).thinkingLength) }
+    let lags = trajectories.map { Double(version - $0.policyVersion) }
+    let (start, collected, updated, published) = times
+    var metrics: [String: Double] = [
+      MetricName.rewardMean: mean, MetricName.rewardStandardDeviation: deviation,
+      MetricName.rewardMaximum: rewards.max() ?? 0, MetricName.rewardMinimum: rewards.min() ?? 0,
+      MetricName.groupsWithoutSignal: Double(outcome.groupsWithoutSignal),
+      MetricName.completionLengthMean: lengths.reduce(0, +) / count,
+      MetricName.completionLengthMaximum: lengths.max() ?? 0,
+      MetricName.completionLengthClipRatio: Double(trajectories.count { $0.finishReason == .length }) / count,
+      MetricName.thinkingLengthMean: thinking.reduce(0, +) / count,
+      MetricName.gradientNorm: outcome.gradientNorm, MetricName.learningRate: outcome.learningRate,
+      MetricName.offPolicyMean: lags.reduce(0, +) / count, MetricName.offPolicyMaximum: lags.max() ?? 0,
+      MetricName.offPolicyDropped: Double(cluster.staleResults - before.staleResults),
+      MetricName.hedged: Double(cluster.hedgedSamples - before.hedgedSamples),
+      MetricName.hedgesWon: Double(cluster.hedgesWon - before.hedgesWon),
+      MetricName.tokensPerSecond: lengths.reduce(0, +) / max(1e-9, published - start),
+      MetricName.weightsWireBytes: Double(cluster.weightBytesSent - wireBytes),
+      MetricName.workers: Double(cluster.workers.count),
+      MetricName.timeGenerate: sampling ?? collected - start, MetricName.timeWait: collected - start,
+      MetricName.timeUpdate: updated - collected,
+      MetricName.timeBroadcast: published - updated, MetricName.timeStep: published - start,
+    ]
+    metrics[MetricName.rolloutAccepted] = Double(cluster.acceptedSamples - before.acceptedSamples)
+    metrics[MetricName.rolloutTrained] = Double(trajectories.count)
+    metrics[MetricName.rolloutDuplicates] = Double(cluster.duplicateResults - before.duplicateResults)
+    metrics[MetricName.rolloutRequeued] = Double(cluster.requeuedSamples - before.requeuedSamples)
+    metrics[MetricName.rolloutSetAside] = Double(cluster.setAsideSamples - before.setAsideSamples)
+    metrics[MetricName.lostSessions] = Double(cluster.lostSessions - before.lostSessions)
+    for (index, name) in rewardNames.enumerated() {
+      let values = judged.compactMap { $0.values[index].map(Double.init) }
+      if !values.isEmpty { metrics[MetricName.rewardMean(of: name)] = values.reduce(0, +) / Double(values.count) }
+    }
+    metrics[MetricName.notJudged] = Double(judged.count { $0.total == nil })
+    let gradients = outcome.gradients
+    metrics[MetricName.gradientLeases] = Double(gradients.accepted)
+    metrics[MetricName.gradientLeasedShare] =
+      Double(gradients.acceptedLeaves) / Double(max(1, gradients.acceptedLeaves + gradients.localLeaves))
+    metrics[MetricName.gradientWireBytes] = Double(gradients.wireBytes)
+    metrics[MetricName.timeGradientWait] = outcome.gradientWait
+    let audit = outcome.audit
+    metrics[MetricName.audited] = Double(audit.audited)
+    metrics[MetricName.auditFailures] = Double(audit.failures)
+    metrics[MetricName.recomputed] = audit.recomputed
+    metrics[MetricName.rolloutProbabilityDifferenceMaximum] = audit.maximum
+    metrics[MetricName.rolloutProbabilityDifferenceMean] = audit.mean
+    // What the loss measured of itself, under the names that it gave.
+    for name in outcome.sums.entries.keys { metrics[name] = outcome.sums[name] }
+    if isPartial {
+      metrics[MetricName.offPolicyPartial] = Double(trajectories.count { !$0.versionSpans.isEmpty }) / count
+    }
+    metrics[MetricName.weightsDensity] = weightsDensity
+    return MetricsRecord(step: step, time: Date().timeIntervalSince1970, metrics: metrics)
+  }
+
+  /// One line for the progress report.
+  static func summary(_ record: MetricsRecord) -> String {
+    func value(_ name: String, _ digits: Int) -> String { formatFixed(record.metrics[name] ?? 0, digits) }
+    return "reward \(value(MetricName.rewardMean, 3)), thinking \(value(MetricName.thinkingLengthMean, 1)), "
+      + "grad \(value(MetricName.gradientNorm, 2)), \(value(MetricName.tokensPerSecond, 0)) tok/s, "
+      + "weights \(formatBytes(Int(record.metrics[MetricName.weightsWireBytes] ?? 0)))"
+  }
+}

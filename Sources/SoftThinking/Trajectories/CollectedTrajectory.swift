@@ -1,0 +1,21 @@
+/// A trajectory as a worker returned it.
+public struct CollectedTrajectory: Sendable, Equatable {
+  public var trajectory: Trajectory
+  public var workerName: String
+  /// Of the worker that sampled it: equal fingerprints promise equal bits.
+  public var fingerprint: String
+  /// Sampling time as the worker measured it.
+  public var elapsedMicroseconds: Int
+  /// Each reward's own, unweighted value, in the order of the run's rewards; empty until it is judged.
+  public var rewards: [Float] = []
+
+  public init(
+    trajectory: Trajectory, workerName: String, fingerprint: String, elapsedMicroseconds: Int, rewards: [Float] = []
+  ) {
+    self.trajectory = trajectory
+    self.workerName = workerName
+    self.fingerprint = fingerprint
+    self.elapsedMicroseconds = elapsedMicroseconds
+    self.rewards = rewards
+  }
+}
