@@ -191,6 +191,11 @@ targets += [
   tests("WeightSync"),
   tests("Observability"),
   tests("RunConfiguration", ["JSON", "Parameters", "SoftThinking", "Objectives", "Credit"]),
+  tests("Sessions", ["SoftThinking", "Transport", "Wire"]),
+  tests("WorkerLink", ["SoftThinking", "Transport", "Wire"]),
+  tests(
+    "Gradients", ["Kernels", "Objectives", "SoftThinking", "Training", "Coordination", "Machine", "Wire"]),
+  tests("Learner", ["Parameters", "RunConfiguration", "Sessions", "SoftThinking", "FrontEnd", "Tasks"]),
   .testTarget(
     name: "ExtendingTests",
     dependencies: [

@@ -1,6 +1,8 @@
+import Coordination
 import Wire
 
-/// A worker's account of its work: leases waiting for weights, leases with the engine, results not acknowledged. Pure.
+/// A worker's account of its work: leases waiting for weights, leases with the engine, results not acknowledged, samples to be
+/// given back, and the credits that the learner has. Pure.
 struct HeldWork: Sendable {
   struct ResultKey: Hashable, Sendable {
     var leaseID: UInt64
@@ -17,6 +19,10 @@ struct HeldWork: Sendable {
   /// Order of arrival, for delivery.
   private var waiting: [UInt64] = []
   private(set) var unacknowledged: [ResultKey: TrajectoryResult] = [:]
+  /// Credits with the learner and samples held: what may come without being asked for again.
+  private var promised = 0
+  /// Given back, and not yet said.
+  private var returned: [ReturnedWork] = []
 
   /// Samples that are not finished: what counts against the capacity.
   var sampleCount: Int { held.values.reduce(0) { $0 + $1.remaining.count } }
@@ -50,6 +56,7 @@ struct HeldWork: Sendable {
     guard held[result.leaseID]?.remaining.remove(result.sampleIndex) != nil else { return false }
     if held[result.leaseID]!.remaining.isEmpty { held[result.leaseID] = nil }
     unacknowledged[ResultKey(leaseID: result.leaseID, sampleIndex: result.sampleIndex)] = result
+    promised -= 1
     return true
   }
 
@@ -67,6 +74,7 @@ struct HeldWork: Sendable {
       sampleCount += lease.remaining.count
       if lease.isDelivered { delivered.append(id) } else { waiting.removeAll { $0 == id } }
     }
+    promised -= sampleCount
     return (delivered, sampleCount)
   }
 
@@ -80,20 +88,46 @@ struct HeldWork: Sendable {
       held[id] = nil
       waiting.removeAll { $0 == id }
     }
+    promised -= unfinished.count
     return (unfinished, lease.isDelivered)
   }
 
-  /// What the engine does not have, to be given back: forgotten here.
-  mutating func takeWaiting() -> [ReturnedWork] {
-    defer { dropWaiting() }
-    return waiting.compactMap { id in
-      held[id].map { ReturnedWork(leaseID: id, sampleIndices: $0.remaining.sorted()) }
-    }
+  /// Samples that are not going to be finished here; those that are not held any longer are left out.
+  mutating func giveBack(_ work: ReturnedWork) {
+    let (unfinished, _) = cancel(work.leaseID, samples: work.sampleIndices)
+    guard !unfinished.isEmpty else { return }
+    returned.append(
+      ReturnedWork(leaseID: work.leaseID, sampleIndices: unfinished, isLoss: work.isLoss, reason: work.reason))
   }
+
+  /// What the engine does not have goes back.
+  mutating func giveBackWaiting() {
+    for id in waiting {
+      guard let lease = held[id] else { continue }
+      returned.append(ReturnedWork(leaseID: id, sampleIndices: lease.remaining.sorted()))
+    }
+    dropWaiting()
+  }
+
+  /// What the learner is to be told of.
+  mutating func takeReturned() -> [ReturnedWork] {
+    defer { returned = [] }
+    return returned
+  }
+
+  /// Credits to be asked for, so that `capacity` samples are held.
+  mutating func takeCredits(capacity: Int) -> Int {
+    let credits = max(0, min(capacity - promised, WorkerRegistry.maximumCredits))
+    promised += credits
+    return credits
+  }
+
+  /// A new session has no credits.
+  mutating func rejoined() { promised = sampleCount }
 
   /// Everything undelivered goes back: the worker takes nothing new.
   mutating func dropWaiting() {
-    for id in waiting { held[id] = nil }
+    for id in waiting { promised -= held.removeValue(forKey: id)?.remaining.count ?? 0 }
     waiting = []
   }
 

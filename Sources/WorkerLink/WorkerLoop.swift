@@ -15,87 +15,55 @@ final class WorkerLoop {
   let options: WorkerLinkOptions
   let shared: SharedWorkerLink
   let logger: Logger
-  /// Where this worker may attach, and which of them it is trying or using.
-  let attachments: [(endpoint: Endpoint, security: SocketSecurity)]
-  var attachment = 0
-  let lookup: HostLookup
-  /// The connection that is open, or that waits for its address.
-  var reach = Reach()
-  /// Those whose handshake was completed once: their keys are right.
-  var provenAttachments: Set<Int> = []
-  /// In a row, at this attachment.
-  var brokenHandshakes = 0
   let context: TransportContext
-  let limits = WireLimits()
-  var incarnation: UInt64 { shared.incarnation }
-  var waitingSince = MonotonicClock.now()
+  let lookup: HostLookup
+  var places: Places
+  /// Of the time without a session.
+  var waiting: Waiting
+  var wayBack = WayBack()
   var dealer: Socket
   var outbox = Outbox()
-  var lastRefusal: (reason: String, at: Duration)?
   var subscriber: Socket
   var subscribedTo: String?
   var session: WorkerSession?
-  var learnerIncarnation: UInt64?
-  var backoff: Backoff
-  var nextHello: Duration = .zero
-  var isHelloUnheard = false
-  var connectionState = ConnectionState.nothing
-  var connectionOpened: Duration
-  var lastNotice: Duration
-  var hasLoggedWaiting = false
   var work = HeldWork()
   var gradients = HeldGradients()
   var weights: WeightPull
   let applier: WeightApplier
-  var deliveredVersion: Digest?
-  var deliveredBase: Digest?
-  var deliveredReference: Digest?
-  /// It was said that the link is too narrow for the versions.
-  var saysNarrow = false
-  /// The reference that there was no memory for: said once.
-  var refusedReference: Digest?
-  /// Credits with the learner and samples held: what may come without being asked for again.
-  var promised = 0
-  /// Given back, and not yet said.
-  var returned: [ReturnedWork] = []
-  /// Of a relay: what the last heartbeat said of those below.
-  var reportedClasses: [GradientClass] = []
-  /// The intermediate version that the last heartbeat named, and the one that the engine was given.
-  var reportedGradientVersion: Int?
-  var deliveredIntermediate: Digest?
+  var told = Told()
   private(set) var isDraining = false
-  var wayBack = WayBack()
-  var hasEnded = false
-  private var isAborted = false
+  var ending = Ending.none
+
+  enum Ending { case none, inOrder, abrupt }
 
   init(_ options: WorkerLinkOptions, shared: SharedWorkerLink, logger: Logger) throws {
     self.options = options
     self.shared = shared
     self.logger = logger
-    attachments = try ([Attachment(endpoint: options.endpoint, security: options.security)] + options.alternatives).map
-    {
-      (try Endpoint($0.endpoint), $0.security)
-    }
+    places = Places(
+      try ([Attachment(endpoint: options.endpoint, security: options.security)] + options.alternatives).map {
+        (try Endpoint($0.endpoint), $0.security)
+      })
     weights = WeightPull(window: options.chunkWindow, takesReference: options.computesGradients)
     applier = WeightApplier(threads: options.threads, before: options.beforeApplying, waker: shared.waker)
     context = try TransportContext(threadPrefix: options.threadPrefix)
     lookup = HostLookup(waker: shared.waker, resolve: options.resolver)
-    dealer = try Self.openDealer(context, limits, attachments[0].security)
-    subscriber = try Self.openSubscriber(context, attachments[0].security)
-    backoff = Backoff(first: options.firstRetry, ceiling: options.longestRetry)
-    connectionOpened = MonotonicClock.now()
-    lastNotice = connectionOpened
+    dealer = try Self.openDealer(context, places.first.security)
+    subscriber = try Self.openSubscriber(context, places.first.security)
+    waiting = Waiting(options, now: MonotonicClock.now())
   }
 
-  var endpoint: Endpoint { attachments[attachment].endpoint }
-  var security: SocketSecurity { attachments[attachment].security }
+  var incarnation: UInt64 { shared.incarnation }
+  var endpoint: Endpoint { places.endpoint }
+  var security: SocketSecurity { places.security }
+  static var limits: WireLimits { WireLimits() }
 
   /// Not yet connected.
   static func openDealer(
-    _ context: TransportContext, _ limits: WireLimits, _ security: SocketSecurity
+    _ context: TransportContext, _ security: SocketSecurity
   ) throws -> Socket {
     var options = Socket.Options()
-    options.maximumFrameByteCount = Int64(limits.manifestByteCount)
+    options.maximumFrameByteCount = Int64(Self.limits.manifestByteCount)
     // Short: what does not fit waits in the outbox, where a heartbeat can overtake results.
     options.sendHighWaterMark = 16
     options.linger = .milliseconds(500)
@@ -115,8 +83,8 @@ final class WorkerLoop {
 
   func run() {
     do {
-      while !hasEnded { try turn() }
-      if !isAborted { try finishSending() }
+      while ending == .none { try turn() }
+      if ending == .inOrder { try finishSending() }
     } catch {
       logger.critical("the worker's I/O thread ends: \(error)")
       shared.state.withLock { $0.failure = "\(error)" }
@@ -130,9 +98,9 @@ final class WorkerLoop {
     while let event = dealer.nextEvent() { try handle(event) }
     try flush()
     for _ in 0..<256 {
-      guard !hasEnded, let frames = try dealer.receive() else { break }
+      guard ending == .none, let frames = try dealer.receive() else { break }
       do {
-        try handle(Envelope(decoding: frames, limits: limits))
+        try handle(Envelope(decoding: frames, limits: Self.limits))
       } catch let error as WireError {
         try reconnect("a malformed message from the learner: \(error)")
       } catch let error as WeightSyncError {
@@ -142,7 +110,7 @@ final class WorkerLoop {
     while let frames = try subscriber.receive() { try handleAnnouncement(frames) }
     do { try takeApplied() } catch let error as WeightSyncError { try reconnect("\(error)") }
     try obeyEngine()
-    if !hasEnded { try keepTime() }
+    if ending == .none { try keepTime() }
   }
 
   // MARK: Session
@@ -179,13 +147,11 @@ final class WorkerLoop {
         logger.debug("samples \(unfinished) of lease \(id) were taken back: \(reason)")
         if isDelivered { shared.events.put(.cancelledSamples(leaseID: id, sampleIndices: unfinished)) }
       }
-      promised -= unfinished.count
       try spendCredits()
     case .cancel(let leaseIDs, _, let reason):
       let (delivered, sampleCount) = work.cancel(leaseIDs)
       if sampleCount > 0 { logger.notice("\(sampleCount) samples were taken back: \(reason)") }
       if !delivered.isEmpty { shared.events.put(.cancelled(leaseIDs: delivered)) }
-      promised -= sampleCount
       try spendCredits()
     case .heartbeat(let heartbeat):
       if let current = heartbeat.currentVersion { try announced(current, isAuthoritative: true) }
@@ -215,7 +181,7 @@ final class WorkerLoop {
       logger.info("the run is over: \(reason)")
       try send([.goodbye(reason: "shut down")])
       shared.events.put(.shutdown(reason: reason))
-      hasEnded = true
+      ending = .inOrder
     case .gradientVersion, .gradientGrant, .gradientTrajectory, .pullGradient, .gradientDone:
       try handleGradient(message)
     default:
@@ -224,7 +190,7 @@ final class WorkerLoop {
   }
 
   func deliverLeases() throws {
-    guard let version = weights.usable?.version, deliveredVersion != nil else { return }
+    guard let version = weights.usable?.version, told.version != nil else { return }
     for lease in work.deliverable(with: version) { shared.events.put(.lease(lease)) }
     try deliverGradients(version)
   }
@@ -238,16 +204,15 @@ final class WorkerLoop {
         settle(1)
         continue
       }
-      promised -= 1
       try send([.trajectoryResult(result)])
     }
     try giveBack()
     try obeyEngineOnGradients()
     try spendCredits()
-    let (wantsDrain, ending, hasNews) = shared.state.withLock {
+    let (wantsDrain, wish, hasNews) = shared.state.withLock {
       (
         $0.wantsDrain, $0.ending,
-        $0.gradientClasses != reportedClasses || $0.gradientVersion != reportedGradientVersion
+        $0.gradientClasses != told.gradientClasses || $0.gradientVersion != told.gradientVersion
       )
     }
     if session != nil, hasNews { try sendHeartbeat() }
@@ -256,14 +221,12 @@ final class WorkerLoop {
       work.dropWaiting()
       try send([.drain(reason: "draining")])
     }
-    switch ending {
+    switch wish {
     case .none: break
     case .goodbye(let reason):
       try send([.goodbye(reason: reason)])
-      hasEnded = true
-    case .abort:
-      isAborted = true
-      hasEnded = true
+      ending = .inOrder
+    case .abort: ending = .abrupt
     }
   }
 
@@ -271,24 +234,22 @@ final class WorkerLoop {
 
   func spendCredits() throws {
     guard session != nil, !isDraining, !wayBack.isReturning, weights.pace.narrowness == nil else { return }
-    let credits = min(shared.state.withLock { $0.capacity } - promised, WorkerRegistry.maximumCredits)
-    guard credits > 0 else { return }
-    promised += credits
-    try send([.requestWork(credits: credits)])
+    let credits = work.takeCredits(capacity: shared.state.withLock { $0.capacity })
+    if credits > 0 { try send([.requestWork(credits: credits)]) }
   }
 
   func sendHeartbeat() throws {
     let (speed, slots, classes, gradientVersion) = shared.state.withLock {
       ($0.tokensPerSecond, $0.activeSlots, $0.gradientClasses, $0.gradientVersion)
     }
-    (reportedClasses, reportedGradientVersion) = (classes, gradientVersion)
+    (told.gradientClasses, told.gradientVersion) = (classes, gradientVersion)
     try send([
       .heartbeat(
         Heartbeat(
           leaseIDs: work.leaseIDs, tokensPerSecond: speed, activeSlots: slots,
           heldVersion: weights.usable?.version ?? -1, gradientLeaseIDs: gradients.leaseIDs,
           gradientClasses: classes,
-          heldReference: deliveredReference == nil ? nil : weights.reference?.description.root.bytes,
+          heldReference: told.reference == nil ? nil : weights.reference?.description.root.bytes,
           heldGradientVersion: gradientVersion,
           narrowLinkBytesPerSecond: weights.pace.narrowness.map { Int(min($0.bytesPerSecond, 1e14)) + 1 } ?? 0))
     ])
