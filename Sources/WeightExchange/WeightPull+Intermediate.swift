@@ -22,13 +22,13 @@ extension WeightPull {
   /// With nothing else to pull.
   mutating func pullIntermediate(_ now: Duration) throws -> [Message] {
     guard case .idle = stage, let wanted = intermediateGoal, intermediate == nil else { return [] }
-    routeEnd = wanted.description
-    route = [wanted.delta.map { .delta($0) } ?? .version(wanted.description)]
+    route.end = wanted.description
+    route.pieces = [wanted.delta.map { .delta($0) } ?? .version(wanted.description)]
     return try pullNext(now)
   }
 
   /// Whether what is being pulled or applied is for gradients alone.
-  var isAtIntermediate: Bool { routeEnd?.isIntermediate ?? false }
+  var isAtIntermediate: Bool { route.end?.isIntermediate ?? false }
 
   /// They are of no use any longer.
   mutating func dropIntermediate() {

@@ -5,18 +5,18 @@ import Wire
 extension WeightPull {
   mutating func want(_ named: VersionAnnouncement.Reference?) throws {
     // A learner that has just begun anew names it a moment later; what is held stays until another one is named.
-    guard takesReference, let named else { return }
+    guard wish.isTaken, let named else { return }
     let description = VersionDescription.reference(root: try Digest(named.root), byteCount: named.byteCount)
-    guard description != wantedReference else { return }
+    guard description != wish.named else { return }
     if reference?.description != description { reference = nil }
     if case .pulling(let assembler) = stage, isReference(assembler) { abandon() }
-    (wantedReference, pausedReference) = (description, nil)
+    (wish.named, wish.paused) = (description, nil)
   }
 
   /// Whether the reference has its memory.
   package var hasBegunReference: Bool {
     if case .pulling(let assembler) = stage, isReference(assembler) { return true }
-    return reference != nil || pausedReference != nil
+    return reference != nil || wish.paused != nil
   }
 
   func isReference(_ assembler: SnapshotAssembler) -> Bool {
@@ -25,15 +25,15 @@ extension WeightPull {
 
   /// With nothing else to pull: the reference model, unless the same bytes are here under another name.
   mutating func pullReference(_ now: Duration) throws -> [Message] {
-    guard case .idle = stage, let wanted = wantedReference, reference == nil else { return [] }
+    guard case .idle = stage, let wanted = wish.named, reference == nil else { return [] }
     if let held = base?.renamed(wanted) ?? inHand?.renamed(wanted) {
       reference = held
-      pausedReference = nil
+      wish.paused = nil
       return []
     }
-    guard pausedReference != nil || wanted.byteCount <= referenceLimit else { return [] }
-    let assembler = try pausedReference ?? SnapshotAssembler(wanted, byteCountLimit: byteLimit)
-    pausedReference = nil
+    guard wish.paused != nil || wanted.byteCount <= wish.limit else { return [] }
+    let assembler = try wish.paused ?? SnapshotAssembler(wanted, byteCountLimit: byteLimit)
+    wish.paused = nil
     assembler.forgetRequests()
     stage = .pulling(assembler)
     lastProgress = now

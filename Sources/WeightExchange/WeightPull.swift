@@ -27,15 +27,30 @@ package struct WeightPull {
     var delta: DeltaDescription?
   }
 
+  struct Route {
+    /// What is pulled after what is being pulled.
+    var pieces: [SnapshotAssembler.Subject] = []
+    /// Deltas of it that are there.
+    var collected: [WeightDelta] = []
+    /// Where it leads.
+    var end: VersionDescription?
+  }
+
+  /// What is wanted of the frozen model of the KL term.
+  package struct ReferenceWish {
+    let isTaken: Bool
+    /// The one that was named last.
+    package internal(set) var named: VersionDescription?
+    /// What of it had come when a version went before.
+    var paused: SnapshotAssembler?
+    /// A larger one is not begun with; whoever calls knows how much memory there is.
+    package var limit = Int.max
+  }
+
   var stage = Stage.idle
   /// The version announced last.
   var goal: Goal?
-  /// What is pulled after what is being pulled.
-  var route: [SnapshotAssembler.Subject] = []
-  /// Deltas of the route that are there.
-  var collected: [WeightDelta] = []
-  /// Where the route leads.
-  var routeEnd: VersionDescription?
+  var route = Route()
   /// A delta has failed: the next version is pulled whole.
   var distrustsDeltas = false
   var byteLimit = 1 << 40
@@ -53,17 +68,12 @@ package struct WeightPull {
   package var deltasInHand: [WeightDelta] = []
   /// What the adapters in hand are merged into.
   package var base: WeightSnapshot?
-  let takesReference: Bool
-  /// The frozen model of the KL term: the one that was named, and the one in hand.
-  package var wantedReference: VersionDescription?
+  package var wish: ReferenceWish
+  /// The frozen model of the KL term in hand.
   package var reference: WeightSnapshot?
-  /// What of it had come when a version went before.
-  var pausedReference: SnapshotAssembler?
   /// Weights between two optimiser steps: those that the learner wants gradients under, and those in hand.
   var intermediateGoal: Goal?
   package var intermediate: IntermediateVersion?
-  /// A larger reference is not begun with; whoever calls knows how much memory there is.
-  package var referenceLimit = Int.max
 
   static let failureLimit = 8
 
@@ -72,7 +82,7 @@ package struct WeightPull {
   ///   - takesReference: pulls the reference model too, whenever there is no version to be pulled.
   package init(window: Int = 16, takesReference: Bool = false) {
     self.window = ChunkWindow(ceiling: window)
-    self.takesReference = takesReference
+    wish = ReferenceWish(isTaken: takesReference)
   }
 
   /// What may be sampled with: versions of another learner process may bear the same numbers.
@@ -111,7 +121,7 @@ package struct WeightPull {
     case .pulling(let assembler):
       if let base = description.adapter?.base, assembler.subject == .version(base) {
         // The base under way already, for the version before.
-        route = [.version(description)]
+        route.pieces = [.version(description)]
         return []
       }
       if isWorthFinishing(assembler) { return [] }
@@ -137,11 +147,9 @@ package struct WeightPull {
   }
 
   mutating func abandon() {
-    if case .pulling(let assembler) = stage, reference == nil, isReference(assembler) { pausedReference = assembler }
+    if case .pulling(let assembler) = stage, reference == nil, isReference(assembler) { wish.paused = assembler }
     stage = .idle
-    route = []
-    collected = []
-    routeEnd = nil
+    route = Route()
     failureCount = 0
   }
 
@@ -160,9 +168,9 @@ package struct WeightPull {
     }
     lastProgress = now
     if let adapter = description.adapter {
-      route = adapter.base == base?.description ? [] : [.version(adapter.base)]
-      route.append(.version(description))
-      routeEnd = description
+      route.pieces = adapter.base == base?.description ? [] : [.version(adapter.base)]
+      route.pieces.append(.version(description))
+      route.end = description
       return try pullNext(now)
     }
     if let held = inHand?.renamed(description) {
@@ -171,13 +179,13 @@ package struct WeightPull {
       return try pullBehind(now)
     }
     if distrustsDeltas {
-      route = [.version(description)]
-      routeEnd = description
+      route.pieces = [.version(description)]
+      route.end = description
       return try pullNext(now)
     }
     if let delta = goal.delta, delta.parent == inHand?.description.identity, delta.byteCount < description.byteCount {
-      route = [.delta(delta)]
-      routeEnd = description
+      route.pieces = [.delta(delta)]
+      route.end = description
       return try pullNext(now)
     }
     stage = .planning
@@ -199,20 +207,20 @@ package struct WeightPull {
     guard deltas.allSatisfy({ $0.byteCount < target.byteCount }),
       (plan.start?.byteCount ?? target.byteCount) == target.byteCount
     else { throw WeightSyncError("the plan for version \(target.version) has impossible sizes") }
-    route = deltas.map { .delta($0) }
+    route.pieces = deltas.map { .delta($0) }
     if let start = plan.start {
-      route.insert(.version(try VersionDescription(start)), at: 0)
+      route.pieces.insert(.version(try VersionDescription(start)), at: 0)
     } else if deltas.first.map({ $0.parent != inHand?.description.identity }) ?? true {
       throw WeightSyncError("the plan for version \(target.version) does not start at what is held")
     }
-    routeEnd = target
+    route.end = target
     return try pullNext(now)
   }
 
   /// With no version to pull: what gradients need beside it.
   private mutating func pullBehind(_ now: Duration) throws -> [Message] {
     // Without the reference there is nothing to compute with the others.
-    if wantedReference != nil, reference == nil {
+    if wish.named != nil, reference == nil {
       let requests = try pullReference(now)
       if reference == nil { return requests }
     }
@@ -223,14 +231,14 @@ package struct WeightPull {
 
   /// The next piece of the route, or its end.
   mutating func pullNext(_ now: Duration) throws -> [Message] {
-    guard !route.isEmpty else {
-      guard !collected.isEmpty, let inHand, let routeEnd else { return try advance(now) }
+    guard !route.pieces.isEmpty else {
+      guard !route.collected.isEmpty, let inHand, let end = route.end else { return try advance(now) }
       jobNumber += 1
       stage = .applying(
-        ApplyJob(number: jobNumber, parent: inHand, deltas: collected, target: routeEnd), isTaken: false)
+        ApplyJob(number: jobNumber, parent: inHand, deltas: route.collected, target: end), isTaken: false)
       return []
     }
-    let assembler = try SnapshotAssembler(route.removeFirst(), byteCountLimit: byteLimit)
+    let assembler = try SnapshotAssembler(route.pieces.removeFirst(), byteCountLimit: byteLimit)
     stage = .pulling(assembler)
     failureCount = 0
     lastProgress = now
@@ -271,7 +279,9 @@ package struct WeightPull {
   mutating func finish(_ assembler: SnapshotAssembler, _ now: Duration, _ logger: Logger) throws -> [Message] {
     switch assembler.subject {
     case .delta:
-      do { collected.append(try assembler.finishDelta()) } catch { return try pullWhole(after: error, now, logger) }
+      do { route.collected.append(try assembler.finishDelta()) } catch {
+        return try pullWhole(after: error, now, logger)
+      }
     case .version(let description):
       let snapshot = try assembler.finish()
       if description.isReference {
@@ -286,7 +296,7 @@ package struct WeightPull {
         deltasInHand = []
         distrustsDeltas = false
         noteArrival(now)
-        if pace.waitsUntil != nil { route = [] }
+        if pace.waitsUntil != nil { route.pieces = [] }
       }
     }
     return try pullNext(now)
@@ -364,7 +374,58 @@ package struct WeightPull {
     let isReference = version == VersionDescription.referenceVersion
     if let goal, version >= 0 { pace.gaveUp(byteCount: goal.description.byteCount, now: now) }
     abandon()
-    if isReference { (wantedReference, pausedReference) = (nil, nil) } else { goal = nil }
+    if isReference { (wish.named, wish.paused) = (nil, nil) } else { goal = nil }
     return []
+  }
+
+  // MARK: Deltas that are complete, applied by somebody else's thread
+
+  /// Deltas that are complete and wait for somebody to apply them; each is handed out once.
+  package mutating func takeJob() -> ApplyJob? {
+    guard case .applying(let job, isTaken: false) = stage else { return nil }
+    stage = .applying(job, isTaken: true)
+    return job
+  }
+
+  /// A job has ended.
+  package mutating func applied(
+    _ number: Int, _ result: Result<WeightSnapshot, WeightSyncError>, now: Duration, logger: Logger
+  ) throws -> [Message] {
+    guard case .applying(let job, _) = stage, job.number == number else { return [] }
+    switch result {
+    case .success(let snapshot) where snapshot.description.isIntermediate:
+      intermediate = IntermediateVersion(snapshot, delta: job.deltas.last)
+      return try advance(now)
+    case .success(let snapshot):
+      inHand = snapshot
+      deltasInHand = job.deltas
+      base = nil
+      noteArrival(now)
+      return try advance(now)
+    case .failure(let error):
+      return try pullWhole(after: error, now, logger)
+    }
+  }
+
+  // MARK: Links that are too narrow for the versions
+
+  /// A newer version than the one under way was announced. What has begun is finished when deltas lead on from it, or when it
+  /// may still be sampled with: a link that needs several steps for a version gets there, too.
+  mutating func isWorthFinishing(_ assembler: SnapshotAssembler) -> Bool {
+    guard let goal, assembler.subject.version >= 0 else { return false }
+    if goal.description.adapter == nil, goal.delta != nil { return true }
+    guard !assembler.subject.isDelta,
+      goal.description.version - assembler.subject.version <= pace.maxStaleness
+    else { return false }
+    // Deltas to what was the newest version are not served any longer.
+    route.pieces = []
+    return true
+  }
+
+  mutating func noteArrival(_ now: Duration) {
+    guard let goal, let inHand else { return }
+    pace.arrived(
+      lag: goal.description.version - inHand.version, byteCount: goal.description.byteCount,
+      delta: goal.delta?.byteCount, now: now)
   }
 }

@@ -15,7 +15,7 @@ extension WorkerService {
   /// Computes a leaf of the gradient that was asked for first.
   func computeGradients() throws {
     guard let next = gradients.next else { return }
-    hasComputedGradients = true
+    differentiated.wasAsked = true
     let outcome: GradientOutcome?
     if var model = try trainableModel(version: next.policyVersion, positions: next.longestSequence) {
       do {
@@ -35,19 +35,19 @@ extension WorkerService {
     }
   }
 
-  var hasUnpreparedWeights: Bool { gradientWeights.map { $0.version != gradientModel?.version } ?? false }
+  var hasUnpreparedWeights: Bool { differentiated.weights.map { $0.version != differentiated.model?.version } ?? false }
 
   /// Makes weights between two optimiser steps ready to compute with, and says so: the learner counts on it from then on.
   func prepareGradientWeights() {
-    guard hasUnpreparedWeights, let gradientWeights else { return }
+    guard hasUnpreparedWeights, let weights = differentiated.weights else { return }
     do {
-      let needed = gradientModel?.model.rotary.positions ?? 0
+      let needed = differentiated.model?.model.rotary.positions ?? 0
       // Its memory first: there may be none for two of them.
-      gradientModel = nil
-      guard try trainableModel(version: gradientWeights.version, positions: needed) != nil else {
+      differentiated.model = nil
+      guard try trainableModel(version: weights.version, positions: needed) != nil else {
         return dropGradientWeights()
       }
-      link.report(gradientVersion: gradientWeights.version)
+      link.report(gradientVersion: weights.version)
     } catch {
       logger.warning("no gradients are computed here until the next optimiser step: \(error)")
       dropGradientWeights()
@@ -55,44 +55,47 @@ extension WorkerService {
   }
 
   func dropGradientWeights() {
-    guard let version = gradientWeights?.version else { return }
-    gradientWeights = nil
-    if gradientModel?.version == version { gradientModel = nil }
+    guard let version = differentiated.weights?.version else { return }
+    differentiated.weights = nil
+    if differentiated.model?.version == version { differentiated.model = nil }
     link.report(gradientVersion: nil)
   }
 
   func trainableModel(version: Int, positions needed: Int) throws -> GradientWorker.Model? {
-    if let made = gradientModel, made.version == version, made.model.rotary.positions >= needed { return made }
-    let held = VersionDescription.isIntermediate(version) ? gradientWeights : newest
+    if let made = differentiated.model, made.version == version, made.model.rotary.positions >= needed { return made }
+    let held = VersionDescription.isIntermediate(version) ? differentiated.weights : newest
     guard let held, held.version == version, let configuration, let backend else { return nil }
     let layout = ParameterLayout(configuration)
     let adapters = held.description.adapter == nil ? nil : try AdapterWeights(held, model: layout)
     if let engine, engineVersion == version, engine.model.isTrainable, engine.model.rotary.positions >= needed {
-      gradientModel = GradientWorker.Model(version: version, model: engine.model, adapters: adapters)
+      differentiated.model = GradientWorker.Model(version: version, model: engine.model, adapters: adapters)
     } else {
-      gradientModel = GradientWorker.Model(
+      differentiated.model = GradientWorker.Model(
         version: version,
         model: PreparedModel(
           try weights(of: held, layout: layout), backend: backend, trainable: true,
           positions: max(needed, positions), team: team, sharing: engine?.model,
           keepsHead: adapters != nil && headOwner === base), adapters: adapters)
     }
-    return gradientModel
+    return differentiated.model
   }
 
   /// The model that a lease's KL term is measured from; nil when there is no such term, or that model is not here.
   func preparedReference(
     for grant: GradientGrant
   ) throws(ClusterError) -> (model: PreparedModel, root: [UInt8])? {
-    guard let wanted = grant.loss.divergence?.referenceRoot, let reference, let configuration, let backend,
+    guard let wanted = grant.loss.divergence?.referenceRoot, let reference = differentiated.reference,
+      let configuration, let backend,
       reference.description.root.bytes == wanted
     else { return nil }
-    if let referenceModel, referenceModel.rotary.positions >= grant.longestSequence { return (referenceModel, wanted) }
+    if let made = differentiated.referenceModel, made.rotary.positions >= grant.longestSequence {
+      return (made, wanted)
+    }
     let layout = ParameterLayout(configuration)
     guard reference.byteCount == layout.count * 2 else {
       throw ClusterError("the reference model has \(reference.byteCount) bytes, this one \(layout.count * 2)")
     }
-    referenceModel = nil
+    differentiated.referenceModel = nil
     if let available = availableMemory, available < reference.byteCount / 4 * 5 {
       throw ClusterError(
         "the KL term's reference model takes \(reference.byteCount >> 20) MiB more, and \(available >> 20) MiB are free"
@@ -105,7 +108,7 @@ extension WorkerService {
     let made = PreparedModel(
       weights, backend: backend, trainable: false, positions: max(grant.longestSequence, positions), team: team,
       sharing: engine?.model, keepsHead: sharesHead)
-    referenceModel = made
+    differentiated.referenceModel = made
     return (made, wanted)
   }
 }

@@ -96,15 +96,20 @@ public final class WorkerService {
   private var isDraining = false
   let gradients: GradientWorker
   let pacing: Pacing?
-  /// What gradients are computed with, when it is not the engine's model.
-  var gradientModel: GradientWorker.Model?
-  /// Weights between two optimiser steps: never sampled with.
-  var gradientWeights: WeightSnapshot?
-  /// The frozen model of the KL term, and what of it is computed with once a gradient needs it.
-  var reference: WeightSnapshot?
-  var referenceModel: PreparedModel?
-  /// Whether a gradient was ever asked for: the engine's models are then prepared for it, and serve both.
-  var hasComputedGradients = false
+  var differentiated = Differentiated()
+
+  /// What gradients are computed with.
+  struct Differentiated {
+    /// Prepared for both passes, when it is not the engine's model.
+    var model: GradientWorker.Model?
+    /// Weights between two optimiser steps: never sampled with.
+    var weights: WeightSnapshot?
+    /// The frozen model of the KL term, and what of it is computed with once a gradient needs it.
+    var reference: WeightSnapshot?
+    var referenceModel: PreparedModel?
+    /// Whether a gradient was ever asked for: the engine's models are then prepared for it, and serve both.
+    var wasAsked = false
+  }
 
   private struct Running {
     var lease: Lease
@@ -204,21 +209,21 @@ public final class WorkerService {
       newest = nil
       base = nil
       gradients.removeAll()
-      gradientModel = nil
+      differentiated.model = nil
       dropGradientWeights()
-      (reference, referenceModel) = (nil, nil)
+      (differentiated.reference, differentiated.referenceModel) = (nil, nil)
       let described = try ModelConfiguration(welcome.model)
       try ModelMemory.checkSampling(described)
       configuration = described
       backend = try Loading.workerBackend(options.dtype, learner: welcome.dtype, logger: logger)
       logger.info("joined run \(welcome.runID): \(welcome.model.architecture), \(welcome.model.layerCount) layers")
     case .base(let snapshot): base = snapshot
-    case .reference(let snapshot): (reference, referenceModel) = (snapshot, nil)
+    case .reference(let snapshot): (differentiated.reference, differentiated.referenceModel) = (snapshot, nil)
     case .deltas: break
     case .weights(let snapshot):
       newest = snapshot
       dropGradientWeights()
-    case .gradientWeights(let version): gradientWeights = version.snapshot
+    case .gradientWeights(let version): differentiated.weights = version.snapshot
     case .lease(let lease):
       if let complaint = lease.complaint {
         logger.error("lease \(lease.id) is declined: \(complaint)")
@@ -289,7 +294,8 @@ public final class WorkerService {
     // Whole key/value pages, so that slightly longer leases do not make a new pool.
     let room = min(configuration.contextLength, (needed + 255) / 256 * 256)
     let model = PreparedModel(
-      weights, backend: backend, trainable: hasComputedGradients, positions: room, team: team, sharing: engine?.model,
+      weights, backend: backend, trainable: differentiated.wasAsked, positions: room, team: team,
+      sharing: engine?.model,
       keepsHead: snapshot.description.adapter != nil && headOwner === base)
     headOwner = snapshot.description.adapter == nil ? nil : base
     if let engine, room <= positions {
@@ -300,7 +306,7 @@ public final class WorkerService {
       positions = room
     }
     engineVersion = snapshot.version
-    gradientModel = nil
+    differentiated.model = nil
     logger.debug("sampling with version \(snapshot.version)")
   }
 

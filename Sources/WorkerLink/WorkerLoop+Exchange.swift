@@ -102,13 +102,13 @@ extension WorkerLoop {
 
   /// The reference is kept as it came and as it is computed with; what a gradient takes beside it is seen when it is lent.
   private func measureMemory() {
-    weights.referenceLimit = availableMemory.map { $0 / 5 * 2 } ?? .max
-    guard let wanted = weights.wantedReference, wanted.byteCount > weights.referenceLimit,
+    weights.wish.limit = availableMemory.map { $0 / 5 * 2 } ?? .max
+    guard let wanted = weights.wish.named, wanted.byteCount > weights.wish.limit,
       wanted.root != told.refusedReference
     else { return }
     told.refusedReference = wanted.root
     logger.notice(
-      "no gradients are computed here: they need the KL term's reference model of \(wanted.byteCount >> 20) MiB twice, and \(weights.referenceLimit >> 19 / 4 * 5) MiB of memory are free"
+      "no gradients are computed here: they need the KL term's reference model of \(wanted.byteCount >> 20) MiB twice, and \(weights.wish.limit >> 19 / 4 * 5) MiB of memory are free"
     )
   }
 }

@@ -487,13 +487,13 @@ func announce(_ pull: inout WeightPull, _ learner: MessageLearner, isAuthoritati
   @Test func isNotBegunWithoutTheMemory() throws {
     var (pull, learner) = try holding()
     try learner.store.publish(reference: other)
-    pull.referenceLimit = other.byteCount - 1
-    #expect(try announce(&pull, learner).isEmpty && pull.wantedReference == other.description)
+    pull.wish.limit = other.byteCount - 1
+    #expect(try announce(&pull, learner).isEmpty && pull.wish.named == other.description)
     #expect(!pull.hasBegunReference)
     try learner.publish(chain, 1)
     try exchange(&pull, &learner, announce(&pull, learner))
     #expect(pull.inHand?.version == 1 && pull.reference == nil)
-    pull.referenceLimit = other.byteCount
+    pull.wish.limit = other.byteCount
     try exchange(&pull, &learner, announce(&pull, learner))
     #expect(pull.reference?.leaves == other.leaves)
   }
