@@ -60,6 +60,12 @@ public struct PromptSource: Sendable {
     switch task.kind {
     case .jsonl: return nil
     case .multiply: made = .multiply(MultiplyTask(digits: task.multiply.digits, slip: task.multiply.slip))
+    case .maze:
+      let maze = task.maze
+      made = .maze(
+        MazeTask(
+          nodes: maze.nodes, degree: maze.degree, depth: maze.depth, candidates: maze.candidates, targets: maze.targets,
+          expert: maze.expert, walks: maze.walks))
     case .arithmetic:
       made = .arithmetic(
         ArithmeticTask(

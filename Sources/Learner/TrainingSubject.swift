@@ -52,16 +52,17 @@ public final class TrainingSubject {
         state = try LearnerState(source: loaded.source)
       }
     } else {
-      guard configuration.task.kind == .multiply else {
+      guard let symbols = try PromptSource.generatedTask(configuration.task)?.symbols else {
         throw ClusterError(
-          "model.path: is not set; only `task.kind: multiply` can train the tiny model that is made on the spot")
+          "model.path: is not set; only `task.kind: multiply` and `maze` can train the tiny model that is made on the spot"
+        )
       }
       source = nil
-      text = try .multiply()
+      text = try TextInterface(symbols)
       let layout = ParameterLayout(try Self.tinyModel(configuration, text: text))
       // Adapters on fresh weights would learn nothing, so under LoRA a warm-up trains the tiny model whole, and the adapters
       // come after it.
-      state = LearnerState(layout: layout, values: randomWeights(layout: layout, seed: UInt64(configuration.run.seed)))
+      state = LearnerState(layout: layout, values: Self.freshWeights(layout, configuration))
     }
     rewards = try configuration.rewards()
     let rollout = configuration.rollout
@@ -118,6 +119,13 @@ public final class TrainingSubject {
     configuration.model.path ?? (configuration.sft.enabled ? supervised : nil)
   }
 
+  private static func freshWeights(_ layout: ParameterLayout, _ configuration: RunConfiguration) -> [Float] {
+    let tiny = configuration.model.tiny
+    return randomWeights(
+      layout: layout, seed: UInt64(configuration.run.seed), deviation: tiny.initialStd,
+      embeddingDeviation: tiny.embeddingStd)
+  }
+
   private static func tinyModel(_ configuration: RunConfiguration, text: TextInterface) throws -> ModelConfiguration {
     let tiny = configuration.model.tiny
     guard tiny.hiddenSize % tiny.heads == 0 else {
@@ -146,10 +154,8 @@ public final class TrainingSubject {
       return try ModelWeights(source: ModelSource.open(path: supervised))
     }
     if let source { return try ModelWeights(source: source) }
-    return LearnerState(
-      layout: state.layout,
-      values: randomWeights(layout: state.layout, seed: UInt64(configuration.run.seed))
-    ).roundedWeights(team: team)
+    return LearnerState(layout: state.layout, values: Self.freshWeights(state.layout, configuration))
+      .roundedWeights(team: team)
   }
 
   /// A group as work for the cluster.

@@ -20,23 +20,6 @@ public struct TextInterface: Sendable {
   /// What goes beside the weights of a checkpoint.
   public var checkpointTokenizer: CheckpointWriter.Tokenizer
 
-  /// The nineteen symbols of the multiplication task.
-  package static func multiply() throws -> TextInterface {
-    let specials = ["<pad>", "<bos>", "<think>", "</think>", "<eos>"]
-    let characters = MultiplyTask.vocabulary.filter { !specials.contains($0) }.compactMap(\.first)
-    let json = try Tokenizer.characterLevelTokenizerJSON(characters: characters, specialTokens: specials)
-    var configuration = TokenizerConfiguration()
-    configuration.beginningOfSequenceToken = "<bos>"
-    configuration.endOfSequenceToken = "<eos>"
-    configuration.paddingToken = "<pad>"
-    let tokenizer = try Tokenizer(tokenizerJSON: json, configuration: configuration, fileName: "tokenizer.json")
-    let files = ["tokenizer.json": Data(json), "tokenizer_config.json": Data(configuration.json())]
-    return TextInterface(
-      tokenizer: tokenizer, encodePrompt: { try tokenizer.encode($0.text) }, preview: nil,
-      endOfThinkingTokens: [try tokenizer.requireToken(MultiplyTask.endOfThinking)],
-      stopTokens: [try tokenizer.requireToken(MultiplyTask.stop)], checkpointTokenizer: .files(files))
-  }
-
   /// Logs one prompt whole, as the model reads it.
   package func show(_ prompt: Prompt?, _ logger: Logger) throws {
     guard let prompt, let shown = try preview?(prompt) else { return }
@@ -72,6 +55,24 @@ public struct TextInterface: Sendable {
     return Completion(
       text: tokenizer.decode(answer, skipSpecialTokens: true), fullText: tokenizer.decode(trajectory.emittedTokens),
       thinkingLength: thinking, length: trajectory.completionCount, finishReason: trajectory.finishReason)
+  }
+}
+
+extension TextInterface {
+  /// A token for each symbol of a generated task.
+  package init(_ symbols: TaskSymbols) throws {
+    let json = try Tokenizer.characterLevelTokenizerJSON(
+      characters: symbols.characters, specialTokens: symbols.special)
+    var configuration = TokenizerConfiguration()
+    configuration.beginningOfSequenceToken = "<bos>"
+    configuration.endOfSequenceToken = "<eos>"
+    configuration.paddingToken = "<pad>"
+    let tokenizer = try Tokenizer(tokenizerJSON: json, configuration: configuration, fileName: "tokenizer.json")
+    let files = ["tokenizer.json": Data(json), "tokenizer_config.json": Data(configuration.json())]
+    self.init(
+      tokenizer: tokenizer, encodePrompt: { try tokenizer.encode($0.text) }, preview: nil,
+      endOfThinkingTokens: [try tokenizer.requireToken(TaskSymbols.endOfThinking)],
+      stopTokens: [try tokenizer.requireToken(TaskSymbols.stop)], checkpointTokenizer: .files(files))
   }
 }
 

@@ -41,6 +41,10 @@ extension RunConfiguration {
     public var intermediateSize = 256
     /// Base of the rotary position embedding.
     public var ropeTheta = 1000.0
+    /// Standard deviation of fresh matrices; of those that write to the residual stream, divided by sqrt(2 x `layers`).
+    public var initialStd = 0.02
+    /// Standard deviation of fresh embeddings.
+    public var embeddingStd = 0.02
 
     public init() {}
   }
@@ -69,6 +73,8 @@ extension RunConfiguration.Tiny: ConfigurationSection {
       .integer("key_value_heads", \.keyValueHeads, 1...256),
       .integer("intermediate_size", \.intermediateSize, 8...65_536),
       .number("rope_theta", \.ropeTheta, .above(0)),
+      .number("initial_std", \.initialStd, .above(0, upTo: 1)),
+      .number("embedding_std", \.embeddingStd, .above(0, upTo: 1)),
     ]
   }
 }

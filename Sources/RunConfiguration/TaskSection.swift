@@ -8,6 +8,8 @@ extension RunConfiguration {
       case multiply
       /// Generated sums, differences and products as text.
       case arithmetic
+      /// Which nodes of a generated graph can be reached: thoughts that must keep several candidates alive.
+      case maze
     }
 
     /// What becomes of a prompt that is longer than `max_prompt_length`, or than the model's context less a completion.
@@ -39,6 +41,7 @@ extension RunConfiguration {
     public var shuffle = true
     public var arithmetic = Arithmetic()
     public var multiply = Multiply()
+    public var maze = Maze()
 
     public init() {}
   }
@@ -71,6 +74,28 @@ extension RunConfiguration {
   }
 }
 
+extension RunConfiguration {
+  /// Options of `task.kind: maze`.
+  public struct Maze: Sendable, Equatable {
+    /// Nodes of the graph.
+    public var nodes = 10
+    /// Edges that leave a node.
+    public var degree = 2
+    /// Steps of a walk.
+    public var depth = 2
+    /// Nodes that the prompt names.
+    public var candidates = 5
+    /// How many of them can be reached in exactly `depth` steps.
+    public var targets = 2
+    /// Probability that the teacher's first walk ends at a target.
+    public var expert = 0.5
+    /// Walks of the teacher's thought.
+    public var walks = 1
+
+    public init() {}
+  }
+}
+
 extension RunConfiguration.TaskSection: ConfigurationSection {
   static var fields: [Field<Self>] {
     [
@@ -86,6 +111,7 @@ extension RunConfiguration.TaskSection: ConfigurationSection {
       .flag("shuffle", \.shuffle),
       .section("arithmetic", \.arithmetic),
       .section("multiply", \.multiply),
+      .section("maze", \.maze),
     ]
   }
 }
@@ -106,6 +132,20 @@ extension RunConfiguration.Multiply: ConfigurationSection {
     [
       .integer("digits", \.digits, 1...15),
       .number("slip", \.slip, .between(0, 1)),
+    ]
+  }
+}
+
+extension RunConfiguration.Maze: ConfigurationSection {
+  static var fields: [Field<Self>] {
+    [
+      .integer("nodes", \.nodes, 3...26),
+      .integer("degree", \.degree, 1...25),
+      .integer("depth", \.depth, 1...16),
+      .integer("candidates", \.candidates, 2...26),
+      .integer("targets", \.targets, 1...25),
+      .number("expert", \.expert, .between(0, 1)),
+      .integer("walks", \.walks, 1...16),
     ]
   }
 }

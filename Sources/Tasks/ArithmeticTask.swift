@@ -3,7 +3,7 @@
 ///     prompt   What is 47 + 38?
 ///     thought  47 + 38: 7 + 8 = 15, write 5 carry 1; 4 + 3 + 1 = 8. 85
 ///     answer   85
-public struct ArithmeticTask: Sendable, Equatable, Hashable, Codable {
+public struct ArithmeticTask: Sendable, Equatable, Hashable, Codable, GeneratedFamily {
   public enum Operation: String, Sendable, Codable, CaseIterable {
     case add = "+"
     case subtract = "-"
@@ -54,8 +54,10 @@ public struct ArithmeticTask: Sendable, Equatable, Hashable, Codable {
     }
   }
 
+  public var symbols: TaskSymbols? { nil }
+
   /// A question, or `nil` when the draw came out negative and must not.
-  func draw(_ generator: inout SplitMix64) -> (GeneratedExample, isHeldOut: Bool)? {
+  func draw(_ generator: inout SplitMix64) -> (example: GeneratedExample, isHeldOut: Bool)? {
     var values: [Int] = []
     var chosen: [Operation] = []
     for index in 0..<operands {

@@ -22,11 +22,24 @@ public enum GeneratedTask: Sendable, Equatable, Hashable, Codable {
   case multiply(MultiplyTask)
   /// Questions in plain English for real models.
   case arithmetic(ArithmeticTask)
+  /// Which nodes of a graph can be reached: thoughts that must keep several candidates alive.
+  case maze(MazeTask)
 
   public enum Split: String, Sendable, Codable { case training, heldOut = "held_out" }
 
   /// Draws that may fail to hit a split before the task is called too small for it.
   static let maximumAttempts = 4096
+
+  private var family: any GeneratedFamily {
+    switch self {
+    case .multiply(let task): task
+    case .arithmetic(let task): task
+    case .maze(let task): task
+    }
+  }
+
+  /// What a tiny model made on the spot reads and writes; `nil` where the task needs a model of its own.
+  public var symbols: TaskSymbols? { family.symbols }
 
   /// Example `index` of the split's stream. Streams may repeat a prompt.
   /// - Throws: `TaskError` when the options are invalid or have no prompt in this split.
@@ -34,12 +47,7 @@ public enum GeneratedTask: Sendable, Equatable, Hashable, Codable {
     try validate()
     var generator = SplitMix64(seed: seed, index: index)
     for _ in 0..<Self.maximumAttempts {
-      let drawn: (example: GeneratedExample, isHeldOut: Bool)?
-      switch self {
-      case .multiply(let task): drawn = task.draw(&generator)
-      case .arithmetic(let task): drawn = task.draw(&generator)
-      }
-      if let drawn, drawn.isHeldOut == (split == .heldOut) { return drawn.example }
+      if let drawn = family.draw(&generator), drawn.isHeldOut == (split == .heldOut) { return drawn.example }
     }
     throw TaskError(
       "the generated task has no \(split.rawValue) question among \(Self.maximumAttempts) draws; "
@@ -71,10 +79,5 @@ public enum GeneratedTask: Sendable, Equatable, Hashable, Codable {
   }
 
   /// - Throws: `TaskError` naming the option that is out of range.
-  public func validate() throws {
-    switch self {
-    case .multiply(let task): try task.validate()
-    case .arithmetic(let task): try task.validate()
-    }
-  }
+  public func validate() throws { try family.validate() }
 }

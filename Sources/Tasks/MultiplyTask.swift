@@ -7,7 +7,7 @@
 ///
 /// A *careless teacher* gets the units digit of a column wrong by one with probability `slip` and goes on consistently, which
 /// leaves reinforcement learning something to mend.
-public struct MultiplyTask: Sendable, Equatable, Hashable, Codable {
+public struct MultiplyTask: Sendable, Equatable, Hashable, Codable, GeneratedFamily {
   /// Digits of the first factor; leading zeros occur.
   public var digits: Int
   /// Probability of a slip per column of the teacher's thought.
@@ -18,13 +18,7 @@ public struct MultiplyTask: Sendable, Equatable, Hashable, Codable {
     self.slip = slip
   }
 
-  /// Every symbol of prompts and completions, in id order.
-  public static let vocabulary =
-    ["<pad>", "<bos>", "<think>", "</think>", "<eos>"] + (0...9).map(String.init) + ["+", "-", "*", "="]
-  /// Follows the thought.
-  public static let endOfThinking = "</think>"
-  /// Follows the answer.
-  public static let stop = "<eos>"
+  public var symbols: TaskSymbols? { TaskSymbols(characters: Array("0123456789+-*=")) }
 
   /// - Throws: `TaskError` naming the option that is out of range.
   public func validate() throws {
@@ -32,7 +26,7 @@ public struct MultiplyTask: Sendable, Equatable, Hashable, Codable {
     guard slip >= 0, slip <= 1 else { throw TaskError("multiply.slip: must be in [0, 1], got \(slip)") }
   }
 
-  func draw(_ generator: inout SplitMix64) -> (GeneratedExample, isHeldOut: Bool) {
+  func draw(_ generator: inout SplitMix64) -> (example: GeneratedExample, isHeldOut: Bool)? {
     // Column 0 holds the units.
     let columns = (0..<digits).map { _ in Int(generator.below(10)) }
     let multiplier = 2 + Int(generator.below(8))

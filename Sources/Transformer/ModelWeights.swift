@@ -53,9 +53,11 @@ public final class ModelWeights: Sendable {
   }
 }
 
-/// Initial values of a model trained from nothing: normal(0, 0.02), projections back into the residual stream scaled by
-/// 1 / sqrt(2 layers), norms 1, biases 0 (GPT-2's scheme).
-public func randomWeights(layout: ParameterLayout, seed: UInt64) -> [Float] {
+/// Initial values of a model trained from nothing: normal(0, `deviation`), embeddings normal(0, `embeddingDeviation`),
+/// projections back into the residual stream scaled by 1 / sqrt(2 layers), norms 1, biases 0 (GPT-2's scheme).
+public func randomWeights(
+  layout: ParameterLayout, seed: UInt64, deviation: Double = 0.02, embeddingDeviation: Double = 0.02
+) -> [Float] {
   var values = [Float](repeating: 0, count: layout.count)
   var state = seed &* 0x9E37_79B9_7F4A_7C15 &+ 0x1234_5678_9ABC_DEF1
   func uniform() -> Double {
@@ -70,7 +72,9 @@ public func randomWeights(layout: ParameterLayout, seed: UInt64) -> [Float] {
       for index in parameter.range { values[index] = 1 }
     } else if parameter.shape.count == 2 {
       let residual = parameter.name.hasSuffix("o_proj.weight") || parameter.name.hasSuffix("down_proj.weight")
-      let deviation = 0.02 * (residual ? 1 / Double(2 * layout.configuration.layerCount).squareRoot() : 1)
+      let isEmbedding = parameter.name.hasSuffix("embed_tokens.weight")
+      let scale = residual ? 1 / Double(2 * layout.configuration.layerCount).squareRoot() : 1
+      let deviation = (isEmbedding ? embeddingDeviation : deviation) * scale
       for index in parameter.range {
         // Box-Muller; one of the pair suffices here.
         values[index] = Float(deviation * (-2 * log(uniform())).squareRoot() * cos(2 * .pi * uniform()))
