@@ -6,7 +6,9 @@ struct Discrete: ThinkingPart {
   static let summary = "GRPO: ordinary tokens, scored by the full softmax."
   private static let temperature = Parameter.number(
     "temperature", 1, .between(0, 100), "Softmax temperature T of the logits while thinking; 0 is greedy.")
-  static let parameters = [Truncation.topK, Truncation.topP, Truncation.minP, temperature]
+  private static let topK = Parameter.integer(
+    "top_k", 5, 0...Truncation.maximumTopK, "Tokens that a step may choose among; 0: the whole vocabulary.")
+  static let parameters = [topK, Truncation.topP, Truncation.minP, temperature]
 
   let sampling: DiscreteSampling
 
