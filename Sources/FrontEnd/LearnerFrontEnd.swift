@@ -224,6 +224,9 @@ public final class LearnerFrontEnd: Sendable {
     return groups.sorted { $0.ordinal < $1.ordinal }
   }
 
+  /// Why its thread has ended, when it was not asked to.
+  var failure: String? { shared.state.withLock { $0.failure } }
+
   public func statistics() -> ClusterStatistics {
     var statistics = shared.state.withLock { $0.statistics }
     if case .server(_, let allowed) = options.security {
@@ -247,7 +250,7 @@ public final class LearnerFrontEnd: Sendable {
   /// - Returns: whether every worker said goodbye in time.
   @discardableResult
   public func shutdown(reason: String, within duration: Duration) -> Bool {
-    let text = String(reason.filter { $0 != "\0" }.prefix(500))
+    let text = reason.bounded(toBytes: String.reasonByteCount)
     shared.state.withLock { state in
       guard state.shutdownReason == nil else { return }
       state.shutdownReason = text

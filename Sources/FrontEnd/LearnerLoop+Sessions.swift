@@ -10,18 +10,18 @@ import Wire
 extension LearnerLoop {
   /// Ends the session of a peer that broke the rules; where there are keys, its own is refused from now on. A program that is
   /// merely out of date may come back when it is not.
-  func castOut(_ route: [UInt8], _ error: WireError) throws {
+  func castOut(_ route: [UInt8], _ error: WireError) {
     shared.state.withLock { $0.malformedMessages += 1 }
     let worker = sessions[route]
     let name = worker.flatMap { id in shared.state.withLock { $0.registry[id]?.name } } ?? "an unknown peer"
     var consequence = "its session ends"
     if !error.isOtherGeneration, let allowed, let key = control.lastSenderKey() {
-      allowed.quarantine(key, reason: String("\(error)".prefix(200)))
+      allowed.quarantine(key, reason: "\(error)".bounded(toBytes: 200))
       consequence += ", and its key \(key) is refused until this learner is started again"
     }
     logger.error("malformed message from \(name): \(error); \(consequence)")
     if let worker { drop(worker, "broke the protocol", isLoss: true) }
-    try reply(.protocolError(reason: String("\(error)".prefix(1000))), session: worker?.value ?? 0, to: route)
+    reply(.protocolError(reason: "\(error)"), session: worker?.value ?? 0, to: route)
     ban(route)
   }
 
@@ -52,7 +52,7 @@ extension LearnerLoop {
   }
 
   /// Sessions whose key was taken off the list end; a new connection would be refused anyway.
-  func endRevokedSessions() throws {
+  func endRevokedSessions() {
     guard let allowed else { return }
     allowed.refresh(logger: logger)
     guard allowed.generation != listGeneration else { return }
@@ -60,25 +60,32 @@ extension LearnerLoop {
     for (worker, key) in keys where allowed.judge(key) == .unknown {
       guard let route = routes[worker] else { continue }
       drop(worker, "its key is not authorized any longer", isLoss: true)
-      try reply(
+      reply(
         .protocolError(reason: "this worker's key is not authorized any longer"), session: worker.value, to: route)
       ban(route)
     }
   }
 
-  func welcome(_ introduced: Hello, _ route: [UInt8]) throws {
+  func welcome(_ introduced: Hello, _ route: [UInt8]) {
     var hello = introduced
+    hello.workerName = hello.workerName.bounded(toBytes: WireLimits.nameByteCount)
     hello.fingerprint = hello.fingerprint(under: options.dtype)
     let key = control.lastSenderKey()
-    var keyName = ""
+    var (keyName, ownName) = ("", "")
     if let allowed {
       // The handshake has settled this; nothing is lost by asking once more, and a list may have changed since.
       guard let key, case .allowed(let name) = allowed.judge(key) else {
-        try reply(.refused(reason: "this worker's key is not authorized"), session: 0, to: route)
+        reply(.refused(reason: "this worker's key is not authorized"), session: 0, to: route)
         return ban(route)
       }
+      ownName = "key \(name)"
       if name != hello.workerName { keyName = " (key \(name))" }
+      guard !hello.isRelay || allowed.isRelay(key) else {
+        reply(.refused(reason: AllowList.relayRemedy(key)), session: 0, to: route)
+        return noteRefusedRelay(key)
+      }
     }
+    let party: Party = key.map { .key($0.text) } ?? .process(incarnation: hello.incarnation)
     let now = MonotonicClock.now()
     nextSession += 1
     let worker = WorkerID(nextSession)
@@ -87,8 +94,12 @@ extension LearnerLoop {
       var older = state.registry.session(ofIncarnation: hello.incarnation)
       if let known = older, allowed != nil, keys[known] != key { older = nil }
       if let older { state.table.transfer(from: older, to: worker) }
+      if allowed != nil {
+        hello.workerName = state.names.name(for: party, asking: hello.workerName, own: ownName)
+      }
       state.registry.join(
-        worker, name: hello.workerName, incarnation: hello.incarnation, fingerprint: hello.fingerprint, now: now)
+        worker, name: hello.workerName, incarnation: hello.incarnation, fingerprint: hello.fingerprint, party: party,
+        isRelay: hello.isRelay, now: now)
       return (state.versions.announcement, state.shutdownReason, older)
     }
     shared.gradients.state.withLock { $0.join(worker, hello: hello, older: older) }
@@ -101,11 +112,19 @@ extension LearnerLoop {
     logger.info(
       "worker \(hello.workerName)\(keyName) joined: \(hello.hostname), process \(hello.processID), \(hello.threads) threads, \(hello.fingerprint)"
     )
-    try send(
+    send(
       .welcome(
         options.welcome(learnerIncarnation, announcementEndpoint: announcementEndpoint, currentVersion: current)),
       to: worker)
-    if let ending { try send(.shutdown(reason: ending), to: worker) }
+    if let ending { send(.shutdown(reason: ending), to: worker) }
+  }
+
+  /// Once a minute: a relay that is refused knocks again.
+  private func noteRefusedRelay(_ key: PublicKey) {
+    let now = MonotonicClock.now()
+    if let last = refusedRelayLogged, now - last < .seconds(60) { return }
+    refusedRelayLogged = now
+    logger.error("refused a relay: \(AllowList.relayRemedy(key))")
   }
 
   /// Ends a session on our side; what it held is queued again.

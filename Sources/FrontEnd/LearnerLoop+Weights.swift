@@ -32,17 +32,17 @@ extension LearnerLoop {
   }
 
   /// Nothing to plan before the first publication: the worker asks again when it is told of a version.
-  func servePlan(holding identity: [UInt8], to worker: WorkerID) throws {
+  func servePlan(holding identity: [UInt8], to worker: WorkerID) {
     let held = try? Digest(identity)
     guard let plan = shared.state.withLock({ $0.versions.plan(holding: held) }) else { return }
-    try send(.weightPlan(WeightPlanDescription(plan)), to: worker)
+    send(.weightPlan(WeightPlanDescription(plan)), to: worker)
   }
 
   func serve(_ pull: PullWeights, to worker: WorkerID) throws {
     // Who asks for the same again has not got it.
     let isRepeated = lastPulls.updateValue(pull, forKey: worker) == pull
     guard let weights = served(pull.version, pull.isDelta, isRepeated ? .standsStill : .goesOn) else {
-      return try send(.weightsUnavailable(version: pull.version, isDelta: pull.isDelta), to: worker)
+      return send(.weightsUnavailable(version: pull.version, isDelta: pull.isDelta), to: worker)
     }
     guard pull.firstChunk + pull.count <= weights.chunkCount else {
       throw WireError("PullWeights asks for chunks that version \(pull.version) does not have")
@@ -56,6 +56,6 @@ extension LearnerLoop {
         return .weightsChunk(WeightsChunk(version: pull.version, index: index, bytes: bytes, isDelta: pull.isDelta))
       }
     }
-    try flush(worker)
+    flush(worker)
   }
 }

@@ -5,7 +5,8 @@ import Synchronization
 /// The keys that may connect, and those of them that have lost the right. Any thread may use it.
 ///
 /// The file has a key a line, then the name it is known by; `#` starts a comment. It is read again when it changes, so that
-/// workers can be added and removed without a restart.
+/// workers can be added and removed without a restart. A name that ends with ` (relay)` is a relay's: that key alone may speak for
+/// workers behind it.
 ///
 ///     let list = try AllowList(path: "authorized_workers")
 ///     list.judge(key)   // .allowed(name: "box-1")
@@ -62,8 +63,26 @@ public final class AllowList: Sendable {
   public func judge(_ key: PublicKey) -> Verdict {
     state.withLock { state in
       if let reason = state.quarantined[key] { return .quarantined(reason: reason) }
-      return state.names[key].map { .allowed(name: $0) } ?? .unknown
+      return state.names[key].map { .allowed(name: Self.withoutMark($0)) } ?? .unknown
     }
+  }
+
+  /// What marks a relay's line, after its name.
+  public static let relayMark = " (relay)"
+
+  static func withoutMark(_ name: String) -> String {
+    name.hasSuffix(relayMark) ? String(name.dropLast(relayMark.count)) : name
+  }
+
+  /// Whether the key is marked as a relay's.
+  public func isRelay(_ key: PublicKey) -> Bool {
+    state.withLock { $0.names[key]?.hasSuffix(Self.relayMark) ?? false }
+  }
+
+  /// For a relay whose key is not marked as one.
+  public static func relayRemedy(_ key: PublicKey) -> String {
+    "the key \(key) is not marked as a relay's: end its line of authorized_workers with \"\(relayMark.dropFirst())\", or run `softgrpo "
+      + "keygen --cluster DIR --relay NAME` again, which does"
   }
 
   /// Refuses the key for the rest of this process.
@@ -125,5 +144,23 @@ public final class AllowList: Sendable {
       names[key] = words.count > 1 ? words[1].trimmed : String(first.prefix(8))
     }
     return names
+  }
+
+  /// Marks a key's line as a relay's, where it is listed and not marked: of lists that were made before there was a mark.
+  /// - Throws: `TransportError` when the file cannot be read or written.
+  static func mark(_ key: PublicKey, in path: String) throws {
+    guard let name = try read(path)[key], !name.hasSuffix(relayMark) else { return }
+    let lines = try readLines(path).map { line in
+      line.trimmed.hasPrefix(key.text) ? "\(line.trimmed)\(relayMark)" : String(line)
+    }
+    // Whole or not at all: a learner may read it at any time.
+    let next = "\(path).next"
+    guard let file = fopen(next, "w") else {
+      throw TransportError("\(next): cannot be written: \(TransportError.text(of: errno))")
+    }
+    let isWritten = fputs(lines.joined(separator: "\n"), file) >= 0
+    guard fclose(file) == 0, isWritten, rename(next, path) == 0 else {
+      throw TransportError("\(path): cannot be written: \(TransportError.text(of: errno))")
+    }
   }
 }

@@ -228,7 +228,7 @@ public final class WorkerService {
       if let complaint = lease.complaint {
         logger.error("lease \(lease.id) is declined: \(complaint)")
         link.giveBack(
-          ReturnedWork(leaseID: lease.id, sampleIndices: lease.sampleIndices, reason: String(complaint.prefix(500))))
+          ReturnedWork(leaseID: lease.id, sampleIndices: lease.sampleIndices, reason: complaint.bounded(toBytes: String.reasonByteCount)))
       } else {
         queue.append(lease)
       }
