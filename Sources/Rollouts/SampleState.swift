@@ -64,6 +64,8 @@ final class SampleState {
   }
 
   var pages: UnsafeMutableBufferPointer<Int32> { UnsafeMutableBufferPointer(start: table.base, count: pageCount) }
+  /// Position after the prompt that is drawn next.
+  var nextPosition: Int { step }
   var isDone: Bool { finishReason != nil || failure != nil }
 
   /// Draws the next step from the logits of the last position.
