@@ -199,7 +199,8 @@ extension LearnerLoop {
   func passOnWhatIsGivenBack(_ now: Duration) {
     guard let relay = options.relay else { return }
     for work in shared.state.withLock({ $0.takeRefused() }) {
-      logger.warning("nobody below can sample \(work.sampleIndices.count) samples of lease \(work.leaseID); they go back up")
+      logger.warning(
+        "nobody below can sample \(work.sampleIndices.count) samples of lease \(work.leaseID); they go back up")
       relay.giveBack(work)
     }
     for work in shared.state.withLock({ $0.takeLost() }) {

@@ -10,6 +10,9 @@ import Wire
 struct FrontEndState: Sendable {
   var table: LeaseTable
   var registry: WorkerRegistry
+  /// Parties that were caught, and why; and those whose sessions are still to be ended.
+  var banned: [Party: String] = [:]
+  var convicted: [(party: Party, reason: String)] = []
   /// Who may answer which sample.
   var ledger = GrantLedger()
   var names = NameBindings()
@@ -70,7 +73,8 @@ struct FrontEndState: Sendable {
       noiseSeed: group.noiseSeed, policyVersions: 0...Int.max, deadlineMilliseconds: 1)
     do { _ = try Envelope(.grant([probe])).encoded() } catch { throw complaint("\(error)") }
     try table.enqueue(
-      groupOrdinal: group.ordinal, sampleCount: group.sampleCount, dueVersion: group.dueVersion, kind: kinds.number(of: group))
+      groupOrdinal: group.ordinal, sampleCount: group.sampleCount, dueVersion: group.dueVersion,
+      kind: kinds.number(of: group))
     groups[group.ordinal] = group
     samples[group.ordinal] = [:]
   }
@@ -118,7 +122,8 @@ struct FrontEndState: Sendable {
   ) throws -> ResultVerdict {
     if relayed != nil { return try acceptRelayed(result, from: worker, model: model, now: now) }
     let key = SampleKey(groupOrdinal: result.groupOrdinal, sampleIndex: result.sampleIndex)
-    guard let sender = registry[worker] else { return .unknown }
+    // Between a verdict and the end of the session something may still come.
+    guard let sender = registry[worker], banned[sender.party] == nil else { return .unknown }
     if let group = groups[result.groupOrdinal] {
       guard ledger.wasGranted(key, to: sender.party) else {
         ungrantedResults += 1
@@ -130,6 +135,7 @@ struct FrontEndState: Sendable {
       throw WireError("TrajectoryResult has an origin, but its sender is no relay")
     }
     let lease = ownLease(result.leaseID, of: worker, for: key)
+    if refusesOrigin(of: result, lease: lease, key: key, from: sender) { return .unknown }
     let held = table.leasedCount(of: worker)
     // The oldest version decides, unless the newest is none of this run's.
     let newest = result.versionSpans.last?.version ?? result.policyVersion

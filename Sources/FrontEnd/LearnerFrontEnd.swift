@@ -225,7 +225,7 @@ public final class LearnerFrontEnd: Sendable {
   }
 
   /// Why its thread has ended, when it was not asked to.
-  var failure: String? { shared.state.withLock { $0.failure } }
+  package var failure: String? { shared.state.withLock { $0.failure } }
 
   public func statistics() -> ClusterStatistics {
     var statistics = shared.state.withLock { $0.statistics }

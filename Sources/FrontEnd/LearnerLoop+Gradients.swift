@@ -13,7 +13,7 @@ extension LearnerLoop {
     case .gradientReady(let ready):
       try shared.gradients.state.withLock { try $0.ready(ready, from: worker, now: now) }
     case .gradientDeclined(let leaseID, let reason, let isNotFinite):
-      logger.warning("worker \(name(of: worker)) gives gradient lease \(leaseID) back: \(reason)")
+      log(.warning, of: worker, "worker \(name(of: worker)) gives gradient lease \(leaseID) back: \(reason)")
       shared.gradients.state.withLock {
         $0.declined(leaseID, reason: reason, isNotFinite: isNotFinite, by: worker)
       }

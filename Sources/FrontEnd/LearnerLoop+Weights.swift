@@ -23,11 +23,12 @@ extension LearnerLoop {
       )
     }
     if bytesPerSecond > 0, before == 0 {
-      logger.warning(
+      log(
+        .warning, of: worker,
         "worker \(name(of: worker)) cannot keep up with the versions: its link carries \(bytesPerSecond) bytes/s, and a version has \(byteCount) bytes; it takes no work until it can. Its own log has the figures"
       )
     } else if bytesPerSecond == 0, before > 0 {
-      logger.notice("worker \(name(of: worker)) keeps up with the versions again")
+      log(.notice, of: worker, "worker \(name(of: worker)) keeps up with the versions again")
     }
   }
 
@@ -47,6 +48,12 @@ extension LearnerLoop {
     guard pull.firstChunk + pull.count <= weights.chunkCount else {
       throw WireError("PullWeights asks for chunks that version \(pull.version) does not have")
     }
+    // One that was sent all of it several times asks again when it hears nothing.
+    guard
+      pullBudgets[worker, default: PeerBudget()].pull(
+        version: pull.version, isDelta: pull.isDelta, count: pull.count, of: weights.chunkCount,
+        now: MonotonicClock.now())
+    else { return }
     if pull.firstChunk + pull.count == weights.chunkCount { _ = served(pull.version, pull.isDelta, .ends) }
     for index in pull.firstChunk..<pull.firstChunk + pull.count {
       // Read when it can go: what waits takes no memory.

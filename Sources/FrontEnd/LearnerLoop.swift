@@ -41,6 +41,9 @@ final class LearnerLoop {
   var failedHandshakes = 0
   var handshakesLogged: Duration?
   var refusedRelayLogged: Duration?
+  var budgets: [Party: PeerBudget] = [:]
+  /// Of weights, by session: a key that several workers share is not held against them.
+  var pullBudgets: [WorkerID: PeerBudget] = [:]
   var nextSession: UInt64 = UInt64.random(in: 1...(1 << 48))
   /// Connections that broke the rules: their frames are dropped unread. Bounded; the oldest are forgotten first.
   var outcasts: Set<[UInt8]> = []
@@ -109,6 +112,7 @@ final class LearnerLoop {
     guard now >= nextTimeCheck else { return }
     nextTimeCheck = now + min(.milliseconds(100), options.heartbeatInterval / 10)
     endRevokedSessions()
+    endConvictedSessions()
     passOnWhatIsGivenBack(now)
     let (setAside, isComplete) = shared.state.withLock { state in
       let before = state.completed.count
@@ -121,15 +125,21 @@ final class LearnerLoop {
       )
     }
     if isComplete { shared.signal.put(()) }
+    var expired: [LeaseRecord] = []
     let (lost, due, current) = shared.state.withLock { state in
       for lease in state.table.expire(now: now) {
-        logger.warning("lease \(lease.id) of group \(lease.groupOrdinal) expired; its samples are queued again")
+        expired.append(lease)
         state.outgoing.append((lease.worker, .cancel(leaseIDs: [lease.id], reason: "expired")))
       }
       return (
         state.registry.lost(now: now), state.registry.dueForHeartbeat(now: now),
         state.versions.announcement
       )
+    }
+    for lease in expired {
+      log(
+        .warning, of: lease.worker,
+        "lease \(lease.id) of group \(lease.groupOrdinal) expired; its samples are queued again")
     }
     for worker in lost { drop(worker, "silent for \(options.livenessTimeout)", isLoss: true) }
     noteComputing(now)
@@ -215,13 +225,13 @@ final class LearnerLoop {
       try serve(pull, to: worker)
     case .returnWork(let work):
       // One that cannot sample them gets its credits back no more: it is soon asked nothing.
-      logger.log(
-        level: work.reason.isEmpty ? .debug : .error,
+      log(
+        work.reason.isEmpty ? .debug : .error, of: worker,
         "worker \(name(of: worker)) gives \(work.sampleIndices.count) samples of lease \(work.leaseID) back\(work.reason.isEmpty ? "" : ": \(work.reason)")"
       )
       shared.state.withLock { $0.takeBack(work, from: worker) }
     case .drain(let reason):
-      logger.info("worker \(name(of: worker)) drains: \(reason)")
+      log(.info, of: worker, "worker \(name(of: worker)) drains: \(reason)")
       shared.state.withLock { $0.registry.drain(worker) }
     case .goodbye(let reason):
       drop(worker, "goodbye: \(reason)", isLoss: false)
@@ -242,7 +252,8 @@ final class LearnerLoop {
     // Held upstream before it is acknowledged down here.
     for result in relayed { options.relay?.deliver(result) }
     if verdict == .stale {
-      logger.notice(
+      log(
+        .notice, of: worker,
         "dropped a stale sample of group \(result.groupOrdinal) from version \(result.policyVersion); it is sampled again"
       )
     }

@@ -53,7 +53,7 @@ final class BatchUpdate {
   let gradient: StepGradient
   /// Whether each micro-batch is a leaf of the sum, or all are one.
   private let sumsLeaves: Bool
-  private let audit: LogProbAudit
+  let audit: LogProbAudit
   private let importanceCap: Float?
   /// Under decoupled clipping.
   private var behaviourCap: Float? {

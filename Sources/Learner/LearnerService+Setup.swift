@@ -1,3 +1,4 @@
+import Coordination
 import Equality
 import FrontEnd
 import Kernels
@@ -70,7 +71,14 @@ extension LearnerService {
     let audit = LogProbAudit.start(
       model, selfTest: configuration.learner.selfTest, policy: try configuration.rollout.thinkingPolicy(),
       positions: subject.positions, fraction: configuration.learner.auditFraction, team: team, logger: logger)
+    if configuration.learner.verification != .off {
+      audit.whenCaught = { [weak frontEnd] party, reason in
+        frontEnd?.quarantine(Party(described: party), reason: reason)
+      }
+    }
     var help = configuration.gradientHelp(frontEnd.gradients, audit: audit, logger: logger)
+    help?.verification = configuration.learner.verification == .off ? 0 : configuration.learner.gradientVerification
+    help?.caught = { [weak frontEnd] party, reason in frontEnd?.quarantine(party, reason: reason) }
     help?.weights = IntermediateWeights(frontEnd: frontEnd, team: team, logger: logger)
     if help != nil, let reference {
       let snapshot = reference.weights.referenceSnapshot(team: team)

@@ -24,6 +24,7 @@ extension LearnerService {
     }
     let collected = MonotonicClock.seconds()
 
+    submitted = submitted.filter { $0.key >= current.ordinals.upperBound }
     let training = groups.training
     let prompts = Dictionary(
       uniqueKeysWithValues: training.map { ($0.samples[0].trajectory.groupID, $0.prompt) })
@@ -66,6 +67,15 @@ extension LearnerService {
       isPartial: configuration.rollout.partialRollouts, times: (start, collected, updated, published)
     ).record
     record.metrics[MetricName.epoch] = run.task.epoch
+    if let summary = verification?.summary {
+      record.metrics[MetricName.verified] = Double(summary.replayed)
+      record.metrics[MetricName.verifiedForeign] = Double(summary.foreign)
+      record.metrics[MetricName.notVerifiable] = Double(summary.unknownVersions)
+      record.metrics[MetricName.caught] = Double(summary.caught)
+      record.metrics[MetricName.timeVerification] = summary.seconds
+    }
+    record.metrics[MetricName.verifiedLeaves] = Double(update.gradient.verified)
+    update.gradient.verified = 0
     record.metrics.merge(measuredBetweenSteps) { $1 }
     measuredBetweenSteps = [:]
     recordedWireBytes = statistics.weightBytesSent
@@ -114,6 +124,7 @@ extension LearnerService {
         var group = try subject.group(request)
         group.dueVersion = version
         group.continuesAcrossVersions = configuration.rollout.partialRollouts
+        submitted[group.ordinal] = group
         return group
       })
   }
@@ -133,7 +144,9 @@ extension LearnerService {
   ) throws -> StepGroups? {
     var groups = try StepGroups(step, scheduler: scheduler)
     var lastNotice = MonotonicClock.seconds()
-    while !groups.isComplete {
+    verification?.begin(model, version: run.step)
+    defer { verification?.end() }
+    while try !isSettled(&groups, frontEnd) {
       if stop.isRequested { return nil }
       if let group = try frontEnd.nextGroup(within: .milliseconds(500), below: step.ordinals.upperBound) {
         let children = try groups.finish(group) { trajectories, prompt in
@@ -145,6 +158,9 @@ extension LearnerService {
           }
         }
         if !children.isEmpty { try submit(children, due: step.number, to: frontEnd) }
+        if let work = submitted[group.ordinal], let found = try verification?.arrived(group.samples, of: work) {
+          try convict(found, &groups, frontEnd)
+        }
       }
       let now = MonotonicClock.seconds()
       let statistics = frontEnd.statistics()
@@ -162,6 +178,18 @@ extension LearnerService {
       }
     }
     return groups
+  }
+
+  /// Whether a step's groups are complete and of each key's samples one at least was looked at.
+  private func isSettled(_ groups: inout StepGroups, _ frontEnd: LearnerFrontEnd) throws -> Bool {
+    guard groups.isComplete else { return false }
+    guard let verification else { return true }
+    let samples = groups.completed.flatMap { group in
+      group.samples.compactMap { sample in submitted[group.ordinal].map { (sample, $0) } }
+    }
+    let found = try verification.conclude(samples)
+    try convict(found, &groups, frontEnd)
+    return groups.isComplete
   }
 
   func publish(_ frontEnd: LearnerFrontEnd) throws {

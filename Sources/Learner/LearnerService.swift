@@ -62,6 +62,9 @@ public final class LearnerService {
   var weightsDensity: Double?
   /// Weight bytes sent until the last step's record.
   var recordedWireBytes = 0
+  /// Groups that were submitted and are not trained on yet, by ordinal: what their samples are held against.
+  var submitted: [Int: PromptGroup] = [:]
+  var verification: RolloutVerification?
   /// Measured between steps; the next step's record has it, or at the end of the run the last one's.
   var measuredBetweenSteps: [String: Double] = [:]
   /// Who follows the run, beside its files and the progress line.
@@ -232,6 +235,10 @@ public final class LearnerService {
     try whenBound(frontEnd)
 
     let update = try makeUpdate(frontEnd)
+    verification = RolloutVerification(
+      extent: configuration.learner.verification, fingerprint: update.audit.fingerprint,
+      equalityHolds: update.audit.equalityHolds, maxStaleness: configuration.learner.maxStaleness, team: team)
+    defer { verification = nil }
     var queue = StepQueue(
       prompts, scheduler, step: run.step, nextOrdinal: run.nextGroupOrdinal, pending: run.pending ?? [],
       promptsPerStep: configuration.rollout.promptsPerStep, lead: configuration.learner.maxStaleness,

@@ -36,6 +36,7 @@ public struct RunState: Codable, Sendable, Equatable {
 ///
 ///     config.yaml                       the resolved configuration
 ///     metrics.jsonl                     one line a step
+///     incidents/                        evidence against workers that were caught
 ///     samples/                          trajectories as text
 ///     sft/                              the warmed-up model, when the run made one
 ///     checkpoints/step-000050           a Hugging Face directory
@@ -50,6 +51,8 @@ public struct RunDirectory: Sendable {
   public var configurationPath: String { path + "/config.yaml" }
   public var metricsPath: String { path + "/metrics.jsonl" }
   public var samplesPath: String { path + "/samples" }
+  /// What is kept of caught workers.
+  public var incidentsPath: String { path + "/incidents" }
   public var supervisedPath: String { path + "/sft" }
   var checkpointsPath: String { path + "/checkpoints" }
 

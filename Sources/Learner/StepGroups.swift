@@ -22,6 +22,8 @@ struct StepGroups {
     var joined: Int
     var completed: CompletedGroup?
     var isDropped = false
+    /// Its children were asked for: they are not again.
+    var hasChildren = false
   }
 
   /// A group that is trained on, its children's samples included.
@@ -73,13 +75,31 @@ struct StepGroups {
     members[group.ordinal]!.completed = group
     finishedCount += 1
     var seen = finished(members[group.ordinal]!)
+    if members[group.ordinal]!.hasChildren { return [] }
     if type(of: scheduler).readsRewards { seen.samples = try rewarded(seen.samples, seen.prompt) }
     switch try scheduler.finished(seen) {
     case .train: return []
     case .drop:
       members[group.ordinal]!.isDropped = true
       return []
-    case .hold(let held): return try held.map { try add($0, to: group.ordinal) }
+    case .hold(let held):
+      members[group.ordinal]!.hasChildren = !held.isEmpty
+      return try held.map { try add($0, to: group.ordinal) }
+    }
+  }
+
+  /// Takes groups back that hold samples of these parties; they are complete no longer.
+  /// - Returns: their ordinals, ascending, and the samples that stay.
+  mutating func reopen(without parties: Set<String>) -> [(ordinal: Int, kept: [CollectedTrajectory])] {
+    func isOut(_ sample: CollectedTrajectory) -> Bool {
+      [sample.party, sample.sender].contains { $0.map(parties.contains) ?? false }
+    }
+    return members.keys.sorted().compactMap { ordinal in
+      guard let samples = members[ordinal]!.completed?.samples, samples.contains(where: isOut) else { return nil }
+      members[ordinal]!.completed = nil
+      members[ordinal]!.isDropped = false
+      finishedCount -= 1
+      return (ordinal, samples.filter { !isOut($0) })
     }
   }
 

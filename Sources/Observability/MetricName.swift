@@ -26,6 +26,11 @@ public enum MetricName {
   public static let rolloutProbabilityDifferenceMean = "training/rollout_probs_diff_mean"
   public static let audited = "training/audited"
   public static let auditFailures = "training/audit_failures"
+  public static let verified = "training/verified"
+  public static let verifiedForeign = "training/verified_foreign"
+  public static let notVerifiable = "training/not_verifiable"
+  public static let verifiedLeaves = "training/verified_leaves"
+  public static let caught = "training/caught"
   public static let recomputed = "training/recomputed"
   public static let importanceWeightMean = "training/importance_weight_mean"
   public static let importanceWeightClipped = "training/importance_weight_clipped"
@@ -53,6 +58,7 @@ public enum MetricName {
   public static let workers = "perf/workers"
   public static let timeGenerate = "time/generate"
   public static let timeWait = "time/wait"
+  public static let timeVerification = "time/verification"
   public static let timeUpdate = "time/update"
   public static let timeGradientWait = "time/gradient_wait"
   public static let timeBroadcast = "time/broadcast"
@@ -76,6 +82,7 @@ public enum MetricName {
     completionLengthMaximum, completionLengthClipRatio, thinkingLengthMean, policyLoss, policyClipFraction,
     policyClipFractionLower, policyKL, ratioMean, ratioMaximum, referenceKLLoss, entropy, gradientNorm, learningRate,
     rolloutProbabilityDifferenceMaximum, rolloutProbabilityDifferenceMean, audited, auditFailures, recomputed,
+    verified, verifiedForeign, notVerifiable, verifiedLeaves, caught, timeVerification,
     importanceWeightMean, importanceWeightClipped, epoch, offPolicyMean, offPolicyMaximum, offPolicyDropped,
     offPolicyPartial, behaviourWeightMean, behaviourWeightClipped, hedged, hedgesWon,
     rolloutAccepted, rolloutTrained, rolloutDuplicates, rolloutRequeued, rolloutSetAside, lostSessions,

@@ -213,7 +213,9 @@ public final class RelayService: Sendable {
       } catch {
         logger.warning("lease \(lease.id) cannot be passed on: \(error)")
         link.giveBack(
-          ReturnedWork(leaseID: lease.id, sampleIndices: lease.sampleIndices, reason: (lease.complaint ?? "").bounded(toBytes: String.reasonByteCount)))
+          ReturnedWork(
+            leaseID: lease.id, sampleIndices: lease.sampleIndices,
+            reason: (lease.complaint ?? "").bounded(toBytes: String.reasonByteCount)))
       }
     case .cancelled(let leaseIDs):
       for id in leaseIDs { frontEnd?.withdraw(id) }

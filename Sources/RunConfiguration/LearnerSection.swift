@@ -19,6 +19,15 @@ extension RunConfiguration {
       case any
     }
 
+    /// How many of the trajectories that workers send are sampled again and compared.
+    public enum Verification: String, Sendable, CaseIterable {
+      /// Every one.
+      case all
+      /// One at least of every key in every step, and one in a hundred of the others.
+      case sampled
+      case off
+    }
+
     /// Number format of gradients on the wire and in their sum.
     public enum GradientDataType: String, Sendable, CaseIterable {
       case float32, bfloat16
@@ -73,6 +82,10 @@ extension RunConfiguration {
     public var selfTest = true
     /// Least share of a step's trajectories whose log-probs are compared with the worker's; 0: only those that cost nothing.
     public var auditFraction = 0.05
+    /// Which trajectories are sampled again with their noise and compared; who is caught is not trained on.
+    public var verification = Verification.sampled
+    /// Probability that a leaf whose gradient another computed is computed again before it is added; 0: never.
+    public var gradientVerification = 0.01
     /// Cap of the importance weights that correct for other arithmetic at equal weights; null: no correction.
     public var importanceCap: Double? = 2.0
     /// Clip the ratio of trajectories of older versions around the learner's policy at the start of the step, instead of the
@@ -122,6 +135,8 @@ extension RunConfiguration.Learner: ConfigurationSection {
       .integer("activation_memory_budget", \.activationMemoryBudget, 0...1_073_741_824),
       .flag("self_test", \.selfTest),
       .number("audit_fraction", \.auditFraction, .between(0, 1)),
+      .choice("verification", \.verification),
+      .number("gradient_verification", \.gradientVerification, .between(0, 1)),
       .optionalNumber("importance_cap", \.importanceCap, .atLeast(1)),
       .flag("decoupled_clipping", \.decoupledClipping),
       .number("behaviour_weight_cap", \.behaviourWeightCap, .atLeast(1)),

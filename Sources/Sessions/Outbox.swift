@@ -76,7 +76,7 @@ package struct Outbox {
   package mutating func putBulk(_ recipe: @escaping () throws -> Message?) { bulk.items.append(.recipe(recipe)) }
 
   /// Forgets the message that would be sent next: one that cannot be sent by anyone.
-  mutating func dropNext() {
+  package mutating func dropNext() {
     if !control.isEmpty { control.removeFirst() } else if !bulk.isEmpty { bulk.removeFirst() }
   }
 

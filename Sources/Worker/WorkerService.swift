@@ -228,7 +228,9 @@ public final class WorkerService {
       if let complaint = lease.complaint {
         logger.error("lease \(lease.id) is declined: \(complaint)")
         link.giveBack(
-          ReturnedWork(leaseID: lease.id, sampleIndices: lease.sampleIndices, reason: complaint.bounded(toBytes: String.reasonByteCount)))
+          ReturnedWork(
+            leaseID: lease.id, sampleIndices: lease.sampleIndices,
+            reason: complaint.bounded(toBytes: String.reasonByteCount)))
       } else {
         queue.append(lease)
       }

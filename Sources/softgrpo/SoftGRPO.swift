@@ -13,7 +13,7 @@ struct SoftGRPO: ParsableCommand {
     subcommands: [
       Train.self, Learner.self, Worker.self, Relay.self, SupervisedFineTune.self, Rollout.self, Score.self, Update.self,
       Evaluate.self, Generate.self, Tokenize.self, RenderTemplate.self, Reward.self, Method.self, Convert.self,
-      KeyGeneration.self,
+      KeyGeneration.self, Keys.self,
       Doctor.self,
       Bench.self,
     ])

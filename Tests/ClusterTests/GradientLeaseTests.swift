@@ -128,6 +128,26 @@ struct GradientLeaseTests {
     var midwayLeaf = 3
     /// And before all after that.
     var isMidwayRepeated = false
+    /// Probability that a leaf is computed again.
+    var verification = 0.0
+  }
+
+  /// A gradient that is not its leaves' is found before it is added, and the update is the honest one's.
+  @Test(arguments: [GradientHelper.Behaviour.scaling, .flipping, .zeroing], [1, 2])
+  func aForgedGradientIsFound(_ behaviour: GradientHelper.Behaviour, count: Int) throws {
+    let settings = Settings(delay: 120, verification: 1)
+    let alone = try update(settings, state: state(settings), frontEnd: nil)
+    let lines = LogLines()
+    // An honest one beside it: what it computed is right, and in the sum.
+    let helpers = [behaviour] + (1..<count).map { _ in GradientHelper.Behaviour.helpful }
+    let forged = try helped(settings, helpers, logger: Logger(label: "test") { _ in CapturingLogHandler(lines: lines) })
+    #expect(forged.result == alone && forged.helpers[0].computed > 0)
+    #expect(lines.all.count { $0.contains("is not the one that the learner computes") && $0.contains("helper-0") } == 1)
+    // Without the check it is believed.
+    let believed = try helped(Settings(delay: 120), [behaviour])
+    #expect(believed.result != alone)
+    let honest = try helped(settings, [.helpful])
+    #expect(honest.result == alone && honest.totals.accepted > 0)
   }
 
   func reference(_ settings: Settings) -> ModelWeights? {
@@ -181,7 +201,8 @@ struct GradientLeaseTests {
         StepGradient.Help(
           fleet: $0.gradients, fingerprint: settings.promise,
           reference: frozen?.referenceSnapshot(team: team).description.root,
-          weights: IntermediateWeights(frontEnd: $0, team: team, logger: logger), logger: logger)
+          weights: IntermediateWeights(frontEnd: $0, team: team, logger: logger), logger: logger,
+          verification: settings.verification)
       }, team: team)
     let never = Mailbox<Void>()
     var leaf = 0

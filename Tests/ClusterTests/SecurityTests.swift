@@ -152,7 +152,7 @@ struct RecordingLogHandler: LogHandler {
       #expect(eventually { frontEnd.statistics().quarantinedKeys == 1 })
     }
     #expect(frontEnd.statistics().malformedMessages == 1)
-    #expect(lines.takeAll().contains { $0.contains("is refused until this learner is started again") })
+    #expect(lines.takeAll().contains { $0.contains("is refused until it is pardoned") })
 
     let workerLines = Mailbox<String>()
     let cheat = try FakeWorker(secureWorker(frontEnd.controlEndpoint, "one"), logger: logger(workerLines))

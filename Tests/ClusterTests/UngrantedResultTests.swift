@@ -7,7 +7,8 @@ import Transport
 import WeightSync
 import Wire
 
-@testable import Cluster
+@testable import FrontEnd
+@testable import Relay
 
 /// Only what was granted counts, and nothing that a message holds ends a thread.
 @Suite(.serialized) struct UngrantedResultTests {

@@ -28,9 +28,8 @@ import Testing
   @Test func aNameBelongsToWhoUsedItFirst() {
     var names = NameBindings()
     let (one, two) = (Party.key("1"), Party.key("2"))
-    #expect(names.name(for: one, asking: "box", own: "key one") == "box")
-    #expect(names.name(for: one, asking: "box", own: "key one") == "box")
-    #expect(names.name(for: two, asking: "box", own: "key two") == "box (of key two)")
+    let first = [one, one, two].map { names.name(for: $0, asking: "box", own: "key \($0 == one ? "one" : "two")") }
+    #expect(first == ["box", "box", "box (of key two)"])
     // A name that rotates does not make another worker of it, nor fill the memory.
     let shown = Set((0..<1000).map { names.name(for: two, asking: "name \($0)", own: "key two") })
     #expect(shown.count == NameBindings.limit + 1 && shown.contains("key two (under many names)"))
@@ -93,5 +92,24 @@ import Testing
     let again = WorkerID(3)
     table.transfer(from: old, to: again)
     #expect(table.refusedGroups(by: [again]).isEmpty && table.declined[again] == [0])
+  }
+
+  @Test func aFloodIsRationed() {
+    var budget = PeerBudget()
+    var lines = 0
+    // A thousand lines a second for a minute.
+    for index in 0..<60_000 where budget.logLine(now: .milliseconds(index)) != nil { lines += 1 }
+    #expect((55...61).contains(lines))
+    let unlogged = budget.logLine(now: .seconds(70))
+    #expect(unlogged ?? 0 > 1000)
+    let hellos = (0..<100).count { _ in budget.hello(now: .zero) }
+    #expect(hellos == 20)
+    // A version of a hundred chunks may come four times; after that 64 chunks a second.
+    func pull(_ version: Int, _ count: Int, _ now: Duration) -> Bool {
+      budget.pull(version: version, isDelta: false, count: count, of: 100, now: now)
+    }
+    let pulls = (0..<100).count { _ in pull(1, 10, .zero) }
+    let (later, another) = (pull(1, 64, .seconds(1)), pull(2, 64, .seconds(1)))
+    #expect(pulls == 46 && later && another)
   }
 }

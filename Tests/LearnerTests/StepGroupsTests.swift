@@ -80,6 +80,34 @@ private struct BranchingScheduler: PromptScheduler {
     }
   }
 
+  /// Groups with a caught worker's samples are not complete any longer; their children are not asked for twice.
+  @Test func groupsOfACaughtPartyAreReopened() throws {
+    let (step, scheduler) = try step(prompts: 3)
+    var groups = try StepGroups(step, scheduler: scheduler)
+    func finished(_ ordinal: Int, by parties: [String]) -> CompletedGroup {
+      var group = completed(ordinal)
+      for (index, party) in parties.enumerated() { group.samples[index].party = party }
+      return group
+    }
+    let children = try groups.finish(finished(30, by: ["good", "evil"]), rewarded: zero).map(\.ordinal)
+    for ordinal in children { _ = try groups.finish(finished(ordinal, by: ["good", "good"]), rewarded: zero) }
+    _ = try groups.finish(finished(33, by: ["good", "good"]), rewarded: zero)
+    _ = try groups.finish(finished(34, by: ["good", "good"]), rewarded: zero)
+    _ = try groups.finish(finished(36, by: ["evil", "evil"]), rewarded: zero)
+    #expect(groups.isComplete)
+    let reopened = groups.reopen(without: ["evil"])
+    let kept = reopened.map { $0.kept.map(\.trajectory.sampleIndex) }
+    #expect(reopened.map(\.ordinal) == [30, 36] && kept == [[0], []])
+    #expect(!groups.isComplete)
+    let again = groups.reopen(without: ["evil"])
+    #expect(again.isEmpty)
+    for ordinal in [30, 36] {
+      let requested = try groups.finish(finished(ordinal, by: ["good", "good"]), rewarded: zero)
+      #expect(requested.isEmpty)
+    }
+    #expect(groups.isComplete && groups.count == 6)
+  }
+
   @Test func childrenJoinOrStandAloneWhateverCameFirst() throws {
     let (step, scheduler) = try step(prompts: 3)
     var trained: [[[Int]]] = []

@@ -25,13 +25,15 @@ extension TransportBenchmark {
     guard kind == "curve" else { return Keys() }
     func pairs(_ count: Int) throws -> [KeyPair] { try (0..<count).map { _ in try KeyPair.generate() } }
     func allowing(_ pairs: [KeyPair], mark: String = "") -> AllowList {
-      AllowList(Dictionary(uniqueKeysWithValues: pairs.enumerated().map { ($1.publicKey, "synthetic-\($0)\(mark)") }))
+      let names = pairs.enumerated().map { ($1.publicKey, "synthetic-\($0)\(mark)") }
+      return AllowList(Dictionary(uniqueKeysWithValues: names))
     }
     let (learner, servers, upwards, own) = (
       try KeyPair.generate(), try pairs(relays), try pairs(relays), try pairs(workers)
     )
     var keys = Keys()
-    keys.learner = .server(keys: learner, allowed: relays > 0 ? allowing(upwards, mark: AllowList.relayMark) : allowing(own))
+    keys.learner = .server(
+      keys: learner, allowed: relays > 0 ? allowing(upwards, mark: AllowList.relayMark) : allowing(own))
     keys.relaysUpstream = upwards.map { .client(keys: $0, serverKey: learner.publicKey) }
     keys.relaysDownstream = servers.map { .server(keys: $0, allowed: allowing(own)) }
     keys.workers = own.enumerated().map { index, pair in
