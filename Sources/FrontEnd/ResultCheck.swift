@@ -16,7 +16,8 @@ extension FrontEndState {
       finishReason: result.finishReason, versionSpans: result.versionSpans)
     func refuse(_ what: String) -> WireError { WireError("TrajectoryResult: \(what)") }
     do {
-      try trajectory.validate(vocabularySize: model.vocabularySize, contextLength: model.contextLength)
+      try trajectory.validate(
+        vocabularySize: model.vocabularySize, contextLength: model.contextLength, hiddenSize: model.hiddenSize)
     } catch { throw refuse("\(error)") }
     guard trajectory.completionCount <= group.plan.longestCompletion else {
       throw refuse(
@@ -38,7 +39,7 @@ extension FrontEndState {
           throw refuse("a segment's temperature \(temperature) is none of its lease")
         }
       case .soft(let soft):
-        guard let steps = group.policy.softSteps else { break }
+        guard let steps = group.policy.records else { break }
         try soft.forEachRecord { _, record in
           if let value = steps.unusableValue(in: record) {
             throw refuse("the value \(value) is out of what its lease's policy can draw")

@@ -74,10 +74,19 @@ extension RunConfiguration {
   private func checkRollout(_ rules: inout Rules) {
     // The policy itself says what it can draw and score, in the precision in which it computes.
     do {
-      if let (key, reason) = try rollout.thinkingPolicy(prefix: "rollout.").part.untrainable {
+      let policy = try rollout.thinkingPolicy(prefix: "rollout.")
+      if let (key, reason) = policy.part.untrainable {
         let remedy = key == "policy" ? "; use \(ThinkingPolicies.trainableNames)" : ""
         rules.require(false, "rollout.\(key): \(reason)\(remedy)")
       }
+      // With the least noise it will have.
+      do { _ = try rollout.thinkingPolicy(atVersion: rollout.noiseAnnealSteps) } catch {
+        rules.require(false, "rollout.\(error)")
+      }
+      rules.require(
+        learner.klEstimator != .exact || learner.klCoefficient == 0 || policy.hasExactDivergence,
+        "learner.kl_estimator: exact needs a closed form of the soft steps' divergence, which rollout.policy \(policy.label) has not; choose k3"
+      )
     } catch {
       rules.require(false, "\(error)".hasPrefix("rollout.") ? "\(error)" : "rollout.\(error)")
     }

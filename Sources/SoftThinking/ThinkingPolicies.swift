@@ -13,6 +13,8 @@ public enum ThinkingPolicies {
     Noiseless.self,
     Discrete.self,
     Multiplex.self,
+    Gaussian.self,
+    Fuzzy.self,
   ]
 
   public static var names: [String] { registry.names }

@@ -35,6 +35,13 @@ final class PassLoss {
         "objective \(loss.description.name) needs the side stream \(stream.rawValue) of every step, which trajectories of this build do "
           + "not record; choose another objective")
     }
+    if reference != nil, loss.klEstimator == .exact,
+      let policy = batch.lazy.map(\.trajectory.policy).first(where: { !$0.hasExactDivergence })
+    {
+      throw TrainingError(
+        "kl_estimator exact needs a closed form of the soft steps' divergence, which thinking policy \(policy.label) has not; "
+          + "choose k3")
+    }
     stepObjective = loss.objective as? any StepObjective
     softSlots = plan.softSlotCount
     let stepSlots = plan.stepSlots

@@ -6,6 +6,7 @@ import Machine
 import ModelFiles
 import Objectives
 import PolicyOptimization
+import Rollouts
 import SoftThinking
 import Synchronization
 import TestSupport
@@ -35,7 +36,11 @@ struct GradientLeaseTests {
   ///
   /// - Parameter ages: whether every third one is of an older version than 7, and every fifth one went on from version 6 to 7.
   /// - Parameter isTruthful: the sampler has the learner's fingerprint and its log-probs.
-  private func samples(_ count: Int, ages: Bool, isTruthful: Bool = false) throws -> [CollectedTrajectory] {
+  /// - Parameter policy: samples of the tiny model by this policy, log-probs and all, instead of made-up ones.
+  private func samples(
+    _ count: Int, ages: Bool, isTruthful: Bool = false, policy: ThinkingPolicy? = nil
+  ) throws -> [CollectedTrajectory] {
+    if let policy { return try sampled(count, by: policy) }
     let c = Self.configuration
     var trajectories = (0..<count).map { index in
       let group = index / 4
@@ -64,6 +69,33 @@ struct GradientLeaseTests {
       CollectedTrajectory(
         trajectory: $0, workerName: "sampler", fingerprint: isTruthful ? Self.fingerprint : "elsewhere",
         elapsedMicroseconds: 1)
+    }
+  }
+
+  /// Samples of the learner's own weights and arithmetic, four of a prompt.
+  private func sampled(_ count: Int, by policy: ThinkingPolicy) throws -> [CollectedTrajectory] {
+    let model = PreparedModel(
+      TinyModel.weights(Self.configuration, seed: 4), backend: try matrixBackend(for: .bfloat16), trainable: false,
+      positions: 64, team: team)
+    let engine = try SamplingEngine(model: model, slots: 16, maximumPositions: 40, team: team)
+    for group in 0..<count / 4 {
+      try engine.submit(
+        SamplingRequest(
+          id: UInt64(group), promptID: "\(group)", groupOrdinal: UInt64(group),
+          prompt: TinyModel.tokens(6 + group % 3, Self.configuration, seed: UInt64(900 + group)),
+          sampleIndices: [0, 1, 2, 3], policy: policy,
+          plan: CompletionPlan(
+            thinking: 4, endOfThinkingTokens: [7], answerPrefix: [5], maxAnswerTokens: 6, stopTokens: [9]),
+          noise: NoiseKey(seed: 3), policyVersion: 7))
+    }
+    var trajectories: [Trajectory] = []
+    while !engine.isIdle { trajectories += try engine.step().map(\.trajectory) }
+    trajectories.sort { ($0.groupID, $0.sampleIndex) < ($1.groupID, $1.sampleIndex) }
+    return trajectories.enumerated().map { index, trajectory in
+      var trajectory = trajectory
+      trajectory.reward = Float((index * 5) % 3)
+      return CollectedTrajectory(
+        trajectory: trajectory, workerName: "sampler", fingerprint: Self.fingerprint, elapsedMicroseconds: 1)
     }
   }
 
@@ -122,6 +154,8 @@ struct GradientLeaseTests {
     var beta = 0.0
     var estimator = KLEstimator.k3
     var objective = Clipped.name
+    /// By which the examples are sampled; nil: they are made up.
+    var policy: ThinkingPolicy?
     /// The reference is the version in hand (or the adapters' base), which nobody has to pull.
     var referenceIsHeld = false
     /// Of the learner's own leaves, the one before which a test interferes.
@@ -191,8 +225,9 @@ struct GradientLeaseTests {
       if frontEnd != nil { _ = never.take(within: .milliseconds(settings.delay)) }
     }
     let outcome = try update.run(
-      try samples(settings.exampleCount, ages: settings.ages, isTruthful: settings.isTruthful), state: state,
-      model: &model, version: settings.version,
+      try samples(
+        settings.exampleCount, ages: settings.ages, isTruthful: settings.isTruthful, policy: settings.policy),
+      state: state, model: &model, version: settings.version,
       miniBatch: settings.miniBatch)
     inspect(audit)
     return Result(
@@ -263,6 +298,19 @@ struct GradientLeaseTests {
       } else {
         #expect(totals.granted == 0)
       }
+    }
+  }
+
+  /// Two mini-batches: in the second one the ratios are not 1.
+  @Test(arguments: ThinkingPolicies.trainable)
+  func everyPolicysGradientHasTheSameBits(_ policy: ThinkingPolicy) throws {
+    let settings = Settings(exampleCount: 32, miniBatch: 16, policy: policy)
+    let alone = try update(settings, state: state(settings), frontEnd: nil)
+    #expect(alone.norm > 0 && alone.audit.failures == 0)
+    for count in [0, 1, 2] {
+      let (result, totals, _) = try helped(settings, (0..<count).map { _ in .helpful })
+      #expect(result == alone, "\(policy.label), \(count) workers")
+      #expect((totals.acceptedLeaves > 0) == (count > 0), "\(policy.label), \(count) workers: \(totals)")
     }
   }
 

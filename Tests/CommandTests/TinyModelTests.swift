@@ -24,6 +24,14 @@ struct TinyModelTests {
     ["--policy", "gumbel"], ["--policy", "gumbel", "--density", "concrete", "--gumbel-temperature", "0.3"],
     ["--policy", "gumbel", "--density", "exact"], ["--policy", "discrete"], ["--policy", "none"],
     ["--policy", "multiplex", "--width", "3", "--mixture", "weighted"], ["--policy", "multiplex", "--score", "full"],
+    [
+      "--policy", "gumbel", "--density", "latent", "--noise", "one_sided", "--select", "perturbed", "--selection-pool",
+      "9",
+    ],
+    ["--policy", "gumbel", "--soft-steps", "2"],
+    ["--policy", "gaussian"], ["--policy", "gaussian", "--mixture-top-k", "6", "--noise-unit", "absolute"],
+    ["--policy", "fuzzy"], ["--policy", "dirichlet", "--concentration", "4"],
+    ["--policy", "dirichlet", "--dirichlet-density", "released"], ["--policy", "probability_gaussian"],
   ])
   func sampledTrajectoriesScoreAsTheyWereRecorded(policy: [String]) throws {
     try rollout("t.jsonl", policy + ["--answer-prefix", "= ", "--reward", "exact"])

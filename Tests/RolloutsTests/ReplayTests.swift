@@ -39,7 +39,7 @@ import Transformer
     #expect(child.finishReason == parent.finishReason)
     // It reads back from a file as it was.
     #expect(try Trajectory(jsonLine: child.jsonLine()) == child)
-    try child.validate(vocabularySize: 80, contextLength: 256)
+    try child.validate(vocabularySize: 80, contextLength: 256, hiddenSize: 64)
   }
 
   /// A cut thought with other words after it: only the answer is scored, and the learner's pass gives the worker's bits.

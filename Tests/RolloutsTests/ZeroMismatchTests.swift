@@ -74,6 +74,17 @@ import Transformer
                 TokenUnderSupport(temperature: discrete.temperature ?? policy.scoringTemperature), ids, [],
                 hidden.operand.advanced(by: row * c.hiddenSize), model)
               #expect(own.map(\.bitPattern) == [discrete.logProbs[step].bitPattern])
+            case .soft(let soft) where policy.vectorSteps != nil:
+              let steps = try #require(policy.vectorSteps)
+              let score = try soft.withRecord(step) { record in
+                guard steps.candidateCount != nil else {
+                  return try steps.score(record, row: full, embeddings: model.embeddingTable)
+                }
+                return slots(
+                  VectorScore(steps, model.embeddingTable), Array(record.ids), Array(record.values),
+                  hidden.operand.advanced(by: row * c.hiddenSize), model)[0]
+              }
+              #expect(score.bitPattern == soft.logProbs[step].bitPattern)
             case .soft(let soft):
               let steps = try #require(policy.softSteps)
               let recorded = soft.logProbs[step * steps.slotCount..<(step + 1) * steps.slotCount]
@@ -127,16 +138,7 @@ import Transformer
         case .forced(let ids), .replayed(.tokens(let ids)): model.embed(token: ids[step], into: x)
         case .discrete(let discrete): model.embed(token: discrete.tokenIDs[step], into: x)
         case .soft(let soft), .replayed(.soft(let soft)):
-          var weights = [Float](repeating: 0, count: soft.tokenIDs[step].count)
-          soft.withRecord(step) { record in
-            let fed = weights.withUnsafeMutableBufferPointer { trajectory.policy.softSteps!.mixture(record, into: $0) }
-            weights.withUnsafeBufferPointer {
-              OutputHead.mixture(
-                ids: UnsafeBufferPointer(rebasing: record.ids[..<fed]),
-                weights: UnsafeBufferPointer(rebasing: $0[..<fed]),
-                embeddings: model.embeddings, width: width, into: x)
-            }
-          }
+          soft.withRecord(step) { trajectory.policy.feed($0, embeddings: model.embeddingTable, into: x) }
         }
       }
     }

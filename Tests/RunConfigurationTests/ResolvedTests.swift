@@ -83,7 +83,7 @@ import Testing
       "sequence_mean_token_sum",
       "off",
       "bfloat16", "control", "{x: 1}",
-      "serial_exit", "index", "weighted", "joint", "full",
+      "serial_exit", "index", "weighted", "joint", "full", "absolute", "released", "latent", "one_sided", "perturbed",
     ]
   }
 

@@ -131,7 +131,7 @@ private func decodeLogProbs(_ fields: JSONFields, count: Int, of what: String) t
 }
 
 private func decodeSoft(_ fields: JSONFields, _ policy: ThinkingPolicy) throws -> SoftSegment {
-  guard let steps = policy.softSteps else {
+  guard let steps = policy.records else {
     throw SoftThinkingError("\(fields.path) is soft, but policy.kind is '\(policy.name)', which has no soft steps")
   }
   let idsPath = fields.key("token_ids")
