@@ -15,6 +15,7 @@ public enum ThinkingPolicies {
     Multiplex.self,
     Gaussian.self,
     Fuzzy.self,
+    Dirichlet.self,
   ]
 
   public static var names: [String] { registry.names }
