@@ -16,6 +16,7 @@ public enum ThinkingPolicies {
     Gaussian.self,
     Fuzzy.self,
     Dirichlet.self,
+    ProbabilityGaussian.self,
   ]
 
   public static var names: [String] { registry.names }
