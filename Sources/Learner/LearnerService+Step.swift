@@ -111,7 +111,7 @@ extension LearnerService {
   private func submit(_ requests: [StepGroups.Request], due version: Int, to frontEnd: LearnerFrontEnd) throws {
     try frontEnd.submit(
       try requests.map { request in
-        var group = try subject.group(request)
+        var group = try subject.group(request, due: version)
         group.dueVersion = version
         group.continuesAcrossVersions = configuration.rollout.partialRollouts
         return group

@@ -154,12 +154,13 @@ public final class TrainingSubject {
 
   /// A group as work for the cluster.
   ///
+  /// - Parameter version: the learner's version when it will train on the group.
   /// - Throws: `ClusterError` naming the prompt when it is longer than `task.max_prompt_length` or does not fit.
-  func group(_ request: StepGroups.Request) throws -> PromptGroup {
+  func group(_ request: StepGroups.Request, due version: Int) throws -> PromptGroup {
     PromptGroup(
       ordinal: request.ordinal, promptID: request.prompt.id, prompt: try promptTokens(request.prompt),
-      sampleCount: request.sampleCount, policy: try configuration.rollout.thinkingPolicy(), plan: request.plan,
-      noiseSeed: UInt64(configuration.run.seed))
+      sampleCount: request.sampleCount, policy: try configuration.rollout.thinkingPolicy(atVersion: version),
+      plan: request.plan, noiseSeed: UInt64(configuration.run.seed))
   }
 
   private var longestPrompt: Int { min(configuration.task.maxPromptLength, positions - longestCompletion) }

@@ -30,6 +30,15 @@ struct Truncation: Sendable {
     temperature = try values.float(parameter)
   }
 
+  private init(topK: Int, topP: Float, minP: Float, temperature: Float) {
+    self.topK = topK
+    self.topP = topP
+    self.minP = minP
+    self.temperature = temperature
+  }
+
+  func with(topK: Int) -> Truncation { Truncation(topK: topK, topP: topP, minP: minP, temperature: temperature) }
+
   /// Loads the candidates, largest logit first, ties by id, and gives them q: softmax at the temperature, then top-p (kept
   /// while the cumulative probability before is <= top_p), then min-p, renormalised after each. Removed ones get 0.
   ///
