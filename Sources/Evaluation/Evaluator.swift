@@ -35,6 +35,11 @@ public struct Evaluator {
     public var majorityAt: [Int: Double] = [:]
     public var meanThinkingLength = 0.0
     public var meanCompletionLength = 0.0
+    /// Mean thinking steps of the samples whose answer is right, and of those whose answer is wrong; nil: there is none.
+    public var thinkingLengthCorrect: Double?
+    public var thinkingLengthWrong: Double?
+    /// Of all samples' thinking.
+    public var softness = Softness()
     /// Share of samples that ended with a stop token.
     public var stopped = 0.0
     public var tokensPerSecond = 0.0
@@ -65,13 +70,14 @@ public struct Evaluator {
   /// Samples every prompt `samples` times under one policy.
   ///
   /// - Parameters:
+  ///   - ends: tokens that end a thought.
   ///   - completion: what a trajectory says.
   ///   - judge: whether each answer is right; nil: that cannot be said, and the sample does not count.
   ///   - progress: called after each batched step with the samples finished so far; returns false to stop.
   /// - Throws: `SamplingError`, and what `judge` throws.
   public func evaluate(
     _ items: [Item], model: PreparedModel, policy: ThinkingPolicy, plan: CompletionPlan, team: ThreadTeam,
-    completion: (Trajectory) -> Completion, judge: ([RewardQuery]) throws -> [Bool?],
+    ends: [Int32], completion: (Trajectory) -> Completion, judge: ([RewardQuery]) throws -> [Bool?],
     progress: (_ finished: Int, _ total: Int) -> Bool = { _, _ in true }
   ) throws -> Result {
     let start = MonotonicClock.seconds()
@@ -88,9 +94,13 @@ public struct Evaluator {
     }
     var result = Result(policy: policy.name, prompts: items.count, samples: samples)
     var queries: [RewardQuery] = []
+    var thoughts: [(prompt: Int, sample: Int, softness: Softness)] = []
     while !engine.isIdle {
       for sample in try engine.step() {
         let index = Int(sample.requestID)
+        var softness = Softness()
+        softness.add(sample.trajectory, ends: ends)
+        thoughts.append((index, sample.trajectory.sampleIndex, softness))
         queries.append(
           RewardQuery(
             promptID: items[index].id, question: items[index].question, answer: items[index].answer,
@@ -99,13 +109,18 @@ public struct Evaluator {
       if !progress(queries.count, items.count * samples) { throw SamplingError("the evaluation was stopped") }
     }
     let sampled = MonotonicClock.seconds()
+    // In one order, whatever the sampling's: sums have its bits.
+    thoughts.sort { ($0.prompt, $0.sample) < ($1.prompt, $1.sample) }
+    for thought in thoughts { result.softness.merge(thought.softness) }
     queries.sort { ($0.group, $0.sampleIndex) < ($1.group, $1.sampleIndex) }
     var votes = [[(answer: String?, isCorrect: Bool)]](repeating: [], count: items.count)
+    var lengths: [Bool: [Int]] = [:]
     for (query, isCorrect) in zip(queries, try judge(queries)) {
       guard let isCorrect else {
         result.notJudged += 1
         continue
       }
+      lengths[isCorrect, default: []].append(query.completion.thinkingLength)
       votes[query.group].append((AnswerExtraction.finalAnswer(in: query.completion.text), isCorrect))
     }
     let thinking = queries.reduce(0) { $0 + $1.completion.thinkingLength }
@@ -126,6 +141,8 @@ public struct Evaluator {
               areEqual: MathVerifier.areEqual))
         } / prompts
     }
+    func mean(_ lengths: [Int]?) -> Double? { lengths.map { Double($0.reduce(0, +)) / Double($0.count) } }
+    (result.thinkingLengthCorrect, result.thinkingLengthWrong) = (mean(lengths[true]), mean(lengths[false]))
     result.meanThinkingLength = Double(thinking) / total
     result.meanCompletionLength = Double(length) / total
     result.stopped = Double(stopped) / total

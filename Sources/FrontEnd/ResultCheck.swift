@@ -1,3 +1,4 @@
+import Parameters
 import SoftThinking
 import Training
 import Wire
@@ -6,7 +7,7 @@ extension FrontEndState {
   /// Whether a result can be a sample of the group: what passes can be scored and trained on without a trap or a number that is
   /// not finite, whoever sent it.
   ///
-  /// The shape of every row, the completeness of the log-probs, the budget (buffers and rotary tables are sized for it), the
+  /// The shape of every row, the completeness of the log-probs and side streams, the budget (buffers and rotary tables are sized for it), the
   /// temperatures and the range of the values are looked at. Whether the numbers are honest is for audits to find out.
   /// - Throws: `WireError` naming the rule that is broken.
   func check(_ result: TrajectoryResult, against group: PromptGroup, _ model: ModelDescription) throws {
@@ -24,6 +25,9 @@ extension FrontEndState {
     }
     guard trajectory.scoredCount > 0 else { throw refuse("it has no sampled step") }
     guard trajectory.recordedLogProbs != nil else { throw refuse("it lacks the log-probs of a segment") }
+    for stream in SideStream.recorded where trajectory.stream(stream) == nil {
+      throw refuse("it lacks the \(stream.rawValue) of a segment's steps")
+    }
     let replayed = result.segments.compactMap { segment -> ReplayedSteps? in
       if case .replayed(let steps) = segment { steps } else { nil }
     }

@@ -157,7 +157,7 @@ final class BatchUpdate {
           case .learner: number == 0 ? nil : computed[item.index]
           }
         return WeightedTrajectory(
-          trajectory: samples[item.index].trajectory, advantages: item.credit.advantages, weight: item.weight,
+          trajectory: samples[item.index].trajectory.keeping(loss.objective.needs), advantages: item.credit.advantages, weight: item.weight,
           stepWeights: item.credit.stepWeights, oldLogProbs: old,
           importanceCap: source == .behaviour
             ? behaviourCap : old == nil || source == .learner ? importanceCap : nil,
@@ -327,7 +327,7 @@ final class BatchUpdate {
       // What the coefficients were formed from need not travel with them.
       let blind = formed.items.map { item in
         WeightedTrajectory(
-          trajectory: item.trajectory, advantages: item.advantages, weight: item.weight,
+          trajectory: item.trajectory.keeping([]), advantages: item.advantages, weight: item.weight,
           oldLogProbs: loss.klEstimator == .k3ImportanceWeighted ? item.oldLogProbs : nil,
           coefficients: item.coefficients)
       }
@@ -373,6 +373,6 @@ extension CreditTrajectory {
     self.init(
       groupID: trajectory.groupID, promptID: trajectory.promptID, reward: trajectory.reward ?? 0, rewards: rewards,
       length: trajectory.scoredCount, isTruncated: trajectory.finishReason == .length,
-      tokenIDs: trajectory.scoredTokens)
+      tokenIDs: trajectory.scoredTokens, entropy: trajectory.stream(.entropy) ?? [])
   }
 }

@@ -38,6 +38,9 @@ struct StepMetrics {
     let lengths = trajectories.map { Double($0.completionCount) }
     let thinking = trajectories.map { Double(subject.completion($0).thinkingLength) }
     let lags = trajectories.map { Double(version - $0.policyVersion) }
+    var softness = Softness()
+    for trajectory in trajectories { softness.add(trajectory, ends: subject.text.endOfThinkingTokens) }
+    let entropies = trajectories.compactMap { $0.stream(.entropy) }.joined()
     let (start, collected, updated, published) = times
     var metrics: [String: Double] = [
       MetricName.rewardMean: mean, MetricName.rewardStandardDeviation: deviation,
@@ -82,6 +85,15 @@ struct StepMetrics {
     metrics[MetricName.recomputed] = audit.recomputed
     metrics[MetricName.rolloutProbabilityDifferenceMaximum] = audit.maximum
     metrics[MetricName.rolloutProbabilityDifferenceMean] = audit.mean
+    metrics[MetricName.entropy] =
+      entropies.isEmpty ? nil : entropies.reduce(0.0) { $0 + Double($1) } / Double(entropies.count)
+    for (name, value) in Self.metrics(softness) { metrics[name] = value }
+    // Those that were judged, which are those that were trained on.
+    let outcomes = zip(thinking, judged.filter { $0.total != nil }.map(\.isCorrect))
+    for (name, isCorrect) in [(MetricName.thinkingLengthCorrect, true), (MetricName.thinkingLengthWrong, false)] {
+      let own = outcomes.filter { $0.1 == isCorrect }.map(\.0)
+      if !own.isEmpty { metrics[name] = own.reduce(0, +) / Double(own.count) }
+    }
     // What the loss measured of itself, under the names that it gave.
     for name in outcome.sums.entries.keys { metrics[name] = outcome.sums[name] }
     if isPartial {
@@ -89,6 +101,18 @@ struct StepMetrics {
     }
     metrics[MetricName.weightsDensity] = weightsDensity
     return MetricsRecord(step: step, time: Date().timeIntervalSince1970, metrics: metrics)
+  }
+
+  /// How soft the thinking was; a number of no step is absent.
+  private static func metrics(_ softness: Softness) -> [(String, Double?)] {
+    [
+      (MetricName.softnessLargestWeight, softness.all.largestWeight),
+      (MetricName.softnessComponents, softness.all.effectiveComponents),
+      (MetricName.softnessMixed, softness.all.mixedShare), (MetricName.softnessEntropy, softness.meanEntropy),
+      (MetricName.forks, softness.forkShare), (MetricName.forkLargestWeight, softness.forks.largestWeight),
+      (MetricName.forkComponents, softness.forks.effectiveComponents),
+      (MetricName.forkMixed, softness.forks.mixedShare),
+    ]
   }
 
   /// One line for the progress report.

@@ -53,7 +53,7 @@ struct RunEvaluation {
       let subject = service.subject
       let result = try evaluator.evaluate(
         items, model: model, policy: policy, plan: subject.plan, team: service.team,
-        completion: subject.completion,
+        ends: subject.text.endOfThinkingTokens, completion: subject.completion,
         // Correctness alone: format and length rewards say nothing about the answer.
         judge: subject.rewards.correctness,
         progress: { finished, _ in

@@ -12,6 +12,16 @@ public enum MetricName {
   public static let completionLengthMaximum = "completion_length/max"
   public static let completionLengthClipRatio = "completion_length/clip_ratio"
   public static let thinkingLengthMean = "thinking_length/mean"
+  public static let thinkingLengthCorrect = "thinking_length/correct"
+  public static let thinkingLengthWrong = "thinking_length/wrong"
+  public static let softnessLargestWeight = "softness/largest_weight"
+  public static let softnessComponents = "softness/effective_components"
+  public static let softnessMixed = "softness/mixed"
+  public static let softnessEntropy = "softness/entropy"
+  public static let forks = "softness/forks"
+  public static let forkLargestWeight = "softness/fork_largest_weight"
+  public static let forkComponents = "softness/fork_effective_components"
+  public static let forkMixed = "softness/fork_mixed"
   public static let policyLoss = "actor/pg_loss"
   public static let policyClipFraction = "actor/pg_clipfrac"
   public static let policyClipFractionLower = "actor/pg_clipfrac_lower"
@@ -73,7 +83,9 @@ public enum MetricName {
   public static let all = [
     rewardMean, rewardStandardDeviation, rewardMaximum, rewardMinimum, notJudged, groupsWithoutSignal,
     completionLengthMean,
-    completionLengthMaximum, completionLengthClipRatio, thinkingLengthMean, policyLoss, policyClipFraction,
+    completionLengthMaximum, completionLengthClipRatio, thinkingLengthMean, thinkingLengthCorrect,
+    thinkingLengthWrong, softnessLargestWeight, softnessComponents, softnessMixed, softnessEntropy, forks,
+    forkLargestWeight, forkComponents, forkMixed, policyLoss, policyClipFraction,
     policyClipFractionLower, policyKL, ratioMean, ratioMaximum, referenceKLLoss, entropy, gradientNorm, learningRate,
     rolloutProbabilityDifferenceMaximum, rolloutProbabilityDifferenceMean, audited, auditFailures, recomputed,
     importanceWeightMean, importanceWeightClipped, epoch, offPolicyMean, offPolicyMaximum, offPolicyDropped,

@@ -46,6 +46,8 @@ final class SampleState {
     var forcedEnd: [Int32] = []
   }
 
+  /// Of the step that was drawn last.
+  private var measures = StepMeasures()
   private var softSegment = SoftSegment()
   private var thinkingSegment = DiscreteSegment()
   private var answerSegment = DiscreteSegment()
@@ -138,11 +140,13 @@ final class SampleState {
     _ noise: StepNoise
   ) throws {
     let k = min(steps.candidateCount, row.count)
+    var largest = Float.nan
     try withUnsafeTemporaryAllocation(of: Int32.self, capacity: k) { ids in
       try withUnsafeTemporaryAllocation(of: Float.self, capacity: k) { logits in
         guard topK(row, k: k, indices: ids, values: logits) != nil else {
           throw SamplingError("the logits hold NaN; the model's weights or activations have overflowed")
         }
+        largest = logits[0]
         OutputHead.sparseLogits(
           hidden: hidden, head: model.headRows, width: model.configuration.hiddenSize, ids: UnsafeBufferPointer(ids),
           into: logits.baseAddress!)
@@ -150,24 +154,26 @@ final class SampleState {
           tokenIDs: UnsafeBufferPointer(ids), logits: UnsafeBufferPointer(logits), noise: noise, into: &soft)
       }
     }
+    let distribution = try DiscreteDistribution(
+      measuring: row, temperature: request.policy.scoringTemperature, maximum: largest, into: &measures)
     let emitted = soft.emittedToken
     if thinking.ends.contains(emitted) {
       // The end is a discrete action: scored as a token, fed one-hot.
       thinkingSegment.tokenIDs.append(emitted)
-      thinkingSegment.logProbs.append(try endLogProb(steps, emitted, row))
+      thinkingSegment.logProbs.append(endLogProb(steps, distribution.logProb(ofLogit: row[Int(emitted)])))
+      thinkingSegment.streams.append(measures)
       return endThinking(after: .token(emitted), isForced: false)
     }
     softSegment.tokenIDs.append(soft.tokenIDs)
     softSegment.values.append(soft.values)
     if steps.scoresFullVocabulary {
       for slot in 0..<steps.slotCount {
-        softSegment.logProbs.append(
-          try discreteLogProb(
-            row: row, tokenID: soft.tokenIDs[slot], temperature: request.policy.scoringTemperature))
+        softSegment.logProbs.append(distribution.logProb(ofLogit: row[Int(soft.tokenIDs[slot])]))
       }
     } else {
       softSegment.logProbs += soft.logProbs
     }
+    softSegment.streams.append(measures)
     if softSegment.count >= thinking.budget {
       endThinking(after: .mixture, isForced: true)
     } else {
@@ -175,12 +181,11 @@ final class SampleState {
     }
   }
 
-  /// The log-prob of the token that ends the thinking, under the step's support where the policy scores it so.
-  private func endLogProb(_ steps: any SoftSteps, _ emitted: Int32, _ row: UnsafeBufferPointer<Float>) throws -> Float {
+  /// The log-prob of the token that ends the thinking: `full`, that over the whole vocabulary, or under the step's support where
+  /// the policy scores it so.
+  private func endLogProb(_ steps: any SoftSteps, _ full: Float) -> Float {
+    guard steps.endIsScoredUnderSupport else { return full }
     let temperature = request.policy.scoringTemperature
-    guard steps.endIsScoredUnderSupport else {
-      return try discreteLogProb(row: row, tokenID: emitted, temperature: temperature)
-    }
     let (ids, logits) = soft.support()
     var support = RaggedRows<Int32>()
     support.append(ids)
@@ -201,10 +206,7 @@ final class SampleState {
   private func thinkDiscrete(
     _ sampling: DiscreteSampling, _ row: UnsafeBufferPointer<Float>, _ noise: StepNoise
   ) throws {
-    let token = try sampleDiscreteToken(row: row, sampling: sampling, noise: noise)
-    thinkingSegment.tokenIDs.append(token)
-    thinkingSegment.logProbs.append(
-      try discreteLogProb(row: row, tokenID: token, temperature: sampling.scoringTemperature))
+    let token = try draw(row, sampling, noise, into: &thinkingSegment)
     if sampling.temperature == 0 { thinkingSegment.temperature = sampling.scoringTemperature }
     if thinking.ends.contains(token) {
       endThinking(after: .token(token), isForced: false)
@@ -218,10 +220,7 @@ final class SampleState {
   private func answer(
     _ row: UnsafeBufferPointer<Float>, _ noise: StepNoise, _ sampling: DiscreteSampling, budget: Int, stops: [Int32]
   ) throws {
-    let token = try sampleDiscreteToken(row: row, sampling: sampling, noise: noise)
-    answerSegment.tokenIDs.append(token)
-    answerSegment.logProbs.append(
-      try discreteLogProb(row: row, tokenID: token, temperature: sampling.scoringTemperature))
+    let token = try draw(row, sampling, noise, into: &answerSegment)
     let reason: FinishReason? =
       stops.contains(token) ? .stop : answerSegment.tokenIDs.count >= budget ? .length : nil
     guard let reason else {
@@ -235,6 +234,20 @@ final class SampleState {
       inputs.append(.token(token))
       enter(stage + 1)
     }
+  }
+
+  /// Draws a token and records it.
+  private func draw(
+    _ row: UnsafeBufferPointer<Float>, _ sampling: DiscreteSampling, _ noise: StepNoise,
+    into segment: inout DiscreteSegment
+  ) throws -> Int32 {
+    let token = try sampleDiscreteToken(row: row, sampling: sampling, noise: noise)
+    let distribution = try DiscreteDistribution(
+      measuring: row, temperature: sampling.scoringTemperature, into: &measures)
+    segment.tokenIDs.append(token)
+    segment.logProbs.append(distribution.logProb(ofLogit: row[Int(token)]))
+    segment.streams.append(measures)
+    return token
   }
 
   /// Closes the thinking; what is forced follows the last thinking step in the same pass.

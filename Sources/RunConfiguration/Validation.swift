@@ -147,12 +147,6 @@ extension RunConfiguration {
         scope < .group || miniBatchSize.isMultiple(of: rollout.groupSize),
         "learner.mini_batch_size: must be a multiple of group_size = \(rollout.groupSize) when learner.objective is \(learner.objective), which sees whole groups, got \(learner.miniBatchSize)"
       )
-      for stream in type(of: objective).needs {
-        rules.require(
-          false,
-          "learner.objective: \(learner.objective) needs the side stream \(stream.rawValue) of every step, which no thinking policy of this build records; choose another objective"
-        )
-      }
     } catch {
       rules.require(false, "\(error)")
     }

@@ -1,4 +1,5 @@
 import Objectives
+import Parameters
 import SoftThinking
 
 /// A trajectory with what its share of the loss depends on.
@@ -59,14 +60,31 @@ public struct WeightedTrajectory: Sendable {
     }
   }
 
+  /// What the objective reads of its side streams, one number a step.
+  ///
+  /// - Throws: `TrainingError` when a stream was not recorded.
+  func streams(of objective: any Objective) throws -> [SideStream: [Float]] {
+    var streams: [SideStream: [Float]] = [:]
+    for stream in objective.needs {
+      guard let values = trajectory.stream(stream) else {
+        throw TrainingError(
+          "\(name): has no \(stream.rawValue) of every step, which objective \(type(of: objective).name) reads; sample it with this "
+            + "version, or add the column to its segments")
+      }
+      streams[stream] = values
+    }
+    return streams
+  }
+
   /// What an objective sees of it, given its log-probs under the parameters that are trained.
   ///
   /// - Throws: `TrainingError` when it lacks something.
-  func seen(logProbs: [Float], slotCounts: [Int]?) throws -> ObjectiveTrajectory {
+  func seen(logProbs: [Float], slotCounts: [Int]?, by objective: any Objective) throws -> ObjectiveTrajectory {
     let old = oldLogProbs ?? logProbs
     var seen = ObjectiveTrajectory(
       logProbs: logProbs, oldLogProbs: old, advantages: advantages, weight: weight,
-      factors: try importanceWeights(old: old), slotCounts: slotCounts, group: trajectory.groupID)
+      factors: try importanceWeights(old: old), slotCounts: slotCounts, group: trajectory.groupID,
+      streams: try streams(of: objective))
     if let stepWeights {
       guard stepWeights.count == seen.stepCount else {
         throw TrainingError("\(name): \(stepWeights.count) step weights for \(seen.stepCount) scored steps")
@@ -90,7 +108,9 @@ public func formCoefficients(
   _ items: [WeightedTrajectory], logProbs: [[Float]], slotCounts: [[Int]?], loss: Loss,
   context: ObjectiveContext = ObjectiveContext()
 ) throws -> (items: [WeightedTrajectory], sums: NamedSums) {
-  let seen = try items.indices.map { try items[$0].seen(logProbs: logProbs[$0], slotCounts: slotCounts[$0]) }
+  let seen = try items.indices.map { 
+    try items[$0].seen(logProbs: logProbs[$0], slotCounts: slotCounts[$0], by: loss.objective)
+  }
   var scopes: [[Int]] = []
   switch loss.scope {
   case .step, .trajectory: scopes = items.indices.map { [$0] }

@@ -5,6 +5,7 @@ import Logging
 import Machine
 import ModelFiles
 import Objectives
+import Parameters
 import PolicyOptimization
 import SoftThinking
 import Synchronization
@@ -45,8 +46,17 @@ struct GradientLeaseTests {
         soft.tokenIDs.append([first, first + 1, first + 2])
         soft.values.append([-0.5, -1.25, -2.5])
         soft.logProbs.append(-1.5)
+        soft.streams.append(
+          StepMeasures(
+            entropy: Float((index + step) % 7) * 0.25, largestProbability: 1 - Float((index + 3 * step) % 9) * 0.1))
       }
       let tokens = TinyModel.tokens(9 + index % 5, c, seed: UInt64(index))
+      var answer = DiscreteSegment(tokenIDs: tokens, logProbs: tokens.map { _ in -2.25 })
+      for step in tokens.indices {
+        answer.streams.append(
+          StepMeasures(
+            entropy: Float((index + 2 * step) % 5) * 0.5, largestProbability: 1 - Float((index + step) % 8) * 0.1))
+      }
       let isPartial = ages && index % 5 == 1
       let version = isPartial ? 6 : ages && index % 3 == 0 ? 5 + index % 2 : 7
       return Trajectory(
@@ -54,8 +64,7 @@ struct GradientLeaseTests {
         policy: ThinkingPolicy(kind: .gumbel, topK: 3, density: .exact), policyVersion: version,
         prompt: TinyModel.tokens(6 + group % 3, c, seed: UInt64(900 + group)),
         segments: [
-          .soft(soft), .forced([5, 6]),
-          .discrete(DiscreteSegment(tokenIDs: tokens, logProbs: tokens.map { _ in -2.25 })),
+          .soft(soft), .forced([5, 6]), .discrete(answer),
         ], finishReason: .stop, reward: Float((index * 5) % 3),
         versionSpans: isPartial ? [VersionSpan(start: 0, version: 6), VersionSpan(start: 4, version: 7)] : [])
     }
@@ -122,6 +131,8 @@ struct GradientLeaseTests {
     var beta = 0.0
     var estimator = KLEstimator.k3
     var objective = Clipped.name
+    var parameters: [String: ParameterValue] = [:]
+    var advantage = "grpo"
     /// The reference is the version in hand (or the adapters' base), which nobody has to pull.
     var referenceIsHeld = false
     /// Of the learner's own leaves, the one before which a test interferes.
@@ -169,8 +180,8 @@ struct GradientLeaseTests {
     let update = BatchUpdate(
       method: try BatchUpdate.Method(
         loss: Loss(
-          settings.objective, klCoefficient: settings.beta, klEstimator: settings.estimator),
-        advantage: advantageEstimators.make(advantageEstimators.describe("grpo")), offPolicy: settings.offPolicy),
+          settings.objective, settings.parameters, klCoefficient: settings.beta, klEstimator: settings.estimator),
+        advantage: advantageEstimators.make(advantageEstimators.describe(settings.advantage)), offPolicy: settings.offPolicy),
       options: UpdateOptions(optimizer: AdamW(learningRate: settings.learningRate)),
       tokenBudget: 40,
       reference: frozen.map {

@@ -6,7 +6,7 @@ import Transformer
 
 @testable import Rollouts
 
-/// The worker's log-probs are those of a teacher-forced, packed pass over the record, to the last bit (bf16).
+/// The worker's log-probs and side streams are those of a teacher-forced, packed pass over the record, to the last bit (bf16).
 @Suite struct ZeroMismatchTests {
   @Test(
     .enabled(if: preferredComputeType == .bfloat16, "the processor has no bf16 products"),
@@ -59,6 +59,14 @@ import Transformer
             let row = position == 0 ? member.prompt.count - 1 : first + position - 1
             let full = UnsafeBufferPointer(start: logits.base + row * c.vocabularySize, count: c.vocabularySize)
             position += 1
+            if segment.isScored {
+              var temperature = policy.scoringTemperature
+              if case .discrete(let discrete) = segment { temperature = discrete.temperature ?? temperature }
+              var measures = StepMeasures()
+              _ = try DiscreteDistribution(measuring: full, temperature: temperature, into: &measures)
+              #expect(segment.streams[.entropy]?[step].bitPattern == measures.entropy.bitPattern)
+              #expect(segment.streams[.largestProbability]?[step].bitPattern == measures.largestProbability.bitPattern)
+            }
             switch segment {
             case .forced, .replayed: continue
             case .discrete(let discrete):

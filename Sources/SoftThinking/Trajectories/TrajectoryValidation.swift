@@ -63,6 +63,9 @@ extension Trajectory {
       case .soft(let soft), .replayed(.soft(let soft)): try check(soft, path, vocabularySize)
       case .replayed(.tokens(let tokenIDs)): try check(tokenIDs, "\(path).token_ids", vocabularySize)
       }
+      if let problem = segment.streams.problem(count: segment.count, vocabularySize: vocabularySize) {
+        throw SoftThinkingError("\(path).\(problem)")
+      }
     }
     if let problem = versionSpansProblem(
       versionSpans, policyVersion: policyVersion, completionCount: completionCount)

@@ -6,7 +6,7 @@ public struct JudgedCompletion: Sendable, Equatable {
   public var total: Float?
   /// Each part's own, unweighted value, in the order of `RewardSum.names`; nil: not judged.
   public var values: [Float?]
-  /// Whether the answer is correct; nil: not judged, or nobody reads it.
+  /// Whether the answer is correct; nil: not judged, or no reward with a weight says so.
   public var isCorrect: Bool?
   /// Why it was not judged.
   public var reason: String?
@@ -82,8 +82,9 @@ public struct RewardSum: Sendable {
     for term in terms where type(of: term.function).role == .correctness {
       verdicts[term.name] = try Self.verdicts(term.function, term.name, queries)
     }
+    // Where no reward reads it, it is said if it costs nothing more.
     let isRead = terms.contains { type(of: $0.function).readsCorrectness }
-    if isRead {
+    if isRead || judges.allSatisfy({ verdicts[$0.name] != nil }) {
       let correct = try correctness(queries, known: verdicts)
       for index in queries.indices { queries[index].isCorrect = correct[index] }
     }

@@ -1,0 +1,106 @@
+import Kernels
+import Parameters
+
+/// What one row of logits says of a step, beside its log-prob (`SideStream.recorded`).
+public struct StepMeasures: Sendable, Equatable {
+  /// In nats.
+  public var entropy: Float
+  public var largestProbability: Float
+
+  public init(entropy: Float = .nan, largestProbability: Float = .nan) {
+    self.entropy = entropy
+    self.largestProbability = largestProbability
+  }
+}
+
+/// The side streams of a segment: columns of one number a step. A column that nobody recorded is absent.
+public struct StepStreams: Sendable, Equatable {
+  public private(set) var columns: [SideStream: [Float]] = [:]
+
+  public init() {}
+
+  public var isEmpty: Bool { columns.isEmpty }
+
+  public subscript(stream: SideStream) -> [Float]? {
+    get { columns[stream] }
+    set { columns[stream] = newValue }
+  }
+
+  /// Records a step.
+  public mutating func append(_ step: StepMeasures) {
+    columns[.entropy, default: []].append(step.entropy)
+    columns[.largestProbability, default: []].append(step.largestProbability)
+  }
+
+  /// Of these columns alone.
+  public func keeping(_ streams: some Sequence<SideStream>) -> StepStreams {
+    var kept = StepStreams()
+    for stream in streams { kept[stream] = columns[stream] }
+    return kept
+  }
+
+  /// What is wrong with the columns of a segment of `count` steps, or nil.
+  func problem(count: Int, vocabularySize: Int) -> String? {
+    for stream in SideStream.allCases {
+      guard let column = columns[stream] else { continue }
+      if column.count != count { return "\(stream.rawValue) has \(column.count) numbers for \(count) steps" }
+      if let step = column.firstIndex(where: { !stream.isPossible($0, vocabularySize: vocabularySize) }) {
+        return "\(stream.rawValue)[\(step)] is \(column[step]), which no step over \(vocabularySize) tokens has"
+      }
+    }
+    return nil
+  }
+}
+
+extension Segment {
+  /// Of sampled steps; others have none.
+  public var streams: StepStreams {
+    switch self {
+    case .soft(let soft): soft.streams
+    case .discrete(let discrete): discrete.streams
+    case .forced, .replayed: StepStreams()
+    }
+  }
+}
+
+extension Trajectory {
+  /// A side stream, one number a scored step in order; nil where a step lacks it.
+  ///
+  /// `probability`, where it is no column of its own, is exp(recorded log-prob) of a sampled token and the largest probability
+  /// of a soft step.
+  public func stream(_ stream: SideStream) -> [Float]? {
+    var all: [Float] = []
+    for segment in segments where segment.isScored && segment.count > 0 {
+      if let column = segment.streams[stream] {
+        all += column
+      } else if stream == .probability, case .discrete(let discrete) = segment,
+        discrete.logProbs.count == segment.count
+      {
+        all += discrete.logProbs.map { Float(PortableMath.exp(Double($0))) }
+      } else if stream == .probability, case .soft(let soft) = segment, let column = soft.streams[.largestProbability] {
+        all += column
+      } else {
+        return nil
+      }
+    }
+    return all
+  }
+
+  /// The trajectory with no more columns than these streams are read from.
+  public func keeping(_ streams: [SideStream]) -> Trajectory {
+    let columns = Set(streams.flatMap(\.columns))
+    var kept = self
+    kept.segments = segments.map { segment in
+      switch segment {
+      case .soft(var soft):
+        soft.streams = soft.streams.keeping(columns)
+        return .soft(soft)
+      case .discrete(var discrete):
+        discrete.streams = discrete.streams.keeping(columns)
+        return .discrete(discrete)
+      case .forced, .replayed: return segment
+      }
+    }
+    return kept
+  }
+}
