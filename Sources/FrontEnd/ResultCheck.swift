@@ -1,4 +1,3 @@
-import Parameters
 import SoftThinking
 import Training
 import Wire
@@ -25,9 +24,7 @@ extension FrontEndState {
     }
     guard trajectory.scoredCount > 0 else { throw refuse("it has no sampled step") }
     guard trajectory.recordedLogProbs != nil else { throw refuse("it lacks the log-probs of a segment") }
-    for stream in SideStream.recorded where trajectory.stream(stream) == nil {
-      throw refuse("it lacks the \(stream.rawValue) of a segment's steps")
-    }
+    if let stream = trajectory.missingStream { throw refuse("it lacks the \(stream) of a segment's steps") }
     let replayed = result.segments.compactMap { segment -> ReplayedSteps? in
       if case .replayed(let steps) = segment { steps } else { nil }
     }

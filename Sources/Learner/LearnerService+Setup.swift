@@ -72,17 +72,18 @@ extension LearnerService {
       positions: subject.positions, fraction: configuration.learner.auditFraction, team: team, logger: logger)
     var help = configuration.gradientHelp(frontEnd.gradients, audit: audit, logger: logger)
     help?.weights = IntermediateWeights(frontEnd: frontEnd, team: team, logger: logger)
-    if help != nil, let reference {
+    var method = try configuration.method()
+    // A penalty in the reward is the learner's business: nobody who helps needs the reference.
+    if help != nil, method.loss.klCoefficient != 0, let reference {
       let snapshot = reference.weights.referenceSnapshot(team: team)
       help?.reference = snapshot.description.root
       try frontEnd.publish(reference: snapshot)
     }
-    var method = try configuration.method()
     method.rewardWeights = subject.rewards.weights
     let update = BatchUpdate(
       method: method, options: try configuration.updateOptions(),
       tokenBudget: configuration.learner.microBatchTokens, reference: reference, audit: audit,
-      importanceCap: configuration.learner.importanceCap.map(Float.init),
+      importanceCap: try configuration.importanceCap(),
       activationMemoryBudget: configuration.activationMemoryBudget,
       sumsLeaves: configuration.learner.gradientLeases != .off,
       gradientType: GradientType(rawValue: configuration.learner.gradientDtype.rawValue)!,

@@ -19,7 +19,7 @@ extension LearnerService {
       try submit(
         StepGroups.requests(ahead, scheduler: queue.scheduler), due: ahead.number, to: frontEnd)
     }
-    guard let current = queue.current, let groups = try collect(frontEnd, current, scheduler: queue.scheduler) else {
+    guard let groups = try collect(frontEnd, &queue) else {
       return false
     }
     let collected = MonotonicClock.seconds()
@@ -30,13 +30,13 @@ extension LearnerService {
     let collectedSamples = training.flatMap(\.samples)
     guard !collectedSamples.isEmpty else {
       throw ClusterError(
-        "step \(run.step + 1): nothing is left to train on: the scheduler \(configuration.rollout.scheduler) dropped every group, or "
+        "step \(run.step + 1): nothing is left to train on: the scheduler \(configuration.rollout.scheduler) dropped all of \(groups.droppedCount) groups, or "
           + "every sample was set aside after \(configuration.worker.maxLossesPerSample) workers were lost with it; see the workers' "
           + "logs")
     }
-    let judged = try subject.rewards.judge(
-      collectedSamples.map { subject.query($0.trajectory, prompt: prompts[$0.trajectory.groupID]!) })
-    let samples = try rewarded(collectedSamples, judged)
+    let queries = collectedSamples.map { subject.query($0.trajectory, prompt: prompts[$0.trajectory.groupID]!) }
+    let judged = try subject.rewards.judge(queries)
+    let samples = try rewarded(collectedSamples, judged, queries)
     let trajectories = samples.map(\.trajectory)
     for group in training {
       logger.debug(
@@ -65,6 +65,7 @@ extension LearnerService {
       weightsDensity: weightsDensity, before: recordedStatistics, sampling: Self.samplingSeconds(groups.completed),
       isPartial: configuration.rollout.partialRollouts, times: (start, collected, updated, published)
     ).record
+    record.metrics[MetricName.droppedGroups] = Double(groups.droppedCount)
     record.metrics[MetricName.epoch] = run.task.epoch
     record.metrics.merge(measuredBetweenSteps) { $1 }
     measuredBetweenSteps = [:]
@@ -84,14 +85,15 @@ extension LearnerService {
 
   /// The samples with their rewards, without those that could not be judged: a group's statistics do not know them.
   private func rewarded(
-    _ samples: [CollectedTrajectory], _ judged: [JudgedCompletion]
+    _ samples: [CollectedTrajectory], _ judged: [JudgedCompletion], _ queries: [RewardQuery]
   ) throws -> [CollectedTrajectory] {
     var kept: [CollectedTrajectory] = []
-    for (sample, judgement) in zip(samples, judged) {
+    for ((sample, judgement), query) in zip(zip(samples, judged), queries) {
       guard let total = judgement.total else { continue }
       var sample = sample
       sample.trajectory.reward = total
       sample.rewards = judgement.values.compactMap { $0 }
+      sample.answer = AnswerExtraction.finalAnswer(in: query.completion.text)
       kept.append(sample)
     }
     let reason = judged.lazy.compactMap(\.reason).first
@@ -129,11 +131,17 @@ extension LearnerService {
   /// Waits for a step's groups and their children; those of later steps stay with the front end. There is no limit to the wait:
   /// workers may come later, and the log says who is missing.
   private func collect(
-    _ frontEnd: LearnerFrontEnd, _ step: StepQueue.Step, scheduler: any PromptScheduler
+    _ frontEnd: LearnerFrontEnd, _ queue: inout StepQueue
   ) throws -> StepGroups? {
-    var groups = try StepGroups(step, scheduler: scheduler)
+    guard let step = queue.current else { return nil }
+    var groups = try StepGroups(step, scheduler: queue.scheduler)
     var lastNotice = MonotonicClock.seconds()
-    while !groups.isComplete {
+    while !groups.isComplete || groups.missing > 0 {
+      if groups.missing > 0 {
+        let replacements = try groups.replace(by: try queue.replace(groups.missing))
+        logger.debug("step \(run.step + 1) draws \(replacements.count) groups in the place of dropped ones")
+        try submit(replacements, due: step.number, to: frontEnd)
+      }
       if stop.isRequested { return nil }
       if let group = try frontEnd.nextGroup(within: .milliseconds(500), below: step.ordinals.upperBound) {
         let children = try groups.finish(group) { trajectories, prompt in

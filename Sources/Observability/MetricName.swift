@@ -39,6 +39,9 @@ public enum MetricName {
   public static let recomputed = "training/recomputed"
   public static let importanceWeightMean = "training/importance_weight_mean"
   public static let importanceWeightClipped = "training/importance_weight_clipped"
+  public static let correctionMean = "training/correction_mean"
+  public static let correctionDropped = "training/correction_dropped"
+  public static let rewardPenalty = "reward/kl_penalty"
   public static let epoch = "training/epoch"
   public static let offPolicyMean = "off_policy/mean"
   public static let offPolicyMaximum = "off_policy/max"
@@ -53,6 +56,7 @@ public enum MetricName {
   public static let rolloutDuplicates = "rollout/duplicates"
   public static let rolloutRequeued = "rollout/requeued"
   public static let rolloutSetAside = "rollout/set_aside"
+  public static let droppedGroups = "rollout/dropped_groups"
   public static let lostSessions = "rollout/lost_sessions"
   public static let tokensPerSecond = "perf/tokens_per_second"
   public static let weightsWireBytes = "perf/weights_wire_bytes"
@@ -88,9 +92,9 @@ public enum MetricName {
     forkLargestWeight, forkComponents, forkMixed, policyLoss, policyClipFraction,
     policyClipFractionLower, policyKL, ratioMean, ratioMaximum, referenceKLLoss, entropy, gradientNorm, learningRate,
     rolloutProbabilityDifferenceMaximum, rolloutProbabilityDifferenceMean, audited, auditFailures, recomputed,
-    importanceWeightMean, importanceWeightClipped, epoch, offPolicyMean, offPolicyMaximum, offPolicyDropped,
+    importanceWeightMean, importanceWeightClipped, correctionMean, correctionDropped, rewardPenalty, epoch, offPolicyMean, offPolicyMaximum, offPolicyDropped,
     offPolicyPartial, behaviourWeightMean, behaviourWeightClipped, hedged, hedgesWon,
-    rolloutAccepted, rolloutTrained, rolloutDuplicates, rolloutRequeued, rolloutSetAside, lostSessions,
+    rolloutAccepted, rolloutTrained, rolloutDuplicates, rolloutRequeued, rolloutSetAside, droppedGroups, lostSessions,
     tokensPerSecond,
     weightsWireBytes, weightsDensity, gradientLeases, gradientLeasedShare, gradientWireBytes, workers, timeGradientWait,
     timeGenerate, timeWait, timeUpdate, timeBroadcast, timeCheckpoint,

@@ -107,6 +107,7 @@ extension RunConfiguration {
   private func checkLearner(_ rules: inout Rules) {
     let whole = trajectoriesPerStep
     checkParts(&rules)
+    checkCorrections(&rules)
     rules.require(
       learner.miniBatchSize == 0 || whole.isMultiple(of: learner.miniBatchSize),
       "learner.mini_batch_size: must divide prompts_per_step x group_size = \(whole), got \(learner.miniBatchSize)")
@@ -150,6 +151,19 @@ extension RunConfiguration {
     } catch {
       rules.require(false, "\(error)")
     }
+  }
+
+  /// The correction and the selection can be made, and the KL penalty has a form in the reward.
+  private func checkCorrections(_ rules: inout Rules) {
+    do { _ = try corrections.make(learner.describedCorrection()) } catch {
+      let message = "\(error)"
+      rules.require(false, message.hasPrefix("learner.") ? message : "learner.\(message)")
+    }
+    do { _ = try selections.make(learner.describedSelection()) } catch { rules.require(false, "\(error)") }
+    rules.require(
+      learner.klPlacement == .loss || learner.klEstimator != .exact,
+      "learner.kl_estimator: exact needs the logits of both policies, which a penalty in the reward does not have; choose k1, k2 or k3 with kl_placement: reward"
+    )
   }
 
   private func checkWorker(_ rules: inout Rules) {

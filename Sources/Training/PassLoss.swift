@@ -63,7 +63,7 @@ final class PassLoss {
       }
       try check(item.oldLogProbs, slots, "old log-probs")
       try check(item.coefficients, slots, "coefficients")
-      try check(item.stepWeights, steps, "step weights")
+      if item.stepWeights?.count != slots { try check(item.stepWeights, steps, "step weights") }
       if item.advantages.count != 1 { try check(item.advantages, steps, "advantages") }
       if item.importanceCap != nil, item.trajectory.recordedLogProbs?.count != slots {
         throw TrainingError("\(item.name): has no log_probs, which the importance correction needs")
@@ -129,7 +129,10 @@ final class PassLoss {
     if let cap = item.importanceCap, let recorded = recorded[Int(place.trajectory)] {
       factor = truncatedImportanceWeight(learnerOldLogProb: old, workerLogProb: recorded[Int(place.slot)], cap: cap)
     }
-    if let stepWeights = item.stepWeights { factor *= stepWeights[Int(place.step)] }
+    if let stepWeights = item.stepWeights {
+      let isBySlot = stepWeights.count == order[Int(place.trajectory)].count
+      factor *= stepWeights[Int(isBySlot ? place.slot : place.step)]
+    }
     return item.weight * Double(factor)
   }
 

@@ -9,7 +9,7 @@ public struct WeightedTrajectory: Sendable {
   public var advantages: [Float]
   /// Weight of each scored step in the loss: 1 / (global token count) under token mean.
   public var weight: Double
-  /// Constants that multiply the losses of its scored steps (masks, token weights); nil: 1.
+  /// Constants that multiply the losses of its scored steps (masks, token weights, corrections), one a step or one a slot; nil: 1.
   public var stepWeights: [Float]?
   /// Log-probs under the policy of the ratio's denominator, one per scored slot in order; nil: those that this very pass
   /// computes, for the first update after the policy sampled.
@@ -86,11 +86,12 @@ public struct WeightedTrajectory: Sendable {
       factors: try importanceWeights(old: old), slotCounts: slotCounts, group: trajectory.groupID,
       streams: try streams(of: objective))
     if let stepWeights {
-      guard stepWeights.count == seen.stepCount else {
+      guard stepWeights.count == seen.stepCount || stepWeights.count == seen.slotCount else {
         throw TrainingError("\(name): \(stepWeights.count) step weights for \(seen.stepCount) scored steps")
       }
       let factors = seen.factors ?? [Float](repeating: 1, count: seen.slotCount)
-      seen.factors = seen.steps.enumerated().map { slot, step in factors[slot] * stepWeights[step] }
+      let isBySlot = stepWeights.count == seen.slotCount
+      seen.factors = seen.steps.enumerated().map { slot, step in factors[slot] * stepWeights[isBySlot ? slot : step] }
     }
     return seen
   }

@@ -64,14 +64,18 @@ import Testing
       let after = RunConfiguration.leaves(changed)
       let different = zip(before, after).filter { $0.value != $1.value }.map { $0.0.keyPath }
       // Another part brings other defaults with it.
-      let isPart = ["rollout.policy", "learner.objective", "learner.advantage"].contains(path)
+      let isPart = [
+        "rollout.policy", "learner.objective", "learner.advantage", "learner.correction", "learner.selection",
+      ].contains(path)
       #expect(isPart ? different.contains(path) : different == [path], "\(path): \(different)")
     }
   }
 
   /// What the parameters of exchangeable parts may be, where they are names.
   private var partChoices: [String] {
-    let parameters = objectives.entries.flatMap(\.parameters) + advantageEstimators.entries.flatMap(\.parameters)
+    let parameters =
+      objectives.entries.flatMap(\.parameters) + advantageEstimators.entries.flatMap(\.parameters)
+      + corrections.entries.flatMap(\.parameters) + selections.entries.flatMap(\.parameters)
     return parameters.flatMap { parameter in
       if case .choice(let names) = parameter.kind { names } else { [String]() }
     }
@@ -83,6 +87,7 @@ import Testing
       "sequence_mean_token_sum",
       "off",
       "bfloat16", "control", "{x: 1}",
+      "none", "d3s", "reward",
       "serial_exit", "index", "weighted", "joint", "full",
     ]
   }

@@ -86,6 +86,9 @@ extension Trajectory {
     return all
   }
 
+  /// Name of a stream that samplers record and that a step of it lacks; nil: it has all of them.
+  public var missingStream: String? { SideStream.recorded.first { self.stream($0) == nil }?.rawValue }
+
   /// The trajectory with no more columns than these streams are read from.
   public func keeping(_ streams: [SideStream]) -> Trajectory {
     let columns = Set(streams.flatMap(\.columns))

@@ -8,6 +8,8 @@ public struct CollectedTrajectory: Sendable, Equatable {
   public var elapsedMicroseconds: Int
   /// Each reward's own, unweighted value, in the order of the run's rewards; empty until it is judged.
   public var rewards: [Float] = []
+  /// What it answers, as the verifier reads it; nil until it is judged, or where no answer is found.
+  public var answer: String?
 
   public init(
     trajectory: Trajectory, workerName: String, fingerprint: String, elapsedMicroseconds: Int, rewards: [Float] = []

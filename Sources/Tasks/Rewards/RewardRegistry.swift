@@ -9,6 +9,7 @@ public enum RewardRegistry {
     FormatReward.self,
     OverlongReward.self,
     SerialExitReward.self,
+    GatedLengthReward.self,
     CommandReward.self,
   ]
 
