@@ -180,7 +180,8 @@ final class BatchUpdate {
           case .learner: number == 0 ? nil : computed[item.index]
           }
         return WeightedTrajectory(
-          trajectory: samples[item.index].trajectory.keeping(loss.objective.needs), advantages: item.credit.advantages, weight: item.weight,
+          trajectory: samples[item.index].trajectory.keeping(loss.objective.needs), advantages: item.credit.advantages,
+          weight: item.weight,
           stepWeights: item.stepWeights, oldLogProbs: old,
           importanceCap: source == .behaviour
             ? slotBehaviourCap : old == nil || source == .learner ? importanceCap : nil,

@@ -110,7 +110,9 @@ public struct Softness: Sendable, Equatable {
     func percent(_ value: Double?) -> String { value.map { "\(plainNumber(($0 * 1000).rounded() / 10)) %" } ?? "-" }
     guard all.steps > 0 else { return "no thinking step" }
     var parts = ["\(all.steps) thinking steps: \(sentence(all))"]
-    if let forkShare { parts.append("\(percent(forkShare)) are forks" + (forks.steps > 0 ? ": \(sentence(forks))" : "")) }
+    if let forkShare {
+      parts.append("\(percent(forkShare)) are forks" + (forks.steps > 0 ? ": \(sentence(forks))" : ""))
+    }
     if let meanEntropy { parts.append("entropy \(text(meanEntropy))") }
     return parts.joined(separator: "; ")
   }

@@ -109,7 +109,7 @@ public func formCoefficients(
   _ items: [WeightedTrajectory], logProbs: [[Float]], slotCounts: [[Int]?], loss: Loss,
   context: ObjectiveContext = ObjectiveContext()
 ) throws -> (items: [WeightedTrajectory], sums: NamedSums) {
-  let seen = try items.indices.map { 
+  let seen = try items.indices.map {
     try items[$0].seen(logProbs: logProbs[$0], slotCounts: slotCounts[$0], by: loss.objective)
   }
   var scopes: [[Int]] = []

@@ -110,7 +110,8 @@ private func setRows(
 func decode(_ body: Softgrpo__TrajectoryResult, bulk: ArraySlice<[UInt8]>, limits: WireLimits) throws
   -> TrajectoryResult
 {
-  try require(bulk.count == segmentFrameCount, "TrajectoryResult has \(bulk.count) bulk frames, not \(segmentFrameCount)")
+  try require(
+    bulk.count == segmentFrameCount, "TrajectoryResult has \(bulk.count) bulk frames, not \(segmentFrameCount)")
   let frames = Array(bulk)
   try require(
     frames.reduce(0) { $0 + $1.count } <= limits.trajectoryByteCount,

@@ -51,7 +51,8 @@ func validate(segments: [Segment], of owner: String) throws {
     case .replayed(.soft(let soft)):
       try require(
         soft.values.count == soft.count && soft.logProbs.isEmpty && soft.streams.isEmpty,
-        "\(owner) has a replayed segment with log-probs or side streams, or whose values do not match its \(soft.count) steps")
+        "\(owner) has a replayed segment with log-probs or side streams, or whose values do not match its \(soft.count) steps"
+      )
       try validate(tokenIDs: soft.tokenIDs.elements, owner)
       try requireFinite(soft.values.elements)
     case .replayed(.tokens(let tokenIDs)): try validate(tokenIDs: tokenIDs, owner)

@@ -181,7 +181,8 @@ struct GradientLeaseTests {
       method: try BatchUpdate.Method(
         loss: Loss(
           settings.objective, settings.parameters, klCoefficient: settings.beta, klEstimator: settings.estimator),
-        advantage: advantageEstimators.make(advantageEstimators.describe(settings.advantage)), offPolicy: settings.offPolicy),
+        advantage: advantageEstimators.make(advantageEstimators.describe(settings.advantage)),
+        offPolicy: settings.offPolicy),
       options: UpdateOptions(optimizer: AdamW(learningRate: settings.learningRate)),
       tokenBudget: 40,
       reference: frozen.map {

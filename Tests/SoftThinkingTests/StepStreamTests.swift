@@ -94,13 +94,16 @@ import Testing
     soft.streams.append(StepMeasures(entropy: 1, largestProbability: 0.5))
     soft.streams.append(StepMeasures(entropy: 0.5, largestProbability: 0.95))
     let trajectory = Trajectory(
-      promptID: "", groupID: 0, sampleIndex: 0, policy: try ThinkingPolicy("gumbel", ["gumbel_temperature": .number(1)]),
-      policyVersion: 0, prompt: [1], segments: [.soft(soft), .discrete(DiscreteSegment(tokenIDs: [4]))], finishReason: .stop)
+      promptID: "", groupID: 0, sampleIndex: 0,
+      policy: try ThinkingPolicy("gumbel", ["gumbel_temperature": .number(1)]),
+      policyVersion: 0, prompt: [1], segments: [.soft(soft), .discrete(DiscreteSegment(tokenIDs: [4]))],
+      finishReason: .stop)
     var softness = Softness()
     softness.add(trajectory, ends: [])
     let effective = (1 / (0.5625 + 0.0625) + 1 / (0.990025 + 0.000025)) / 2
     #expect(softness.all.steps == 2 && softness.all.mixedShare == 0.5)
-    #expect(abs(softness.all.largestWeight! - 0.8725) < 1e-6 && abs(softness.all.effectiveComponents! - effective) < 1e-6)
+    #expect(
+      abs(softness.all.largestWeight! - 0.8725) < 1e-6 && abs(softness.all.effectiveComponents! - effective) < 1e-6)
     #expect(softness.forkShare == 0.5 && softness.meanEntropy == 0.75)
     #expect(softness.forks.mixedShare == 1 && abs(softness.forks.largestWeight! - 0.75) < 1e-6)
     var twice = softness

@@ -44,7 +44,8 @@ public struct D3S: Selection {
     }
     for place in chosen {
       let index = candidates[place]
-      result[index].stepWeights = result[index].stepWeights.map { zip($0, masks[place]).map { $0 * $1 } } ?? masks[place]
+      result[index].stepWeights =
+        result[index].stepWeights.map { zip($0, masks[place]).map { $0 * $1 } } ?? masks[place]
     }
     return result
   }

@@ -12,7 +12,8 @@ import Parameters
 /// In a run the cap is `learner.behaviour_weight_cap`; trajectories of another arithmetic at equal weights are weighted alike.
 public struct DecoupledCorrection: Correction {
   public static let name = "decoupled"
-  public static let summary = "clips around the policy at the step's start, weights by pi_start / pi_behaviour (2110.00641)"
+  public static let summary =
+    "clips around the policy at the step's start, weights by pi_start / pi_behaviour (2110.00641)"
   public static let parameters: [Parameter] = [
     .choice(
       "decoupled_level", "token", of: [ImportanceLevel.token.rawValue, ImportanceLevel.geometricMean.rawValue],
@@ -41,7 +42,8 @@ public struct DecoupledCorrection: Correction {
   public init(_ values: ParameterValues) {
     self.init(
       level: ImportanceLevel(rawValue: values.text("decoupled_level")) ?? .token,
-      action: Action(rawValue: values.text("decoupled_action")) ?? .clamp, lower: values.optionalNumber("decoupled_lower"))
+      action: Action(rawValue: values.text("decoupled_action")) ?? .clamp,
+      lower: values.optionalNumber("decoupled_lower"))
   }
 
   public var isDecoupled: Bool { true }

@@ -16,7 +16,8 @@ public struct DynamicSamplingScheduler: PromptScheduler {
 
   public static func validate(_ values: ParameterValues, groupSize: Int) throws {
     guard groupSize > 1 else {
-      throw ParameterError("group_size: must be at least 2 when rollout.scheduler is dynamic_sampling, got \(groupSize)")
+      throw ParameterError(
+        "group_size: must be at least 2 when rollout.scheduler is dynamic_sampling, got \(groupSize)")
     }
   }
 
