@@ -15,6 +15,8 @@ struct FrontEndState: Sendable {
   var groups: [Int: PromptGroup] = [:]
   /// Accepted samples of groups that are not handed out yet, by ordinal and sample index.
   var samples: [Int: [Int: CollectedTrajectory]] = [:]
+  /// Samples that were accepted since somebody looked; nil: nobody looks.
+  var arrivals: [CollectedTrajectory]?
   /// Complete groups in order of completion; some may become incomplete again when their samples go stale.
   var completed: [Int] = []
   /// When the first sample of a group was granted, and when its last one came.
@@ -127,10 +129,12 @@ struct FrontEndState: Sendable {
     let tokens = Double(result.segments.reduce(0) { $0 + $1.count })
     tokensPerSample = tokensPerSample.map { $0 + (tokens - $0) / 64 } ?? tokens
     let sender = registry[worker]
-    samples[group.ordinal]![result.sampleIndex] = CollectedTrajectory(
+    let sample = CollectedTrajectory(
       trajectory: trajectory, workerName: result.origin?.workerName ?? sender?.name ?? "",
       fingerprint: result.origin?.fingerprint ?? sender?.fingerprint ?? "",
       elapsedMicroseconds: result.elapsedMicroseconds)
+    samples[group.ordinal]![result.sampleIndex] = sample
+    arrivals?.append(sample)
     noteCompletion(group.ordinal, now: now)
     return verdict
   }

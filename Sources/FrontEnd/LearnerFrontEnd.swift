@@ -195,6 +195,15 @@ public final class LearnerFrontEnd: Sendable {
     }
   }
 
+  /// Samples that were accepted since the last call, in the order in which they came. The first call returns none: from then on
+  /// they are kept. A sample among them may become stale and be sampled again.
+  package func takeArrivals() -> [CollectedTrajectory] {
+    shared.state.withLock { state in
+      defer { state.arrivals = [] }
+      return state.arrivals ?? []
+    }
+  }
+
   /// Waits for `groupCount` complete groups.
   /// - Parameters:
   ///   - progress: called about once a second with the number of groups so far and the cluster's state.

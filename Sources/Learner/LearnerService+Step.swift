@@ -1,3 +1,4 @@
+import Dispatch
 import Foundation
 import FrontEnd
 import Machine
@@ -19,9 +20,7 @@ extension LearnerService {
       try submit(
         StepGroups.requests(ahead, scheduler: queue.scheduler), due: ahead.number, to: frontEnd)
     }
-    guard let current = queue.current, let groups = try collect(frontEnd, current, scheduler: queue.scheduler) else {
-      return false
-    }
+    guard let current = queue.current, let groups = try collect(frontEnd, current, queue) else { return false }
     let collected = MonotonicClock.seconds()
 
     let training = groups.training
@@ -34,9 +33,11 @@ extension LearnerService {
           + "every sample was set aside after \(configuration.worker.maxLossesPerSample) workers were lost with it; see the workers' "
           + "logs")
     }
-    let judged = try subject.rewards.judge(
-      collectedSamples.map { subject.query($0.trajectory, prompt: prompts[$0.trajectory.groupID]!) })
+    let queries = collectedSamples.map { subject.query($0.trajectory, prompt: prompts[$0.trajectory.groupID]!) }
+    guard let judged = try judge(queries) else { return false }
+    judging.forget(below: current.ordinals.upperBound)
     let samples = try rewarded(collectedSamples, judged)
+    let rewardsCame = MonotonicClock.seconds()
     let trajectories = samples.map(\.trajectory)
     for group in training {
       logger.debug(
@@ -45,8 +46,12 @@ extension LearnerService {
     }
     try tell { try $0.sampled(SampledBatch(step: run.step + 1, trajectories: trajectories, prompts: prompts)) }
     let version = run.step
-    let outcome = try update.run(
-      samples, state: subject.state, model: &model, version: version, miniBatch: configuration.miniBatchSize)
+    // Of a step that nobody judged nothing is learned: the weights stay, under the next version's name.
+    let outcome =
+      samples.isEmpty
+      ? BatchUpdate.Outcome()
+      : try update.run(
+        samples, state: subject.state, model: &model, version: version, miniBatch: configuration.miniBatchSize)
     let updated = MonotonicClock.seconds()
     run.step += 1
     run.optimizerStep = subject.state.step
@@ -63,7 +68,8 @@ extension LearnerService {
       step: run.step, trajectories: trajectories, rewardNames: subject.rewards.names, judged: judged, outcome: outcome,
       version: version, subject: subject, cluster: statistics, wireBytes: recordedWireBytes,
       weightsDensity: weightsDensity, before: recordedStatistics, sampling: Self.samplingSeconds(groups.completed),
-      isPartial: configuration.rollout.partialRollouts, times: (start, collected, updated, published)
+      isPartial: configuration.rollout.partialRollouts, judging: rewardsCame - collected,
+      times: (start, collected, updated, published)
     ).record
     record.metrics[MetricName.epoch] = run.task.epoch
     record.metrics.merge(measuredBetweenSteps) { $1 }
@@ -96,16 +102,43 @@ extension LearnerService {
     }
     let reason = judged.lazy.compactMap(\.reason).first
     guard !kept.isEmpty else {
-      throw ClusterError(
-        "step \(run.step + 1): none of its \(samples.count) samples could be judged (\(reason ?? "")); the run can be continued with "
-          + "--resume when that is mended")
+      unjudgedSteps += 1
+      let limit = configuration.reward.stopAfterUnjudged
+      guard limit == 0 || unjudgedSteps < limit else {
+        throw ClusterError(
+          "step \(run.step + 1): none of its \(samples.count) samples could be judged (\(reason ?? "")), for \(unjudgedSteps) steps in "
+            + "a row (reward.stop_after_unjudged \(limit)); the run can be continued with --resume when that is mended")
+      }
+      let count = "\(unjudgedSteps) such step\(unjudgedSteps == 1 ? "" : "s in a row")"
+      logger.error(
+        "step \(run.step + 1): NONE of its \(samples.count) samples could be judged, so it trains nothing (\(count)): \(reason ?? "")"
+      )
+      if limit == 0 {
+        logger.notice("the run goes on; reward.stop_after_unjudged: N would end it after N such steps in a row")
+      }
+      return []
     }
+    unjudgedSteps = 0
     if kept.count < samples.count {
       logger.warning(
         "step \(run.step + 1): \(samples.count - kept.count) of \(samples.count) samples could not be judged and are not trained on: \(reason ?? "")"
       )
     }
     return kept
+  }
+
+  /// Has a step's samples judged, and waits for those who judge elsewhere.
+  ///
+  /// - Returns: nil when a stop was requested meanwhile.
+  private func judge(_ queries: [RewardQuery]) throws -> [JudgedCompletion]? {
+    guard subject.rewards.consults else { return try subject.rewards.judge(queries) }
+    let asked = judging.asked(queries, subject)
+    for completion in asked {
+      while !completion.wait(until: .now() + .milliseconds(200)) {
+        if stop.isRequested { return nil }
+      }
+    }
+    return try subject.rewards.judge(queries, asked: asked)
   }
 
   private func submit(_ requests: [StepGroups.Request], due version: Int, to frontEnd: LearnerFrontEnd) throws {
@@ -129,15 +162,20 @@ extension LearnerService {
   /// Waits for a step's groups and their children; those of later steps stay with the front end. There is no limit to the wait:
   /// workers may come later, and the log says who is missing.
   private func collect(
-    _ frontEnd: LearnerFrontEnd, _ step: StepQueue.Step, scheduler: any PromptScheduler
+    _ frontEnd: LearnerFrontEnd, _ step: StepQueue.Step, _ queue: StepQueue
   ) throws -> StepGroups? {
-    var groups = try StepGroups(step, scheduler: scheduler)
+    var groups = try StepGroups(step, scheduler: queue.scheduler)
     var lastNotice = MonotonicClock.seconds()
+    let consults = subject.rewards.consults
     while !groups.isComplete {
       if stop.isRequested { return nil }
-      if let group = try frontEnd.nextGroup(within: .milliseconds(500), below: step.ordinals.upperBound) {
+      if consults { judging.arrived(frontEnd.takeArrivals(), of: queue.pending, subject) }
+      // Whoever judges elsewhere is given samples while others are sampled.
+      let patience = Duration.milliseconds(consults ? 20 : 500)
+      if let group = try frontEnd.nextGroup(within: patience, below: step.ordinals.upperBound) {
         let children = try groups.finish(group) { trajectories, prompt in
-          let judged = try subject.rewards.judge(trajectories.map { subject.query($0, prompt: prompt) })
+          let queries = trajectories.map { subject.query($0, prompt: prompt) }
+          let judged = try subject.rewards.judge(queries, asked: consults ? judging.asked(queries, subject) : [])
           return zip(trajectories, judged).map { trajectory, judged in
             var trajectory = trajectory
             trajectory.reward = judged.total

@@ -68,6 +68,10 @@ public final class LearnerService {
   public var observers: [any RunObserver] = []
   /// All of them, while the run is under way.
   var watching: [any RunObserver] = []
+  /// Rewards that are asked for before their step is complete.
+  var judging = EarlyJudging()
+  /// Steps in a row of which no sample was judged.
+  var unjudgedSteps = 0
   /// The right to write the run's folder.
   private var lock: RunLock?
   /// The cluster at the last step's record.

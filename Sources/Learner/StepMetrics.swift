@@ -27,6 +27,8 @@ struct StepMetrics {
   var sampling: Double?
   /// Whether trajectories may have several versions.
   var isPartial = false
+  /// Seconds from the last sample until all rewards were there.
+  var judging: Double
   /// Start, collected, updated, published.
   var times: (Double, Double, Double, Double)
 
@@ -56,7 +58,7 @@ struct StepMetrics {
       MetricName.weightsWireBytes: Double(cluster.weightBytesSent - wireBytes),
       MetricName.workers: Double(cluster.workers.count),
       MetricName.timeGenerate: sampling ?? collected - start, MetricName.timeWait: collected - start,
-      MetricName.timeUpdate: updated - collected,
+      MetricName.timeJudge: judging, MetricName.timeUpdate: updated - collected - judging,
       MetricName.timeBroadcast: published - updated, MetricName.timeStep: published - start,
     ]
     metrics[MetricName.rolloutAccepted] = Double(cluster.acceptedSamples - before.acceptedSamples)
@@ -70,6 +72,8 @@ struct StepMetrics {
       if !values.isEmpty { metrics[MetricName.rewardMean(of: name)] = values.reduce(0, +) / Double(values.count) }
     }
     metrics[MetricName.notJudged] = Double(judged.count { $0.total == nil })
+    metrics[MetricName.updateSkipped] = trajectories.isEmpty ? 1 : 0
+    if trajectories.isEmpty { for name in Self.ofTrained { metrics[name] = nil } }
     let gradients = outcome.gradients
     metrics[MetricName.gradientLeases] = Double(gradients.accepted)
     metrics[MetricName.gradientLeasedShare] =
@@ -91,8 +95,19 @@ struct StepMetrics {
     return MetricsRecord(step: step, time: Date().timeIntervalSince1970, metrics: metrics)
   }
 
+  /// What only trained samples have; a 0 would be a lie where there are none.
+  private static let ofTrained = [
+    MetricName.rewardMean, MetricName.rewardStandardDeviation, MetricName.rewardMaximum, MetricName.rewardMinimum,
+    MetricName.completionLengthMean, MetricName.completionLengthMaximum, MetricName.completionLengthClipRatio,
+    MetricName.thinkingLengthMean, MetricName.gradientNorm, MetricName.learningRate, MetricName.offPolicyMean,
+    MetricName.offPolicyMaximum, MetricName.offPolicyPartial, MetricName.tokensPerSecond,
+  ]
+
   /// One line for the progress report.
   static func summary(_ record: MetricsRecord) -> String {
+    if record.metrics[MetricName.updateSkipped] == 1 {
+      return "no sample could be judged: nothing was trained"
+    }
     func value(_ name: String, _ digits: Int) -> String { formatFixed(record.metrics[name] ?? 0, digits) }
     return "reward \(value(MetricName.rewardMean, 3)), thinking \(value(MetricName.thinkingLengthMean, 1)), "
       + "grad \(value(MetricName.gradientNorm, 2)), \(value(MetricName.tokensPerSecond, 0)) tok/s, "

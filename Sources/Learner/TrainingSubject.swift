@@ -189,7 +189,8 @@ public final class TrainingSubject {
   /// A trajectory as the rewards see it.
   func query(_ trajectory: Trajectory, prompt: Prompt) -> RewardQuery {
     RewardQuery(
-      promptID: prompt.id, question: prompt.text, answer: prompt.answer, completion: completion(trajectory),
+      promptID: prompt.id, question: prompt.text, answer: prompt.answer, fields: prompt.fields,
+      completion: completion(trajectory),
       group: trajectory.groupID, sampleIndex: trajectory.sampleIndex,
       longestCompletion: configuration.rollout.maxThinkingTokens + configuration.rollout.maxAnswerTokens)
   }

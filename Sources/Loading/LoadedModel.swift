@@ -95,7 +95,7 @@ public struct LoadedModel: Sendable {
   private static func messages(_ prompt: Prompt) -> [JSONObject] {
     switch prompt.content {
     case .text(let text): [ChatMessage(role: "user", content: text).object]
-    case .messages(let messages): messages.map { ChatMessage(role: $0.role, content: $0.content).object }
+    case .messages(let messages): messages.map { $0.object ?? ChatMessage(role: $0.role, content: $0.content).object }
     }
   }
 

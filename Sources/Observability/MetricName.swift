@@ -7,6 +7,7 @@ public enum MetricName {
   /// Mean of one reward of the sum, before its weight.
   public static func rewardMean(of name: String) -> String { "reward/\(name)/mean" }
   public static let notJudged = "reward/not_judged"
+  public static let updateSkipped = "training/update_skipped"
   public static let groupsWithoutSignal = "reward/zero_std_groups"
   public static let completionLengthMean = "completion_length/mean"
   public static let completionLengthMaximum = "completion_length/max"
@@ -53,6 +54,7 @@ public enum MetricName {
   public static let workers = "perf/workers"
   public static let timeGenerate = "time/generate"
   public static let timeWait = "time/wait"
+  public static let timeJudge = "time/judge"
   public static let timeUpdate = "time/update"
   public static let timeGradientWait = "time/gradient_wait"
   public static let timeBroadcast = "time/broadcast"
@@ -71,7 +73,7 @@ public enum MetricName {
 
   /// Every fixed name.
   public static let all = [
-    rewardMean, rewardStandardDeviation, rewardMaximum, rewardMinimum, notJudged, groupsWithoutSignal,
+    rewardMean, rewardStandardDeviation, rewardMaximum, rewardMinimum, notJudged, updateSkipped, groupsWithoutSignal,
     completionLengthMean,
     completionLengthMaximum, completionLengthClipRatio, thinkingLengthMean, policyLoss, policyClipFraction,
     policyClipFractionLower, policyKL, ratioMean, ratioMaximum, referenceKLLoss, entropy, gradientNorm, learningRate,
@@ -81,7 +83,7 @@ public enum MetricName {
     rolloutAccepted, rolloutTrained, rolloutDuplicates, rolloutRequeued, rolloutSetAside, lostSessions,
     tokensPerSecond,
     weightsWireBytes, weightsDensity, gradientLeases, gradientLeasedShare, gradientWireBytes, workers, timeGradientWait,
-    timeGenerate, timeWait, timeUpdate, timeBroadcast, timeCheckpoint,
+    timeGenerate, timeWait, timeJudge, timeUpdate, timeBroadcast, timeCheckpoint,
     timeStep,
     sftLoss, sftLearningRate, sftGradientNorm,
   ]

@@ -46,10 +46,9 @@ public struct RewardSum: Sendable {
       guard weight.isFinite else { throw ParameterError("\(type.name): must be finite, got \(weight)") }
       return Term(name: type.name, weight: Float(weight), function: try make(type.name))
     }
-    let weighted = terms.map(\.name)
     let chosen: [String]
     if judge == "auto" {
-      let correctness = RewardRegistry.correctness.filter(weighted.contains)
+      let correctness = terms.filter { $0.function.role == .correctness }.map(\.name)
       chosen = correctness.isEmpty ? [MathReward.name] : correctness
     } else {
       guard RewardRegistry.correctness.contains(judge) else {
@@ -73,13 +72,42 @@ public struct RewardSum: Sendable {
     terms.lazy.compactMap { $0.function.referenceFault(answer) }.first
   }
 
+  /// Whether some of the rewards are given elsewhere: they are worth asking early.
+  public var consults: Bool { terms.contains { $0.function is any ConsultedReward } }
+
+  /// Asks those rewards that are given elsewhere, and returns at once.
+  ///
+  /// - Parameter asked: what they have been asked already, parallel to `queries`; where it is another query it is asked anew.
+  /// - Returns: what `judge` is given, parallel to `queries`.
+  public func ask(_ queries: [RewardQuery], asked: [AskedCompletion?] = []) -> [AskedCompletion] {
+    var result = queries.enumerated().map { index, query in
+      let known = index < asked.count ? asked[index] : nil
+      return known?.query == query ? known! : AskedCompletion(query: query, verdicts: [:])
+    }
+    for term in terms {
+      guard let function = term.function as? any ConsultedReward else { continue }
+      let missing = result.indices.filter { result[$0].verdicts[term.name] == nil }
+      for (index, verdict) in zip(missing, function.ask(missing.map { queries[$0] })) {
+        result[index].verdicts[term.name] = verdict
+      }
+    }
+    return result
+  }
+
   /// Judges a step's completions, whole groups.
   ///
+  /// - Parameter asked: what `ask` returned of them; the verdicts of those rewards are waited for.
   /// - Throws: what a reward throws to end the run.
-  public func judge(_ queries: [RewardQuery]) throws -> [JudgedCompletion] {
+  public func judge(_ queries: [RewardQuery], asked: [AskedCompletion?] = []) throws -> [JudgedCompletion] {
     var queries = queries
     var verdicts: [String: [RewardVerdict]] = [:]
-    for term in terms where type(of: term.function).role == .correctness {
+    if consults {
+      let asked = ask(queries, asked: asked)
+      for term in terms where term.function is any ConsultedReward {
+        verdicts[term.name] = asked.map { $0.verdicts[term.name]?.wait() ?? .notJudged(reason: "nobody was asked") }
+      }
+    }
+    for term in terms where term.function.role == .correctness && verdicts[term.name] == nil {
       verdicts[term.name] = try Self.verdicts(term.function, term.name, queries)
     }
     let isRead = terms.contains { type(of: $0.function).readsCorrectness }
