@@ -45,6 +45,7 @@ var targets: [Target] = [
   .systemLibrary(name: "CZstd"),
   .target(name: "CVectorKernels"),
   .target(name: "CMemoryShortage"),
+  .target(name: "CWebClient"),
   .target(name: "CWireMessages", dependencies: ["CProtobufC"]),
 ]
 
@@ -70,7 +71,7 @@ targets += [
   room("Objectives", ["Parameters"], hot: true),
   room("Credit", ["JSON", "Parameters"]),
   room("PolicyOptimization", ["Kernels"], hot: true),
-  room("Tasks", ["JSON", "Parameters", "SoftThinking"]),
+  room("Tasks", ["CWebClient", "JSON", "Parameters", "SoftThinking"]),
   room("MethodCases", ["JSON", "Kernels", "Parameters", "SoftThinking", "Objectives", "Credit", "Tasks"]),
   room("Rollouts", ["Kernels", "Transformer", "SoftThinking", logging], hot: true),
   room(
@@ -180,7 +181,7 @@ targets += [
   tests("Credit", ["Parameters"]),
   tests("MethodCases", ["JSON", "Objectives", "Credit"], fixtures: true),
   tests("PolicyOptimization"),
-  tests("Tasks"),
+  tests("Tasks", ["JSON", "Parameters"]),
   tests("Rollouts", ["ModelFiles", "Transformer", "SoftThinking", "Objectives", "Training"]),
   tests("Training", ["ModelFiles", "Transformer", "SoftThinking", "Objectives", "PolicyOptimization"]),
   tests("Benchmarking", ["ModelFiles", "Transformer", "SoftThinking", "Training"]),

@@ -1,3 +1,4 @@
+import JSON
 import Kernels
 import Machine
 import Observability
@@ -15,8 +16,11 @@ public struct Evaluator {
     /// The question as text.
     public var question: String
     public var answer: String
+    /// The other fields of the prompt's line, for rewards.
+    public var fields: JSONObject?
 
-    public init(id: String, prompt: [Int32], question: String, answer: String) {
+    public init(id: String, prompt: [Int32], question: String, answer: String, fields: JSONObject? = nil) {
+      self.fields = fields
       self.id = id
       self.prompt = prompt
       self.question = question
@@ -94,6 +98,7 @@ public struct Evaluator {
         queries.append(
           RewardQuery(
             promptID: items[index].id, question: items[index].question, answer: items[index].answer,
+            fields: items[index].fields,
             completion: completion(sample.trajectory), group: index, sampleIndex: sample.trajectory.sampleIndex))
       }
       if !progress(queries.count, items.count * samples) { throw SamplingError("the evaluation was stopped") }

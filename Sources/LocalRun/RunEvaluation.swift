@@ -32,7 +32,8 @@ struct RunEvaluation {
     self.service = service
     items = try prompts.map {
       Evaluator.Item(
-        id: $0.id, prompt: try service.subject.promptTokens($0), question: $0.text, answer: $0.answer)
+        id: $0.id, prompt: try service.subject.promptTokens($0), question: $0.text, answer: $0.answer,
+        fields: $0.fields)
     }
     let notice = UnreadableReference.notice(
       service.subject.rewards.unreadableReferences(prompts), path: configuration.eval.path ?? "eval",

@@ -80,6 +80,8 @@ public protocol RewardFunction: Part {
 
   /// Why nothing can be compared with a reference answer; nil when it can be.
   func referenceFault(_ answer: String) -> String?
+  /// The same, for rewards that read the other fields of the prompt's line too.
+  func referenceFault(_ answer: String, fields: JSONObject?) -> String?
 
   /// - Parameter queries: whole groups or the whole step where `scope` asks for them; all that there are otherwise.
   /// - Returns: a verdict each, in the same order. A completion that cannot be judged gets `notJudged`.
@@ -94,6 +96,7 @@ extension RewardFunction {
   public static var readsCorrectness: Bool { false }
   public func validate(longestCompletion: Int) throws {}
   public func referenceFault(_ answer: String) -> String? { nil }
+  public func referenceFault(_ answer: String, fields: JSONObject?) -> String? { referenceFault(answer) }
 }
 
 /// A reward that follows from one completion, without a clock, a network or siblings.

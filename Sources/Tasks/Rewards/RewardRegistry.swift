@@ -10,6 +10,9 @@ public enum RewardRegistry {
     OverlongReward.self,
     SerialExitReward.self,
     CommandReward.self,
+    HTTPReward.self,
+    PatternReward.self,
+    ChoiceReward.self,
   ]
 
   public static let parts = PartRegistry<any RewardFunction>(

@@ -1,3 +1,4 @@
+import JSON
 import Parameters
 
 /// What the rewards of a run say of one completion.
@@ -68,8 +69,8 @@ public struct RewardSum: Sendable {
   public var weights: [Double] { terms.map { Double($0.weight) } }
 
   /// The first reason for which a reward could not judge anything against a reference answer; nil: there is none.
-  public func referenceFault(_ answer: String) -> String? {
-    terms.lazy.compactMap { $0.function.referenceFault(answer) }.first
+  public func referenceFault(_ answer: String, fields: JSONObject? = nil) -> String? {
+    terms.lazy.compactMap { $0.function.referenceFault(answer, fields: fields) }.first
   }
 
   /// Whether some of the rewards are given elsewhere: they are worth asking early.

@@ -56,7 +56,9 @@ struct Evaluate: ParsableCommand {
     let loaded = try sampling.load(options.model)
     let plan = try sampling.plan(loaded)
     let tokens = try loaded.encodePrompts(prompts, longestCompletion: plan.longestCompletion)
-    let items = zip(prompts, tokens).map { Evaluator.Item(id: $0.id, prompt: $1, question: $0.text, answer: $0.answer) }
+    let items = zip(prompts, tokens).map {
+      Evaluator.Item(id: $0.id, prompt: $1, question: $0.text, answer: $0.answer, fields: $0.fields)
+    }
     if let output { try checkWritable(output) }
 
     let stop = Interruption.ofComputation("eval")
