@@ -103,7 +103,8 @@ targets += [
       "Machine", "Kernels", "ModelFiles", "Transformer", "SoftThinking", "Rollouts", "Training", "WeightSync", "Wire",
       logging,
     ]),
-  room("Evaluation", ["Machine", "Kernels", "Transformer", "SoftThinking", "Tasks", "Rollouts", "Observability"]),
+  room(
+    "Evaluation", ["Machine", "JSON", "Kernels", "Transformer", "SoftThinking", "Tasks", "Rollouts", "Observability"]),
   room("Sessions", ["Wire", "Transport", logging]),
   room("WeightExchange", ["Machine", "Kernels", "Wire", "Transport", "WeightSync", logging]),
   room(
