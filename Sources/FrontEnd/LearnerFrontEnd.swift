@@ -3,6 +3,7 @@ import Gradients
 import Logging
 import Machine
 import Sessions
+import SoftThinking
 import Synchronization
 import Transport
 import WeightSync

@@ -1,4 +1,4 @@
-import FrontEnd
+import SoftThinking
 import Tasks
 
 /// Rewards that are given elsewhere are asked for as samples arrive, not when their step is complete (docs/rewards.md).
