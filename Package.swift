@@ -89,7 +89,8 @@ targets += [
     ],
     hot: true),
   room("Observability", ["JSON", logging]),
-  room("RunConfiguration", [yams, "JSON", "Parameters", "SoftThinking", "Objectives", "Credit", "Tasks"]),
+  room(
+    "RunConfiguration", [yams, "JSON", "Parameters", "SoftThinking", "Objectives", "Credit", "Tasks", "Observability"]),
   room(
     "Loading",
     [
@@ -123,7 +124,7 @@ targets += [
   room(
     "Learner",
     [
-      "Machine", "Kernels", "ModelFiles", "Tokenization", "Transformer", "SoftThinking", "Objectives", "Credit",
+      "Machine", "Kernels", "JSON", "ModelFiles", "Tokenization", "Transformer", "SoftThinking", "Objectives", "Credit",
       "PolicyOptimization", "Tasks", "Rollouts", "Training", "Wire", "Coordination", "Transport", "WeightSync",
       "Observability", "RunConfiguration", "Loading", "Equality", "Evaluation", "Sessions", "Gradients", "FrontEnd",
       logging,
@@ -144,8 +145,8 @@ targets += [
   room(
     "LocalRun",
     [
-      "Machine", "Kernels", "Transformer", "SoftThinking", "Tasks", "Rollouts", "Observability", "RunConfiguration",
-      "Loading", "Evaluation", "Sessions", "Learner", logging,
+      "Machine", "Kernels", "Transformer", "Observability", "RunConfiguration", "Loading", "Evaluation", "Sessions",
+      "Learner", logging,
     ]),
   room(
     "FleetBenchmarks",
@@ -189,13 +190,13 @@ targets += [
   tests("Coordination"),
   tests("Transport"),
   tests("WeightSync"),
-  tests("Observability"),
+  tests("Observability", ["JSON"]),
   tests("RunConfiguration", ["JSON", "Parameters", "SoftThinking", "Objectives", "Credit"]),
   tests("Sessions", ["SoftThinking", "Transport", "Wire"]),
   tests("WorkerLink", ["SoftThinking", "Transport", "Wire"]),
   tests(
     "Gradients", ["Kernels", "Objectives", "SoftThinking", "Training", "Coordination", "Machine", "Wire"]),
-  tests("Learner", ["Parameters", "RunConfiguration", "Sessions", "SoftThinking", "FrontEnd", "Tasks"]),
+  tests("Learner", ["JSON", "Parameters", "RunConfiguration", "Sessions", "SoftThinking", "FrontEnd", "Tasks"]),
   .testTarget(
     name: "ExtendingTests",
     dependencies: [

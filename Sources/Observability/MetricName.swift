@@ -7,11 +7,19 @@ public enum MetricName {
   /// Mean of one reward of the sum, before its weight.
   public static func rewardMean(of name: String) -> String { "reward/\(name)/mean" }
   public static let notJudged = "reward/not_judged"
+  /// Share of the samples in which no answer could be found.
+  public static let unreadableAnswers = "reward/no_answer"
+  /// Groups that were trained on.
+  public static let groups = "rollout/groups"
   public static let groupsWithoutSignal = "reward/zero_std_groups"
   public static let completionLengthMean = "completion_length/mean"
   public static let completionLengthMaximum = "completion_length/max"
   public static let completionLengthClipRatio = "completion_length/clip_ratio"
   public static let thinkingLengthMean = "thinking_length/mean"
+  /// Share of the samples whose thinking ended by itself.
+  public static let thinkingEndRatio = "thinking_length/end_ratio"
+  /// Mean over soft steps of the largest weight of the mixture that was fed.
+  public static let largestWeightMean = "softness/largest_weight"
   public static let policyLoss = "actor/pg_loss"
   public static let policyClipFraction = "actor/pg_clipfrac"
   public static let policyClipFractionLower = "actor/pg_clipfrac_lower"
@@ -57,21 +65,33 @@ public enum MetricName {
   public static let timeGradientWait = "time/gradient_wait"
   public static let timeBroadcast = "time/broadcast"
   public static let timeCheckpoint = "time/checkpoint"
+  public static let timeEvaluate = "time/evaluate"
   public static let timeStep = "time/step"
   public static let sftLoss = "sft/loss"
   public static let sftLearningRate = "sft/lr"
   public static let sftGradientNorm = "sft/grad_norm"
 
   /// Share of prompts solved by at least one of `k` samples under a thinking policy.
-  public static func passAt(_ k: Int, policy: String) -> String { "eval/\(policy)/pass@\(k)" }
+  /// - Parameter dataset: of `eval.datasets`; nil: the run's own held-out prompts.
+  public static func passAt(_ k: Int, policy: String, dataset: String? = nil) -> String {
+    evaluation(policy, dataset) + "pass@\(k)"
+  }
   /// Share of prompts solved by the majority answer of `k` samples.
-  public static func majorityAt(_ k: Int, policy: String) -> String { "eval/\(policy)/maj@\(k)" }
+  public static func majorityAt(_ k: Int, policy: String, dataset: String? = nil) -> String {
+    evaluation(policy, dataset) + "maj@\(k)"
+  }
   /// Mean completion length of an evaluation.
-  public static func evaluationLength(policy: String) -> String { "eval/\(policy)/completion_length/mean" }
+  public static func evaluationLength(policy: String, dataset: String? = nil) -> String {
+    evaluation(policy, dataset) + "completion_length/mean"
+  }
+  private static func evaluation(_ policy: String, _ dataset: String?) -> String {
+    "eval/" + (dataset.map { $0 + "/" } ?? "") + policy + "/"
+  }
 
   /// Every fixed name.
   public static let all = [
-    rewardMean, rewardStandardDeviation, rewardMaximum, rewardMinimum, notJudged, groupsWithoutSignal,
+    rewardMean, rewardStandardDeviation, rewardMaximum, rewardMinimum, notJudged, unreadableAnswers,
+    groups, groupsWithoutSignal, thinkingEndRatio, largestWeightMean,
     completionLengthMean,
     completionLengthMaximum, completionLengthClipRatio, thinkingLengthMean, policyLoss, policyClipFraction,
     policyClipFractionLower, policyKL, ratioMean, ratioMaximum, referenceKLLoss, entropy, gradientNorm, learningRate,
@@ -81,7 +101,7 @@ public enum MetricName {
     rolloutAccepted, rolloutTrained, rolloutDuplicates, rolloutRequeued, rolloutSetAside, lostSessions,
     tokensPerSecond,
     weightsWireBytes, weightsDensity, gradientLeases, gradientLeasedShare, gradientWireBytes, workers, timeGradientWait,
-    timeGenerate, timeWait, timeUpdate, timeBroadcast, timeCheckpoint,
+    timeGenerate, timeWait, timeUpdate, timeBroadcast, timeCheckpoint, timeEvaluate,
     timeStep,
     sftLoss, sftLearningRate, sftGradientNorm,
   ]
