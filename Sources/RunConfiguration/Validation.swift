@@ -183,6 +183,16 @@ extension RunConfiguration {
     rules.requireDistinct(eval.k.map(String.init), "eval.k")
     rules.require(!eval.policies.isEmpty, "eval.policies: must name at least one policy")
     rules.requireDistinct(eval.policies, "eval.policies")
+    rules.requireDistinct(eval.datasetNames, "eval.datasets: names without folder and ending")
+    for name in eval.datasetNames where name.isEmpty || name.contains("/") || eval.policies.contains(name) {
+      rules.require(false, "eval.datasets: \(quoted(name)) cannot name a set of prompts in metrics; rename the file")
+    }
+    rules.require(
+      eval.patience == 0 || eval.interval > 0,
+      "eval.patience: has no use without evaluations during the run; set eval.interval, or remove it")
+    rules.require(
+      eval.metric == nil || eval.interval > 0,
+      "eval.metric: has no use without evaluations during the run; set eval.interval, or remove it")
   }
 }
 

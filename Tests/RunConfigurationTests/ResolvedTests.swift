@@ -83,7 +83,7 @@ import Testing
       "sequence_mean_token_sum",
       "off",
       "bfloat16", "control", "{x: 1}",
-      "serial_exit", "index", "weighted", "joint", "full",
+      "serial_exit", "[no_reward]", "index", "weighted", "joint", "full",
     ]
   }
 
