@@ -14,6 +14,8 @@ import Wire
 final class BatchUpdate {
   /// What a step did, for the metrics.
   struct Outcome {
+    /// Of each trajectory.
+    var credits: [Credit] = []
     /// What was measured of the loss.
     var sums = NamedSums()
     /// Mean over the optimiser steps, before clipping.
@@ -245,6 +247,7 @@ final class BatchUpdate {
       throw CreditError(
         "the advantage estimator gave \(credits.count) advantages for \(trajectories.count) trajectories")
     }
+    outcome.credits = credits
     let groups = trajectories.map(\.groupID)
     outcome.groupsWithoutSignal = Set(groups).count - Set(zip(groups, credits).filter { !$0.1.isZero }.map(\.0)).count
     return try optimizerSteps(groups, miniBatch: miniBatch).map { range in

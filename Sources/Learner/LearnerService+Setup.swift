@@ -39,7 +39,32 @@ extension LearnerService {
       made.append(
         TextSamples(subject, interval: configuration.run.sampleInterval, directory: directory.samplesPath))
     }
-    return made + [ProgressLine(from: run.step, totalSteps: configuration.run.totalSteps, console: console)]
+    if configuration.run.sampleInterval > 0, configuration.metrics.traceGroups > 0 {
+      made.append(
+        try TraceFile(
+          subject, interval: configuration.run.sampleInterval, groups: configuration.metrics.traceGroups,
+          byteLimit: configuration.metrics.traceMegabytes * 1_000_000, path: directory.tracesPath, after: run.step,
+          logger: logger))
+    }
+    if configuration.metrics.tensorboard {
+      made.append(try TensorBoardExport(directory: directory.tensorboardPath, after: run.step))
+    }
+    if configuration.metrics.prometheusPort > 0 {
+      made.append(
+        try PrometheusExport(
+          port: configuration.metrics.prometheusPort, run: configuration.run.name, logger: logger))
+    }
+    made.append(
+      StatusFile(
+        path: directory.statusPath, name: configuration.run.name, totalSteps: configuration.run.totalSteps))
+    made.append(
+      ProgressLine(from: run.step, totalSteps: configuration.run.totalSteps, console: console, logger: logger))
+    made.append(
+      try RunWarnings(
+        subject.facts(directory: directory.path), stopWhen: configuration.run.stopWhen,
+        leaseSeconds: configuration.worker.leaseTimeoutSeconds, path: directory.warningsPath, after: run.step,
+        logger: logger))
+    return made
   }
 
   /// Finds a port in use before the warm-up instead of after it.

@@ -34,8 +34,8 @@ extension LearnerService {
           + "every sample was set aside after \(configuration.worker.maxLossesPerSample) workers were lost with it; see the workers' "
           + "logs")
     }
-    let judged = try subject.rewards.judge(
-      collectedSamples.map { subject.query($0.trajectory, prompt: prompts[$0.trajectory.groupID]!) })
+    let queries = collectedSamples.map { subject.query($0.trajectory, prompt: prompts[$0.trajectory.groupID]!) }
+    let judged = try subject.rewards.judge(queries)
     let samples = try rewarded(collectedSamples, judged)
     let trajectories = samples.map(\.trajectory)
     for group in training {
@@ -60,7 +60,8 @@ extension LearnerService {
     try publish(frontEnd)
     let published = MonotonicClock.seconds()
     var record = StepMetrics(
-      step: run.step, trajectories: trajectories, rewardNames: subject.rewards.names, judged: judged, outcome: outcome,
+      step: run.step, trajectories: trajectories, rewardNames: subject.rewards.names, judged: judged,
+      withoutAnswer: subject.rewards.shareWithoutAnswer(queries, judged), outcome: outcome,
       version: version, subject: subject, cluster: statistics, wireBytes: recordedWireBytes,
       weightsDensity: weightsDensity, before: recordedStatistics, sampling: Self.samplingSeconds(groups.completed),
       isPartial: configuration.rollout.partialRollouts, times: (start, collected, updated, published)
@@ -68,14 +69,24 @@ extension LearnerService {
     record.metrics[MetricName.epoch] = run.task.epoch
     record.metrics.merge(measuredBetweenSteps) { $1 }
     measuredBetweenSteps = [:]
+    record.metrics.merge(try evaluateIfDue()) { $1 }
     recordedWireBytes = statistics.weightBytesSent
     recordedStatistics = statistics
     let report = StepReport(
-      step: run.step, record: record, trajectories: trajectories, leafRows: outcome.leafRows, identity: identity,
+      step: run.step, record: record, trajectories: trajectories, queries: Self.judgedQueries(queries, judged),
+      advantages: outcome.credits.map(\.advantages), leafRows: outcome.leafRows, identity: identity,
       times: (start, collected, updated, published))
     try tell { try $0.stepped(report) }
     return true
   }
+
+  /// Those that were judged, and so were trained on.
+  private static func judgedQueries(_ queries: [RewardQuery], _ judged: [JudgedCompletion]) -> [RewardQuery] {
+    zip(queries, judged).compactMap { $1.total == nil ? nil : $0 }
+  }
+
+  /// Why an observer wants the run to end; nil: none does.
+  var runStop: RunStop? { watching.lazy.compactMap(\.stop).first ?? patienceStop }
 
   /// Tells every observer.
   func tell(_ event: (any RunObserver) throws -> Void) rethrows {
@@ -88,7 +99,9 @@ extension LearnerService {
   ) throws -> [CollectedTrajectory] {
     var kept: [CollectedTrajectory] = []
     for (sample, judgement) in zip(samples, judged) {
-      guard let total = judgement.total else { continue }
+      guard let total = options.isRehearsal ? Float(sample.trajectory.sampleIndex % 2) : judgement.total else {
+        continue
+      }
       var sample = sample
       sample.trajectory.reward = total
       sample.rewards = judgement.values.compactMap { $0 }
@@ -134,7 +147,7 @@ extension LearnerService {
     var groups = try StepGroups(step, scheduler: scheduler)
     var lastNotice = MonotonicClock.seconds()
     while !groups.isComplete {
-      if stop.isRequested { return nil }
+      if stop.isRequested || runStop != nil { return nil }
       if let group = try frontEnd.nextGroup(within: .milliseconds(500), below: step.ordinals.upperBound) {
         let children = try groups.finish(group) { trajectories, prompt in
           let judged = try subject.rewards.judge(trajectories.map { subject.query($0, prompt: prompt) })

@@ -13,6 +13,8 @@ struct StepMetrics {
   var rewardNames: [String]
   /// What they said of each collected sample.
   var judged: [JudgedCompletion]
+  /// Share of them in which no answer was found; nil: no reward looks for one.
+  var withoutAnswer: Double?
   var outcome: BatchUpdate.Outcome
   var version: Int
   var subject: TrainingSubject
@@ -69,6 +71,12 @@ struct StepMetrics {
       let values = judged.compactMap { $0.values[index].map(Double.init) }
       if !values.isEmpty { metrics[MetricName.rewardMean(of: name)] = values.reduce(0, +) / Double(values.count) }
     }
+    metrics[MetricName.groups] = Double(Set(trajectories.map(\.groupID)).count)
+    metrics[MetricName.unreadableAnswers] = withoutAnswer
+    if subject.thinkingBudget > 0 {
+      metrics[MetricName.thinkingEndRatio] = Double(trajectories.count(where: subject.text.endsThinking)) / count
+    }
+    metrics[MetricName.largestWeightMean] = Self.largestWeightMean(trajectories)
     metrics[MetricName.notJudged] = Double(judged.count { $0.total == nil })
     let gradients = outcome.gradients
     metrics[MetricName.gradientLeases] = Double(gradients.accepted)
@@ -91,11 +99,29 @@ struct StepMetrics {
     return MetricsRecord(step: step, time: Date().timeIntervalSince1970, metrics: metrics)
   }
 
-  /// One line for the progress report.
-  static func summary(_ record: MetricsRecord) -> String {
-    func value(_ name: String, _ digits: Int) -> String { formatFixed(record.metrics[name] ?? 0, digits) }
-    return "reward \(value(MetricName.rewardMean, 3)), thinking \(value(MetricName.thinkingLengthMean, 1)), "
-      + "grad \(value(MetricName.gradientNorm, 2)), \(value(MetricName.tokensPerSecond, 0)) tok/s, "
-      + "weights \(formatBytes(Int(record.metrics[MetricName.weightsWireBytes] ?? 0)))"
+  /// Soft steps that are looked at for `largestWeightMean`: enough for a mean, and few enough to cost nothing.
+  private static let lookedAt = 4096
+
+  /// Nil without soft steps.
+  static func largestWeightMean(_ trajectories: [Trajectory]) -> Double? {
+    func softSegments(_ trajectory: Trajectory) -> [SoftSegment] {
+      trajectory.segments.compactMap { if case .soft(let soft) = $0 { soft } else { nil } }
+    }
+    let all = trajectories.reduce(0) { $0 + softSegments($1).reduce(0) { $0 + $1.count } }
+    let stride = max(1, all / lookedAt)
+    var (sum, count, position) = (0.0, 0, 0)
+    for trajectory in trajectories {
+      guard let steps = trajectory.policy.softSteps else { continue }
+      for segment in softSegments(trajectory) {
+        for step in 0..<segment.count {
+          if position.isMultiple(of: stride), let largest = segment.mixture(of: step, under: steps).max() {
+            sum += Double(largest)
+            count += 1
+          }
+          position += 1
+        }
+      }
+    }
+    return count == 0 ? nil : sum / Double(count)
   }
 }

@@ -184,6 +184,15 @@ public final class TrainingSubject {
 
   private var longestCompletion: Int { scheduler.longestCompletion }
 
+  var thinkingBudget: Int { configuration.rollout.maxThinkingTokens }
+
+  /// What the rules of warnings know of the run.
+  func facts(directory: String) -> RunFacts {
+    RunFacts(
+      thinkingBudget: configuration.rollout.maxThinkingTokens, answerBudget: configuration.rollout.maxAnswerTokens,
+      canEndThinking: !text.endOfThinkingTokens.isEmpty, directory: directory)
+  }
+
   package func completion(_ trajectory: Trajectory) -> Completion { text.completion(trajectory) }
 
   /// A trajectory as the rewards see it.

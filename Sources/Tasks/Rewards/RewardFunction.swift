@@ -75,6 +75,12 @@ public protocol RewardFunction: Part {
   /// Why nothing can be compared with a reference answer; nil when it can be.
   func referenceFault(_ answer: String) -> String?
 
+  /// Whether a completion holds what the reward takes for an answer, be it right or wrong; nil: it looks for none.
+  func hasAnswer(_ completion: Completion) -> Bool?
+
+  /// Why a completion gets what it gets, for people; nil: the reward says nothing about it.
+  func explanation(_ query: RewardQuery) -> String?
+
   /// - Parameter queries: whole groups or the whole step where `scope` asks for them; all that there are otherwise.
   /// - Returns: a verdict each, in the same order. A completion that cannot be judged gets `notJudged`.
   /// - Throws: what must end the run.
@@ -87,6 +93,8 @@ extension RewardFunction {
   public static var readsCorrectness: Bool { false }
   public func validate(longestCompletion: Int) throws {}
   public func referenceFault(_ answer: String) -> String? { nil }
+  public func hasAnswer(_ completion: Completion) -> Bool? { nil }
+  public func explanation(_ query: RewardQuery) -> String? { nil }
 }
 
 /// A reward that follows from one completion, without a clock, a network or siblings.

@@ -107,6 +107,25 @@ public struct RewardSum: Sendable {
     }
   }
 
+  /// Share of completions in which no answer was found, whether right or wrong; nil: no reward looks for one.
+  ///
+  /// - Parameter judged: what `judge` said of them. Where an answer was rewarded it was found, and is not looked for again.
+  public func shareWithoutAnswer(_ queries: [RewardQuery], _ judged: [JudgedCompletion]) -> Double? {
+    let nothing = Completion(text: "")
+    guard !queries.isEmpty, let index = terms.firstIndex(where: { $0.function.hasAnswer(nothing) != nil }) else {
+      return nil
+    }
+    let missing = zip(queries, judged).count { query, judged in
+      judged.values[index] ?? 0 <= 0 && terms[index].function.hasAnswer(query.completion) == false
+    }
+    return Double(missing) / Double(queries.count)
+  }
+
+  /// What the rewards say about a completion, by name, where they say something.
+  public func explanations(_ query: RewardQuery) -> [(name: String, text: String)] {
+    terms.compactMap { term in term.function.explanation(query).map { (term.name, $0) } }
+  }
+
   /// Whether each answer is correct: what pass@k counts. nil: it was not judged.
   public func correctness(_ queries: [RewardQuery]) throws -> [Bool?] { try correctness(queries, known: [:]) }
 
