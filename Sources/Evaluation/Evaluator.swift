@@ -26,6 +26,8 @@ public struct Evaluator {
 
   /// One policy's figures.
   public struct Result: Sendable, Equatable {
+    /// Of `eval.datasets`; nil: the run's own held-out prompts.
+    public var dataset: String?
     public var policy: String
     public var prompts = 0
     public var samples = 0
@@ -43,9 +45,9 @@ public struct Evaluator {
 
     /// The figures under their names in `metrics.jsonl`.
     public var metrics: [String: Double] {
-      var metrics = [MetricName.evaluationLength(policy: policy): meanCompletionLength]
-      for (k, share) in passAt { metrics[MetricName.passAt(k, policy: policy)] = share }
-      for (k, share) in majorityAt { metrics[MetricName.majorityAt(k, policy: policy)] = share }
+      var metrics = [MetricName.evaluationLength(policy: policy, dataset: dataset): meanCompletionLength]
+      for (k, share) in passAt { metrics[MetricName.passAt(k, policy: policy, dataset: dataset)] = share }
+      for (k, share) in majorityAt { metrics[MetricName.majorityAt(k, policy: policy, dataset: dataset)] = share }
       return metrics
     }
   }
