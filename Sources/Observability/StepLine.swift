@@ -62,7 +62,7 @@ public struct StepLine: Sendable {
     for (name, value) in metrics.sorted(by: { $0.key < $1.key }) where Self.isEvaluation(name) {
       items.append(Item(text: "\(name) \(formatFixed(value, 3))", rank: 14))
     }
-    if let secondsLeft, secondsLeft > 0 { items.append(Item(text: "\(formatDuration(secondsLeft)) left", rank: 2)) }
+    if let secondsLeft, secondsLeft >= 0.05 { items.append(Item(text: "\(formatDuration(secondsLeft)) left", rank: 2)) }
     return items
   }
 

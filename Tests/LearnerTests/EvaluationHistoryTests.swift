@@ -10,11 +10,12 @@ import Testing
 
   @Test func theBestStaysUntilABetterOne() {
     var history = EvaluationHistory(metric: "m")
-    #expect(history.receive(step: 10, value: 0.5))
-    #expect(!history.receive(step: 20, value: 0.5))
-    #expect(!history.receive(step: 30, value: .nan))
-    #expect(history.best?.step == 10 && history.sinceBest == 2)
-    #expect(history.receive(step: 40, value: 0.6) && history.sinceBest == 0)
+    let steps = [(10, 0.5), (20, 0.5), (30, .nan), (40, 0.6)]
+    let isBest = steps.map { history.receive(step: $0.0, value: $0.1) }
+    #expect(isBest == [true, false, false, true])
+    #expect(history.best?.step == 40 && history.sinceBest == 0)
+    _ = history.receive(step: 50, value: 0.6)
+    #expect(history.best?.step == 40 && history.sinceBest == 1)
   }
 
   @Test func aResumedRunGoesOnWithIt() {

@@ -96,7 +96,7 @@ import Testing
     #expect(figure.csv() == "metric,label,step,mean,min,max,runs\nm,soft,1,0.5,0.0,1.0,2\nm,soft,2,3.0,2.0,4.0,2\n")
     let svg = figure.svg()
     #expect(svg.contains("<polygon") && svg.contains("<polyline") && svg.contains(">soft</text>"))
-    #expect(XMLParser(data: Data(svg.utf8)).parse())
+    #expect(svg.hasPrefix("<svg ") && svg.hasSuffix("</svg>\n") && !svg.contains("nan"))
     #expect(Figure.ticks(0, 1) == [0, 0.2, 0.4, 0.6000000000000001, 0.8, 1])
   }
 

@@ -13,6 +13,7 @@ final class ProgressLine: RunObserver {
   private let logger: Logger
   private var firstRewards: [Double] = []
   private var lastRewards: [Double] = []
+  private var steps = 0
 
   /// - Parameter steps: made before, by the run that is resumed.
   init(from steps: Int, totalSteps: Int, console: Console, logger: Logger) {
@@ -31,6 +32,7 @@ final class ProgressLine: RunObserver {
       logger.info("\(line.text(step.record, secondsLeft: progress.secondsLeft))")
     }
     guard let reward = step.record.metrics[MetricName.rewardMean] else { return }
+    steps += 1
     if firstRewards.count < Self.compared { firstRewards.append(reward) }
     lastRewards = lastRewards.suffix(Self.compared - 1) + [reward]
   }
@@ -43,11 +45,16 @@ final class ProgressLine: RunObserver {
   }
 
   func ended(after steps: Int) {
-    func mean(_ values: [Double]) -> String { formatFixed(values.reduce(0, +) / Double(max(1, values.count)), 3) }
-    let count = firstRewards.count
+    func mean(_ values: some Collection<Double>) -> String {
+      formatFixed(values.reduce(0, +) / Double(max(1, values.count)), 3)
+    }
+    // Ends that do not overlap.
+    let count = min(Self.compared, self.steps / 2)
     progress.finish(
       completed: steps, at: MonotonicClock.seconds(),
-      detail: count < 2
-        ? "" : "reward \(mean(firstRewards)) in the first \(count) steps, \(mean(lastRewards)) in the last \(count)")
+      detail: count == 0
+        ? ""
+        : "reward \(mean(firstRewards.prefix(count))) in the first \(count) steps, "
+          + "\(mean(lastRewards.suffix(count))) in the last \(count)")
   }
 }
