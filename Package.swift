@@ -45,6 +45,7 @@ var targets: [Target] = [
   .systemLibrary(name: "CZstd"),
   .target(name: "CVectorKernels"),
   .target(name: "CMemoryShortage"),
+  .target(name: "CWebClient"),
   .target(name: "CWireMessages", dependencies: ["CProtobufC"]),
 ]
 
@@ -70,12 +71,14 @@ targets += [
   room("Objectives", ["Parameters"], hot: true),
   room("Credit", ["JSON", "Parameters"]),
   room("PolicyOptimization", ["Kernels"], hot: true),
-  room("Tasks", ["JSON", "Parameters", "SoftThinking"]),
+  room("Tasks", ["CWebClient", "JSON", "Parameters", "SoftThinking"]),
   room("MethodCases", ["JSON", "Kernels", "Parameters", "SoftThinking", "Objectives", "Credit", "Tasks"]),
   room("Rollouts", ["Kernels", "Transformer", "SoftThinking", logging], hot: true),
   room(
     "Training",
-    ["Kernels", "ModelFiles", "Transformer", "SoftThinking", "Objectives", "PolicyOptimization", logging],
+    [
+      "Kernels", "ModelFiles", "Transformer", "Parameters", "SoftThinking", "Objectives", "PolicyOptimization", logging,
+    ],
     hot: true),
   room("Wire", ["CWireMessages", "CProtobufC", "Machine", "Parameters", "SoftThinking", "Objectives"]),
   room("Coordination", []),
@@ -89,7 +92,8 @@ targets += [
     ],
     hot: true),
   room("Observability", ["JSON", logging]),
-  room("RunConfiguration", [yams, "JSON", "Parameters", "SoftThinking", "Objectives", "Credit", "Tasks"]),
+  room(
+    "RunConfiguration", [yams, "JSON", "Parameters", "SoftThinking", "Objectives", "Credit", "Tasks", "Observability"]),
   room(
     "Loading",
     [
@@ -102,7 +106,8 @@ targets += [
       "Machine", "Kernels", "ModelFiles", "Transformer", "SoftThinking", "Rollouts", "Training", "WeightSync", "Wire",
       logging,
     ]),
-  room("Evaluation", ["Machine", "Kernels", "Transformer", "SoftThinking", "Tasks", "Rollouts", "Observability"]),
+  room(
+    "Evaluation", ["Machine", "JSON", "Kernels", "Transformer", "SoftThinking", "Tasks", "Rollouts", "Observability"]),
   room("Sessions", ["Wire", "Transport", logging]),
   room("WeightExchange", ["Machine", "Kernels", "Wire", "Transport", "WeightSync", logging]),
   room(
@@ -117,13 +122,14 @@ targets += [
   room(
     "FrontEnd",
     [
-      "Machine", "SoftThinking", "Training", "Wire", "Coordination", "Transport", "WeightSync", "Sessions",
+      "Machine", "Parameters", "SoftThinking", "Training", "Wire", "Coordination", "Transport", "WeightSync",
+      "Sessions",
       "WeightExchange", "Gradients", logging,
     ]),
   room(
     "Learner",
     [
-      "Machine", "Kernels", "ModelFiles", "Tokenization", "Transformer", "SoftThinking", "Objectives", "Credit",
+      "Machine", "Kernels", "JSON", "ModelFiles", "Tokenization", "Transformer", "SoftThinking", "Objectives", "Credit",
       "PolicyOptimization", "Tasks", "Rollouts", "Training", "Wire", "Coordination", "Transport", "WeightSync",
       "Observability", "RunConfiguration", "Loading", "Equality", "Evaluation", "Sessions", "Gradients", "FrontEnd",
       logging,
@@ -144,8 +150,8 @@ targets += [
   room(
     "LocalRun",
     [
-      "Machine", "Kernels", "Transformer", "SoftThinking", "Tasks", "Rollouts", "Observability", "RunConfiguration",
-      "Loading", "Evaluation", "Sessions", "Learner", logging,
+      "Machine", "Kernels", "Transformer", "Observability", "RunConfiguration", "Loading", "Evaluation", "Sessions",
+      "Learner", logging,
     ]),
   room(
     "FleetBenchmarks",
@@ -180,7 +186,7 @@ targets += [
   tests("Credit", ["Parameters"]),
   tests("MethodCases", ["JSON", "Objectives", "Credit"], fixtures: true),
   tests("PolicyOptimization"),
-  tests("Tasks"),
+  tests("Tasks", ["JSON", "Parameters"]),
   tests("Rollouts", ["ModelFiles", "Transformer", "SoftThinking", "Objectives", "Training"]),
   tests("Training", ["ModelFiles", "Transformer", "SoftThinking", "Objectives", "PolicyOptimization"]),
   tests("Benchmarking", ["ModelFiles", "Transformer", "SoftThinking", "Training"]),
@@ -189,13 +195,13 @@ targets += [
   tests("Coordination"),
   tests("Transport"),
   tests("WeightSync"),
-  tests("Observability"),
+  tests("Observability", ["JSON"]),
   tests("RunConfiguration", ["JSON", "Parameters", "SoftThinking", "Objectives", "Credit"]),
   tests("Sessions", ["SoftThinking", "Transport", "Wire"]),
   tests("WorkerLink", ["SoftThinking", "Transport", "Wire"]),
   tests(
     "Gradients", ["Kernels", "Objectives", "SoftThinking", "Training", "Coordination", "Machine", "Wire"]),
-  tests("Learner", ["Parameters", "RunConfiguration", "Sessions", "SoftThinking", "FrontEnd", "Tasks"]),
+  tests("Learner", ["JSON", "Parameters", "RunConfiguration", "Sessions", "SoftThinking", "FrontEnd", "Tasks"]),
   .testTarget(
     name: "ExtendingTests",
     dependencies: [

@@ -93,7 +93,8 @@ public final class UpdateBenchmark {
           + "--prompt-tokens, --soft-steps or --answer-tokens")
     }
     guard let k = settings.soft.softSteps?.candidateCount else {
-      throw BenchmarkError("policy \(settings.soft.name) has no soft steps to measure")
+      throw BenchmarkError(
+        "policy \(settings.soft.name) draws no soft steps from candidates; measure one that does, such as gumbel")
     }
     guard k <= c.vocabularySize else {
       throw BenchmarkError("--top-k: \(k) exceeds the model's vocabulary of \(c.vocabularySize)")

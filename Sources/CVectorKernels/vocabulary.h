@@ -1,5 +1,12 @@
 // Passes over a row of logits as long as the vocabulary.
 
+// Lanes of one block added up, in double precision through a fixed tree.
+ALWAYS double flush16(v16 lanes) {
+  v8 eight = LOW8(lanes) + HIGH8(lanes);
+  v4 four = LOW4(eight) + HIGH4(eight);
+  return ((double)four[0] + (double)four[1]) + ((double)four[2] + (double)four[3]);
+}
+
 // Sum of e^((z - maximum) * inverse_temperature): sixteen lanes by index modulo 16, flushed every 1,024 entries to double
 // precision through a fixed tree; a short tail counts its missing lanes as 0.
 double ISA_SYMBOL(softgrpo_sum_of_exponentials)(const float *row, int64_t count, float maximum,
@@ -15,10 +22,37 @@ double ISA_SYMBOL(softgrpo_sum_of_exponentials)(const float *row, int64_t count,
       for (int64_t lane = 0; lane < end - i; lane++) tail[lane] = (row[i + lane] - maximum) * inverse_temperature;
       lanes += exp16(tail);
     }
-    v8 eight = LOW8(lanes) + HIGH8(lanes);
-    v4 four = LOW4(eight) + HIGH4(eight);
-    total += ((double)four[0] + (double)four[1]) + ((double)four[2] + (double)four[3]);
+    total += flush16(lanes);
   }
+  return total;
+}
+
+// As `softgrpo_sum_of_exponentials`, the same bits, and beside it the sum of x e^x, x = (z - maximum) * inverse_temperature;
+// x is held at -200, where e^x is 0, so that -infinity adds nothing.
+double ISA_SYMBOL(softgrpo_exponential_moments)(const float *row, int64_t count, float maximum,
+                                                float inverse_temperature, double *weighted) {
+  double total = 0, sum = 0;
+  const v16 lowest = splat(-200);
+  for (int64_t start = 0; start < count; start += 1024) {
+    const int64_t end = start + 1024 < count ? start + 1024 : count;
+    v16 lanes = splat(0), products = splat(0);
+    int64_t i = start;
+    for (; i + 16 <= end; i += 16) {
+      const v16 x = (load_f32(row + i) - maximum) * inverse_temperature, e = exp16(x);
+      lanes += e;
+      products += max16(x, lowest) * e;
+    }
+    if (i < end) {
+      v16 x = splat(-__builtin_inff());
+      for (int64_t lane = 0; lane < end - i; lane++) x[lane] = (row[i + lane] - maximum) * inverse_temperature;
+      const v16 e = exp16(x);
+      lanes += e;
+      products += max16(x, lowest) * e;
+    }
+    total += flush16(lanes);
+    sum += flush16(products);
+  }
+  *weighted = sum;
   return total;
 }
 

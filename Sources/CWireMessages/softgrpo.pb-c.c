@@ -4325,7 +4325,7 @@ const ProtobufCEnumDescriptor softgrpo__segment_description__kind__descriptor =
   softgrpo__segment_description__kind__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
-static const ProtobufCFieldDescriptor softgrpo__segment_description__field_descriptors[9] =
+static const ProtobufCFieldDescriptor softgrpo__segment_description__field_descriptors[10] =
 {
   {
     "kind",
@@ -4435,6 +4435,18 @@ static const ProtobufCFieldDescriptor softgrpo__segment_description__field_descr
     0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "streams",
+    10,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_STRING,
+    offsetof(Softgrpo__SegmentDescription, n_streams),
+    offsetof(Softgrpo__SegmentDescription, streams),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__segment_description__field_indices_by_name[] = {
   1,   /* field[1] = count */
@@ -4442,6 +4454,7 @@ static const unsigned softgrpo__segment_description__field_indices_by_name[] = {
   5,   /* field[5] = has_temperature */
   0,   /* field[0] = kind */
   7,   /* field[7] = slot_count */
+  9,   /* field[9] = streams */
   8,   /* field[8] = support_counts */
   6,   /* field[6] = temperature */
   2,   /* field[2] = token_counts */
@@ -4450,7 +4463,7 @@ static const unsigned softgrpo__segment_description__field_indices_by_name[] = {
 static const ProtobufCIntRange softgrpo__segment_description__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 9 }
+  { 0, 10 }
 };
 const ProtobufCMessageDescriptor softgrpo__segment_description__descriptor =
 {
@@ -4460,7 +4473,7 @@ const ProtobufCMessageDescriptor softgrpo__segment_description__descriptor =
   "Softgrpo__SegmentDescription",
   "softgrpo",
   sizeof(Softgrpo__SegmentDescription),
-  9,
+  10,
   softgrpo__segment_description__field_descriptors,
   softgrpo__segment_description__field_indices_by_name,
   1,  softgrpo__segment_description__number_ranges,

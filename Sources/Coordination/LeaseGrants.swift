@@ -14,6 +14,7 @@ extension LeaseTable {
     for ordinal in groupsWithQueue {
       let group = groups[ordinal]!
       if let dueVersion, group.dueVersion != dueVersion { continue }
+      guard canDo(group, worker) else { continue }
       let versions = staleness.leaseVersions(current: current, due: group.dueVersion)
       // Its time has not come: no version there is may sample it.
       if versions.lowerBound > current { continue }
@@ -52,7 +53,7 @@ extension LeaseTable {
     _ id: UInt64, to worker: WorkerID, atMost limit: Int, now: Duration
   ) -> LeaseRecord? {
     guard limit > 0, let current = currentVersion, let lease = leases[id], lease.worker != worker, !lease.isHedge,
-      lease.losses == 0, let group = groups[lease.groupOrdinal]
+      lease.losses == 0, let group = groups[lease.groupOrdinal], canDo(group, worker)
     else { return nil }
     let taken = Array(lease.sampleIndices.filter { group.states[$0] == .leased([id]) }.prefix(limit))
     let versions = staleness.leaseVersions(current: current, due: group.dueVersion)

@@ -35,7 +35,8 @@ public enum LeasePlanner {
       let due = cohort.dueVersion
       if cohort.queuedSamples > 0 {
         let held = fleet.map { table.leasedCount(of: $0.id, dueVersion: due) }
-        let shares = shares(of: cohort.unfinishedSamples, fleet: fleet, held: held)
+        let able = fleet.map { table.hasWork(for: $0.id, dueVersion: due) }
+        let shares = shares(of: cohort.unfinishedSamples, fleet: fleet, held: held, able: able)
         for index in fleet.indices {
           var room = shares[index] - held[index]
           while min(room, fleet[index].credits) > 0,
@@ -85,13 +86,15 @@ public enum LeasePlanner {
   }
 
   /// How many of `total` samples each worker should hold: in proportion to the speeds, in whole samples that add up to the
-  /// total. Those that are stuck keep what they hold.
-  static func shares(of total: Int, fleet: [FleetMember], held: [Int]) -> [Int] {
+  /// total. Those that are stuck keep what they hold, and so do those that cannot do what is left.
+  static func shares(of total: Int, fleet: [FleetMember], held: [Int], able: [Bool]? = nil) -> [Int] {
     var shares = held
-    var counted = fleet.indices.filter { !fleet[$0].isStuck }
+    func isAble(_ index: Int) -> Bool { able?[index] ?? true }
+    var counted = fleet.indices.filter { !fleet[$0].isStuck && isAble($0) }
     // Nobody moves: then nobody is left out.
-    if counted.isEmpty { counted = Array(fleet.indices) }
-    let kept = counted.count == fleet.count ? 0 : fleet.indices.reduce(0) { $0 + (fleet[$1].isStuck ? held[$1] : 0) }
+    if counted.isEmpty { counted = fleet.indices.filter(isAble) }
+    let isCounted = Set(counted)
+    let kept = fleet.indices.reduce(0) { $0 + (isCounted.contains($1) ? 0 : held[$1]) }
     let rest = max(0, total - kept)
     let sum = counted.reduce(0.0) { $0 + fleet[$1].speed }
     var cumulative = 0.0

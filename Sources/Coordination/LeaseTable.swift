@@ -52,6 +52,8 @@ public struct LeaseTable: Sendable {
     /// Per sample, the workers that were lost with it.
     var losses: [Int]
     var dueVersion: Int
+    /// What it asks of a worker, as a number of the caller's: groups of one kind are done alike.
+    var kind: Int
   }
 
   public internal(set) var counters = Counters()
@@ -75,6 +77,8 @@ public struct LeaseTable: Sendable {
   var nextLook: Duration?
   var superseded: [SupersededSample] = []
   var newlySetAside: [SampleKey] = []
+  /// Kinds of work that a session cannot do.
+  var declined: [WorkerID: Set<Int>] = [:]
 
   /// - Parameters:
   ///   - leaseDuration: time until a lease expires unless renewed.
@@ -96,6 +100,9 @@ public struct LeaseTable: Sendable {
   public var outstanding: [LeaseRecord] { leases.values.sorted { $0.id < $1.id } }
 
   public func lease(_ id: UInt64) -> LeaseRecord? { leases[id] }
+
+  /// A lease of a lost session whose worker may come back.
+  public func lostLease(_ id: UInt64) -> LeaseRecord? { lostLeases[id] }
 
   public var queuedSampleCount: Int { cohortsByDue.values.reduce(0) { $0 + $1.queuedSamples } }
   /// Samples that are lent; a hedged one counts once.
@@ -119,10 +126,12 @@ public struct LeaseTable: Sendable {
     holdings[worker]?.samplesByDue[dueVersion] ?? 0
   }
 
-  /// - Parameter dueVersion: the learner's version when it will train on the group; its samples then come from versions that
-  ///   will still be fresh enough. `nil`: they are judged by the version current when they arrive.
+  /// - Parameters:
+  ///   - dueVersion: the learner's version when it will train on the group; its samples then come from versions that will still
+  ///     be fresh enough. `nil`: they are judged by the version current when they arrive.
+  ///   - kind: what it asks of a worker (`decline`).
   /// - Throws: `CoordinationError` when the ordinal was used before or the group is empty.
-  public mutating func enqueue(groupOrdinal: Int, sampleCount: Int, dueVersion: Int? = nil) throws {
+  public mutating func enqueue(groupOrdinal: Int, sampleCount: Int, dueVersion: Int? = nil, kind: Int = 0) throws {
     guard sampleCount > 0 else { throw CoordinationError("group \(groupOrdinal) has no samples") }
     guard groupOrdinal >= 0 else { throw CoordinationError("group ordinal \(groupOrdinal) is negative") }
     guard groups[groupOrdinal] == nil, !retired.contains(groupOrdinal) else {
@@ -131,7 +140,7 @@ public struct LeaseTable: Sendable {
     let due = dueVersion ?? .max
     groups[groupOrdinal] = Group(
       states: Array(repeating: .queued, count: sampleCount), losses: Array(repeating: 0, count: sampleCount),
-      dueVersion: due)
+      dueVersion: due, kind: kind)
     cohortsByDue[due, default: LeaseCohort(dueVersion: due)].queuedSamples += sampleCount
     insertIntoQueue(groupOrdinal)
   }
@@ -165,11 +174,13 @@ public struct LeaseTable: Sendable {
       if isLoss { lostLeases[lease.id] = lease }
     }
     holdings[worker] = nil
+    declined[worker] = nil
     return lost
   }
 
   /// The same worker process came back under a new session and still holds its leases.
   public mutating func transfer(from old: WorkerID, to new: WorkerID) {
+    if let kinds = declined.removeValue(forKey: old) { declined[new, default: []].formUnion(kinds) }
     guard let moved = holdings.removeValue(forKey: old) else { return }
     for id in moved.leases { leases[id]?.worker = new }
     guard var held = holdings[new] else { return holdings[new] = moved }

@@ -23,6 +23,14 @@ struct OrdinalSet: Sendable {
     }
   }
 
+  mutating func remove(_ ordinal: Int) {
+    guard contains(ordinal) else { return }
+    let position = firstRange(endingAfter: ordinal)
+    let range = ranges[position]
+    let parts = [range.lowerBound..<ordinal, ordinal + 1..<range.upperBound].filter { !$0.isEmpty }
+    ranges.replaceSubrange(position...position, with: parts)
+  }
+
   private func firstRange(endingAfter ordinal: Int) -> Int {
     var low = 0
     var high = ranges.count

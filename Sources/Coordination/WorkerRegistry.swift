@@ -22,6 +22,10 @@ public struct WorkerRegistry: Sendable {
     /// Random per worker process.
     public let incarnation: UInt64
     public let fingerprint: String
+    /// Who it is, whatever its name.
+    public let party: Party
+    /// Others work behind it, and it may say who drew what.
+    public let isRelay: Bool
     public internal(set) var liveness: Liveness
     /// Samples the worker is ready to take beyond those it has.
     public internal(set) var credits = 0
@@ -36,13 +40,14 @@ public struct WorkerRegistry: Sendable {
     /// As last reported.
     public var tokensPerSecond = 0.0
     public var activeSlots = 0
-    /// Tokens per second when it is busy, smoothed; nil before the first report.
+    /// Tokens per second when it is busy, as it claims, smoothed; nil before the first report.
     public internal(set) var speed: Double?
     /// Time from the grant of a sample to its result, less what gradients took of it, smoothed; nil before the first.
     public internal(set) var sampleDuration: Duration?
     /// When it last finished something, or began after a pause.
     public internal(set) var lastProgress: Duration
     var mostActiveSlots = 0
+    var claims = ClaimedSpeed()
     var working = WorkingTime()
     /// It holds a gradient lease that it has not computed yet.
     public var isComputing: Bool { working.pausedSince != nil }
@@ -74,9 +79,14 @@ public struct WorkerRegistry: Sendable {
 
   public subscript(id: WorkerID) -> Worker? { workers[id] }
 
-  public mutating func join(_ id: WorkerID, name: String, incarnation: UInt64, fingerprint: String, now: Duration) {
+  /// - Parameter party: nil: there are no keys.
+  public mutating func join(
+    _ id: WorkerID, name: String, incarnation: UInt64, fingerprint: String, party: Party? = nil, isRelay: Bool = false,
+    now: Duration
+  ) {
     workers[id] = Worker(
       id: id, name: name, incarnation: incarnation, fingerprint: fingerprint,
+      party: party ?? .process(incarnation: incarnation), isRelay: isRelay,
       liveness: Liveness(interval: interval, timeout: timeout, now: now), lastProgress: now)
   }
 
@@ -130,7 +140,14 @@ public struct WorkerRegistry: Sendable {
   public mutating func started(_ id: WorkerID, now: Duration) { workers[id]?.lastProgress = now }
 
   /// A worker finished a sample that it was lent `elapsed` ago, of its working time.
-  public mutating func finished(_ id: WorkerID, after elapsed: Duration, now: Duration) {
+  ///
+  /// - Parameters:
+  ///   - tokens: of the sample, when it counts as a measurement of the worker's speed.
+  ///   - held: samples that it held until then.
+  public mutating func finished(
+    _ id: WorkerID, after elapsed: Duration, tokens: Int = 0, held: Int = 1, now: Duration
+  ) {
+    workers[id]?.claims.finished(tokens: tokens, held: held, seconds: elapsed / .seconds(1))
     func smoothed(_ before: Duration?) -> Duration { before.map { ($0 * 7 + elapsed) / 8 } ?? elapsed }
     sampleDuration = smoothed(sampleDuration)
     guard workers[id] != nil else { return }
@@ -200,22 +217,37 @@ public struct WorkerRegistry: Sendable {
   /// What a plan depends on, the fastest worker first, then the one with the most credits; those that hold nothing and could
   /// take nothing are left out, and those that drain.
   func fleet(holding samples: (WorkerID) -> Int, now: Duration) -> [FleetMember] {
-    let known = workers.values.compactMap(\.speed).sorted()
+    let median = medianClaim
+    let known = workers.values.compactMap { $0.speed(median: median) }.sorted()
     let mean = known.isEmpty ? 1 : known.reduce(0, +) / Double(known.count)
     return workers.values.compactMap { worker in
       guard !worker.isDraining else { return nil }
       let held = samples(worker.id)
       guard held > 0 || worker.credits > 0 else { return nil }
       return FleetMember(
-        id: worker.id, credits: worker.credits, held: held, speed: worker.speed ?? mean,
+        id: worker.id, credits: worker.credits, held: held, speed: worker.speed(median: median) ?? mean,
         isStuck: held > 0 && isStuck(worker.id, now: now), sampleDuration: worker.sampleDuration,
         isComputing: worker.isComputing)
     }.sorted { ($0.speed, $0.credits, $1.id) > ($1.speed, $1.credits, $0.id) }
   }
 
   /// Tokens per second of all workers whose speed is known.
-  public var totalSpeed: Double { workers.values.reduce(0) { $0 + ($1.isDraining ? 0 : $1.speed ?? 0) } }
+  public var totalSpeed: Double {
+    let median = medianClaim
+    return workers.values.reduce(0) { $0 + ($1.isDraining ? 0 : $1.speed(median: median) ?? 0) }
+  }
+
+  /// Of the claimed speeds, the lower one of two; nil: there are none.
+  private var medianClaim: Double? {
+    let claims = workers.values.compactMap(\.speed).sorted()
+    return claims.isEmpty ? nil : claims[(claims.count - 1) / 2]
+  }
 
   /// Workers that could take work now.
   public var readyCount: Int { ready.count }
+}
+
+extension WorkerRegistry.Worker {
+  /// What of its claimed speed counts.
+  func speed(median: Double?) -> Double? { speed.map { claims.believed($0, median: median) } }
 }

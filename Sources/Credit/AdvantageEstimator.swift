@@ -84,12 +84,17 @@ public struct CreditTrajectory: Sendable {
   public var tokenIDs: [Int32]
   /// Categorical entropy per scored step, in nats; empty when it was not recorded.
   public var entropy: [Float]
+  /// What it answers, as the verifier reads it; nil: no answer was found, or nobody looked for one.
+  public var answer: String?
+  /// Log-probs of its discrete answer under the policy that sampled, one a token; empty when they are not known.
+  public var answerLogProbs: [Float]
   /// Fork path from the prompt to this leaf; empty: it shares nothing.
   public var path: [Int]
 
   public init(
     groupID: Int, promptID: String = "", reward: Float, rewards: [Float] = [], length: Int = 1,
-    isTruncated: Bool = false, tokenIDs: [Int32] = [], entropy: [Float] = [], path: [Int] = []
+    isTruncated: Bool = false, tokenIDs: [Int32] = [], entropy: [Float] = [],
+    answer: String? = nil, answerLogProbs: [Float] = [], path: [Int] = []
   ) {
     self.groupID = groupID
     self.promptID = promptID
@@ -99,6 +104,8 @@ public struct CreditTrajectory: Sendable {
     self.isTruncated = isTruncated
     self.tokenIDs = tokenIDs
     self.entropy = entropy
+    self.answer = answer
+    self.answerLogProbs = answerLogProbs
     self.path = path
   }
 }

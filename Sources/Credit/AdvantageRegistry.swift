@@ -17,6 +17,8 @@ public let advantageEstimators = PartRegistry<any AdvantageEstimator>(
     ReinforcePPBaseline.self,
     MultiReward.self,
     GTPO.self,
+    SeedGRPO.self,
+    XRPONovelty.self,
     SmoothStandardisation.self,
     ValueTracker.self,
   ] as [any AdvantageEstimator.Type]).map { type in

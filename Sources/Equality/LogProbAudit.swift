@@ -66,6 +66,8 @@ package final class LogProbAudit {
   /// Least share of a step's trajectories to compare.
   let fraction: Double
   package private(set) var caught: Set<String> = []
+  /// Told of a worker (its party) whose log-probs are not what its fingerprint promises.
+  package var whenCaught: (String, String) -> Void = { _, _ in }
   private var reported: Set<String> = []
   private let logger: Logger
 
@@ -186,6 +188,12 @@ package final class LogProbAudit {
     summary.failures += 1
     guard caught.insert(sample.workerName).inserted else { return }
     let (trajectory, (worker, learner)) = (sample.trajectory, step.element)
+    if let party = sample.party {
+      whenCaught(
+        party,
+        "group \(trajectory.groupID) sample \(trajectory.sampleIndex): log-prob \(worker) of slot \(step.offset), the learner computes \(learner)"
+      )
+    }
     logger.warning(
       """
       worker \(sample.workerName) has this learner's fingerprint (\(fingerprint)) but not its bits: prompt \(trajectory.promptID), group \

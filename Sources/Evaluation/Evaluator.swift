@@ -1,3 +1,4 @@
+import JSON
 import Kernels
 import Machine
 import Observability
@@ -15,8 +16,11 @@ public struct Evaluator {
     /// The question as text.
     public var question: String
     public var answer: String
+    /// The other fields of the prompt's line, for rewards.
+    public var fields: JSONObject?
 
-    public init(id: String, prompt: [Int32], question: String, answer: String) {
+    public init(id: String, prompt: [Int32], question: String, answer: String, fields: JSONObject? = nil) {
+      self.fields = fields
       self.id = id
       self.prompt = prompt
       self.question = question
@@ -26,6 +30,8 @@ public struct Evaluator {
 
   /// One policy's figures.
   public struct Result: Sendable, Equatable {
+    /// Of `eval.datasets`; nil: the run's own held-out prompts.
+    public var dataset: String?
     public var policy: String
     public var prompts = 0
     public var samples = 0
@@ -35,6 +41,11 @@ public struct Evaluator {
     public var majorityAt: [Int: Double] = [:]
     public var meanThinkingLength = 0.0
     public var meanCompletionLength = 0.0
+    /// Mean thinking steps of the samples whose answer is right, and of those whose answer is wrong; nil: there is none.
+    public var thinkingLengthCorrect: Double?
+    public var thinkingLengthWrong: Double?
+    /// Of all samples' thinking.
+    public var softness = Softness()
     /// Share of samples that ended with a stop token.
     public var stopped = 0.0
     public var tokensPerSecond = 0.0
@@ -43,9 +54,9 @@ public struct Evaluator {
 
     /// The figures under their names in `metrics.jsonl`.
     public var metrics: [String: Double] {
-      var metrics = [MetricName.evaluationLength(policy: policy): meanCompletionLength]
-      for (k, share) in passAt { metrics[MetricName.passAt(k, policy: policy)] = share }
-      for (k, share) in majorityAt { metrics[MetricName.majorityAt(k, policy: policy)] = share }
+      var metrics = [MetricName.evaluationLength(policy: policy, dataset: dataset): meanCompletionLength]
+      for (k, share) in passAt { metrics[MetricName.passAt(k, policy: policy, dataset: dataset)] = share }
+      for (k, share) in majorityAt { metrics[MetricName.majorityAt(k, policy: policy, dataset: dataset)] = share }
       return metrics
     }
   }
@@ -65,13 +76,14 @@ public struct Evaluator {
   /// Samples every prompt `samples` times under one policy.
   ///
   /// - Parameters:
+  ///   - ends: tokens that end a thought.
   ///   - completion: what a trajectory says.
   ///   - judge: whether each answer is right; nil: that cannot be said, and the sample does not count.
   ///   - progress: called after each batched step with the samples finished so far; returns false to stop.
   /// - Throws: `SamplingError`, and what `judge` throws.
   public func evaluate(
     _ items: [Item], model: PreparedModel, policy: ThinkingPolicy, plan: CompletionPlan, team: ThreadTeam,
-    completion: (Trajectory) -> Completion, judge: ([RewardQuery]) throws -> [Bool?],
+    ends: [Int32], completion: (Trajectory) -> Completion, judge: ([RewardQuery]) throws -> [Bool?],
     progress: (_ finished: Int, _ total: Int) -> Bool = { _, _ in true }
   ) throws -> Result {
     let start = MonotonicClock.seconds()
@@ -88,24 +100,34 @@ public struct Evaluator {
     }
     var result = Result(policy: policy.name, prompts: items.count, samples: samples)
     var queries: [RewardQuery] = []
+    var thoughts: [(prompt: Int, sample: Int, softness: Softness)] = []
     while !engine.isIdle {
       for sample in try engine.step() {
         let index = Int(sample.requestID)
+        var softness = Softness()
+        softness.add(sample.trajectory, ends: ends)
+        thoughts.append((index, sample.trajectory.sampleIndex, softness))
         queries.append(
           RewardQuery(
             promptID: items[index].id, question: items[index].question, answer: items[index].answer,
+            fields: items[index].fields,
             completion: completion(sample.trajectory), group: index, sampleIndex: sample.trajectory.sampleIndex))
       }
       if !progress(queries.count, items.count * samples) { throw SamplingError("the evaluation was stopped") }
     }
     let sampled = MonotonicClock.seconds()
+    // In one order, whatever the sampling's: sums have its bits.
+    thoughts.sort { ($0.prompt, $0.sample) < ($1.prompt, $1.sample) }
+    for thought in thoughts { result.softness.merge(thought.softness) }
     queries.sort { ($0.group, $0.sampleIndex) < ($1.group, $1.sampleIndex) }
     var votes = [[(answer: String?, isCorrect: Bool)]](repeating: [], count: items.count)
+    var lengths: [Bool: [Int]] = [:]
     for (query, isCorrect) in zip(queries, try judge(queries)) {
       guard let isCorrect else {
         result.notJudged += 1
         continue
       }
+      lengths[isCorrect, default: []].append(query.completion.thinkingLength)
       votes[query.group].append((AnswerExtraction.finalAnswer(in: query.completion.text), isCorrect))
     }
     let thinking = queries.reduce(0) { $0 + $1.completion.thinkingLength }
@@ -126,6 +148,8 @@ public struct Evaluator {
               areEqual: MathVerifier.areEqual))
         } / prompts
     }
+    func mean(_ lengths: [Int]?) -> Double? { lengths.map { Double($0.reduce(0, +)) / Double($0.count) } }
+    (result.thinkingLengthCorrect, result.thinkingLengthWrong) = (mean(lengths[true]), mean(lengths[false]))
     result.meanThinkingLength = Double(thinking) / total
     result.meanCompletionLength = Double(length) / total
     result.stopped = Double(stopped) / total

@@ -43,6 +43,7 @@ extension FrontEndState {
     samples[ordinal] = nil
     firstGranted[ordinal] = nil
     table.retire(groupOrdinal: ordinal)
+    ledger.forget(groupOrdinal: ordinal)
     relayed?.remove(ordinal)
   }
 
@@ -57,22 +58,31 @@ extension FrontEndState {
       forgottenResults += 1
       return .unknown
     }
+    guard let sender = registry[worker], ledger.wasGranted(key, to: sender.party) else {
+      ungrantedResults += 1
+      return .unknown
+    }
     try check(result, against: group, model)
-    let granted = table.lease(result.leaseID)?.granted
+    guard result.origin == nil || sender.isRelay else {
+      throw WireError("TrajectoryResult has an origin, but its sender is no relay")
+    }
+    let lease = ownLease(result.leaseID, of: worker, for: key)
+    let held = table.leasedCount(of: worker)
     let newest = result.versionSpans.last?.version ?? result.policyVersion
     // No version of this run; or one that the learner would refuse for certain.
     let isOutside = newest > table.currentVersion ?? -1 || !above.policyVersions.contains(result.policyVersion)
-    let verdict = table.complete(key, leaseID: result.leaseID, policyVersion: isOutside ? -1 : newest)
-    if let granted {
-      registry.finished(worker, after: registry.workingTime(of: worker, since: granted, now: now), now: now)
+    let verdict = table.complete(key, leaseID: lease?.id ?? 0, policyVersion: isOutside ? -1 : newest)
+    if let lease {
+      registry.finished(
+        worker, after: registry.workingTime(of: worker, since: lease.granted, now: now),
+        tokens: verdict == .accepted ? result.segments.reduce(0) { $0 + $1.count } : 0, held: held, now: now)
     }
     cancelSuperseded(reason: "another worker was first")
     guard verdict == .accepted else { return verdict }
     var result = result
     result.leaseID = above.id
     if result.origin == nil {
-      let sender = registry[worker]
-      result.origin = SampleOrigin(workerName: sender?.name ?? "", fingerprint: sender?.fingerprint ?? "")
+      result.origin = SampleOrigin(workerName: sender.name, fingerprint: sender.fingerprint)
     }
     relayed?.finish(result)
     forgetIfComplete(key.groupOrdinal)
@@ -83,6 +93,10 @@ extension FrontEndState {
   mutating func takeBack(_ work: ReturnedWork, from worker: WorkerID) {
     guard let lease = table.lease(work.leaseID) else { return }
     let samples = relayed?.positions(work.sampleIndices, of: lease.groupOrdinal) ?? work.sampleIndices
+    if lease.worker == worker, !work.reason.isEmpty {
+      table.decline(groupOrdinal: lease.groupOrdinal, by: worker)
+      lastRefusal = work.reason
+    }
     table.giveBack(work.leaseID, samples: samples, by: worker, isLoss: work.isLoss)
   }
 
@@ -94,6 +108,19 @@ extension FrontEndState {
       let samples = relayed?.sampleIndices([key.sampleIndex], of: key.groupOrdinal) ?? []
       forgetIfComplete(key.groupOrdinal)
       return samples.isEmpty ? nil : ReturnedWork(leaseID: lease.id, sampleIndices: samples, isLoss: true)
+    }
+  }
+
+  /// Samples that nobody below can do, all of whom have said so: they go back up with the last one's reason.
+  mutating func takeRefused() -> [ReturnedWork] {
+    guard relayed != nil, let reason = lastRefusal else { return [] }
+    return table.refusedGroups(by: registry.all.filter { !$0.isDraining }.map(\.id)).compactMap { ordinal in
+      guard let lease = relayed?.leases[ordinal] else { return nil }
+      let positions = table.queuedSamples(of: ordinal)
+      let samples = relayed?.sampleIndices(positions, of: ordinal) ?? []
+      for position in positions { table.withdraw(SampleKey(groupOrdinal: ordinal, sampleIndex: position)) }
+      forgetIfComplete(ordinal)
+      return samples.isEmpty ? nil : ReturnedWork(leaseID: lease.id, sampleIndices: samples, reason: reason)
     }
   }
 
@@ -169,8 +196,13 @@ extension LearnerFrontEnd {
 }
 
 extension LearnerLoop {
-  func passOnWhatIsGivenBack(_ now: Duration) throws {
+  func passOnWhatIsGivenBack(_ now: Duration) {
     guard let relay = options.relay else { return }
+    for work in shared.state.withLock({ $0.takeRefused() }) {
+      logger.warning(
+        "nobody below can sample \(work.sampleIndices.count) samples of lease \(work.leaseID); they go back up")
+      relay.giveBack(work)
+    }
     for work in shared.state.withLock({ $0.takeLost() }) {
       logger.warning(
         "\(options.maximumLosses) workers were lost with samples \(work.sampleIndices) of lease \(work.leaseID); they go back up"

@@ -10,11 +10,20 @@ import Wire
 struct FrontEndState: Sendable {
   var table: LeaseTable
   var registry: WorkerRegistry
+  /// Parties that were caught, and why; and those whose sessions are still to be ended.
+  var banned: [Party: String] = [:]
+  var convicted: [(party: Party, reason: String)] = []
+  /// Who may answer which sample.
+  var ledger = GrantLedger()
+  var names = NameBindings()
+  var kinds = WorkKinds()
   var versions = VersionStore()
   /// Submitted and not yet handed to the trainer.
   var groups: [Int: PromptGroup] = [:]
   /// Accepted samples of groups that are not handed out yet, by ordinal and sample index.
   var samples: [Int: [Int: CollectedTrajectory]] = [:]
+  /// Samples that were accepted since somebody looked; nil: nobody looks.
+  var arrivals: [CollectedTrajectory]?
   /// Complete groups in order of completion; some may become incomplete again when their samples go stale.
   var completed: [Int] = []
   /// When the first sample of a group was granted, and when its last one came.
@@ -33,10 +42,14 @@ struct FrontEndState: Sendable {
   var isFinished = false
   var failure: String?
   var staleAfterArrival = 0
+  /// Of a relay: why a worker below could not do what it was lent.
+  var lastRefusal: String?
   /// Of a relay: results of leases that it has no longer.
   var forgottenResults = 0
   var lostSessions = 0
   var malformedMessages = 0
+  /// Results of samples that their sender was never lent.
+  var ungrantedResults = 0
   var weightBytesSent = 0
 
   /// - Throws: `ClusterError` when the group cannot be sampled by this model, `CoordinationError` when its ordinal is taken.
@@ -61,7 +74,9 @@ struct FrontEndState: Sendable {
       sampleIndices: Array(0..<group.sampleCount), policy: group.policy.description, plan: group.plan,
       noiseSeed: group.noiseSeed, policyVersions: 0...Int.max, deadlineMilliseconds: 1)
     do { _ = try Envelope(.grant([probe])).encoded() } catch { throw complaint("\(error)") }
-    try table.enqueue(groupOrdinal: group.ordinal, sampleCount: group.sampleCount, dueVersion: group.dueVersion)
+    try table.enqueue(
+      groupOrdinal: group.ordinal, sampleCount: group.sampleCount, dueVersion: group.dueVersion,
+      kind: kinds.number(of: group))
     groups[group.ordinal] = group
     samples[group.ordinal] = [:]
   }
@@ -108,15 +123,30 @@ struct FrontEndState: Sendable {
     _ result: TrajectoryResult, from worker: WorkerID, model: ModelDescription, now: Duration
   ) throws -> ResultVerdict {
     if relayed != nil { return try acceptRelayed(result, from: worker, model: model, now: now) }
-    if let group = groups[result.groupOrdinal] { try check(result, against: group, model) }
     let key = SampleKey(groupOrdinal: result.groupOrdinal, sampleIndex: result.sampleIndex)
-    let granted = table.lease(result.leaseID)?.granted
+    // Between a verdict and the end of the session something may still come.
+    guard let sender = registry[worker], banned[sender.party] == nil else { return .unknown }
+    if let group = groups[result.groupOrdinal] {
+      guard ledger.wasGranted(key, to: sender.party) else {
+        ungrantedResults += 1
+        return .unknown
+      }
+      try check(result, against: group, model)
+    }
+    guard result.origin == nil || sender.isRelay else {
+      throw WireError("TrajectoryResult has an origin, but its sender is no relay")
+    }
+    let lease = ownLease(result.leaseID, of: worker, for: key)
+    if refusesOrigin(of: result, lease: lease, key: key, from: sender) { return .unknown }
+    let held = table.leasedCount(of: worker)
     // The oldest version decides, unless the newest is none of this run's.
     let newest = result.versionSpans.last?.version ?? result.policyVersion
     let verdict = table.complete(
-      key, leaseID: result.leaseID, policyVersion: newest > table.currentVersion ?? -1 ? newest : result.policyVersion)
-    if let granted {
-      registry.finished(worker, after: registry.workingTime(of: worker, since: granted, now: now), now: now)
+      key, leaseID: lease?.id ?? 0, policyVersion: newest > table.currentVersion ?? -1 ? newest : result.policyVersion)
+    if let lease {
+      registry.finished(
+        worker, after: registry.workingTime(of: worker, since: lease.granted, now: now),
+        tokens: verdict == .accepted ? result.segments.reduce(0) { $0 + $1.count } : 0, held: held, now: now)
     }
     cancelSuperseded(reason: "another worker was first")
     guard verdict == .accepted, let group = groups[result.groupOrdinal] else { return verdict }
@@ -126,13 +156,35 @@ struct FrontEndState: Sendable {
       finishReason: result.finishReason, versionSpans: result.versionSpans)
     let tokens = Double(result.segments.reduce(0) { $0 + $1.count })
     tokensPerSample = tokensPerSample.map { $0 + (tokens - $0) / 64 } ?? tokens
-    let sender = registry[worker]
-    samples[group.ordinal]![result.sampleIndex] = CollectedTrajectory(
-      trajectory: trajectory, workerName: result.origin?.workerName ?? sender?.name ?? "",
-      fingerprint: result.origin?.fingerprint ?? sender?.fingerprint ?? "",
-      elapsedMicroseconds: result.elapsedMicroseconds)
+    let source = source(of: result, from: sender)
+    let sample = CollectedTrajectory(
+      trajectory: trajectory, workerName: source.name, fingerprint: result.origin?.fingerprint ?? sender.fingerprint,
+      elapsedMicroseconds: result.elapsedMicroseconds, party: source.party.description,
+      sender: sender.party.description)
+    samples[group.ordinal]![result.sampleIndex] = sample
+    arrivals?.append(sample)
     noteCompletion(group.ordinal, now: now)
     return verdict
+  }
+
+  /// The lease that a result names, when it is its sender's own and of that group.
+  func ownLease(_ id: UInt64, of worker: WorkerID, for key: SampleKey) -> LeaseRecord? {
+    guard let lease = table.lease(id), lease.worker == worker, lease.groupOrdinal == key.groupOrdinal else {
+      return nil
+    }
+    return lease
+  }
+
+  /// Who drew a result, and the name to show: a relay answers for who works behind it.
+  private mutating func source(
+    of result: TrajectoryResult, from sender: WorkerRegistry.Worker
+  ) -> (party: Party, name: String) {
+    guard let origin = result.origin else { return (sender.party, sender.name) }
+    let party = sender.party.behind(name: origin.workerName)
+    return (
+      party,
+      names.name(for: party, asking: origin.workerName, own: "relay \(sender.name)")
+    )
   }
 
   /// Tells holders of samples that somebody else finished, or that nobody needs.
@@ -156,7 +208,11 @@ struct FrontEndState: Sendable {
   mutating func reclaim(_ leaseIDs: [UInt64], by worker: WorkerID, now: Duration) -> [UInt64] {
     leaseIDs.filter { id in
       if let lease = table.lease(id) { return lease.worker != worker }
-      guard let (kept, dropped) = table.reclaim(id, by: worker, now: now), !kept.isEmpty else { return true }
+      guard let lost = table.lostLease(id), let party = registry[worker]?.party,
+        lost.sampleIndices.allSatisfy({
+          ledger.wasGranted(SampleKey(groupOrdinal: lost.groupOrdinal, sampleIndex: $0), to: party)
+        }), let (kept, dropped) = table.reclaim(id, by: worker, now: now), !kept.isEmpty
+      else { return true }
       if !dropped.isEmpty {
         outgoing.append(
           (worker, .cancel(leaseIDs: [id], sampleIndices: named(dropped, of: id), reason: "another worker was first")))
@@ -199,6 +255,7 @@ struct FrontEndState: Sendable {
     completed.removeAll { $0 == ordinal }
     groups[ordinal] = nil
     table.retire(groupOrdinal: ordinal)
+    ledger.forget(groupOrdinal: ordinal)
     return CompletedGroup(
       ordinal: ordinal, samples: collected.sorted { $0.key < $1.key }.map(\.value),
       firstGranted: firstGranted.removeValue(forKey: ordinal), completed: completedAt.removeValue(forKey: ordinal))
@@ -213,7 +270,11 @@ struct FrontEndState: Sendable {
       guard let group = groups[record.groupOrdinal] else {
         // Cannot happen: a group is queued exactly as long as it is known.
         table.retire(groupOrdinal: record.groupOrdinal)
+        ledger.forget(groupOrdinal: record.groupOrdinal)
         continue
+      }
+      if let party = registry[worker]?.party {
+        ledger.granted(record.sampleIndices, ofGroup: record.groupOrdinal, to: party)
       }
       if firstGranted[group.ordinal] == nil { firstGranted[group.ordinal] = now }
       var lease = Lease(
@@ -259,6 +320,7 @@ struct FrontEndState: Sendable {
     statistics.setAsideSamples = table.counters.setAside
     statistics.lostSessions = lostSessions
     statistics.malformedMessages = malformedMessages
+    statistics.ungrantedResults = ungrantedResults
     statistics.weightBytesSent = weightBytesSent
     statistics.currentVersion = versions.current?.version
     return statistics

@@ -3,6 +3,7 @@ import Gradients
 import Logging
 import Machine
 import Sessions
+import SoftThinking
 import Synchronization
 import Transport
 import WeightSync
@@ -195,6 +196,15 @@ public final class LearnerFrontEnd: Sendable {
     }
   }
 
+  /// Samples that were accepted since the last call, in the order in which they came. The first call returns none: from then on
+  /// they are kept. A sample among them may become stale and be sampled again.
+  package func takeArrivals() -> [CollectedTrajectory] {
+    shared.state.withLock { state in
+      defer { state.arrivals = [] }
+      return state.arrivals ?? []
+    }
+  }
+
   /// Waits for `groupCount` complete groups.
   /// - Parameters:
   ///   - progress: called about once a second with the number of groups so far and the cluster's state.
@@ -224,6 +234,9 @@ public final class LearnerFrontEnd: Sendable {
     return groups.sorted { $0.ordinal < $1.ordinal }
   }
 
+  /// Why its thread has ended, when it was not asked to.
+  package var failure: String? { shared.state.withLock { $0.failure } }
+
   public func statistics() -> ClusterStatistics {
     var statistics = shared.state.withLock { $0.statistics }
     if case .server(_, let allowed) = options.security {
@@ -247,7 +260,7 @@ public final class LearnerFrontEnd: Sendable {
   /// - Returns: whether every worker said goodbye in time.
   @discardableResult
   public func shutdown(reason: String, within duration: Duration) -> Bool {
-    let text = String(reason.filter { $0 != "\0" }.prefix(500))
+    let text = reason.bounded(toBytes: String.reasonByteCount)
     shared.state.withLock { state in
       guard state.shutdownReason == nil else { return }
       state.shutdownReason = text

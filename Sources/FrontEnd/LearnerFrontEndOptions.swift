@@ -86,6 +86,8 @@ public struct ClusterStatistics: Sendable, Equatable {
   /// Dropped because the policy that sampled them was too old, before or after they arrived; sampled again.
   public var staleResults = 0
   public var unknownResults = 0
+  /// Results of samples that their sender was never lent: not accepted.
+  public var ungrantedResults = 0
   /// Samples taken back from workers or dropped as stale, and queued again.
   public var requeuedSamples = 0
   public var expiredLeases = 0

@@ -13,7 +13,7 @@ extension LearnerLoop {
     case .gradientReady(let ready):
       try shared.gradients.state.withLock { try $0.ready(ready, from: worker, now: now) }
     case .gradientDeclined(let leaseID, let reason, let isNotFinite):
-      logger.warning("worker \(name(of: worker)) gives gradient lease \(leaseID) back: \(reason)")
+      log(.warning, of: worker, "worker \(name(of: worker)) gives gradient lease \(leaseID) back: \(reason)")
       shared.gradients.state.withLock {
         $0.declined(leaseID, reason: reason, isNotFinite: isNotFinite, by: worker)
       }
@@ -26,9 +26,9 @@ extension LearnerLoop {
     }
   }
 
-  func renewGradients(_ ids: [UInt64], by worker: WorkerID, _ now: Duration) throws {
+  func renewGradients(_ ids: [UInt64], by worker: WorkerID, _ now: Duration) {
     for id in shared.gradients.state.withLock({ $0.renew(ids, by: worker, now: now) }) {
-      try send(.gradientDone(leaseID: id, accepted: false), to: worker)
+      send(.gradientDone(leaseID: id, accepted: false), to: worker)
     }
   }
 
@@ -42,7 +42,7 @@ extension LearnerLoop {
   }
 
   /// Grants what is worthwhile and sends what the exchange has to say.
-  func sendGradientMessages(_ now: Duration) throws {
+  func sendGradientMessages(_ now: Duration) {
     guard shared.gradients.state.withLock({ $0.hasWork }) else { return }
     let (workers, sampling) = shared.state.withLock { state in
       (state.gradientHolders, state.samplingSeconds(dueVersion: (state.table.currentVersion ?? 0) + 1))
@@ -61,7 +61,7 @@ extension LearnerLoop {
       case .gradientDone(let id, true): logger.debug("gradient lease \(id) came from \(name(of: worker))")
       default: break
       }
-      try send(message, to: worker)
+      send(message, to: worker)
     }
   }
 }

@@ -23,30 +23,37 @@ extension LearnerLoop {
       )
     }
     if bytesPerSecond > 0, before == 0 {
-      logger.warning(
+      log(
+        .warning, of: worker,
         "worker \(name(of: worker)) cannot keep up with the versions: its link carries \(bytesPerSecond) bytes/s, and a version has \(byteCount) bytes; it takes no work until it can. Its own log has the figures"
       )
     } else if bytesPerSecond == 0, before > 0 {
-      logger.notice("worker \(name(of: worker)) keeps up with the versions again")
+      log(.notice, of: worker, "worker \(name(of: worker)) keeps up with the versions again")
     }
   }
 
   /// Nothing to plan before the first publication: the worker asks again when it is told of a version.
-  func servePlan(holding identity: [UInt8], to worker: WorkerID) throws {
+  func servePlan(holding identity: [UInt8], to worker: WorkerID) {
     let held = try? Digest(identity)
     guard let plan = shared.state.withLock({ $0.versions.plan(holding: held) }) else { return }
-    try send(.weightPlan(WeightPlanDescription(plan)), to: worker)
+    send(.weightPlan(WeightPlanDescription(plan)), to: worker)
   }
 
   func serve(_ pull: PullWeights, to worker: WorkerID) throws {
     // Who asks for the same again has not got it.
     let isRepeated = lastPulls.updateValue(pull, forKey: worker) == pull
     guard let weights = served(pull.version, pull.isDelta, isRepeated ? .standsStill : .goesOn) else {
-      return try send(.weightsUnavailable(version: pull.version, isDelta: pull.isDelta), to: worker)
+      return send(.weightsUnavailable(version: pull.version, isDelta: pull.isDelta), to: worker)
     }
     guard pull.firstChunk + pull.count <= weights.chunkCount else {
       throw WireError("PullWeights asks for chunks that version \(pull.version) does not have")
     }
+    // One that was sent all of it several times asks again when it hears nothing.
+    guard
+      pullBudgets[worker, default: PeerBudget()].pull(
+        version: pull.version, isDelta: pull.isDelta, count: pull.count, of: weights.chunkCount,
+        now: MonotonicClock.now())
+    else { return }
     if pull.firstChunk + pull.count == weights.chunkCount { _ = served(pull.version, pull.isDelta, .ends) }
     for index in pull.firstChunk..<pull.firstChunk + pull.count {
       // Read when it can go: what waits takes no memory.
@@ -56,6 +63,6 @@ extension LearnerLoop {
         return .weightsChunk(WeightsChunk(version: pull.version, index: index, bytes: bytes, isDelta: pull.isDelta))
       }
     }
-    try flush(worker)
+    flush(worker)
   }
 }

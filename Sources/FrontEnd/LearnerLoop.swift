@@ -40,6 +40,10 @@ final class LearnerLoop {
   private var owesGrants = false
   var failedHandshakes = 0
   var handshakesLogged: Duration?
+  var refusedRelayLogged: Duration?
+  var budgets: [Party: PeerBudget] = [:]
+  /// Of weights, by session: a key that several workers share is not held against them.
+  var pullBudgets: [WorkerID: PeerBudget] = [:]
   var nextSession: UInt64 = UInt64.random(in: 1...(1 << 48))
   /// Connections that broke the rules: their frames are dropped unread. Bounded; the oldest are forgotten first.
   var outcasts: Set<[UInt8]> = []
@@ -90,25 +94,26 @@ final class LearnerLoop {
     } else {
       try poll(control, waker: shared.waker, timeout: timeout)
     }
-    try flushWaiting()
+    flushWaiting()
     // A bounded number, so that timers are looked at however much arrives.
     var isRead = false
     for _ in 0..<256 where !isRead {
-      if let frames = try control.receive() { try handle(frames) } else { isRead = true }
+      if let frames = try control.receive() { handle(frames) } else { isRead = true }
     }
     if isRead { for worker in gone { drop(worker, "connection lost", isLoss: true) } }
-    try keepTime()
+    keepTime()
     try sendOutgoing()
     return !shared.state.withLock { $0.shutdownReason != nil && $0.registry.count == 0 || $0.isFinished }
   }
 
   /// Timers. Looking at every worker and lease costs as much as many messages, so it is not done between any two of them.
-  private func keepTime() throws {
+  private func keepTime() {
     let now = MonotonicClock.now()
     guard now >= nextTimeCheck else { return }
     nextTimeCheck = now + min(.milliseconds(100), options.heartbeatInterval / 10)
-    try endRevokedSessions()
-    try passOnWhatIsGivenBack(now)
+    endRevokedSessions()
+    endConvictedSessions()
+    passOnWhatIsGivenBack(now)
     let (setAside, isComplete) = shared.state.withLock { state in
       let before = state.completed.count
       let setAside = state.takeSetAside(now: now)
@@ -120,9 +125,10 @@ final class LearnerLoop {
       )
     }
     if isComplete { shared.signal.put(()) }
+    var expired: [LeaseRecord] = []
     let (lost, due, current) = shared.state.withLock { state in
       for lease in state.table.expire(now: now) {
-        logger.warning("lease \(lease.id) of group \(lease.groupOrdinal) expired; its samples are queued again")
+        expired.append(lease)
         state.outgoing.append((lease.worker, .cancel(leaseIDs: [lease.id], reason: "expired")))
       }
       return (
@@ -130,9 +136,14 @@ final class LearnerLoop {
         state.versions.announcement
       )
     }
+    for lease in expired {
+      log(
+        .warning, of: lease.worker,
+        "lease \(lease.id) of group \(lease.groupOrdinal) expired; its samples are queued again")
+    }
     for worker in lost { drop(worker, "silent for \(options.livenessTimeout)", isLoss: true) }
     noteComputing(now)
-    for worker in due { try send(.heartbeat(Heartbeat(currentVersion: current)), to: worker) }
+    for worker in due { send(.heartbeat(Heartbeat(currentVersion: current)), to: worker) }
   }
 
   private func sendOutgoing() throws {
@@ -153,17 +164,18 @@ final class LearnerLoop {
     if let announcement {
       try publisher.send([Array("version".utf8)] + Envelope(.versionAnnouncement(announcement)).encoded())
     }
-    for (worker, message) in outgoing { try send(message, to: worker) }
-    try sendGradientMessages(now)
+    for (worker, message) in outgoing { send(message, to: worker) }
+    sendGradientMessages(now)
   }
 
-  func handle(_ frames: [[UInt8]]) throws {
+  /// Nothing that a message holds leaves this method as an error.
+  func handle(_ frames: [[UInt8]]) {
     guard let route = frames.first, !outcasts.contains(route) else { return }
     do {
       let envelope = try Envelope(decoding: Array(frames.dropFirst()), limits: limits)
-      if case .hello(let hello) = envelope.message { return try welcome(hello, route) }
+      if case .hello(let hello) = envelope.message { return welcome(hello, route) }
       guard let worker = sessions[route] else {
-        try reply(.refused(reason: "no such session: say Hello"), session: 0, to: route)
+        reply(.refused(reason: "no such session: say Hello"), session: 0, to: route)
         return
       }
       // Sent before the answer to a second Hello arrived: the new session repeats what matters.
@@ -171,7 +183,11 @@ final class LearnerLoop {
       shared.state.withLock { $0.registry.heard(from: worker, now: MonotonicClock.now()) }
       try handle(envelope.message, from: worker)
     } catch let error as WireError {
-      try castOut(route, error)
+      castOut(route, error)
+    } catch {
+      // Whatever a message leads to is its sender's affair: the thread serves everybody else.
+      logger.error("a message could not be answered: \(error); the session of its sender ends")
+      if let worker = sessions[route] { drop(worker, "its message could not be answered", isLoss: true) }
     }
   }
 
@@ -189,33 +205,33 @@ final class LearnerLoop {
         state.table.renew(heartbeat.leaseIDs, by: worker, now: now)
         return state.reclaim(heartbeat.leaseIDs, by: worker, now: now)
       }
-      if !void.isEmpty { try send(.cancel(leaseIDs: void, reason: "taken back"), to: worker) }
+      if !void.isEmpty { send(.cancel(leaseIDs: void, reason: "taken back"), to: worker) }
       note(narrowLink: heartbeat.narrowLinkBytesPerSecond, of: worker)
       try shared.gradients.state.withLock {
         try $0.report(heartbeat.gradientClasses, by: worker)
         $0.report(gradientVersion: heartbeat.heldGradientVersion, by: worker, now: now)
       }
-      try renewGradients(heartbeat.gradientLeaseIDs, by: worker, now)
+      renewGradients(heartbeat.gradientLeaseIDs, by: worker, now)
     case .trajectoryResult(let result):
       try take(result, from: worker)
     case .pullPlan(let heldIdentity):
-      try servePlan(holding: heldIdentity, to: worker)
+      servePlan(holding: heldIdentity, to: worker)
     case .pullManifest(let version, let isDelta):
       guard let weights = served(version, isDelta, .goesOn) else {
-        return try send(.weightsUnavailable(version: version, isDelta: isDelta), to: worker)
+        return send(.weightsUnavailable(version: version, isDelta: isDelta), to: worker)
       }
-      try send(.manifest(WeightManifest(version: version, leaves: weights.manifest, isDelta: isDelta)), to: worker)
+      send(.manifest(WeightManifest(version: version, leaves: weights.manifest, isDelta: isDelta)), to: worker)
     case .pullWeights(let pull):
       try serve(pull, to: worker)
     case .returnWork(let work):
       // One that cannot sample them gets its credits back no more: it is soon asked nothing.
-      logger.log(
-        level: work.reason.isEmpty ? .debug : .error,
+      log(
+        work.reason.isEmpty ? .debug : .error, of: worker,
         "worker \(name(of: worker)) gives \(work.sampleIndices.count) samples of lease \(work.leaseID) back\(work.reason.isEmpty ? "" : ": \(work.reason)")"
       )
       shared.state.withLock { $0.takeBack(work, from: worker) }
     case .drain(let reason):
-      logger.info("worker \(name(of: worker)) drains: \(reason)")
+      log(.info, of: worker, "worker \(name(of: worker)) drains: \(reason)")
       shared.state.withLock { $0.registry.drain(worker) }
     case .goodbye(let reason):
       drop(worker, "goodbye: \(reason)", isLoss: false)
@@ -236,7 +252,8 @@ final class LearnerLoop {
     // Held upstream before it is acknowledged down here.
     for result in relayed { options.relay?.deliver(result) }
     if verdict == .stale {
-      logger.notice(
+      log(
+        .notice, of: worker,
         "dropped a stale sample of group \(result.groupOrdinal) from version \(result.policyVersion); it is sampled again"
       )
     }
@@ -251,7 +268,7 @@ final class LearnerLoop {
       case .stale: .stale
       case .unknown: .unknown
       }
-    try send(
+    send(
       .resultAcknowledgement(
         ResultAcknowledgement(leaseID: result.leaseID, sampleIndex: result.sampleIndex, verdict: wireVerdict)),
       to: worker)

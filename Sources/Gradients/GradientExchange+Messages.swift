@@ -82,7 +82,7 @@ extension GradientExchange {
     guard let (index, lease) = lease(leaseID), lease.worker == worker else { return }
     drop(leaseID)
     rounds[index].leases.revoke(leaseID, toLearner: isNotFinite)
-    if !isNotFinite { peers[worker]?.hasDeclined = true }
+    if isNotFinite { countUnusable(of: worker) } else { peers[worker]?.hasDeclined = true }
     // There is no learner here that could see for itself.
     if isNotFinite, !options.isLearner {
       rounds[index].failure = RoundFailure(
@@ -126,6 +126,7 @@ extension GradientExchange {
     rounds[index].arrived.append(
       ArrivedGradient(
         round: rounds[index].id, leaseID: ready.leaseID, worker: worker, workerName: itself.workerName,
+        party: peer?.party, isFromRelay: peer?.isRelay ?? false,
         leaves: leaves, node: offer.node(of: leaves), payload: payload, root: ready.root,
         results: results(ready, leaves, offer), origins: ready.origins.isEmpty ? [itself] : ready.origins,
         threadSeconds: seconds * Double(peer?.power(for: offer).threads ?? 1)))

@@ -10,6 +10,9 @@ package struct ArrivedGradient: Sendable {
   var leaseID: UInt64
   var worker: WorkerID
   var workerName: String
+  /// Who answers for it; nil: the session is over.
+  package var party: Party?
+  package var isFromRelay = false
   package var leaves: Range<Int>
   package var node: GradientTree.Node
   package var payload: GradientPayload
@@ -87,6 +90,7 @@ package struct GradientExchange: Sendable {
     var incarnation: UInt64
     var fingerprint: String
     var threads: Int
+    var party: Party?
     /// Of a relay: who is below.
     var classes: [GradientClass]?
     /// The intermediate version that it is ready to compute with.
@@ -151,6 +155,10 @@ package struct GradientExchange: Sendable {
   /// Of a relay: weights between two optimiser steps that it serves below.
   package var passedOn: GradientOffer.Intermediate?
   private var nextLeaseID: UInt64
+  private var excludedParties: Set<Party> = []
+  private var unusable: [Party: Int] = [:]
+  /// Unusable gradients after which a party is not asked again.
+  static let unusableLimit = 3
 
   package init(options: Options, firstLeaseID: UInt64) {
     self.options = options
@@ -232,6 +240,20 @@ package struct GradientExchange: Sendable {
   /// What arrived was not what was announced, or not finite: the learner computes it itself.
   mutating func reject(_ arrived: ArrivedGradient) {
     if let index = index(of: arrived.leaseID) { rounds[index].leases.reject(arrived.leaves) }
+    countUnusable(of: arrived.worker)
+  }
+
+  /// Gradients of a party that were not usable, or that it called not finite while the run went on: it is not asked for ever.
+  package mutating func countUnusable(of worker: WorkerID) {
+    guard let party = peers[worker]?.party else { return }
+    unusable[party, default: 0] += 1
+    if unusable[party]! >= Self.unusableLimit { exclude(party) }
+  }
+
+  /// A party is asked for no gradients any longer, in whatever session.
+  package mutating func exclude(_ party: Party) {
+    excludedParties.insert(party)
+    for id in peers.keys where peers[id]!.party == party { peers[id]!.hasDeclined = true }
   }
 
   /// There is nothing left for the learner to take: takes over what it would be sooner done with.
@@ -266,7 +288,7 @@ package struct GradientExchange: Sendable {
 
   // MARK: Sessions
 
-  package mutating func join(_ worker: WorkerID, hello: Hello, older: WorkerID?) {
+  package mutating func join(_ worker: WorkerID, hello: Hello, older: WorkerID?, party: Party? = nil) {
     var classes: [GradientClass]? = hello.isRelay ? [] : nil
     if let older {
       for index in rounds.indices {
@@ -281,7 +303,7 @@ package struct GradientExchange: Sendable {
     guard hello.computesGradients else { return }
     peers[worker] = Peer(
       name: hello.workerName, incarnation: hello.incarnation, fingerprint: hello.fingerprint, threads: hello.threads,
-      classes: classes)
+      party: party, classes: classes, hasDeclined: party.map(excludedParties.contains) ?? false)
   }
 
   /// A session has ended: what it held is computed by others.

@@ -15,6 +15,8 @@ package protocol GradientFleet: AnyObject, Sendable {
   func takeArrived() -> ArrivedGradient?
   /// What arrived was not usable: its leaves are the learner's.
   func reject(_ arrived: ArrivedGradient)
+  /// Asks a party for nothing any longer.
+  func exclude(_ party: Party)
   /// Gives the learner leaves that are out, if it would be sooner done with them.
   func takeOver()
   /// Waits until something arrives, at most so long.
@@ -53,6 +55,7 @@ package final class SharedGradientExchange: GradientFleet {
     return arrived
   }
   package func reject(_ arrived: ArrivedGradient) { state.withLock { $0.reject(arrived) } }
+  package func exclude(_ party: Party) { state.withLock { $0.exclude(party) } }
   package func takeOver() {
     state.withLock { $0.takeOver(now: MonotonicClock.now()) }
     waker.wake()

@@ -55,21 +55,27 @@ public enum OutputHead {
 
   /// x = sum over i of weights[i] embeddings[ids[i]].
   public static func mixture(
-    ids: UnsafeBufferPointer<Int32>, weights: UnsafeBufferPointer<Float>, embeddings: UnsafePointer<BFloat16>,
-    width: Int, into x: UnsafeMutablePointer<Float>
+    ids: UnsafeBufferPointer<Int32>, weights: UnsafeBufferPointer<Float>, embeddings: EmbeddingTable,
+    into x: UnsafeMutablePointer<Float>
   ) {
-    for index in 0..<width { x[index] = 0 }
+    x.update(repeating: 0, count: embeddings.width)
     for (id, weight) in zip(ids, weights) {
-      let row = embeddings + Int(id) * width
-      var index = 0
-      while index + 16 <= width {
-        Float.store16(
-          multiplyAdd(SIMD16(repeating: weight), BFloat16.load16(row + index), Float.load16(x + index)), x + index)
-        index += 16
+      switch embeddings.row(id) {
+      case .float32(let row): addScaled(row, by: weight, to: x, count: embeddings.width)
+      case .bfloat16(let row): addScaled(row, by: weight, to: x, count: embeddings.width)
       }
-      while index < width {
-        x[index] = x[index].addingProduct(weight, Float(row[index]))
-        index += 1
+    }
+  }
+
+  /// products[i] = vector . embeddings[ids[i]].
+  public static func products(
+    of vector: UnsafePointer<Float>, with embeddings: EmbeddingTable, ids: UnsafeBufferPointer<Int32>,
+    into products: UnsafeMutablePointer<Float>
+  ) {
+    for (index, id) in ids.enumerated() {
+      switch embeddings.row(id) {
+      case .float32(let row): products[index] = dot(vector, row, embeddings.width)
+      case .bfloat16(let row): products[index] = dot(vector, row, embeddings.width)
       }
     }
   }
@@ -91,18 +97,18 @@ public enum OutputHead {
   }
 
   @inline(__always)
-  private static func dot<Element: ActivationElement>(
-    _ a: UnsafePointer<Element>, _ b: UnsafePointer<BFloat16>, _ count: Int
+  private static func dot<Element: ActivationElement, Row: ActivationElement>(
+    _ a: UnsafePointer<Element>, _ b: UnsafePointer<Row>, _ count: Int
   ) -> Float {
     var sum = SIMD16<Float>()
     var index = 0
     while index + 16 <= count {
-      sum = multiplyAdd(Element.load16(a + index), BFloat16.load16(b + index), sum)
+      sum = multiplyAdd(Element.load16(a + index), Row.load16(b + index), sum)
       index += 16
     }
     var total = laneSum(sum)
     while index < count {
-      total = total.addingProduct(a[index].float, Float(b[index]))
+      total = total.addingProduct(a[index].float, b[index].float)
       index += 1
     }
     return total

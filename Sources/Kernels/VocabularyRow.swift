@@ -18,6 +18,26 @@ public enum VocabularyRow {
     return softgrpo_sum_of_exponentials_baseline(base, Int64(row.count), maximum, inverseTemperature)
   }
 
+  /// `sumOfExponentials`, the same bits, and beside it the sum over v of x_v exp(x_v), x = (z - maximum) *
+  /// inverseTemperature, in the same order: what an entropy needs, in one pass.
+  public static func exponentialMoments(
+    _ row: UnsafeBufferPointer<Float>, maximum: Float, inverseTemperature: Float
+  ) -> (sum: Double, weighted: Double) {
+    guard let base = row.baseAddress else { return (0, 0) }
+    var weighted = 0.0
+    var sum: Double
+    #if arch(x86_64)
+      if InstructionSet.current == .avx512 {
+        sum = softgrpo_exponential_moments_avx512(base, Int64(row.count), maximum, inverseTemperature, &weighted)
+      } else {
+        sum = softgrpo_exponential_moments_baseline(base, Int64(row.count), maximum, inverseTemperature, &weighted)
+      }
+    #else
+      sum = softgrpo_exponential_moments_baseline(base, Int64(row.count), maximum, inverseTemperature, &weighted)
+    #endif
+    return (sum, weighted)
+  }
+
   /// y = scale exp((z - maximum) * inverseTemperature - logSum) for a row of logits z: its softmax, scaled, at the rounding
   /// point of the next product.
   public static func scaledSoftmax(

@@ -4,6 +4,7 @@ import Foundation
 import Gradients
 import Kernels
 import Objectives
+import Observability
 import PolicyOptimization
 import SoftThinking
 import Training
@@ -14,6 +15,8 @@ import Wire
 final class BatchUpdate {
   /// What a step did, for the metrics.
   struct Outcome {
+    /// Of each trajectory.
+    var credits: [Credit] = []
     /// What was measured of the loss.
     var sums = NamedSums()
     /// Mean over the optimiser steps, before clipping.
@@ -39,13 +42,31 @@ final class BatchUpdate {
     /// Scored steps that a trajectory may have.
     var maximumLength: Int?
     var offPolicy = OffPolicyCorrection.behaviour
+    /// Forms factors from the log-probs of the step's beginning, before any gradient; nil: the passes' own caps are all.
+    var correction: (any Correction)?
+    var correctionCaps = CorrectionCaps()
+    /// Which trajectories and steps are learned from.
+    var selection: any Selection = Everything()
+    /// Steps of the run, which schedules of a selection refer to.
+    var totalSteps = 1
+    /// Whether trajectories that their budget ended are left out of the statistics and the loss.
+    var excludesOverlong = false
+    /// The divergence from the reference as a penalty of the reward; nil: none.
+    var rewardPenalty: RewardPenalty?
     /// The weights of the run's rewards, for estimators that see each reward alone.
     var rewardWeights: [Double] = []
     /// Of the run: random choices of an objective follow from it and the optimiser step.
     var seed: UInt64 = 0
   }
 
+  /// coefficient times the estimate, summed over the slots, is taken off a trajectory's reward.
+  struct RewardPenalty {
+    var coefficient: Double
+    var estimator: KLEstimator
+  }
+
   private(set) var method: Method
+  private let reference: PreparedModel?
   private var loss: Loss { method.loss }
   private let options: UpdateOptions
   private let tokenBudget: Int
@@ -53,12 +74,14 @@ final class BatchUpdate {
   let gradient: StepGradient
   /// Whether each micro-batch is a leaf of the sum, or all are one.
   private let sumsLeaves: Bool
-  private let audit: LogProbAudit
+  let audit: LogProbAudit
   private let importanceCap: Float?
   /// Under decoupled clipping.
   private var behaviourCap: Float? {
     if case .decoupled(let cap) = method.offPolicy { cap } else { nil }
   }
+  /// The same where the pass forms the weights.
+  private var slotBehaviourCap: Float? { method.correction?.isDecoupled == true ? nil : behaviourCap }
 
   /// - Parameters:
   ///   - audit: decides whose log-probs are relied on.
@@ -74,6 +97,7 @@ final class BatchUpdate {
     sumsLeaves: Bool = true, gradientType: GradientType = .float32, help: StepGradient.Help? = nil, team: ThreadTeam
   ) {
     self.method = method
+    self.reference = reference
     self.options = options
     self.tokenBudget = tokenBudget
     self.audit = audit
@@ -109,13 +133,14 @@ final class BatchUpdate {
     miniBatch: Int
   ) throws -> Outcome {
     var outcome = Outcome()
-    let batches = try plan(samples, step: version, miniBatch: miniBatch, outcome: &outcome)
     let recorded = try recordedLogProbs(samples)
+    // Under the weights that sampled, while the learner still has them.
+    var computed = try startLogProbs(samples, model: model, version: version)
+    let batches = try plan(
+      samples, recorded: recorded, start: computed, step: version, miniBatch: miniBatch, outcome: &outcome)
     let relied = samples.map { audit.source(of: $0, version: version) == .worker }
     let free = Set((batches.first ?? []).map(\.index).filter { samples[$0].trajectory.policyVersion == version })
     let later = batches.dropFirst().flatMap { $0.map(\.index) }
-    // Under the weights that sampled, while the learner still has them.
-    var computed: [Int: [Float]] = [:]
     func compare(_ index: Int, _ scores: [Float]) {
       // Other weights, not another arithmetic.
       if samples[index].trajectory.policyVersion != version { return }
@@ -157,10 +182,11 @@ final class BatchUpdate {
           case .learner: number == 0 ? nil : computed[item.index]
           }
         return WeightedTrajectory(
-          trajectory: samples[item.index].trajectory, advantages: item.credit.advantages, weight: item.weight,
-          stepWeights: item.credit.stepWeights, oldLogProbs: old,
+          trajectory: samples[item.index].trajectory.keeping(loss.objective.needs), advantages: item.credit.advantages,
+          weight: item.weight,
+          stepWeights: item.stepWeights, oldLogProbs: old,
           importanceCap: source == .behaviour
-            ? behaviourCap : old == nil || source == .learner ? importanceCap : nil,
+            ? slotBehaviourCap : old == nil || source == .learner ? importanceCap : nil,
           isOlder: source == .behaviour)
       }
       let weights = StepGradient.Weights(
@@ -230,32 +256,109 @@ final class BatchUpdate {
     var index: Int
     var credit: Credit
     var weight: Double
+    /// The credit's, and the correction's factors, one a step or one a slot.
+    var stepWeights: [Float]?
+  }
+
+  /// The learner's log-probs at the start of the step of those trajectories that a correction compares: all whose worker's are not
+  /// taken for the learner's.
+  private func startLogProbs(
+    _ samples: [CollectedTrajectory], model: PreparedModel, version: Int
+  ) throws -> [Int: [Float]] {
+    guard method.correction != nil else { return [:] }
+    let indices = samples.indices.filter { audit.source(of: samples[$0], version: version) != .worker }
+    if indices.isEmpty { return [:] }
+    let scores = try scoreTrajectories(
+      indices.map { samples[$0].trajectory }, model: model, tokenBudget: tokenBudget, team: team)
+    return Dictionary(uniqueKeysWithValues: zip(indices, scores.map { $0.flatMap { $0 } }))
+  }
+
+  /// Takes the divergence from the reference off the rewards.
+  private func penalise(
+    _ trajectories: inout [CreditTrajectory], _ samples: [CollectedTrajectory], recorded: [[Float]],
+    outcome: inout Outcome
+  ) throws {
+    guard let penalty = method.rewardPenalty else { return }
+    guard let reference else {
+      throw TrainingError("a KL penalty in the reward needs the reference model, which this update was not given")
+    }
+    let scores = try scoreTrajectories(
+      samples.map(\.trajectory), model: reference, tokenBudget: tokenBudget, team: team)
+    for index in samples.indices {
+      let rewards = try KLInReward.tokenRewards(
+        reward: Double(trajectories[index].reward), oldLogProbs: recorded[index],
+        referenceLogProbs: scores[index].flatMap { $0 }, coefficient: penalty.coefficient, estimator: penalty.estimator)
+      let penalised = Float(rewards.reduce(0, +))
+      outcome.sums.add(
+        mean: MetricName.rewardPenalty, sum: Double(trajectories[index].reward - penalised), count: 1)
+      trajectories[index].reward = penalised
+    }
   }
 
   /// The optimiser steps that have a gradient.
   private func plan(
-    _ samples: [CollectedTrajectory], step: Int, miniBatch: Int, outcome: inout Outcome
+    _ samples: [CollectedTrajectory], recorded: [[Float]], start: [Int: [Float]], step: Int, miniBatch: Int,
+    outcome: inout Outcome
   ) throws -> [[Item]] {
     let trajectories = samples.map(\.trajectory)
-    let credits = try method.advantage.advantages(
-      CreditStep(
-        number: step, trajectories: samples.map { CreditTrajectory($0.trajectory, rewards: $0.rewards) },
-        rewardWeights: samples.allSatisfy { $0.rewards.isEmpty } ? [] : method.rewardWeights))
+    var seen = samples.map { CreditTrajectory($0) }
+    try penalise(&seen, samples, recorded: recorded, outcome: &outcome)
+    let credited = CreditStep(
+      number: step, trajectories: seen,
+      rewardWeights: samples.allSatisfy { $0.rewards.isEmpty } ? [] : method.rewardWeights)
+    let excludesOverlong = method.excludesOverlong
+    var credits = try method.advantage.advantages(credited) { !(excludesOverlong && seen[$0].isTruncated) }
     guard credits.count == trajectories.count else {
       throw CreditError(
         "the advantage estimator gave \(credits.count) advantages for \(trajectories.count) trajectories")
     }
+    credits = try method.selection.select(
+      credits, of: credited, progress: Double(step) / Double(max(1, method.totalSteps)))
+    outcome.credits = credits
     let groups = trajectories.map(\.groupID)
     outcome.groupsWithoutSignal = Set(groups).count - Set(zip(groups, credits).filter { !$0.1.isZero }.map(\.0)).count
     return try optimizerSteps(groups, miniBatch: miniBatch).map { range in
-      let counts = range.map { credits[$0].isKept ? trajectories[$0].scoredCount : 0 }
+      let factors = try correct(
+        range, samples, credits, recorded: recorded, start: start, version: step, outcome: &outcome)
+      let counts = zip(range, factors).map { index, own in
+        !credits[index].isKept ? 0 : own.kept?.count { $0 } ?? trajectories[index].scoredCount
+      }
       guard counts.contains(where: { $0 > 0 }) else { return [] }
       let weights = try method.aggregation.weights(tokenCounts: counts, maximumLength: method.maximumLength)
-      return zip(range, weights).compactMap { index, weight in
-        !credits[index].isKept || (credits[index].isZero && loss.ignoresZeroAdvantages)
-          ? nil : Item(index: index, credit: credits[index], weight: weight)
+      return zip(range, zip(zip(weights, counts), factors)).compactMap { index, share -> Item? in
+        let ((weight, count), own) = share
+        if count == 0 || (credits[index].isZero && loss.ignoresZeroAdvantages) { return nil }
+        return Item(
+          index: index, credit: credits[index], weight: weight,
+          stepWeights: own.applied(to: credits[index].stepWeights, slotCounts: trajectories[index].slotCounts))
       }
     }.filter { !$0.isEmpty }
+  }
+
+  /// What the run's correction says of an optimiser step's trajectories, which steps are kept instead of which slots.
+  private func correct(
+    _ range: Range<Int>, _ samples: [CollectedTrajectory], _ credits: [Credit], recorded: [[Float]],
+    start: [Int: [Float]], version: Int, outcome: inout Outcome
+  ) throws -> [CorrectionFactors] {
+    guard let correction = method.correction else { return range.map { _ in CorrectionFactors() } }
+    var factors = try correction.factors(
+      range.map { index in
+        let advantages = credits[index].advantages
+        return CorrectedTrajectory(
+          logProbs: start[index] ?? recorded[index], workerLogProbs: recorded[index],
+          advantage: Double(advantages.reduce(0, +)) / Double(max(1, advantages.count)),
+          isOlder: samples[index].trajectory.policyVersion != version)
+      }, caps: method.correctionCaps)
+    for (place, index) in range.enumerated() {
+      let slots = recorded[index].count
+      let weights = factors[place].weights ?? [Float](repeating: 1, count: slots)
+      let dropped = weights.indices.count { weights[$0] == 0 || factors[place].kept?[$0] == false }
+      outcome.sums.add(
+        mean: MetricName.correctionMean, sum: weights.reduce(0.0) { $0 + Double($1) }, count: slots)
+      outcome.sums.add(mean: MetricName.correctionDropped, sum: Double(dropped), count: slots)
+      factors[place].kept = factors[place].kept.map { $0.bySteps(samples[index].trajectory.slotCounts) }
+    }
+    return factors
   }
 
   /// The trajectories of each optimiser step; an objective that sees groups gets whole ones.
@@ -327,7 +430,7 @@ final class BatchUpdate {
       // What the coefficients were formed from need not travel with them.
       let blind = formed.items.map { item in
         WeightedTrajectory(
-          trajectory: item.trajectory, advantages: item.advantages, weight: item.weight,
+          trajectory: item.trajectory.keeping([]), advantages: item.advantages, weight: item.weight,
           oldLogProbs: loss.klEstimator == .k3ImportanceWeighted ? item.oldLogProbs : nil,
           coefficients: item.coefficients)
       }
@@ -367,12 +470,43 @@ final class BatchUpdate {
   }
 }
 
+extension [Bool] {
+  /// Of flags of slots one a step: a step has one where all of its slots have.
+  fileprivate func bySteps(_ slotCounts: [Int]?) -> [Bool] {
+    guard let slotCounts else { return self }
+    var rest = self[...]
+    return slotCounts.map { count in
+      defer { rest = rest.dropFirst(count) }
+      return rest.prefix(count).allSatisfy { $0 }
+    }
+  }
+}
+
+extension CorrectionFactors {
+  /// The credit's weights of the steps times these factors, `kept` being one a step; nil: 1.
+  fileprivate func applied(to stepWeights: [Float]?, slotCounts: [Int]?) -> [Float]? {
+    var own = stepWeights
+    if let kept {
+      own = zip(own ?? [Float](repeating: 1, count: kept.count), kept).map { $1 ? $0 : 0 }
+    }
+    guard let weights else { return own }
+    guard let own else { return weights }
+    let counts = slotCounts ?? [Int](repeating: 1, count: weights.count)
+    let spread = zip(own, counts).flatMap { [Float](repeating: $0, count: $1) }
+    return zip(spread, weights).map { $0 * $1 }
+  }
+}
+
 extension CreditTrajectory {
   /// What an estimator sees of a rewarded trajectory.
-  init(_ trajectory: Trajectory, rewards: [Float]) {
+  init(_ sample: CollectedTrajectory) {
+    let trajectory = sample.trajectory
+    var answer: [Float] = []
+    if case .discrete(let last)? = trajectory.segments.last { answer = last.logProbs }
     self.init(
-      groupID: trajectory.groupID, promptID: trajectory.promptID, reward: trajectory.reward ?? 0, rewards: rewards,
-      length: trajectory.scoredCount, isTruncated: trajectory.finishReason == .length,
-      tokenIDs: trajectory.scoredTokens)
+      groupID: trajectory.groupID, promptID: trajectory.promptID, reward: trajectory.reward ?? 0,
+      rewards: sample.rewards, length: trajectory.scoredCount, isTruncated: trajectory.finishReason == .length,
+      tokenIDs: trajectory.scoredTokens, entropy: trajectory.stream(.entropy) ?? [], answer: sample.answer,
+      answerLogProbs: answer)
   }
 }

@@ -1,3 +1,4 @@
+import Coordination
 import Equality
 import FrontEnd
 import Kernels
@@ -39,7 +40,32 @@ extension LearnerService {
       made.append(
         TextSamples(subject, interval: configuration.run.sampleInterval, directory: directory.samplesPath))
     }
-    return made + [ProgressLine(from: run.step, totalSteps: configuration.run.totalSteps, console: console)]
+    if configuration.run.sampleInterval > 0, configuration.metrics.traceGroups > 0 {
+      made.append(
+        try TraceFile(
+          subject, interval: configuration.run.sampleInterval, groups: configuration.metrics.traceGroups,
+          byteLimit: configuration.metrics.traceMegabytes * 1_000_000, path: directory.tracesPath, after: run.step,
+          logger: logger))
+    }
+    if configuration.metrics.tensorboard {
+      made.append(try TensorBoardExport(directory: directory.tensorboardPath, after: run.step))
+    }
+    if configuration.metrics.prometheusPort > 0 {
+      made.append(
+        try PrometheusExport(
+          port: configuration.metrics.prometheusPort, run: configuration.run.name, logger: logger))
+    }
+    made.append(
+      StatusFile(
+        path: directory.statusPath, name: configuration.run.name, totalSteps: configuration.run.totalSteps))
+    made.append(
+      ProgressLine(from: run.step, totalSteps: configuration.run.totalSteps, console: console, logger: logger))
+    made.append(
+      try RunWarnings(
+        subject.facts(directory: directory.path), stopWhen: configuration.run.stopWhen,
+        leaseSeconds: configuration.worker.leaseTimeoutSeconds, path: directory.warningsPath, after: run.step,
+        logger: logger))
+    return made
   }
 
   /// Finds a port in use before the warm-up instead of after it.
@@ -70,19 +96,27 @@ extension LearnerService {
     let audit = LogProbAudit.start(
       model, selfTest: configuration.learner.selfTest, policy: try configuration.rollout.thinkingPolicy(),
       positions: subject.positions, fraction: configuration.learner.auditFraction, team: team, logger: logger)
+    if configuration.learner.verification != .off {
+      audit.whenCaught = { [weak frontEnd] party, reason in
+        frontEnd?.quarantine(Party(described: party), reason: reason)
+      }
+    }
     var help = configuration.gradientHelp(frontEnd.gradients, audit: audit, logger: logger)
+    help?.verification = configuration.learner.verification == .off ? 0 : configuration.learner.gradientVerification
+    help?.caught = { [weak frontEnd] party, reason in frontEnd?.quarantine(party, reason: reason) }
     help?.weights = IntermediateWeights(frontEnd: frontEnd, team: team, logger: logger)
-    if help != nil, let reference {
+    var method = try configuration.method()
+    // A penalty in the reward is the learner's business: nobody who helps needs the reference.
+    if help != nil, method.loss.klCoefficient != 0, let reference {
       let snapshot = reference.weights.referenceSnapshot(team: team)
       help?.reference = snapshot.description.root
       try frontEnd.publish(reference: snapshot)
     }
-    var method = try configuration.method()
     method.rewardWeights = subject.rewards.weights
     let update = BatchUpdate(
       method: method, options: try configuration.updateOptions(),
       tokenBudget: configuration.learner.microBatchTokens, reference: reference, audit: audit,
-      importanceCap: configuration.learner.importanceCap.map(Float.init),
+      importanceCap: try configuration.importanceCap(),
       activationMemoryBudget: configuration.activationMemoryBudget,
       sumsLeaves: configuration.learner.gradientLeases != .off,
       gradientType: GradientType(rawValue: configuration.learner.gradientDtype.rawValue)!,

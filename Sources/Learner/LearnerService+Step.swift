@@ -1,3 +1,4 @@
+import Dispatch
 import Foundation
 import FrontEnd
 import Machine
@@ -19,24 +20,25 @@ extension LearnerService {
       try submit(
         StepGroups.requests(ahead, scheduler: queue.scheduler), due: ahead.number, to: frontEnd)
     }
-    guard let current = queue.current, let groups = try collect(frontEnd, current, scheduler: queue.scheduler) else {
-      return false
-    }
+    guard let current = queue.current, let groups = try collect(frontEnd, current, &queue) else { return false }
     let collected = MonotonicClock.seconds()
 
+    submitted = submitted.filter { $0.key >= current.ordinals.upperBound }
     let training = groups.training
     let prompts = Dictionary(
       uniqueKeysWithValues: training.map { ($0.samples[0].trajectory.groupID, $0.prompt) })
     let collectedSamples = training.flatMap(\.samples)
     guard !collectedSamples.isEmpty else {
       throw ClusterError(
-        "step \(run.step + 1): nothing is left to train on: the scheduler \(configuration.rollout.scheduler) dropped every group, or "
+        "step \(run.step + 1): nothing is left to train on: the scheduler \(configuration.rollout.scheduler) dropped all of \(groups.droppedCount) groups, or "
           + "every sample was set aside after \(configuration.worker.maxLossesPerSample) workers were lost with it; see the workers' "
           + "logs")
     }
-    let judged = try subject.rewards.judge(
-      collectedSamples.map { subject.query($0.trajectory, prompt: prompts[$0.trajectory.groupID]!) })
-    let samples = try rewarded(collectedSamples, judged)
+    let queries = collectedSamples.map { subject.query($0.trajectory, prompt: prompts[$0.trajectory.groupID]!) }
+    guard let judged = try judge(queries) else { return false }
+    judging.forget(below: current.ordinals.upperBound)
+    let samples = try rewarded(collectedSamples, judged, queries)
+    let rewardsCame = MonotonicClock.seconds()
     let trajectories = samples.map(\.trajectory)
     for group in training {
       logger.debug(
@@ -45,8 +47,12 @@ extension LearnerService {
     }
     try tell { try $0.sampled(SampledBatch(step: run.step + 1, trajectories: trajectories, prompts: prompts)) }
     let version = run.step
-    let outcome = try update.run(
-      samples, state: subject.state, model: &model, version: version, miniBatch: configuration.miniBatchSize)
+    // Of a step that nobody judged nothing is learned: the weights stay, under the next version's name.
+    let outcome =
+      samples.isEmpty
+      ? BatchUpdate.Outcome()
+      : try update.run(
+        samples, state: subject.state, model: &model, version: version, miniBatch: configuration.miniBatchSize)
     let updated = MonotonicClock.seconds()
     run.step += 1
     run.optimizerStep = subject.state.step
@@ -60,22 +66,44 @@ extension LearnerService {
     try publish(frontEnd)
     let published = MonotonicClock.seconds()
     var record = StepMetrics(
-      step: run.step, trajectories: trajectories, rewardNames: subject.rewards.names, judged: judged, outcome: outcome,
+      step: run.step, trajectories: trajectories, rewardNames: subject.rewards.names, judged: judged,
+      withoutAnswer: subject.rewards.shareWithoutAnswer(queries, judged), outcome: outcome,
       version: version, subject: subject, cluster: statistics, wireBytes: recordedWireBytes,
       weightsDensity: weightsDensity, before: recordedStatistics, sampling: Self.samplingSeconds(groups.completed),
-      isPartial: configuration.rollout.partialRollouts, times: (start, collected, updated, published)
+      isPartial: configuration.rollout.partialRollouts, judging: rewardsCame - collected,
+      times: (start, collected, updated, published)
     ).record
+    record.metrics[MetricName.droppedGroups] = Double(groups.droppedCount)
     record.metrics[MetricName.epoch] = run.task.epoch
+    if let summary = verification?.summary {
+      record.metrics[MetricName.verified] = Double(summary.replayed)
+      record.metrics[MetricName.verifiedForeign] = Double(summary.foreign)
+      record.metrics[MetricName.notVerifiable] = Double(summary.unknownVersions)
+      record.metrics[MetricName.caught] = Double(summary.caught)
+      record.metrics[MetricName.timeVerification] = summary.seconds
+    }
+    record.metrics[MetricName.verifiedLeaves] = Double(update.gradient.verified)
+    update.gradient.verified = 0
     record.metrics.merge(measuredBetweenSteps) { $1 }
     measuredBetweenSteps = [:]
+    record.metrics.merge(try evaluateIfDue()) { $1 }
     recordedWireBytes = statistics.weightBytesSent
     recordedStatistics = statistics
     let report = StepReport(
-      step: run.step, record: record, trajectories: trajectories, leafRows: outcome.leafRows, identity: identity,
+      step: run.step, record: record, trajectories: trajectories, queries: Self.judgedQueries(queries, judged),
+      advantages: outcome.credits.map(\.advantages), leafRows: outcome.leafRows, identity: identity,
       times: (start, collected, updated, published))
     try tell { try $0.stepped(report) }
     return true
   }
+
+  /// Those that were judged, and so were trained on.
+  private static func judgedQueries(_ queries: [RewardQuery], _ judged: [JudgedCompletion]) -> [RewardQuery] {
+    zip(queries, judged).compactMap { $1.total == nil ? nil : $0 }
+  }
+
+  /// Why an observer wants the run to end; nil: none does.
+  var runStop: RunStop? { watching.lazy.compactMap(\.stop).first ?? patienceStop }
 
   /// Tells every observer.
   func tell(_ event: (any RunObserver) throws -> Void) rethrows {
@@ -84,22 +112,38 @@ extension LearnerService {
 
   /// The samples with their rewards, without those that could not be judged: a group's statistics do not know them.
   private func rewarded(
-    _ samples: [CollectedTrajectory], _ judged: [JudgedCompletion]
+    _ samples: [CollectedTrajectory], _ judged: [JudgedCompletion], _ queries: [RewardQuery]
   ) throws -> [CollectedTrajectory] {
     var kept: [CollectedTrajectory] = []
-    for (sample, judgement) in zip(samples, judged) {
-      guard let total = judgement.total else { continue }
+    for ((sample, judgement), query) in zip(zip(samples, judged), queries) {
+      guard let total = options.isRehearsal ? Float(sample.trajectory.sampleIndex % 2) : judgement.total else {
+        continue
+      }
       var sample = sample
       sample.trajectory.reward = total
       sample.rewards = judgement.values.compactMap { $0 }
+      sample.answer = AnswerExtraction.finalAnswer(in: query.completion.text)
       kept.append(sample)
     }
     let reason = judged.lazy.compactMap(\.reason).first
     guard !kept.isEmpty else {
-      throw ClusterError(
-        "step \(run.step + 1): none of its \(samples.count) samples could be judged (\(reason ?? "")); the run can be continued with "
-          + "--resume when that is mended")
+      unjudgedSteps += 1
+      let limit = configuration.reward.stopAfterUnjudged
+      guard limit == 0 || unjudgedSteps < limit else {
+        throw ClusterError(
+          "step \(run.step + 1): none of its \(samples.count) samples could be judged (\(reason ?? "")), for \(unjudgedSteps) steps in "
+            + "a row (reward.stop_after_unjudged \(limit)); the run can be continued with --resume when that is mended")
+      }
+      let count = "\(unjudgedSteps) such step\(unjudgedSteps == 1 ? "" : "s in a row")"
+      logger.error(
+        "step \(run.step + 1): NONE of its \(samples.count) samples could be judged, so it trains nothing (\(count)): \(reason ?? "")"
+      )
+      if limit == 0 {
+        logger.notice("the run goes on; reward.stop_after_unjudged: N would end it after N such steps in a row")
+      }
+      return []
     }
+    unjudgedSteps = 0
     if kept.count < samples.count {
       logger.warning(
         "step \(run.step + 1): \(samples.count - kept.count) of \(samples.count) samples could not be judged and are not trained on: \(reason ?? "")"
@@ -108,12 +152,27 @@ extension LearnerService {
     return kept
   }
 
+  /// Has a step's samples judged, and waits for those who judge elsewhere.
+  ///
+  /// - Returns: nil when a stop was requested meanwhile.
+  private func judge(_ queries: [RewardQuery]) throws -> [JudgedCompletion]? {
+    guard subject.rewards.consults else { return try subject.rewards.judge(queries) }
+    let asked = judging.asked(queries, subject)
+    for completion in asked {
+      while !completion.wait(until: .now() + .milliseconds(200)) {
+        if stop.isRequested { return nil }
+      }
+    }
+    return try subject.rewards.judge(queries, asked: asked)
+  }
+
   private func submit(_ requests: [StepGroups.Request], due version: Int, to frontEnd: LearnerFrontEnd) throws {
     try frontEnd.submit(
       try requests.map { request in
-        var group = try subject.group(request)
+        var group = try subject.group(request, due: version)
         group.dueVersion = version
         group.continuesAcrossVersions = configuration.rollout.partialRollouts
+        submitted[group.ordinal] = group
         return group
       })
   }
@@ -129,15 +188,27 @@ extension LearnerService {
   /// Waits for a step's groups and their children; those of later steps stay with the front end. There is no limit to the wait:
   /// workers may come later, and the log says who is missing.
   private func collect(
-    _ frontEnd: LearnerFrontEnd, _ step: StepQueue.Step, scheduler: any PromptScheduler
+    _ frontEnd: LearnerFrontEnd, _ step: StepQueue.Step, _ queue: inout StepQueue
   ) throws -> StepGroups? {
-    var groups = try StepGroups(step, scheduler: scheduler)
+    var groups = try StepGroups(step, scheduler: queue.scheduler)
     var lastNotice = MonotonicClock.seconds()
-    while !groups.isComplete {
-      if stop.isRequested { return nil }
-      if let group = try frontEnd.nextGroup(within: .milliseconds(500), below: step.ordinals.upperBound) {
+    let consults = subject.rewards.consults
+    verification?.begin(model, version: run.step)
+    defer { verification?.end() }
+    while try groups.missing > 0 || !isSettled(&groups, frontEnd) {
+      if groups.missing > 0 {
+        let replacements = try groups.replace(by: try queue.replace(groups.missing))
+        logger.debug("step \(run.step + 1) draws \(replacements.count) groups in the place of dropped ones")
+        try submit(replacements, due: step.number, to: frontEnd)
+      }
+      if stop.isRequested || runStop != nil { return nil }
+      if consults { judging.arrived(frontEnd.takeArrivals(), of: queue.pending, subject) }
+      // Whoever judges elsewhere is given samples while others are sampled.
+      let patience = Duration.milliseconds(consults ? 20 : 500)
+      if let group = try frontEnd.nextGroup(within: patience, below: step.ordinals.upperBound) {
         let children = try groups.finish(group) { trajectories, prompt in
-          let judged = try subject.rewards.judge(trajectories.map { subject.query($0, prompt: prompt) })
+          let queries = trajectories.map { subject.query($0, prompt: prompt) }
+          let judged = try subject.rewards.judge(queries, asked: consults ? judging.asked(queries, subject) : [])
           return zip(trajectories, judged).map { trajectory, judged in
             var trajectory = trajectory
             trajectory.reward = judged.total
@@ -145,6 +216,9 @@ extension LearnerService {
           }
         }
         if !children.isEmpty { try submit(children, due: step.number, to: frontEnd) }
+        if let work = submitted[group.ordinal], let found = try verification?.arrived(group.samples, of: work) {
+          try convict(found, &groups, frontEnd)
+        }
       }
       let now = MonotonicClock.seconds()
       let statistics = frontEnd.statistics()
@@ -162,6 +236,18 @@ extension LearnerService {
       }
     }
     return groups
+  }
+
+  /// Whether a step's groups are complete and of each key's samples one at least was looked at.
+  private func isSettled(_ groups: inout StepGroups, _ frontEnd: LearnerFrontEnd) throws -> Bool {
+    guard groups.isComplete else { return false }
+    guard let verification else { return true }
+    let samples = groups.completed.flatMap { group in
+      group.samples.compactMap { sample in submitted[group.ordinal].map { (sample, $0) } }
+    }
+    let found = try verification.conclude(samples)
+    try convict(found, &groups, frontEnd)
+    return groups.isComplete
   }
 
   func publish(_ frontEnd: LearnerFrontEnd) throws {

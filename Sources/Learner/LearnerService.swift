@@ -1,4 +1,5 @@
 import Coordination
+import Evaluation
 import Foundation
 import FrontEnd
 import Kernels
@@ -33,6 +34,11 @@ public final class LearnerService {
     public var keys: String?
     /// Emulates a slower machine, for measurements; nil: as fast as this one.
     public var pace: Pace?
+    /// Whether the model is evaluated before and after the run too, and not only where `eval.interval` asks for it.
+    public var evaluates = false
+    /// The run is measured and nothing is kept of it: no checkpoint is written at its end, and rewards are made up, so that
+    /// there is a gradient.
+    package var isRehearsal = false
 
     public init(resume: Bool = false, allowInsecure: Bool = false, keys: String? = nil) {
       self.resume = resume
@@ -62,12 +68,29 @@ public final class LearnerService {
   var weightsDensity: Double?
   /// Weight bytes sent until the last step's record.
   var recordedWireBytes = 0
+  /// Groups that were submitted and are not trained on yet, by ordinal: what their samples are held against.
+  var submitted: [Int: PromptGroup] = [:]
+  var verification: RolloutVerification?
   /// Measured between steps; the next step's record has it, or at the end of the run the last one's.
   var measuredBetweenSteps: [String: Double] = [:]
   /// Who follows the run, beside its files and the progress line.
   public var observers: [any RunObserver] = []
   /// All of them, while the run is under way.
   var watching: [any RunObserver] = []
+  /// Rewards that are asked for before their step is complete.
+  var judging = EarlyJudging()
+  /// Steps in a row of which no sample was judged.
+  var unjudgedSteps = 0
+  /// The first prompt as the model reads it; nil where prompts are no text for a template.
+  package let promptPreview: String?
+  /// Nil: the run has no evaluation prompts, or is not evaluated.
+  package var evaluation: RunEvaluation?
+  /// Of the evaluations during the run.
+  var evaluationHistory: EvaluationHistory?
+  var lastEvaluation: (step: Int, results: [Evaluator.Result])?
+  var patienceStop: RunStop?
+  /// Why the run ended before its last step; nil: it did not, or a signal came.
+  public private(set) var endsEarly: RunStop?
   /// The right to write the run's folder.
   private var lock: RunLock?
   /// The cluster at the last step's record.
@@ -112,8 +135,23 @@ public final class LearnerService {
     }
     let generated = try PromptSource.generatedTask(configuration.task)?.example(
       .training, seed: UInt64(configuration.run.seed), index: 0)
-    try subject.text.show(prompts.filePrompts.first ?? generated?.prompt, logger)
+    let shown = prompts.filePrompts.first ?? generated?.prompt
+    try subject.text.show(shown, logger)
+    if let shown, let preview = subject.text.preview {
+      promptPreview = try preview(shown).display
+    } else {
+      promptPreview = nil
+    }
     if subject.warmsUpWhole && !configuration.sft.enabled { subject.adapt(subject.state.roundedWeights(team: team)) }
+    if options.evaluates || configuration.eval.interval > 0 {
+      evaluation = try RunEvaluation(
+        configuration, subject: subject, trained: prompts.filePrompts, team: team, stop: stop, console: console,
+        logger: logger)
+    }
+    if configuration.eval.interval > 0, evaluation == nil {
+      throw ClusterError(
+        "eval.interval: there is nothing to evaluate; name files with eval.datasets or eval.path, or set task.held_out")
+    }
     let (subject, team, directory) = (subject, team, directory)
     var scheduler = subject.scheduler
     let saved =
@@ -172,9 +210,15 @@ public final class LearnerService {
     lock = try RunLock(folder: directory.path)
     if options.resume { try MetricsLog.check(resuming: directory.metricsPath, after: run.step) }
     try checkEndpoints()
+    let changes = directory.changes(to: configuration)
+    if options.resume, !changes.isEmpty {
+      logger.notice("changed since the start before: \(changes.joined(separator: "; "))")
+    }
     let text = configuration.resolvedYAML()
-    do { try text.write(toFile: directory.configurationPath, atomically: true, encoding: .utf8) } catch {
-      throw ClusterError("\(directory.configurationPath): cannot be written: \(error.localizedDescription)")
+    for path in [directory.startConfigurationPath(directory.startCount + 1), directory.configurationPath] {
+      do { try text.write(toFile: path, atomically: true, encoding: .utf8) } catch {
+        throw ClusterError("\(path): cannot be written: \(error.localizedDescription)")
+      }
     }
   }
 
@@ -226,18 +270,26 @@ public final class LearnerService {
         frontEnd.abort()
       }
     }
+    try JSONLinesLog.cut(directory.evaluationsPath, after: run.step)
+    evaluationHistory = evaluation.map {
+      EvaluationHistory(metric: $0.metric, lines: JSONLinesLog.read(directory.evaluationsPath))
+    }
     watching = try runObservers() + observers
     defer { watching = [] }
     try publish(frontEnd)
     try whenBound(frontEnd)
 
     let update = try makeUpdate(frontEnd)
+    verification = RolloutVerification(
+      extent: configuration.learner.verification, fingerprint: update.audit.fingerprint,
+      equalityHolds: update.audit.equalityHolds, maxStaleness: configuration.learner.maxStaleness, team: team)
+    defer { verification = nil }
     var queue = StepQueue(
       prompts, scheduler, step: run.step, nextOrdinal: run.nextGroupOrdinal, pending: run.pending ?? [],
       promptsPerStep: configuration.rollout.promptsPerStep, lead: configuration.learner.maxStaleness,
       totalSteps: configuration.run.totalSteps)
     var checkpoints = CheckpointSchedule(interval: configuration.learner.checkpointInterval, lastStep: run.step)
-    while run.step < configuration.run.totalSteps && !stop.isRequested {
+    while run.step < configuration.run.totalSteps && !stop.isRequested && runStop == nil {
       guard try step(frontEnd, update, &queue) else { break }
       guard checkpoints.isDue(at: run.step, now: MonotonicClock.seconds()) else { continue }
       do {
@@ -253,12 +305,19 @@ public final class LearnerService {
         )
       }
     }
+    endsEarly = runStop
+    if let endsEarly { logger.notice("the run ends after step \(run.step): \(endsEarly.reason)") }
     for observer in watching { observer.ended(after: run.step) }
-    if checkpoints.lastStep != run.step || directory.checkpointSteps().isEmpty { try checkpoint() }
+    if !options.isRehearsal, checkpoints.lastStep != run.step || directory.checkpointSteps().isEmpty {
+      try checkpoint()
+    }
     // The metrics file is its observer's until here.
     watching = []
     amendLastRecord()
     isOver = true
+    if let endsEarly, endsEarly.isFailure {
+      throw ClusterError("the run was ended after step \(run.step): \(endsEarly.reason)")
+    }
   }
 
   private func checkpoint() throws {

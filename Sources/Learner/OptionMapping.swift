@@ -14,13 +14,27 @@ extension RunConfiguration {
   /// How trajectories become a loss, as the `learner` section describes it.
   /// - Throws: naming the key.
   func method() throws -> BatchUpdate.Method {
-    BatchUpdate.Method(
+    let correction = try corrections.make(learner.describedCorrection())
+    let isDecoupled = learner.decoupledClipping || correction.isDecoupled
+    let isInLoss = learner.klPlacement == .loss
+    return BatchUpdate.Method(
       loss: try Loss(
-        learner.describedObjective(), klCoefficient: learner.klCoefficient, klEstimator: learner.klEstimator),
+        learner.describedObjective(), klCoefficient: isInLoss ? learner.klCoefficient : 0,
+        klEstimator: learner.klEstimator),
       advantage: try advantageEstimators.make(learner.describedAdvantage()), aggregation: learner.lossAggregation,
       maximumLength: rollout.maxThinkingTokens + rollout.maxAnswerTokens,
-      offPolicy: learner.decoupledClipping ? .decoupled(weightCap: Float(learner.behaviourWeightCap)) : .behaviour,
+      offPolicy: isDecoupled ? .decoupled(weightCap: Float(learner.behaviourWeightCap)) : .behaviour,
+      correction: correction.slotCap(learner.correctionCaps) == nil ? correction : nil,
+      correctionCaps: learner.correctionCaps, selection: try selections.make(learner.describedSelection()),
+      totalSteps: run.totalSteps, excludesOverlong: learner.excludeOverlong,
+      rewardPenalty: isInLoss || learner.klCoefficient == 0
+        ? nil : BatchUpdate.RewardPenalty(coefficient: learner.klCoefficient, estimator: learner.klEstimator),
       seed: UInt64(run.seed))
+  }
+
+  /// Cap of the importance weights that the passes form; nil: they form none.
+  func importanceCap() throws -> Float? {
+    try corrections.make(learner.describedCorrection()).slotCap(learner.correctionCaps)?.importance.map(Float.init)
   }
 
   /// Bytes for the activations of a micro-batch.

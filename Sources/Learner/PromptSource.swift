@@ -159,6 +159,19 @@ public struct PromptSource: Sendable {
     }
   }
 
+  /// The run's own held-out prompts, where it has some, and the files of `eval.datasets`; each with its name in metrics and
+  /// its file.
+  static func evaluationSets(
+    _ configuration: RunConfiguration
+  ) throws -> [(name: String?, path: String?, prompts: [Prompt])] {
+    let limit = configuration.eval.prompts
+    let named = try zip(configuration.eval.datasetNames, configuration.eval.datasets).map { name, path in
+      let prompts = try PromptFile.read(path, fields: fields(configuration.task))
+      return (name: String?(name), path: String?(path), prompts: limit == 0 ? prompts : Array(prompts.prefix(limit)))
+    }
+    return [(nil, configuration.eval.path, try evaluationPrompts(configuration))] + named
+  }
+
   /// Prompts that are never trained on: those of `eval.path`, or the held-out share of a generated task or of the prompt file.
   package static func evaluationPrompts(_ configuration: RunConfiguration) throws -> [Prompt] {
     let limit = configuration.eval.prompts

@@ -1,6 +1,8 @@
 import Foundation
+import JSON
 import Kernels
 import ModelFiles
+import RunConfiguration
 import Sessions
 import Tasks
 import Training
@@ -34,9 +36,17 @@ public struct RunState: Codable, Sendable, Equatable {
 
 /// The files of a run.
 ///
-///     config.yaml                       the resolved configuration
+///     config.yaml                       the resolved configuration of the newest start
+///     config-1.yaml, config-2.yaml, …   that of each start
+///     warnings.jsonl                    what was warned of
 ///     metrics.jsonl                     one line a step
+///     incidents/                        evidence against workers that were caught
 ///     samples/                          trajectories as text
+///     samples.jsonl                     trajectories step by step, for `softgrpo trace`
+///     status.json                       what the run does now, for `softgrpo status`
+///     evaluations.jsonl                 one line an evaluation
+///     best/                             the model of the best evaluation, a Hugging Face directory
+///     tensorboard/                      event files
 ///     sft/                              the warmed-up model, when the run made one
 ///     checkpoints/step-000050           a Hugging Face directory
 ///     checkpoints/step-000050.state     master weights, moments, cursors; written first, so that a checkpoint with
@@ -48,8 +58,20 @@ public struct RunDirectory: Sendable {
   public init(path: String) { self.path = path }
 
   public var configurationPath: String { path + "/config.yaml" }
+  /// Of a start of the run, from 1.
+  func startConfigurationPath(_ start: Int) -> String { "\(path)/config-\(start).yaml" }
+  public var statusPath: String { path + "/status.json" }
+  public var tensorboardPath: String { path + "/tensorboard" }
+  public var tracesPath: String { path + "/samples.jsonl" }
+  public var evaluationsPath: String { path + "/evaluations.jsonl" }
+  public var bestPath: String { path + "/best" }
+  /// Whether a process writes the run now.
+  public var isBeingWritten: Bool { RunLock.isHeld(folder: path) }
+  public var warningsPath: String { path + "/warnings.jsonl" }
   public var metricsPath: String { path + "/metrics.jsonl" }
   public var samplesPath: String { path + "/samples" }
+  /// What is kept of caught workers.
+  public var incidentsPath: String { path + "/incidents" }
   public var supervisedPath: String { path + "/sft" }
   var checkpointsPath: String { path + "/checkpoints" }
 
@@ -66,6 +88,20 @@ public struct RunDirectory: Sendable {
   var hasSteps: Bool {
     let size = (try? FileManager.default.attributesOfItem(atPath: metricsPath)[.size]) as? Int
     return size ?? 0 > 0 || !checkpointSteps().isEmpty
+  }
+
+  /// Starts whose configuration is kept.
+  var startCount: Int {
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
+    return names.compactMap { name in
+      name.hasPrefix("config-") && name.hasSuffix(".yaml") ? Int(name.dropFirst(7).dropLast(5)) : nil
+    }.max() ?? 0
+  }
+
+  /// What differs from the configuration of the start before, as `key: old -> new`; empty when there was none.
+  func changes(to configuration: RunConfiguration) -> [String] {
+    guard let before = try? RunConfiguration.load(path: configurationPath) else { return [] }
+    return configuration.changes(since: before)
   }
 
   public func create() throws {
@@ -125,6 +161,21 @@ public struct RunDirectory: Sendable {
       }
     }
     removeLeftovers()
+  }
+
+  /// Keeps the model of the best evaluation so far, in the place of the one before.
+  ///
+  /// - Throws: `ModelFileError` naming the file; the one before is untouched then.
+  func writeBest(
+    _ state: any TrainableState, weights: ModelWeights, step: Int, metric: String, value: Double,
+    tokenizer: CheckpointWriter.Tokenizer
+  ) throws {
+    let note = JSONValue.members(["step": .integer(step), "metric": .string(metric), "value": .decimal(value)])
+    let parameters = Dictionary(uniqueKeysWithValues: state.layout.parameters.map { ($0.name, $0) })
+    try CheckpointWriter.write(
+      configuration: state.layout.configuration, elementType: .bfloat16, tokenizer: tokenizer,
+      extraFiles: ["best.json": Data((note.encoded() + "\n").utf8)], to: bestPath, overwrite: true
+    ) { name, body in try body(.bfloat16(weights.span(of: parameters[name]!))) }
   }
 
   /// Removes what learners left that died in the middle of a checkpoint: states of several times the model's size that nobody

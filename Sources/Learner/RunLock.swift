@@ -22,6 +22,16 @@ final class RunLock: Sendable {
     }
   }
 
+  /// Whether a process has that right now.
+  static func isHeld(folder: String) -> Bool {
+    let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard descriptor >= 0 else { return false }
+    defer { close(descriptor) }
+    // Shared: two that ask do not see each other. A start of the run in this very moment would be refused; it is over at once.
+    guard flock(descriptor, LOCK_SH | LOCK_NB) != 0 else { return false }
+    return errno == EWOULDBLOCK
+  }
+
   deinit {
     // A child that is being started holds a copy for a moment: closing ours would leave the lock with it.
     _ = flock(descriptor, LOCK_UN)

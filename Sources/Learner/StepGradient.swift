@@ -1,3 +1,5 @@
+import Coordination
+import Foundation
 import Gradients
 import Kernels
 import Logging
@@ -22,6 +24,15 @@ final class StepGradient {
     /// Publishes the weights of the step's later mini-batches; nil: nobody else has those.
     var weights: IntermediateWeights?
     var logger: Logger
+    /// Probability that a leaf which somebody else computed is computed again before it is added.
+    var verification = 0.0
+    /// A worker's gradient has other bits than the learner's: told who it was.
+    var caught: (Party, String) -> Void = { _, _ in }
+  }
+
+  /// A gradient that came is not the one that its leaves have.
+  private struct WrongGradient: Error {
+    var arrived: ArrivedGradient
   }
 
   let passes: PolicyGradient
@@ -41,6 +52,8 @@ final class StepGradient {
   var helped = GradientExchange.Totals()
   /// Who computed the last step's leaves; nil: the learner.
   private(set) var computers: [GradientOrigin?] = []
+  /// Leaves of others that were computed again, until somebody resets it.
+  var verified = 0
   /// Seconds spent with nothing to compute.
   var waitSeconds = 0.0
 
@@ -73,6 +86,55 @@ final class StepGradient {
   /// - Returns: what came with each leaf.
   /// - Throws: `TrainingError` or `ObjectiveError`; the state's gradient is then of no use.
   func run(_ leaves: [GradientLeaf], _ weights: Weights) throws -> [LeafResult] {
+    while true {
+      do { return try attempt(leaves, weights) } catch let wrong as WrongGradient {
+        // What else came from there is in the sum: it begins anew without that worker, so that the update has the honest bits.
+        accuse(wrong.arrived)
+      }
+    }
+  }
+
+  /// A relay answers for those behind it by being asked no longer; a worker by its key.
+  private func accuse(_ arrived: ArrivedGradient) {
+    guard let help, let party = arrived.party else { return }
+    help.logger.error(
+      """
+      the gradient of leaves \(arrived.leaves) from \(arrived.source) is not the one that the learner computes: the step's gradient is \
+      computed anew without it
+      """)
+    help.fleet.exclude(party)
+    if !arrived.isFromRelay {
+      help.caught(party, "its gradient of leaves \(arrived.leaves) has other bits than the learner's")
+    }
+  }
+
+  /// Computes a node again and compares its bits with those that came.
+  private func isRight(_ arrived: ArrivedGradient, _ leaves: [GradientLeaf], _ weights: Weights) throws -> Bool {
+    let count = weights.state.gradientValues.count
+    let target = GradientBuffer(count: count)
+    // A subtree has the shape of a tree of its leaves.
+    let sum = GradientSum(
+      tree: GradientTree(leafCount: arrived.leaves.count),
+      into: UnsafeMutableBufferPointer(start: target.values, count: count), type: type, team: team)
+    for (number, index) in arrived.leaves.enumerated() {
+      let buffer = sum.takeBuffer()
+      _ = try passes.compute(
+        leaves[index], model: weights.model, reference: reference, loss: loss, type: type,
+        sink: weights.state.gradientSink(into: buffer.values, backend: weights.model.backend, team: team), into: buffer)
+      try sum.insert(buffer, at: sum.tree.leaf(number))
+    }
+    sum.finish()
+    let payload = GradientPayload(target, type: type, team: team)
+    return VersionHash.root(ofLeaves: VersionHash.leaves(of: UnsafeRawBufferPointer(payload.bytes), team: team)).bytes
+      == arrived.root
+  }
+
+  private func isChosen(_ arrived: ArrivedGradient) -> Bool {
+    guard let rate = help?.verification, rate > 0, help?.fingerprint != nil else { return false }
+    return Double.random(in: 0..<1) >= pow(1 - rate, Double(arrived.leaves.count))
+  }
+
+  private func attempt(_ leaves: [GradientLeaf], _ weights: Weights) throws -> [LeafResult] {
     waitSeconds = 0
     leafRows = leaves.map(\.rowCount)
     let (state, model) = (weights.state, weights.model)
@@ -96,6 +158,10 @@ final class StepGradient {
       leaves, weights, loss: wireLoss, elementCount: state.gradientValues.count, compute: compute,
       isComplete: { sum.isComplete }
     ) { arrived, gradient in
+      if isChosen(arrived) {
+        verified += arrived.leaves.count
+        guard try isRight(arrived, leaves, weights) else { throw WrongGradient(arrived: arrived) }
+      }
       try sum.insert(gradient, at: arrived.node)
       for (leaf, result) in zip(arrived.leaves, arrived.results) { results[leaf] = result }
       for (leaf, origin) in zip(arrived.leaves, arrived.leafOrigins) { computers[leaf] = origin }

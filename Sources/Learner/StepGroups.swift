@@ -22,6 +22,8 @@ struct StepGroups {
     var joined: Int
     var completed: CompletedGroup?
     var isDropped = false
+    /// Its children were asked for: they are not again.
+    var hasChildren = false
   }
 
   /// A group that is trained on, its children's samples included.
@@ -33,6 +35,12 @@ struct StepGroups {
 
   private let step: StepQueue.Step
   private let scheduler: any PromptScheduler
+  /// The drawn groups by place: those of the first draw, then those that replace dropped ones.
+  private var drawn: [DrawnGroup]
+  /// Draws so far.
+  private var draws = 1
+  /// Groups of the last draw that were dropped.
+  private var droppedOfDraw = 0
   private var members: [Int: Member] = [:]
   /// Children so far, by the prompt's place in the step.
   private var children: [Int: Int] = [:]
@@ -42,11 +50,43 @@ struct StepGroups {
   init(_ step: StepQueue.Step, scheduler: any PromptScheduler) throws {
     self.step = step
     self.scheduler = scheduler
-    for request in try Self.requests(step, scheduler: scheduler) {
-      let group = step.groups[(request.ordinal - step.firstOrdinal) / step.ordinalsPerPrompt]
+    drawn = step.groups
+    enter(try Self.requests(step, scheduler: scheduler))
+  }
+
+  private mutating func enter(_ requests: [Request]) {
+    for request in requests {
+      let group = drawn[place(of: request.ordinal)]
       members[request.ordinal] = Member(
         request: request, role: group.role, note: group.note, parent: nil, joined: request.ordinal)
     }
+  }
+
+  private func place(of ordinal: Int) -> Int { (ordinal - step.firstOrdinal) / step.ordinalsPerPrompt }
+
+  /// Groups to be drawn in the place of dropped ones, once the step is complete.
+  var missing: Int { isComplete && draws < step.draws ?? 1 ? droppedOfDraw : 0 }
+  /// Drawn groups that were dropped.
+  var droppedCount: Int { members.values.count { $0.isDropped && $0.parent == nil } }
+
+  /// Takes the groups that replace the dropped ones of the draw before.
+  ///
+  /// - Parameter groups: `missing` of them.
+  /// - Returns: what is to be sampled.
+  /// - Throws: what the scheduler throws for a plan that it cannot make.
+  mutating func replace(by groups: [DrawnGroup]) throws -> [Request] {
+    let first = drawn.count
+    precondition(first + groups.count <= step.places, "more groups than the step has ordinals for")
+    draws += 1
+    droppedOfDraw = 0
+    drawn += groups
+    let requests = try groups.enumerated().map { index, group in
+      Request(
+        ordinal: step.ordinal(first + index), prompt: group.prompt, sampleCount: group.sampleCount,
+        plan: try scheduler.plan(for: group))
+    }
+    enter(requests)
+    return requests
   }
 
   /// What a step's drawn groups ask for, by ordinal.
@@ -73,18 +113,37 @@ struct StepGroups {
     members[group.ordinal]!.completed = group
     finishedCount += 1
     var seen = finished(members[group.ordinal]!)
+    if members[group.ordinal]!.hasChildren { return [] }
     if type(of: scheduler).readsRewards { seen.samples = try rewarded(seen.samples, seen.prompt) }
     switch try scheduler.finished(seen) {
     case .train: return []
     case .drop:
       members[group.ordinal]!.isDropped = true
+      if member.parent == nil { droppedOfDraw += 1 }
       return []
-    case .hold(let held): return try held.map { try add($0, to: group.ordinal) }
+    case .hold(let held):
+      members[group.ordinal]!.hasChildren = !held.isEmpty
+      return try held.map { try add($0, to: group.ordinal) }
+    }
+  }
+
+  /// Takes groups back that hold samples of these parties; they are complete no longer.
+  /// - Returns: their ordinals, ascending, and the samples that stay.
+  mutating func reopen(without parties: Set<String>) -> [(ordinal: Int, kept: [CollectedTrajectory])] {
+    func isOut(_ sample: CollectedTrajectory) -> Bool {
+      [sample.party, sample.sender].contains { $0.map(parties.contains) ?? false }
+    }
+    return members.keys.sorted().compactMap { ordinal in
+      guard let samples = members[ordinal]!.completed?.samples, samples.contains(where: isOut) else { return nil }
+      members[ordinal]!.completed = nil
+      members[ordinal]!.isDropped = false
+      finishedCount -= 1
+      return (ordinal, samples.filter { !isOut($0) })
     }
   }
 
   private mutating func add(_ child: ChildGroup, to parent: Int) throws -> Request {
-    let place = (parent - step.firstOrdinal) / step.ordinalsPerPrompt
+    let place = place(of: parent)
     let number = children[place, default: 0] + 1
     guard number < step.ordinalsPerPrompt else {
       throw ClusterError(

@@ -13,6 +13,8 @@ struct StepMetrics {
   var rewardNames: [String]
   /// What they said of each collected sample.
   var judged: [JudgedCompletion]
+  /// Share of them in which no answer was found; nil: no reward looks for one.
+  var withoutAnswer: Double?
   var outcome: BatchUpdate.Outcome
   var version: Int
   var subject: TrainingSubject
@@ -27,6 +29,8 @@ struct StepMetrics {
   var sampling: Double?
   /// Whether trajectories may have several versions.
   var isPartial = false
+  /// Seconds from the last sample until all rewards were there.
+  var judging: Double
   /// Start, collected, updated, published.
   var times: (Double, Double, Double, Double)
 
@@ -38,6 +42,9 @@ struct StepMetrics {
     let lengths = trajectories.map { Double($0.completionCount) }
     let thinking = trajectories.map { Double(subject.completion($0).thinkingLength) }
     let lags = trajectories.map { Double(version - $0.policyVersion) }
+    var softness = Softness()
+    for trajectory in trajectories { softness.add(trajectory, ends: subject.text.endOfThinkingTokens) }
+    let entropies = trajectories.compactMap { $0.stream(.entropy) }.joined()
     let (start, collected, updated, published) = times
     var metrics: [String: Double] = [
       MetricName.rewardMean: mean, MetricName.rewardStandardDeviation: deviation,
@@ -56,7 +63,7 @@ struct StepMetrics {
       MetricName.weightsWireBytes: Double(cluster.weightBytesSent - wireBytes),
       MetricName.workers: Double(cluster.workers.count),
       MetricName.timeGenerate: sampling ?? collected - start, MetricName.timeWait: collected - start,
-      MetricName.timeUpdate: updated - collected,
+      MetricName.timeJudge: judging, MetricName.timeUpdate: updated - collected - judging,
       MetricName.timeBroadcast: published - updated, MetricName.timeStep: published - start,
     ]
     metrics[MetricName.rolloutAccepted] = Double(cluster.acceptedSamples - before.acceptedSamples)
@@ -69,7 +76,14 @@ struct StepMetrics {
       let values = judged.compactMap { $0.values[index].map(Double.init) }
       if !values.isEmpty { metrics[MetricName.rewardMean(of: name)] = values.reduce(0, +) / Double(values.count) }
     }
+    metrics[MetricName.groups] = Double(Set(trajectories.map(\.groupID)).count)
+    metrics[MetricName.unreadableAnswers] = withoutAnswer
+    if subject.thinkingBudget > 0 {
+      metrics[MetricName.thinkingEndRatio] = Double(trajectories.count(where: subject.text.endsThinking)) / count
+    }
     metrics[MetricName.notJudged] = Double(judged.count { $0.total == nil })
+    metrics[MetricName.updateSkipped] = trajectories.isEmpty ? 1 : 0
+    if trajectories.isEmpty { for name in Self.ofTrained { metrics[name] = nil } }
     let gradients = outcome.gradients
     metrics[MetricName.gradientLeases] = Double(gradients.accepted)
     metrics[MetricName.gradientLeasedShare] =
@@ -82,6 +96,15 @@ struct StepMetrics {
     metrics[MetricName.recomputed] = audit.recomputed
     metrics[MetricName.rolloutProbabilityDifferenceMaximum] = audit.maximum
     metrics[MetricName.rolloutProbabilityDifferenceMean] = audit.mean
+    metrics[MetricName.entropy] =
+      entropies.isEmpty ? nil : entropies.reduce(0.0) { $0 + Double($1) } / Double(entropies.count)
+    for (name, value) in Self.metrics(softness) { metrics[name] = value }
+    // Those that were judged, which are those that were trained on.
+    let outcomes = zip(thinking, judged.filter { $0.total != nil }.map(\.isCorrect))
+    for (name, isCorrect) in [(MetricName.thinkingLengthCorrect, true), (MetricName.thinkingLengthWrong, false)] {
+      let own = outcomes.filter { $0.1 == isCorrect }.map(\.0)
+      if !own.isEmpty { metrics[name] = own.reduce(0, +) / Double(own.count) }
+    }
     // What the loss measured of itself, under the names that it gave.
     for name in outcome.sums.entries.keys { metrics[name] = outcome.sums[name] }
     if isPartial {
@@ -91,11 +114,23 @@ struct StepMetrics {
     return MetricsRecord(step: step, time: Date().timeIntervalSince1970, metrics: metrics)
   }
 
-  /// One line for the progress report.
-  static func summary(_ record: MetricsRecord) -> String {
-    func value(_ name: String, _ digits: Int) -> String { formatFixed(record.metrics[name] ?? 0, digits) }
-    return "reward \(value(MetricName.rewardMean, 3)), thinking \(value(MetricName.thinkingLengthMean, 1)), "
-      + "grad \(value(MetricName.gradientNorm, 2)), \(value(MetricName.tokensPerSecond, 0)) tok/s, "
-      + "weights \(formatBytes(Int(record.metrics[MetricName.weightsWireBytes] ?? 0)))"
+  /// How soft the thinking was; a number of no step is absent.
+  private static func metrics(_ softness: Softness) -> [(String, Double?)] {
+    [
+      (MetricName.softnessLargestWeight, softness.all.largestWeight),
+      (MetricName.softnessComponents, softness.all.effectiveComponents),
+      (MetricName.softnessMixed, softness.all.mixedShare), (MetricName.softnessEntropy, softness.meanEntropy),
+      (MetricName.forks, softness.forkShare), (MetricName.forkLargestWeight, softness.forks.largestWeight),
+      (MetricName.forkComponents, softness.forks.effectiveComponents),
+      (MetricName.forkMixed, softness.forks.mixedShare),
+    ]
   }
+
+  /// What only trained samples have; a 0 would be a lie where there are none.
+  private static let ofTrained = [
+    MetricName.rewardMean, MetricName.rewardStandardDeviation, MetricName.rewardMaximum, MetricName.rewardMinimum,
+    MetricName.completionLengthMean, MetricName.completionLengthMaximum, MetricName.completionLengthClipRatio,
+    MetricName.thinkingLengthMean, MetricName.gradientNorm, MetricName.learningRate, MetricName.offPolicyMean,
+    MetricName.offPolicyMaximum, MetricName.offPolicyPartial, MetricName.tokensPerSecond,
+  ]
 }

@@ -13,9 +13,13 @@ struct StepQueue {
     /// Ordinals of a prompt: its drawn group's and its children's.
     var ordinalsPerPrompt: Int
     var groups: [DrawnGroup]
+    /// Draws for which ordinals are reserved; nil, as in older checkpoints: one.
+    var draws: Int?
 
-    var ordinals: Range<Int> { firstOrdinal..<firstOrdinal + groups.count * ordinalsPerPrompt }
-    /// Of a drawn group.
+    /// Prompts that the step may have.
+    var places: Int { groups.count * (draws ?? 1) }
+    var ordinals: Range<Int> { firstOrdinal..<firstOrdinal + places * ordinalsPerPrompt }
+    /// Of a drawn group; those that replace others follow the first ones.
     func ordinal(_ index: Int) -> Int { firstOrdinal + index * ordinalsPerPrompt }
   }
 
@@ -67,7 +71,7 @@ struct StepQueue {
       let groups = try scheduler.next(promptsPerStep) { try source.next($0) }
       let step = Step(
         number: nextStep, firstOrdinal: nextOrdinal, ordinalsPerPrompt: max(1, scheduler.ordinalsPerPrompt),
-        groups: groups)
+        groups: groups, draws: scheduler.maximumDraws > 1 ? scheduler.maximumDraws : nil)
       nextOrdinal = step.ordinals.upperBound
       nextStep += 1
       pending.append(step)
@@ -75,6 +79,10 @@ struct StepQueue {
     defer { undelivered = pending.count }
     return Array(pending[undelivered...])
   }
+
+  /// Draws groups in the place of some that were dropped of the current step. They are the next prompts after all that was drawn,
+  /// and follow from the state and the number alone: a step asks when all of a draw is finished, in no worker's order.
+  mutating func replace(_ count: Int) throws -> [DrawnGroup] { try scheduler.next(count) { try source.next($0) } }
 
   /// The step that is trained next; nil when none was drawn.
   var current: Step? { pending.first }

@@ -160,12 +160,13 @@ public final class TrainingSubject {
 
   /// A group as work for the cluster.
   ///
+  /// - Parameter version: the learner's version when it will train on the group.
   /// - Throws: `ClusterError` naming the prompt when it is longer than `task.max_prompt_length` or does not fit.
-  func group(_ request: StepGroups.Request) throws -> PromptGroup {
+  func group(_ request: StepGroups.Request, due version: Int) throws -> PromptGroup {
     PromptGroup(
       ordinal: request.ordinal, promptID: request.prompt.id, prompt: try promptTokens(request.prompt),
-      sampleCount: request.sampleCount, policy: try configuration.rollout.thinkingPolicy(), plan: request.plan,
-      noiseSeed: UInt64(configuration.run.seed))
+      sampleCount: request.sampleCount, policy: try configuration.rollout.thinkingPolicy(atVersion: version),
+      plan: request.plan, noiseSeed: UInt64(configuration.run.seed))
   }
 
   private var longestPrompt: Int { min(configuration.task.maxPromptLength, positions - longestCompletion) }
@@ -190,12 +191,22 @@ public final class TrainingSubject {
 
   private var longestCompletion: Int { scheduler.longestCompletion }
 
+  var thinkingBudget: Int { configuration.rollout.maxThinkingTokens }
+
+  /// What the rules of warnings know of the run.
+  func facts(directory: String) -> RunFacts {
+    RunFacts(
+      thinkingBudget: configuration.rollout.maxThinkingTokens, answerBudget: configuration.rollout.maxAnswerTokens,
+      canEndThinking: !text.endOfThinkingTokens.isEmpty, directory: directory)
+  }
+
   package func completion(_ trajectory: Trajectory) -> Completion { text.completion(trajectory) }
 
   /// A trajectory as the rewards see it.
   func query(_ trajectory: Trajectory, prompt: Prompt) -> RewardQuery {
     RewardQuery(
-      promptID: prompt.id, question: prompt.text, answer: prompt.answer, completion: completion(trajectory),
+      promptID: prompt.id, question: prompt.text, answer: prompt.answer, fields: prompt.fields,
+      completion: completion(trajectory),
       group: trajectory.groupID, sampleIndex: trajectory.sampleIndex,
       longestCompletion: configuration.rollout.maxThinkingTokens + configuration.rollout.maxAnswerTokens)
   }

@@ -57,7 +57,7 @@ public struct LoadedModel: Sendable {
     switch source.tokenizer {
     case .gguf(let metadata):
       return try Tokenizer(gguf: GGUFVocabulary(metadata), fileName: source.path)
-    case .huggingFace(let path, let configurationPath, let templatePath, _):
+    case .huggingFace(let path, let configurationPath, let templatePath, _, let specialTokensPath):
       guard let bytes = FileManager.default.contents(atPath: path) else {
         throw LoadingError(
           "\(path): there is no tokenizer.json, which text needs; copy the one that belongs to the model into its directory"
@@ -66,6 +66,9 @@ public struct LoadedModel: Sendable {
       var configuration = TokenizerConfiguration()
       if let configurationPath, let bytes = FileManager.default.contents(atPath: configurationPath) {
         configuration = try TokenizerConfiguration(json: bytes, fileName: configurationPath)
+      }
+      if let specialTokensPath, let bytes = FileManager.default.contents(atPath: specialTokensPath) {
+        try configuration.complete(specialTokensMap: bytes, fileName: specialTokensPath)
       }
       // Where both exist, `transformers` takes the file.
       if let templatePath, let bytes = FileManager.default.contents(atPath: templatePath) {
@@ -95,7 +98,7 @@ public struct LoadedModel: Sendable {
   private static func messages(_ prompt: Prompt) -> [JSONObject] {
     switch prompt.content {
     case .text(let text): [ChatMessage(role: "user", content: text).object]
-    case .messages(let messages): messages.map { ChatMessage(role: $0.role, content: $0.content).object }
+    case .messages(let messages): messages.map { $0.object ?? ChatMessage(role: $0.role, content: $0.content).object }
     }
   }
 

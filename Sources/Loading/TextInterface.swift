@@ -27,6 +27,18 @@ public struct TextInterface: Sendable {
     if let warning = shown.warning { logger.warning("\(warning)") }
   }
 
+  /// Whether a token that was sampled ended the thinking, not its budget.
+  package func endsThinking(_ trajectory: Trajectory) -> Bool {
+    // The last discrete segment is the answer.
+    trajectory.segments.dropLast().contains { segment in
+      if case .discrete(let thinking) = segment {
+        thinking.tokenIDs.contains(where: endOfThinkingTokens.contains)
+      } else {
+        false
+      }
+    }
+  }
+
   /// What a trajectory says: the answer with its forced prefix, the emitted tokens, lengths.
   ///
   /// The last discrete segment is the answer, with what of the forced run before it follows an end of thinking; all before that

@@ -46,6 +46,11 @@ public final class LocalWorkers: Sendable {
     for index in 0..<count { try launch(index, earlyEnds: 0) }
   }
 
+  /// Identifiers of the processes, in the order of their names.
+  var processes: [Int32] {
+    state.withLock { state in state.members.sorted { $0.key < $1.key }.map(\.value.process.identifier) }
+  }
+
   /// - Throws: `ClusterError` when every worker was given up, so that the run cannot go on.
   public func check() throws {
     let lastEnd = state.withLock { state in

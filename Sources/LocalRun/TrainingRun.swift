@@ -19,11 +19,15 @@ public final class TrainingRun {
   private let logger: Logger
   private let console: Console
 
-  /// - Parameter executable: the program that workers are started from.
+  private var workers: LocalWorkers?
+
+  /// - Parameters:
+  ///   - executable: the program that workers are started from.
+  ///   - isRehearsal: it is measured and nothing is kept of it: no checkpoint is written, and rewards are made up.
   /// - Throws: an error naming the file or key; nothing has been written then.
   public init(
     _ configuration: RunConfiguration, resume: Bool, executable: String, stop: StopSignal, logger: Logger,
-    console: Console
+    console: Console, isRehearsal: Bool = false
   ) throws {
     var configuration = configuration
     // Any free port: several runs may share the machine.
@@ -50,9 +54,21 @@ public final class TrainingRun {
     self.stop = stop
     self.logger = logger
     self.console = console
-    service = try LearnerService(
-      configuration, .init(resume: resume), stop: stop, logger: logger, console: console)
+    var options = LearnerService.Options(resume: resume)
+    options.evaluates = !isRehearsal
+    options.isRehearsal = isRehearsal
+    service = try LearnerService(configuration, options, stop: stop, logger: logger, console: console)
   }
+
+  /// Lets an observer follow the run.
+  func observe(_ observer: any RunObserver) { service.observers.append(observer) }
+
+  var workerProcesses: [Int32] { workers?.processes ?? [] }
+  var parameterCount: Int { service.subject.state.layout.count }
+  /// Numbers that an optimiser step changes.
+  var trainedCount: Int { service.subject.state.gradientValues.count }
+  /// The first prompt as the model reads it; nil for generated tasks of the tiny model.
+  var promptPreview: String? { service.promptPreview }
 
   /// - Returns: the table of evaluations before and after, when the run has evaluation prompts and was not stopped.
   public func run() throws -> String? {
@@ -60,14 +76,9 @@ public final class TrainingRun {
     try service.prepareDirectory()
     logger.info("run directory: \(service.directory.path)")
     try service.warmUp()
-    let evaluation = try RunEvaluation(configuration, service: service)
     func evaluate(_ label: String) throws -> [Evaluator.Result]? {
-      guard let results = try self.evaluate(evaluation, label: label) else { return nil }
-      for result in results { service.note(result.metrics) }
-      for observer in service.observers {
-        try observer.evaluated(
-          EvaluationReport(label: label, completedSteps: service.completedSteps, results: results))
-      }
+      guard let results = try service.evaluate(label) else { return nil }
+      service.note(LearnerService.figures(results))
       return results
     }
     let before = service.completedSteps == 0 ? try evaluate("before") : nil
@@ -76,7 +87,6 @@ public final class TrainingRun {
       configuration.worker.threads > 0
       ? configuration.worker.threads
       : max(1, ProcessorFeatures.current.availableProcessors / configuration.worker.count)
-    var workers: LocalWorkers?
     var isAnnounced = false
     defer { workers?.stop(within: 10, isAnnounced: isAnnounced) }
     let watch = WorkerWatch()
@@ -104,7 +114,7 @@ public final class TrainingRun {
     if stop.isRequested { return nil }
     logger.info(
       "finished in \(formatDuration(MonotonicClock.seconds() - start)); checkpoints in \(service.directory.path)")
-    return try evaluation?.table(before: before, after: after)
+    return try service.evaluation?.table(before: before, after: after)
   }
 }
 
@@ -113,17 +123,6 @@ private final class WorkerWatch: RunObserver {
   var workers: LocalWorkers?
 
   func fleetChanged(_ fleet: FleetReport) throws { try workers?.check() }
-}
-
-extension TrainingRun {
-  /// The figures; nil without evaluation prompts, and when a stop was requested meanwhile: the run itself loses nothing.
-  private func evaluate(_ evaluation: RunEvaluation?, label: String) throws -> [Evaluator.Result]? {
-    do { return try evaluation?.evaluate(service.current, label: label) } catch {
-      guard stop.isRequested else { throw error }
-      logger.info("the evaluation \(label) was stopped")
-      return nil
-    }
-  }
 }
 
 /// A supervised phase by itself: `softgrpo sft`.

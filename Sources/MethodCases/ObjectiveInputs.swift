@@ -1,5 +1,6 @@
 import JSON
 import Objectives
+import Parameters
 
 /// The trajectories of a case, as an objective sees them.
 struct ObjectiveInputs {

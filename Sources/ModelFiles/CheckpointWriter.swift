@@ -114,7 +114,7 @@ public enum CheckpointWriter {
     switch tokenizer {
     case .files(let files): return files
     case .source(.gguf(let metadata)): return try ggufTokenizerFiles(metadata)
-    case .source(.huggingFace(let path, _, _, _)):
+    case .source(.huggingFace(let path, _, _, _, _)):
       let directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
       var files: [String: Data] = [:]
       for name in copiedFiles where fileExists(joined(directory, name)) {

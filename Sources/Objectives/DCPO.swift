@@ -19,7 +19,7 @@ public struct DCPO: StepObjective {
       "dual_clip", 10, .above(1), "Bound c of the loss where the advantage is negative; null: none."),
   ]
   public static let measures = ["pg_clipfrac", "pg_clipfrac_lower"]
-  public static let needs: [SideStream] = [.probability]
+  public var needs: [SideStream] { [.probability] }
   /// The upper bound's own bound.
   public static let ratioMaximum = 10.0
 

@@ -20,7 +20,7 @@ public struct DHPO: TrajectoryObjective {
     .choice("dhpo_mix", "mean", of: ["mean", "entropy"], "Weight of the token ratio: one half, or by entropy."),
     .flag("dhpo_pessimistic", false, "Takes the larger of the clipped and the unclipped loss."),
   ]
-  public static let needs: [SideStream] = [.entropy]
+  public var needs: [SideStream] { mixesByEntropy ? [.entropy] : [] }
 
   public var clipToken: Double
   public var clipSequence: Double

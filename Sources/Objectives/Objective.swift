@@ -22,14 +22,6 @@ public enum ObjectiveScope: String, Sendable, Comparable, CaseIterable {
   public static func < (left: ObjectiveScope, right: ObjectiveScope) -> Bool { left.rank < right.rank }
 }
 
-/// A number per scored step that only whoever sampled it knows.
-public enum SideStream: String, Sendable, CaseIterable {
-  /// Categorical entropy of the step's distribution, in nats.
-  case entropy
-  /// Categorical probability of the sampled or the most likely token.
-  case probability
-}
-
 /// What is minimised over the log-probs of what was sampled: a file each.
 ///
 /// An objective is a function of log-probs, advantages and constants alone: it knows nothing of models, files or workers. It gives
@@ -37,8 +29,8 @@ public enum SideStream: String, Sendable, CaseIterable {
 /// own log-prob and conform to `StepObjective`.
 public protocol Objective: Part {
   static var scope: ObjectiveScope { get }
-  /// Streams that the sampling policy must record for it.
-  static var needs: [SideStream] { get }
+  /// Streams that it reads of every step.
+  var needs: [SideStream] { get }
   /// Whether a trajectory without an advantage has no gradient, so that it need not be computed.
   var ignoresZeroAdvantages: Bool { get }
 
@@ -50,7 +42,7 @@ public protocol Objective: Part {
 }
 
 extension Objective {
-  public static var needs: [SideStream] { [] }
+  public var needs: [SideStream] { [] }
   public var ignoresZeroAdvantages: Bool { true }
 }
 

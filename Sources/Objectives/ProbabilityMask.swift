@@ -17,7 +17,7 @@ public struct ProbabilityMask: Objective {
     clipParameters(low: 0.2, high: 0.2, dual: .some(nil)) + [
       .number("probability_maximum", 0.9, .above(0, upTo: 1), "Steps of this probability and more are masked.")
     ]
-  public static let needs: [SideStream] = [.probability]
+  public var needs: [SideStream] { [.probability] }
   /// Bound of a log-ratio, both ways.
   public static let maximumLogRatio: Float = 10
 

@@ -17,7 +17,7 @@ public struct SSPO: TrajectoryObjective {
     clipParameters(low: 0.2, high: 0.2, dual: .some(nil)) + [spanLengthParameter] + [
       .number("sspo_scale", 2, .atLeast(1), "A span's clip range is scaled by at most this, up or down.")
     ]
-  public static let needs: [SideStream] = [.entropy]
+  public var needs: [SideStream] { [.entropy] }
 
   public var clipLow: Double
   public var clipHigh: Double

@@ -1,3 +1,5 @@
+import Parameters
+
 /// What an objective that needs no more than the step itself is given.
 public struct ObjectiveStep: Sendable {
   /// Under the parameters that are trained.
@@ -13,6 +15,13 @@ public struct ObjectiveStep: Sendable {
     self.logProb = logProb
     self.oldLogProb = oldLogProb
     self.advantage = advantage
+  }
+
+  /// Takes its numbers from a trajectory's streams.
+  public mutating func read(_ streams: [SideStream: [Float]], step: Int) {
+    if streams.isEmpty { return }
+    if let entropy = streams[.entropy] { self.entropy = entropy[step] }
+    if let probability = streams[.probability] { self.probability = probability[step] }
   }
 }
 
@@ -51,8 +60,7 @@ extension StepObjective {
         var input = ObjectiveStep(
           logProb: trajectory.logProbs[slot], oldLogProb: trajectory.oldLogProbs[slot],
           advantage: trajectory.advantage(step: step))
-        if let entropy = trajectory.streams[.entropy] { input.entropy = entropy[step] }
-        if let probability = trajectory.streams[.probability] { input.probability = probability[step] }
+        input.read(trajectory.streams, step: step)
         return term(input)
       }
       result.coefficients.append(

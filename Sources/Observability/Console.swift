@@ -41,6 +41,9 @@ public final class Console: Sendable {
       }
     })
 
+  /// The terminal's width as it is now.
+  public var width: Int { columns() }
+
   /// Writes a line above the status line.
   public func writeLine(_ line: String) {
     state.withLock { state in

@@ -28,18 +28,25 @@ public struct ProgressReporter: Sendable {
   }
 
   /// Notes that `completed` units are done at `now`, in seconds of any steady clock.
-  /// - Parameter detail: what else to show, such as "reward 0.52".
-  public mutating func update(completed: Int, at now: Double, detail: String = "") {
+  /// - Parameters:
+  ///   - detail: what else to show, such as "reward 0.52".
+  ///   - isSaid: the caller writes a line of its own about it; in a log the next plain line comes an interval after it.
+  public mutating func update(completed: Int, at now: Double, detail: String = "", isSaid: Bool = false) {
     if started == nil { started = now }
     rate.note(count: Double(completed), at: now)
     let text = line(completed, detail)
     if console.isTerminal {
       console.setStatus(text)
+    } else if isSaid {
+      lastLine = now
     } else if lastLine.map({ now - $0 >= interval }) ?? true {
       lastLine = now
       console.writeLine(text)
     }
   }
+
+  /// Until all units are done, at the present rate; nil: not known.
+  public var secondsLeft: Double? { total > 0 ? rate.secondsUntil(Double(total)) : nil }
 
   /// Removes the updating line and leaves one plain line with the whole duration.
   public mutating func finish(completed: Int, at now: Double, detail: String = "") {

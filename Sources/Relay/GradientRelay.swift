@@ -284,7 +284,7 @@ private final class GradientAdder {
     do {
       try link.send(
         .declined(
-          leaseID: id, reason: String(reason.filter { $0 != "\0" }.prefix(500)), isNotFinite: isNotFinite))
+          leaseID: id, reason: reason.bounded(toBytes: String.reasonByteCount), isNotFinite: isNotFinite))
     } catch {
       // Above it expires, and somebody else computes it.
       logger.warning("gradient lease \(id) cannot be declined (\(reason)): \(error)")

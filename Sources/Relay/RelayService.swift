@@ -145,6 +145,11 @@ public final class RelayService: Sendable {
       }
       if state.withLock({ $0.isAborted }) { break }
       let now = MonotonicClock.now()
+      // A relay that goes on without the side that its workers see would keep the learner waiting for nothing.
+      if let failure = frontEnd?.failure {
+        link.abort()
+        throw ClusterError("the side of this relay that faces its workers has ended: \(failure)")
+      }
       if run != nil {
         try keepOpen(&run!, now)
         if run!.isNew, let frontEnd {
@@ -195,7 +200,7 @@ public final class RelayService: Sendable {
       }
     case .reference(let reference):
       run?.reference = reference
-      try frontEnd?.publish(reference: reference)
+      do { try frontEnd?.publish(reference: reference) } catch { logger.warning("\(error)") }
     case .gradientWeights(let version):
       do { try frontEnd?.passOn(version) } catch { logger.warning("\(error)") }
     case .weights(let snapshot):
@@ -208,7 +213,9 @@ public final class RelayService: Sendable {
       } catch {
         logger.warning("lease \(lease.id) cannot be passed on: \(error)")
         link.giveBack(
-          ReturnedWork(leaseID: lease.id, sampleIndices: lease.sampleIndices, reason: lease.complaint ?? ""))
+          ReturnedWork(
+            leaseID: lease.id, sampleIndices: lease.sampleIndices,
+            reason: (lease.complaint ?? "").bounded(toBytes: String.reasonByteCount)))
       }
     case .cancelled(let leaseIDs):
       for id in leaseIDs { frontEnd?.withdraw(id) }

@@ -6,7 +6,7 @@ import Transformer
 final class SampleState {
   enum Input {
     case token(Int32)
-    /// The mixture of `soft`.
+    /// What `soft` feeds: its mixture, or its vector.
     case mixture
     /// A recorded step of `replayed`: the mixture of its components, or its token.
     case replayed(segment: Int, step: Int)
@@ -46,6 +46,11 @@ final class SampleState {
     var forcedEnd: [Int32] = []
   }
 
+  /// Of a vector over the whole vocabulary: the tokens that its mixture counts, and their logits.
+  private var supportIDs: [Int32] = []
+  private var supportLogits: [Float] = []
+  /// Of the step that was drawn last.
+  private var measures = StepMeasures()
   private var softSegment = SoftSegment()
   private var thinkingSegment = DiscreteSegment()
   private var answerSegment = DiscreteSegment()
@@ -59,11 +64,13 @@ final class SampleState {
     table = AlignedBuffer(count: pagesPerSequence)
     position = request.prompt.count
     view = request.policy.part.view
-    if case .candidates(let steps) = view { soft = SoftStep(for: steps) } else { soft = SoftStep() }
+    soft = request.policy.records.map { SoftStep(for: $0) } ?? SoftStep()
     enter(0)
   }
 
   var pages: UnsafeMutableBufferPointer<Int32> { UnsafeMutableBufferPointer(start: table.base, count: pageCount) }
+  /// Position after the prompt that is drawn next.
+  var nextPosition: Int { step }
   var isDone: Bool { finishReason != nil || failure != nil }
 
   /// Draws the next step from the logits of the last position.
@@ -72,8 +79,11 @@ final class SampleState {
   ///   - row: logits of the whole vocabulary.
   ///   - hidden: the same position's final hidden state, from which the k recorded logits are computed exactly as the
   ///     learner will compute them.
+  ///   - embeddingScale: the root mean square of the model's embeddings.
   /// - Throws: `SoftThinkingError` or `SamplingError` when logits are not finite.
-  func advance(row: UnsafeBufferPointer<Float>, hidden: Operand, model: PreparedModel) throws {
+  func advance(
+    row: UnsafeBufferPointer<Float>, hidden: Operand, model: PreparedModel, embeddingScale: Float
+  ) throws {
     inputs.removeAll(keepingCapacity: true)
     fedInputs = 0
     let noise = request.noise.step(
@@ -81,9 +91,14 @@ final class SampleState {
     step += 1
     switch request.plan.stages[stage] {
     case .think:
+      if let continuation = request.policy.part.continuation, softSegment.count >= continuation.softSteps {
+        try thinkDiscrete(continuation.sampling, row, noise)
+        return
+      }
       switch view {
       case .token(let sampling): try thinkDiscrete(sampling, row, noise)
       case .candidates(let steps): try thinkSoft(steps, row, hidden, model, noise)
+      case .vector(let steps): try thinkVector(steps, row, hidden, model, embeddingScale, noise)
       }
     case .answer(let sampling, let budget, let stops):
       try answer(row, noise, sampling, budget: budget, stops: stops)
@@ -137,37 +152,37 @@ final class SampleState {
     _ steps: any SoftSteps, _ row: UnsafeBufferPointer<Float>, _ hidden: Operand, _ model: PreparedModel,
     _ noise: StepNoise
   ) throws {
-    let k = min(steps.candidateCount, row.count)
-    try withUnsafeTemporaryAllocation(of: Int32.self, capacity: k) { ids in
-      try withUnsafeTemporaryAllocation(of: Float.self, capacity: k) { logits in
-        guard topK(row, k: k, indices: ids, values: logits) != nil else {
-          throw SamplingError("the logits hold NaN; the model's weights or activations have overflowed")
-        }
-        OutputHead.sparseLogits(
-          hidden: hidden, head: model.headRows, width: model.configuration.hiddenSize, ids: UnsafeBufferPointer(ids),
-          into: logits.baseAddress!)
-        try steps.draw(
-          tokenIDs: UnsafeBufferPointer(ids), logits: UnsafeBufferPointer(logits), noise: noise, into: &soft)
-      }
+    if steps.endsOnLikeliest, let likeliest = try likeliestEnd(row) {
+      let distribution = try DiscreteDistribution(
+        measuring: row, temperature: request.policy.scoringTemperature, into: &measures)
+      thinkingSegment.tokenIDs.append(likeliest)
+      thinkingSegment.logProbs.append(distribution.logProb(ofLogit: row[Int(likeliest)]))
+      thinkingSegment.streams.append(measures)
+      return endThinking(after: .token(likeliest), isForced: false)
     }
+    let largest = try withCandidates(steps.candidateCount, row, hidden, model) { ids, logits in
+      try steps.draw(tokenIDs: ids, logits: logits, noise: noise, into: &soft)
+    }
+    let distribution = try DiscreteDistribution(
+      measuring: row, temperature: request.policy.scoringTemperature, maximum: largest, into: &measures)
     let emitted = soft.emittedToken
     if thinking.ends.contains(emitted) {
       // The end is a discrete action: scored as a token, fed one-hot.
       thinkingSegment.tokenIDs.append(emitted)
-      thinkingSegment.logProbs.append(try endLogProb(steps, emitted, row))
+      thinkingSegment.logProbs.append(endLogProb(steps, distribution.logProb(ofLogit: row[Int(emitted)])))
+      thinkingSegment.streams.append(measures)
       return endThinking(after: .token(emitted), isForced: false)
     }
     softSegment.tokenIDs.append(soft.tokenIDs)
     softSegment.values.append(soft.values)
     if steps.scoresFullVocabulary {
       for slot in 0..<steps.slotCount {
-        softSegment.logProbs.append(
-          try discreteLogProb(
-            row: row, tokenID: soft.tokenIDs[slot], temperature: request.policy.scoringTemperature))
+        softSegment.logProbs.append(distribution.logProb(ofLogit: row[Int(soft.tokenIDs[slot])]))
       }
     } else {
       softSegment.logProbs += soft.logProbs
     }
+    softSegment.streams.append(measures)
     if softSegment.count >= thinking.budget {
       endThinking(after: .mixture, isForced: true)
     } else {
@@ -175,12 +190,78 @@ final class SampleState {
     }
   }
 
-  /// The log-prob of the token that ends the thinking, under the step's support where the policy scores it so.
-  private func endLogProb(_ steps: any SoftSteps, _ emitted: Int32, _ row: UnsafeBufferPointer<Float>) throws -> Float {
-    let temperature = request.policy.scoringTemperature
-    guard steps.endIsScoredUnderSupport else {
-      return try discreteLogProb(row: row, tokenID: emitted, temperature: temperature)
+  /// The likeliest token of a row, where it is an end.
+  private func likeliestEnd(_ row: UnsafeBufferPointer<Float>) throws -> Int32? {
+    let greedy = DiscreteSampling(temperature: 0)
+    let token = try sampleDiscreteToken(
+      row: row, sampling: greedy, noise: request.noise.step(group: 0, sample: 0, step: 0))
+    return thinking.ends.contains(token) ? token : nil
+  }
+
+  /// The k likeliest tokens of a row, and their logits by the kernel that computes them again when the step is scored.
+  ///
+  /// - Returns: the row's largest logit.
+  @discardableResult
+  private func withCandidates(
+    _ count: Int, _ row: UnsafeBufferPointer<Float>, _ hidden: Operand, _ model: PreparedModel,
+    _ body: (UnsafeBufferPointer<Int32>, UnsafeBufferPointer<Float>) throws -> Void
+  ) throws -> Float {
+    let k = min(count, row.count)
+    var largest = Float.nan
+    try withUnsafeTemporaryAllocation(of: Int32.self, capacity: k) { ids in
+      try withUnsafeTemporaryAllocation(of: Float.self, capacity: k) { logits in
+        guard topK(row, k: k, indices: ids, values: logits) != nil else {
+          throw SamplingError("the logits hold NaN; the model's weights or activations have overflowed")
+        }
+        largest = logits[0]
+        OutputHead.sparseLogits(
+          hidden: hidden, head: model.headRows, width: model.configuration.hiddenSize, ids: UnsafeBufferPointer(ids),
+          into: logits.baseAddress!)
+        try body(UnsafeBufferPointer(ids), UnsafeBufferPointer(logits))
+      }
     }
+    return largest
+  }
+
+  /// Draws a vector. An end that the likeliest token brings has no probability: it is fed as forced text is, and not scored.
+  private func thinkVector(
+    _ steps: any VectorSteps, _ row: UnsafeBufferPointer<Float>, _ hidden: Operand, _ model: PreparedModel,
+    _ embeddingScale: Float, _ noise: StepNoise
+  ) throws {
+    func draw(_ ids: UnsafeBufferPointer<Int32>, _ logits: UnsafeBufferPointer<Float>) throws {
+      try steps.draw(
+        tokenIDs: ids, logits: logits, embeddings: model.embeddingTable, embeddingScale: embeddingScale, noise: noise,
+        into: &soft)
+    }
+    if let k = steps.candidateCount {
+      try withCandidates(k, row, hidden, model, draw)
+    } else {
+      try steps.support(of: row, ids: &supportIDs, logits: &supportLogits)
+      try supportIDs.withUnsafeBufferPointer { ids in
+        try supportLogits.withUnsafeBufferPointer { try draw(ids, $0) }
+      }
+    }
+    let emitted = soft.emittedToken
+    if thinking.ends.contains(emitted) {
+      return endThinking(after: .token(emitted), isForced: false, unscored: emitted)
+    }
+    softSegment.tokenIDs.append(soft.tokenIDs)
+    softSegment.values.append(soft.values)
+    softSegment.logProbs += soft.logProbs
+    _ = try DiscreteDistribution(measuring: row, temperature: request.policy.scoringTemperature, into: &measures)
+    softSegment.streams.append(measures)
+    if softSegment.count >= thinking.budget {
+      endThinking(after: .mixture, isForced: true)
+    } else {
+      inputs.append(.mixture)
+    }
+  }
+
+  /// The log-prob of the token that ends the thinking: `full`, that over the whole vocabulary, or under the step's support where
+  /// the policy scores it so.
+  private func endLogProb(_ steps: any SoftSteps, _ full: Float) -> Float {
+    guard steps.endIsScoredUnderSupport else { return full }
+    let temperature = request.policy.scoringTemperature
     let (ids, logits) = soft.support()
     var support = RaggedRows<Int32>()
     support.append(ids)
@@ -201,14 +282,11 @@ final class SampleState {
   private func thinkDiscrete(
     _ sampling: DiscreteSampling, _ row: UnsafeBufferPointer<Float>, _ noise: StepNoise
   ) throws {
-    let token = try sampleDiscreteToken(row: row, sampling: sampling, noise: noise)
-    thinkingSegment.tokenIDs.append(token)
-    thinkingSegment.logProbs.append(
-      try discreteLogProb(row: row, tokenID: token, temperature: sampling.scoringTemperature))
+    let token = try draw(row, sampling, noise, into: &thinkingSegment)
     if sampling.temperature == 0 { thinkingSegment.temperature = sampling.scoringTemperature }
     if thinking.ends.contains(token) {
       endThinking(after: .token(token), isForced: false)
-    } else if thinkingSegment.tokenIDs.count >= thinking.budget {
+    } else if softSegment.count + thinkingSegment.tokenIDs.count >= thinking.budget {
       endThinking(after: .token(token), isForced: true)
     } else {
       inputs.append(.token(token))
@@ -218,10 +296,7 @@ final class SampleState {
   private func answer(
     _ row: UnsafeBufferPointer<Float>, _ noise: StepNoise, _ sampling: DiscreteSampling, budget: Int, stops: [Int32]
   ) throws {
-    let token = try sampleDiscreteToken(row: row, sampling: sampling, noise: noise)
-    answerSegment.tokenIDs.append(token)
-    answerSegment.logProbs.append(
-      try discreteLogProb(row: row, tokenID: token, temperature: sampling.scoringTemperature))
+    let token = try draw(row, sampling, noise, into: &answerSegment)
     let reason: FinishReason? =
       stops.contains(token) ? .stop : answerSegment.tokenIDs.count >= budget ? .length : nil
     guard let reason else {
@@ -237,10 +312,27 @@ final class SampleState {
     }
   }
 
+  /// Draws a token and records it.
+  private func draw(
+    _ row: UnsafeBufferPointer<Float>, _ sampling: DiscreteSampling, _ noise: StepNoise,
+    into segment: inout DiscreteSegment
+  ) throws -> Int32 {
+    let token = try sampleDiscreteToken(row: row, sampling: sampling, noise: noise)
+    let distribution = try DiscreteDistribution(
+      measuring: row, temperature: sampling.scoringTemperature, into: &measures)
+    segment.tokenIDs.append(token)
+    segment.logProbs.append(distribution.logProb(ofLogit: row[Int(token)]))
+    segment.streams.append(measures)
+    return token
+  }
+
   /// Closes the thinking; what is forced follows the last thinking step in the same pass.
-  private func endThinking(after last: Input?, isForced: Bool) {
+  ///
+  /// - Parameter unscored: the end token, when it is fed without being scored.
+  private func endThinking(after last: Input?, isForced: Bool, unscored: Int32? = nil) {
     if softSegment.count > 0 { segments.append(.soft(softSegment)) }
     if !thinkingSegment.tokenIDs.isEmpty { segments.append(.discrete(thinkingSegment)) }
+    if let unscored { segments.append(.forced([unscored])) }
     if let last { inputs.append(last) }
     if isForced { force(thinking.forcedEnd) }
     enter(stage + 1)
@@ -259,6 +351,9 @@ final class SampleState {
       case .token:
         thinkingSegment.tokenIDs.reserveCapacity(budget)
         thinkingSegment.logProbs.reserveCapacity(budget)
+      case .vector(let steps):
+        softSegment.tokenIDs.reserveCapacity(rows: budget, elementsPerRow: steps.recordWidth)
+        softSegment.logProbs.reserveCapacity(budget)
       case .candidates(let steps):
         softSegment.tokenIDs.reserveCapacity(rows: budget, elementsPerRow: steps.recordWidth)
         softSegment.values.reserveCapacity(rows: budget, elementsPerRow: steps.recordWidth)

@@ -47,6 +47,8 @@ public final class SamplingEngine {
   private let pagesPerSequence: Int
   private var active: [SampleState] = []
   private var waiting: [Prompt] = []
+  /// `embeddingScale` of the model; nil: not computed.
+  private var knownEmbeddingScale: Float?
   private let hidden_TC: OperandBuffer
   private let logits_TV: AlignedBuffer<Float>
   private let locations: AlignedBuffer<RowLocation>
@@ -89,7 +91,8 @@ public final class SamplingEngine {
   /// - Throws: `SamplingError` when it does not fit the model or the engine.
   public func submit(_ request: SamplingRequest) throws {
     try request.validate(
-      vocabularySize: model.configuration.vocabularySize, maximumPositions: maximumPositions)
+      vocabularySize: model.configuration.vocabularySize, hiddenSize: model.configuration.hiddenSize,
+      maximumPositions: maximumPositions)
     if request.sampleIndices.isEmpty { return }
     waiting.append(Prompt(request, width: model.configuration.hiddenSize, computeType: model.computeType))
   }
@@ -130,6 +133,7 @@ public final class SamplingEngine {
       model.rotary.positions >= maximumPositions
     else { throw SamplingError("the new weights are of another shape; make a new engine") }
     self.model = model
+    knownEmbeddingScale = nil
     guard let version else { return }
     for state in active { state.continues(under: version) }
     for prompt in waiting {
@@ -270,29 +274,18 @@ public final class SamplingEngine {
     let x = workspace.x_TC.base + row * width
     switch input {
     case .token(let token): model.embed(token: token, into: x)
-    case .mixture: feedMixture(state.soft.tokenIDs[...], weights: state.soft.weights, width: width, into: x)
-    case .replayed(let segment, let step):
-      let soft = state.replayed[segment]
-      guard let steps = state.request.policy.softSteps else { preconditionFailure("a plan that was not checked") }
-      var weights = [Float](repeating: 0, count: soft.tokenIDs[step].count)
-      let fed = soft.withRecord(step) { record in
-        weights.withUnsafeMutableBufferPointer { steps.mixture(record, into: $0) }
+    case .mixture:
+      state.soft.tokenIDs.withUnsafeBufferPointer { ids in
+        state.soft.values.withUnsafeBufferPointer {
+          state.request.policy.feed(StepRecord(ids: ids, values: $0), embeddings: model.embeddingTable, into: x)
+        }
       }
-      weights.removeLast(weights.count - fed)
-      feedMixture(soft.tokenIDs[step], weights: weights, width: width, into: x)
+    case .replayed(let segment, let step):
+      state.replayed[segment].withRecord(step) {
+        state.request.policy.feed($0, embeddings: model.embeddingTable, into: x)
+      }
     }
     state.position += 1
-  }
-
-  private func feedMixture(_ ids: ArraySlice<Int32>, weights: [Float], width: Int, into x: UnsafeMutablePointer<Float>)
-  {
-    ids.withUnsafeBufferPointer { ids in
-      weights.withUnsafeBufferPointer { weights in
-        OutputHead.mixture(
-          ids: UnsafeBufferPointer(rebasing: ids[..<weights.count]), weights: weights,
-          embeddings: model.embeddings, width: width, into: x)
-      }
-    }
   }
 
   /// Feeds the pending inputs of some samples and leaves their last hidden states in `hidden_TC`, by sample.
@@ -332,10 +325,20 @@ public final class SamplingEngine {
       isDecodeStep: isDecodeStep, team: team, stages: stages)
   }
 
+  /// The root mean square of the embeddings, computed once per model and only where a sample feeds vectors.
+  private func embeddingScale() -> Float {
+    if let knownEmbeddingScale { return knownEmbeddingScale }
+    guard active.contains(where: { $0.request.policy.vectorSteps != nil }) else { return .nan }
+    let scale = model.embeddingTable.rootMeanSquare()
+    knownEmbeddingScale = scale
+    return scale
+  }
+
   /// Draws every active sample's next step from its hidden state, a bounded number of full rows at a time.
   private func drawAll(width: Int) {
     let v = model.configuration.vocabularySize
     let chunk = logits_TV.count / v
+    let embeddingScale = embeddingScale()
     for start in stride(from: 0, to: active.count, by: chunk) {
       let count = min(chunk, active.count - start)
       let hidden = hidden_TC.operand.advanced(by: start * width)
@@ -348,7 +351,7 @@ public final class SamplingEngine {
         do {
           try state.advance(
             row: UnsafeBufferPointer(start: logits + task * v, count: v), hidden: hidden.advanced(by: task * width),
-            model: model)
+            model: model, embeddingScale: embeddingScale)
         } catch { state.failure = "\(error)" }
       }
       stages?.mark(.draw)

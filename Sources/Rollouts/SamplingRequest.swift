@@ -39,10 +39,10 @@ public struct SamplingRequest: Sendable {
   /// Checks the request against a model.
   ///
   /// - Throws: `SamplingError` naming the prompt and the limit.
-  func validate(vocabularySize: Int, maximumPositions: Int) throws {
+  func validate(vocabularySize: Int, hiddenSize: Int, maximumPositions: Int) throws {
     func fail(_ reason: String) throws -> Never { throw SamplingError("prompt \(promptID): \(reason)") }
     guard !prompt.isEmpty else { try fail("is empty") }
-    if let problem = plan.problem(policy: policy) { try fail(problem) }
+    if let problem = plan.problem(policy: policy, hiddenSize: hiddenSize) { try fail(problem) }
     let unknown =
       prompt.first { $0 < 0 || Int($0) >= vocabularySize } ?? plan.unknownToken(vocabularySize: vocabularySize)
     if let unknown { try fail("token id \(unknown) is outside the vocabulary of \(vocabularySize)") }

@@ -14,7 +14,28 @@ extension RunConfiguration {
     /// Thinking policies that are compared.
     public var policies = [ThinkingPolicies.standard.name, ThinkingPolicies.tokens.name]
 
+    /// Further files of prompts that are evaluated, each by its name without folder and ending.
+    public var datasets: [String] = []
+    /// Steps between evaluations during the run; 0: none.
+    public var interval = 0
+    /// The figure by which evaluations during the run are compared; null: pass@k of the first policy at the smallest k.
+    public var metric: String?
+    /// Whether the model of the best evaluation during the run is kept, in `best/`.
+    public var keepBest = true
+    /// Evaluations without a better one after which the run ends; 0: it goes on.
+    public var patience = 0
+
     public init() {}
+  }
+}
+
+extension RunConfiguration.Evaluation {
+  /// Of `datasets`, as metrics name them.
+  public var datasetNames: [String] {
+    datasets.map { path in
+      let file = path.split(separator: "/").last.map(String.init) ?? ""
+      return file.lastIndex(of: ".").map { String(file[..<$0]) } ?? file
+    }
   }
 }
 
@@ -26,6 +47,11 @@ extension RunConfiguration.Evaluation: ConfigurationSection {
       .integer("samples", \.samples, 1...65_536),
       .integers("k", \.k, 1...65_536),
       .parts("policies", \.policies, of: ThinkingPolicies.names),
+      .texts("datasets", \.datasets),
+      .integer("interval", \.interval, 0...1_000_000_000),
+      .optionalText("metric", \.metric),
+      .flag("keep_best", \.keepBest),
+      .integer("patience", \.patience, 0...1_000_000_000),
     ]
   }
 }

@@ -116,6 +116,13 @@ extension Field {
       reader: { node in readText(node).flatMap { $0.isEmpty ? nil : $0 } }, writer: { .scalar(quoted($0)) })
   }
 
+  static func texts(_ key: String, _ keyPath: WritableKeyPath<Section, [String]>) -> Field {
+    value(
+      key, keyPath, expecting: "a list of texts that are not empty, as in [a.jsonl, b.jsonl]",
+      reader: { readList($0) { node in readText(node).flatMap { $0.isEmpty ? nil : $0 } } },
+      writer: { .list($0.map(quoted)) })
+  }
+
   /// Text that may be null. Empty text is refused where it could only be a mistake, as in a path.
   static func optionalText(
     _ key: String, _ keyPath: WritableKeyPath<Section, String?>, emptyAllowed: Bool = false

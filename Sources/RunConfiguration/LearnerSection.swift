@@ -5,6 +5,11 @@ import Parameters
 extension RunConfiguration {
   /// How the learner updates the weights (docs/algorithm.md) and where workers find it.
   public struct Learner: Sendable, Equatable {
+    /// Where the divergence from the starting weights stands.
+    public enum KLPlacement: String, Sendable, CaseIterable {
+      case loss, reward
+    }
+
     public enum Schedule: String, Sendable, CaseIterable {
       case constant, linear, cosine
     }
@@ -17,6 +22,15 @@ extension RunConfiguration {
       case off
       /// The learner and any worker, whatever its arithmetic: the bits depend on who was there.
       case any
+    }
+
+    /// How many of the trajectories that workers send are sampled again and compared.
+    public enum Verification: String, Sendable, CaseIterable {
+      /// Every one.
+      case all
+      /// One at least of every key in every step, and one in a hundred of the others.
+      case sampled
+      case off
     }
 
     /// Number format of gradients on the wire and in their sum.
@@ -51,13 +65,21 @@ extension RunConfiguration {
     public var objective = "clipped"
     /// How a group's rewards become advantages: the name of an estimator.
     public var advantage = "grpo"
-    /// Parameters of the objective and the estimator.
+    /// Parameters of the objective, the estimator, the correction and the selection.
     public var parameters = ParameterSettings()
     /// How the losses of scored steps become one number.
     public var lossAggregation = LossAggregation.tokenMean
     /// Weight beta of the KL term against the starting weights; 0: no reference model is held.
     public var klCoefficient = 0.0
     public var klEstimator = KLEstimator.k3
+    /// In the loss, or as a penalty of the reward, from which the advantages then follow.
+    public var klPlacement = KLPlacement.loss
+    /// What is done about log-probs that are not the learner's: the name of a correction.
+    public var correction = "truncated_importance"
+    /// Which trajectories and steps are learned from: the name of a selection.
+    public var selection = "all"
+    /// Leave trajectories that their budget ended out of their group's statistics and of the loss.
+    public var excludeOverlong = false
     /// Trajectories of an optimiser step; 0: the whole step's.
     public var miniBatchSize = 0
     /// Tokens of a micro-batch: bounds the activations held at once. A longer trajectory stands alone.
@@ -73,6 +95,10 @@ extension RunConfiguration {
     public var selfTest = true
     /// Least share of a step's trajectories whose log-probs are compared with the worker's; 0: only those that cost nothing.
     public var auditFraction = 0.05
+    /// Which trajectories are sampled again with their noise and compared; who is caught is not trained on.
+    public var verification = Verification.sampled
+    /// Probability that a leaf whose gradient another computed is computed again before it is added; 0: never.
+    public var gradientVerification = 0.01
     /// Cap of the importance weights that correct for other arithmetic at equal weights; null: no correction.
     public var importanceCap: Double? = 2.0
     /// Clip the ratio of trajectories of older versions around the learner's policy at the start of the step, instead of the
@@ -112,9 +138,15 @@ extension RunConfiguration.Learner: ConfigurationSection {
     ] + Field.parameters(of: objectives, \.parameters, chosen: \.objective) + [
       .part("advantage", \.advantage, of: advantageEstimators)
     ] + Field.parameters(of: advantageEstimators, \.parameters, chosen: \.advantage) + [
+      .part("correction", \.correction, of: corrections)
+    ] + Field.parameters(of: corrections, \.parameters, chosen: \.correction) + [
+      .part("selection", \.selection, of: selections)
+    ] + Field.parameters(of: selections, \.parameters, chosen: \.selection) + [
+      .flag("exclude_overlong", \.excludeOverlong),
       .choice("loss_aggregation", \.lossAggregation),
       .number("kl_coefficient", \.klCoefficient, .atLeast(0)),
       .choice("kl_estimator", \.klEstimator),
+      .choice("kl_placement", \.klPlacement),
       .integer("mini_batch_size", \.miniBatchSize, 0...268_435_456),
       .integer("micro_batch_tokens", \.microBatchTokens, 1...16_777_216),
       .choice("gradient_leases", \.gradientLeases),
@@ -122,6 +154,8 @@ extension RunConfiguration.Learner: ConfigurationSection {
       .integer("activation_memory_budget", \.activationMemoryBudget, 0...1_073_741_824),
       .flag("self_test", \.selfTest),
       .number("audit_fraction", \.auditFraction, .between(0, 1)),
+      .choice("verification", \.verification),
+      .number("gradient_verification", \.gradientVerification, .between(0, 1)),
       .optionalNumber("importance_cap", \.importanceCap, .atLeast(1)),
       .flag("decoupled_clipping", \.decoupledClipping),
       .number("behaviour_weight_cap", \.behaviourWeightCap, .atLeast(1)),
@@ -137,7 +171,9 @@ extension RunConfiguration {
   public var unusedParameters: [String] {
     let objective = (try? objectives.entry(learner.objective))?.parameters ?? []
     let advantage = (try? advantageEstimators.entry(learner.advantage))?.parameters ?? []
-    let used = Set((objective + advantage).map(\.name))
+    let correction = (try? corrections.entry(learner.correction))?.parameters ?? []
+    let selection = (try? selections.entry(learner.selection))?.parameters ?? []
+    let used = Set((objective + advantage + correction + selection).map(\.name))
     return learner.parameters.given.keys.filter { !used.contains($0) }.sorted().map { "learner.\($0)" }
   }
 }
@@ -148,6 +184,24 @@ extension RunConfiguration.Learner {
   public func describedObjective() throws(ParameterError) -> PartDescription {
     try objectives.describe(
       objective, parameters.given.filter { objectives.knows(parameter: $0.key) }, prefix: "learner.")
+  }
+
+  /// The correction with all of its parameters.
+  /// - Throws: `ParameterError` naming the key whose value the correction refuses.
+  public func describedCorrection() throws(ParameterError) -> PartDescription {
+    try corrections.describe(
+      correction, parameters.given.filter { corrections.knows(parameter: $0.key) }, prefix: "learner.")
+  }
+
+  public var correctionCaps: CorrectionCaps {
+    CorrectionCaps(importance: importanceCap, behaviour: behaviourWeightCap)
+  }
+
+  /// The selection with all of its parameters.
+  /// - Throws: `ParameterError` naming the key whose value the selection refuses.
+  public func describedSelection() throws(ParameterError) -> PartDescription {
+    try selections.describe(
+      selection, parameters.given.filter { selections.knows(parameter: $0.key) }, prefix: "learner.")
   }
 
   /// The advantage estimator with all of its parameters.

@@ -10,6 +10,8 @@ extension RunConfiguration {
     public var parameters: [String: ParameterValue]
     /// The reward that says whether an answer is correct, or "auto".
     public var judge = "auto"
+    /// Steps in a row without a judged sample after which the run ends; 0: never.
+    public var stopAfterUnjudged = 0
 
     public init() {
       weights = Dictionary(
@@ -71,7 +73,8 @@ extension RunConfiguration.Reward: ConfigurationSection {
         .text($0.judge)
       } set: {
         if case .text(let judge) = $1 { $0.judge = judge }
-      }
+      },
+      .integer("stop_after_unjudged", \.stopAfterUnjudged, 0...1_000_000),
     ]
   }
 }

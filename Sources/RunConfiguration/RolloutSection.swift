@@ -9,6 +9,10 @@ extension RunConfiguration {
     public var policy = ThinkingPolicies.standard.name
     /// Parameters of all thinking policies.
     public var thinking = ParameterSettings()
+    /// Share of the policy's noise scale that is left after `noiseAnnealSteps` training steps; 1: it stays.
+    public var noiseFinalShare = 1.0
+    /// Training steps over which the noise is lessened linearly.
+    public var noiseAnnealSteps = 100
     /// Thinking steps at most; the end token is forced after them.
     public var maxThinkingTokens = 1024
     /// Answer tokens at most.
@@ -54,6 +58,17 @@ extension RunConfiguration {
     public func thinkingPolicy(_ name: String? = nil, prefix: String = "") throws -> ThinkingPolicy {
       try ThinkingPolicy(name ?? policy, thinking.given, prefix: prefix)
     }
+
+    /// The thinking policy by which samples are drawn that policy version `version` is trained with: its noise is lessened linearly
+    /// from version 0 on.
+    ///
+    /// - Throws: `ParameterError` naming the key.
+    public func thinkingPolicy(atVersion version: Int) throws -> ThinkingPolicy {
+      let progress = min(1, Double(max(0, version)) / Double(noiseAnnealSteps))
+      do { return try thinkingPolicy().withNoise(share: 1 + (noiseFinalShare - 1) * progress) } catch {
+        throw ParameterError("noise_final_share: \(error)")
+      }
+    }
   }
 }
 
@@ -62,6 +77,8 @@ extension RunConfiguration.Rollout: ConfigurationSection {
     var fields: [Field<Self>] = [.part("policy", \.policy, of: ThinkingPolicies.registry)]
     fields += Field.parameters(of: ThinkingPolicies.registry, \.thinking, chosen: \.policy)
     fields += [
+      .number("noise_final_share", \.noiseFinalShare, .above(0, upTo: 1)),
+      .integer("noise_anneal_steps", \.noiseAnnealSteps, 1...1_000_000_000),
       .integer("max_thinking_tokens", \.maxThinkingTokens, 0...1_048_576),
       .integer("max_answer_tokens", \.maxAnswerTokens, 1...1_048_576),
       .optionalText("end_of_thinking_token", \.endOfThinkingToken),

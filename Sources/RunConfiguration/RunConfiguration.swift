@@ -15,6 +15,7 @@ public struct RunConfiguration: Sendable, Equatable {
   /// Supervised warm-up before reinforcement.
   public var sft = SupervisedFineTuning()
   public var eval = Evaluation()
+  public var metrics = Metrics()
 
   public init() {}
 
@@ -32,6 +33,15 @@ public struct RunConfiguration: Sendable, Equatable {
 
   /// Full paths and default values as `resolvedYAML` writes them.
   public static var defaults: [(keyPath: String, value: String)] { leaves(RunConfiguration()) }
+
+  /// The keys whose values differ from an earlier configuration's, as `key: old -> new`.
+  public func changes(since before: RunConfiguration) -> [String] {
+    let earlier = Dictionary(uniqueKeysWithValues: Self.leaves(before).map { ($0.keyPath, $0.value) })
+    return Self.leaves(self).compactMap { path, value in
+      let old = earlier[path] ?? "nothing"
+      return old == value ? nil : "\(path): \(old) -> \(value)"
+    }
+  }
 
   /// Full paths and values of every key of the schema, those included that have no meaning with what is chosen.
   static func leaves(_ configuration: RunConfiguration) -> [(keyPath: String, value: String)] {
@@ -52,7 +62,7 @@ extension RunConfiguration: ConfigurationSection {
       .section("run", \.run), .section("model", \.model), .section("task", \.task), .section("reward", \.reward),
       .section("rollout", \.rollout), .section("learner", \.learner), .section("worker", \.worker),
       .section("lora", \.lora),
-      .section("sft", \.sft), .section("eval", \.eval),
+      .section("sft", \.sft), .section("eval", \.eval), .section("metrics", \.metrics),
     ]
   }
 }

@@ -1,3 +1,5 @@
+import Observability
+
 extension RunConfiguration {
   /// What the run is called, how long it is and where it writes.
   public struct Run: Sendable, Equatable {
@@ -17,6 +19,8 @@ extension RunConfiguration {
     public var logLevel = LogLevel.info
     /// Steps between sample trajectories written as text; 0: never.
     public var sampleInterval = 10
+    /// Warnings at which the run ends, after a checkpoint and with an error.
+    public var stopWhen: [String] = []
 
     public init() {}
   }
@@ -31,6 +35,7 @@ extension RunConfiguration.Run: ConfigurationSection {
       .integer("total_steps", \.totalSteps, 1...1_000_000_000),
       .choice("log_level", \.logLevel),
       .integer("sample_interval", \.sampleInterval, 0...1_000_000_000),
+      .parts("stop_when", \.stopWhen, of: WarningRule.names),
     ]
   }
 }

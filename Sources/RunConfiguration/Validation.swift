@@ -74,10 +74,19 @@ extension RunConfiguration {
   private func checkRollout(_ rules: inout Rules) {
     // The policy itself says what it can draw and score, in the precision in which it computes.
     do {
-      if let (key, reason) = try rollout.thinkingPolicy(prefix: "rollout.").part.untrainable {
+      let policy = try rollout.thinkingPolicy(prefix: "rollout.")
+      if let (key, reason) = policy.part.untrainable {
         let remedy = key == "policy" ? "; use \(ThinkingPolicies.trainableNames)" : ""
         rules.require(false, "rollout.\(key): \(reason)\(remedy)")
       }
+      // With the least noise it will have.
+      do { _ = try rollout.thinkingPolicy(atVersion: rollout.noiseAnnealSteps) } catch {
+        rules.require(false, "rollout.\(error)")
+      }
+      rules.require(
+        learner.klEstimator != .exact || learner.klCoefficient == 0 || policy.hasExactDivergence,
+        "learner.kl_estimator: exact needs a closed form of the soft steps' divergence, which rollout.policy \(policy.label) has not; choose k3"
+      )
     } catch {
       rules.require(false, "\(error)".hasPrefix("rollout.") ? "\(error)" : "rollout.\(error)")
     }
@@ -107,6 +116,7 @@ extension RunConfiguration {
   private func checkLearner(_ rules: inout Rules) {
     let whole = trajectoriesPerStep
     checkParts(&rules)
+    checkCorrections(&rules)
     rules.require(
       learner.miniBatchSize == 0 || whole.isMultiple(of: learner.miniBatchSize),
       "learner.mini_batch_size: must divide prompts_per_step x group_size = \(whole), got \(learner.miniBatchSize)")
@@ -147,15 +157,22 @@ extension RunConfiguration {
         scope < .group || miniBatchSize.isMultiple(of: rollout.groupSize),
         "learner.mini_batch_size: must be a multiple of group_size = \(rollout.groupSize) when learner.objective is \(learner.objective), which sees whole groups, got \(learner.miniBatchSize)"
       )
-      for stream in type(of: objective).needs {
-        rules.require(
-          false,
-          "learner.objective: \(learner.objective) needs the side stream \(stream.rawValue) of every step, which no thinking policy of this build records; choose another objective"
-        )
-      }
     } catch {
       rules.require(false, "\(error)")
     }
+  }
+
+  /// The correction and the selection can be made, and the KL penalty has a form in the reward.
+  private func checkCorrections(_ rules: inout Rules) {
+    do { _ = try corrections.make(learner.describedCorrection()) } catch {
+      let message = "\(error)"
+      rules.require(false, message.hasPrefix("learner.") ? message : "learner.\(message)")
+    }
+    do { _ = try selections.make(learner.describedSelection()) } catch { rules.require(false, "\(error)") }
+    rules.require(
+      learner.klPlacement == .loss || learner.klEstimator != .exact,
+      "learner.kl_estimator: exact needs the logits of both policies, which a penalty in the reward does not have; choose k1, k2 or k3 with kl_placement: reward"
+    )
   }
 
   private func checkWorker(_ rules: inout Rules) {
@@ -183,6 +200,16 @@ extension RunConfiguration {
     rules.requireDistinct(eval.k.map(String.init), "eval.k")
     rules.require(!eval.policies.isEmpty, "eval.policies: must name at least one policy")
     rules.requireDistinct(eval.policies, "eval.policies")
+    rules.requireDistinct(eval.datasetNames, "eval.datasets: names without folder and ending")
+    for name in eval.datasetNames where name.isEmpty || name.contains("/") || eval.policies.contains(name) {
+      rules.require(false, "eval.datasets: \(quoted(name)) cannot name a set of prompts in metrics; rename the file")
+    }
+    rules.require(
+      eval.patience == 0 || eval.interval > 0,
+      "eval.patience: has no use without evaluations during the run; set eval.interval, or remove it")
+    rules.require(
+      eval.metric == nil || eval.interval > 0,
+      "eval.metric: has no use without evaluations during the run; set eval.interval, or remove it")
   }
 }
 

@@ -75,6 +75,11 @@ package struct Outbox {
   /// Bulk that is made when it can be sent.
   package mutating func putBulk(_ recipe: @escaping () throws -> Message?) { bulk.items.append(.recipe(recipe)) }
 
+  /// Forgets the message that would be sent next: one that cannot be sent by anyone.
+  package mutating func dropNext() {
+    if !control.isEmpty { control.removeFirst() } else if !bulk.isEmpty { bulk.removeFirst() }
+  }
+
   /// Sends what the socket takes.
   /// - Throws: `TransportError` of the socket, `WireError` when a message cannot be sent by anyone.
   package mutating func flush(

@@ -67,7 +67,9 @@ public struct CompletionPlan: Sendable, Equatable {
   public var replayed: [ReplayedSteps] { stages.compactMap { if case .replay(let steps) = $0 { steps } else { nil } } }
 
   /// What is wrong with it under a policy; nil: it can be sampled.
-  public func problem(policy: ThinkingPolicy) -> String? {
+  ///
+  /// - Parameter hiddenSize: components of the model's embeddings, which replayed vectors must have; nil: not looked at.
+  public func problem(policy: ThinkingPolicy, hiddenSize: Int? = nil) -> String? {
     guard case .answer? = stages.last else { return "the plan must end with an answer" }
     for (index, stage) in stages.enumerated() {
       let place = "stage \(index) of the plan"
@@ -80,7 +82,9 @@ public struct CompletionPlan: Sendable, Equatable {
         if tokenIDs.isEmpty { return "\(place) forces nothing" }
       case .replay(let steps):
         if steps.count == 0 { return "\(place) replays nothing" }
-        if let problem = steps.problem(policy: policy) { return "\(place), replayed \(problem)" }
+        if let problem = steps.problem(policy: policy, hiddenSize: hiddenSize) {
+          return "\(place), replayed \(problem)"
+        }
       }
     }
     return nil
@@ -107,9 +111,9 @@ public enum ReplayedSteps: Sendable, Equatable {
   }
 
   /// What is wrong with their shapes, or `nil`.
-  func problem(policy: ThinkingPolicy) -> String? {
+  func problem(policy: ThinkingPolicy, hiddenSize: Int?) -> String? {
     guard case .soft(let soft) = self else { return nil }
-    guard let steps = policy.softSteps else {
+    guard let steps = policy.records else {
       return "steps are soft, but policy.kind is '\(policy.name)', which has no soft steps"
     }
     if soft.tokenIDs.count != soft.values.count {
@@ -118,6 +122,11 @@ public enum ReplayedSteps: Sendable, Equatable {
     for step in 0..<soft.count {
       if let problem = soft.withRecord(step, { recordProblem($0, steps) }) {
         return "step \(step): \(problem)"
+      }
+      if let hiddenSize, let count = soft.withRecord(step, { policy.vectorSteps?.input(of: $0).count }),
+        count != hiddenSize
+      {
+        return "step \(step): a vector of \(count) components, but the model's embeddings have \(hiddenSize)"
       }
     }
     return nil

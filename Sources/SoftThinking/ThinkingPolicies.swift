@@ -13,6 +13,10 @@ public enum ThinkingPolicies {
     Noiseless.self,
     Discrete.self,
     Multiplex.self,
+    Gaussian.self,
+    Fuzzy.self,
+    Dirichlet.self,
+    ProbabilityGaussian.self,
   ]
 
   public static var names: [String] { registry.names }

@@ -5,7 +5,7 @@ import JSON
 /// is as one that is not there: tables that were written as JSONL have every column in every line.
 ///
 /// Blank lines and a byte-order mark are skipped. An answer or id may be a JSON number that survives as written (integers of
-/// 64 bits, finite decimals); anything else must be a string. Without an id a prompt is named file-N, N counting prompts
+/// 64 bits, finite decimals); anything else must be a string. The other fields of a line go to the rewards that read them. Without an id a prompt is named file-N, N counting prompts
 /// from 0. Ids must be unique: trajectories and metrics refer to them.
 public enum PromptFile {
   /// - Throws: `TaskError` with file:line and the reason: the file cannot be read or holds no prompt, a line is not a JSON
@@ -66,9 +66,13 @@ public enum PromptFile {
       throw missing(answer: false, fields, object, place)
     }
     guard let answer = value(fields.answer) else { throw missing(answer: true, fields, object, place) }
+    var others = JSONObject()
+    let known = [fields.prompt, fields.messages, fields.answer, fields.id]
+    for (key, value) in object.members where !known.contains(key) && !value.isNull { others[key] = value }
     return Prompt(
       id: try value(fields.id).map { try text($0, field: fields.id, place: place) } ?? defaultID,
-      content: content, answer: try text(answer, field: fields.answer, place: place))
+      content: content, answer: try text(answer, field: fields.answer, place: place),
+      fields: others.count == 0 ? nil : others)
   }
 
   private static func messages(_ value: JSONValue, field: String, place: String) throws -> [Prompt.Message] {
@@ -77,18 +81,25 @@ public enum PromptFile {
         "\(place): \"\(field)\" must be a non-empty array of {\"role\", \"content\"}, got \(value.kind)")
     }
     return try turns.enumerated().map { index, turn in
-      guard case .object(let object) = turn, case .string(let role)? = object["role"],
-        case .string(let content)? = object["content"]
-      else {
-        throw TaskError("\(place): \"\(field)\"[\(index)] must be an object with the strings \"role\" and \"content\"")
+      let name = "\"\(field)\"[\(index)]"
+      guard case .object(let object) = turn, case .string(let role)? = object["role"] else {
+        throw TaskError("\(place): \(name) must be an object with the strings \"role\" and \"content\"")
       }
-      // A template reads tool calls and the like: without them it would render another prompt than the file means.
-      if let other = object.members.first(where: { !["role", "content"].contains($0.key) && !$0.value.isNull })?.key {
+      let others = object.members.contains { $0.key != "role" && $0.key != "content" && !$0.value.isNull }
+      switch object["content"] ?? .null {
+      case .string(let content): return Prompt.Message(role: role, content: content, object: others ? object : nil)
+      // A turn of tool calls alone, and what the template reads of it, if anything, is the template's to say.
+      case .null where others: return Prompt.Message(role: role, content: "", object: object)
+      case .array(let parts) where !parts.isEmpty && parts.allSatisfy({ $0["type"]?.stringValue != nil }):
+        let texts = parts.compactMap { $0["text"]?.stringValue }
+        return Prompt.Message(role: role, content: texts.joined(separator: "\n"), object: object)
+      case .null:
+        throw TaskError("\(place): \(name) has no \"content\", nor any other key for the chat template to read")
+      case let other:
         throw TaskError(
-          "\(place): \"\(field)\"[\(index)] has \"\(other)\", which is not handed to the chat template; only \"role\" and "
-            + "\"content\" are: write its text into \"content\", or remove the key")
+          "\(place): the \"content\" of \(name) must be a string, or parts such as {\"type\": \"text\", \"text\": …}; got "
+            + "\(other.kind)")
       }
-      return Prompt.Message(role: role, content: content)
     }
   }
 

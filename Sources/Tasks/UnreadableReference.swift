@@ -34,7 +34,7 @@ extension RewardSum {
   /// The prompts whose reference answers cannot be compared with.
   public func unreadableReferences(_ prompts: [Prompt]) -> [UnreadableReference] {
     prompts.compactMap { prompt in
-      referenceFault(prompt.answer).map {
+      referenceFault(prompt.answer, fields: prompt.fields).map {
         UnreadableReference(promptID: prompt.id, line: prompt.line, answer: prompt.answer, reason: $0)
       }
     }

@@ -148,7 +148,7 @@ extension Interpreter {
       }
       try budget.charge(format.count * 4)
       return .string(try clock().formatted(format))
-    case .lipsum, .cycler, .joiner: throw TemplateError.unsupported("the function '\(function.rawValue)'")
+    case .lipsum, .cycler, .joiner, .template: throw TemplateError.unsupported("the function '\(function.rawValue)'")
     }
   }
 

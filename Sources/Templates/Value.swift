@@ -247,6 +247,8 @@ struct Method {
 /// The functions that every template sees.
 enum Function: String {
   case range, dict, namespace, lipsum, cycler, joiner
+  /// The template itself: its blocks, which are not supported.
+  case template = "self"
   case raiseException = "raise_exception"
   case strftimeNow = "strftime_now"
 }

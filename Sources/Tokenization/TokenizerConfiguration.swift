@@ -84,16 +84,9 @@ public struct TokenizerConfiguration: Sendable, Equatable {
   public init(json: some Sequence<UInt8>, fileName: String) throws {
     let root = try parseJSON(Array(json), fileName: fileName)
     guard root.objectValue != nil else { throw TokenizationError("\(fileName): not a JSON object.") }
-    func read(_ key: String, _ value: JSONValue?) throws {
-      guard let value, !value.isNull else { return }
-      guard let text = value.stringValue ?? value["content"]?.stringValue else {
-        throw TokenizationError("\(fileName): \(key) is neither a text nor an object with a \"content\".")
-      }
-      self[key] = text
-    }
     chatTemplates = ChatTemplateSources()
-    for role in Self.roles { try read(role, root[role]) }
-    for (key, value) in root["extra_special_tokens"]?.objectValue?.members ?? [] { try read(key, value) }
+    for role in Self.roles { try read(role, root[role], fileName) }
+    for (key, value) in root["extra_special_tokens"]?.objectValue?.members ?? [] { try read(key, value, fileName) }
     switch root["chat_template"] {
     case nil, .null: break
     case .string(let source): chatTemplates = ChatTemplateSources(source)
@@ -105,6 +98,26 @@ public struct TokenizerConfiguration: Sendable, Equatable {
         return (name, source)
       }
     default: throw TokenizationError("\(fileName): chat_template is neither a text nor a list of named templates.")
+    }
+  }
+
+  private mutating func read(_ key: String, _ value: JSONValue?, _ fileName: String) throws {
+    guard let value, !value.isNull else { return }
+    guard let text = value.stringValue ?? value["content"]?.stringValue else {
+      throw TokenizationError("\(fileName): \(key) is neither a text nor an object with a \"content\".")
+    }
+    self[key] = text
+  }
+
+  /// Takes the roles that `tokenizer_config.json` lacks from `special_tokens_map.json`, which older directories have them in.
+  /// - Throws: `TokenizationError` naming the file and the key that is malformed.
+  public mutating func complete(specialTokensMap json: some Sequence<UInt8>, fileName: String) throws {
+    guard let object = try parseJSON(Array(json), fileName: fileName).objectValue else {
+      throw TokenizationError("\(fileName): not a JSON object.")
+    }
+    // A list (`additional_special_tokens`) names no single token.
+    for (key, value) in object.members where self[key] == nil && value.arrayValue == nil {
+      try read(key, value, fileName)
     }
   }
 

@@ -1,4 +1,5 @@
 import Objectives
+import Parameters
 
 /// The loss over the rows of one pass: each scored slot's term is formed once, when its log-prob is known.
 final class PassLoss {
@@ -14,6 +15,8 @@ final class PassLoss {
   /// First slot of the discrete rows.
   private let softSlots: Int
   private let recorded: [[Float]?]
+  /// Per trajectory what a step objective reads, one number a step.
+  private let streams: [[SideStream: [Float]]]
   private let reference: [Float]?
   /// Of step objectives. Written by the pass's threads, each slot by one of them.
   private let terms: UnsafeMutableBufferPointer<ObjectiveTerm>
@@ -30,12 +33,18 @@ final class PassLoss {
     self.batch = batch
     self.loss = loss
     self.reference = reference
-    if let stream = type(of: loss.objective).needs.first, batch.contains(where: { $0.coefficients == nil }) {
-      throw TrainingError(
-        "objective \(loss.description.name) needs the side stream \(stream.rawValue) of every step, which trajectories of this build do "
-          + "not record; choose another objective")
+    let stepObjective = loss.objective as? any StepObjective
+    self.stepObjective = stepObjective
+    streams = try batch.map { item in
+      stepObjective == nil || item.coefficients != nil ? [:] : try item.streams(of: loss.objective)
     }
-    stepObjective = loss.objective as? any StepObjective
+    if reference != nil, loss.klEstimator == .exact,
+      let policy = batch.lazy.map(\.trajectory.policy).first(where: { !$0.hasExactDivergence })
+    {
+      throw TrainingError(
+        "kl_estimator exact needs a closed form of the soft steps' divergence, which thinking policy \(policy.label) has not; "
+          + "choose k3")
+    }
     softSlots = plan.softSlotCount
     let stepSlots = plan.stepSlots
     var places = [Place](repeating: Place(), count: plan.slotCount)
@@ -61,7 +70,7 @@ final class PassLoss {
       }
       try check(item.oldLogProbs, slots, "old log-probs")
       try check(item.coefficients, slots, "coefficients")
-      try check(item.stepWeights, steps, "step weights")
+      if item.stepWeights?.count != slots { try check(item.stepWeights, steps, "step weights") }
       if item.advantages.count != 1 { try check(item.advantages, steps, "advantages") }
       if item.importanceCap != nil, item.trajectory.recordedLogProbs?.count != slots {
         throw TrainingError("\(item.name): has no log_probs, which the importance correction needs")
@@ -102,7 +111,9 @@ final class PassLoss {
     } else if let stepObjective {
       let old = item.oldLogProbs?[Int(place.slot)] ?? logProb
       let advantage = item.advantages.count == 1 ? item.advantages[0] : item.advantages[Int(place.step)]
-      let term = stepObjective.term(ObjectiveStep(logProb: logProb, oldLogProb: old, advantage: advantage))
+      var step = ObjectiveStep(logProb: logProb, oldLogProb: old, advantage: advantage)
+      step.read(streams[Int(place.trajectory)], step: Int(place.step))
+      let term = stepObjective.term(step)
       terms[slot] = term
       result = Float(scale(item, place, old) * Double(term.gradient))
     } else {
@@ -125,7 +136,10 @@ final class PassLoss {
     if let cap = item.importanceCap, let recorded = recorded[Int(place.trajectory)] {
       factor = truncatedImportanceWeight(learnerOldLogProb: old, workerLogProb: recorded[Int(place.slot)], cap: cap)
     }
-    if let stepWeights = item.stepWeights { factor *= stepWeights[Int(place.step)] }
+    if let stepWeights = item.stepWeights {
+      let isBySlot = stepWeights.count == order[Int(place.trajectory)].count
+      factor *= stepWeights[Int(isBySlot ? place.slot : place.step)]
+    }
     return item.weight * Double(factor)
   }
 

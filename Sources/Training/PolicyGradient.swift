@@ -125,7 +125,7 @@ public final class PolicyGradient {
   ) -> Double {
     var total = 0.0
     for (row, step) in pass.plan.soft.enumerated() {
-      let value = pass.plan.withRecord(step) { record, score in
+      let value = pass.plan.withRecord(step, pass.model) { record, score in
         pass.softLogits[row].withUnsafeBufferPointer { theta in
           reference.softLogits[row].withUnsafeBufferPointer {
             score.divergence(record, logits: theta, referenceLogits: $0, upstream: 1, addingGradientTo: nil)

@@ -21,15 +21,15 @@ struct ScoredStep {
 struct ScoringPlan {
   let trajectories: [Trajectory]
   let batch: PackedBatch
-  /// Steps scored by the logits of their recorded ids, in trajectory order: soft steps, and tokens under a support.
+  /// Steps scored by the logits of their recorded ids, in trajectory order: soft steps whose record names what they need, and
+  /// tokens under a support.
   private(set) var soft: [ScoredStep] = []
-  /// Tokens scored by the full softmax, in trajectory order: discrete ones, and the slots of soft steps scored so.
+  /// Steps scored by the whole row, in trajectory order: discrete tokens, the slots of soft steps scored as tokens, and vectors near
+  /// a mixture of the vocabulary.
   private(set) var discrete: [ScoredStep] = []
   /// Where the slots of each scored row begin, the rows of `soft` before those of `discrete`; the last entry is their number.
   /// A row of `discrete` has one slot.
   private(set) var slotOffsets: [Int] = []
-  /// How the recorded ids of each trajectory's soft steps are scored; nil: it has no soft steps.
-  private let scores: [(any CandidateScore)?]
   /// First row of each trajectory's own rows and of its root.
   private var firstRows: [Int] = []
   private var roots: [(first: Int, trajectory: Int)] = []
@@ -37,7 +37,6 @@ struct ScoringPlan {
   /// - Parameter trajectories: those with equal prompts that are adjacent share their root.
   init(_ trajectories: [Trajectory]) {
     self.trajectories = trajectories
-    scores = trajectories.map { $0.policy.softSteps }
     batch = PackedBatch()
     var previous: [Int32]?
     var root = 0
@@ -51,9 +50,8 @@ struct ScoringPlan {
       let own = fed > 0 ? batch.appendSuffix(count: fed) : batch.rowCount
       firstRows.append(own)
       var position = 0
-      let steps = trajectory.policy.softSteps
       // Slots that take a row each.
-      let rows = steps.map { $0.scoresFullVocabulary ? $0.slotCount : 0 } ?? 0
+      let rows = Self.fullRows(trajectory.policy)
       for (segmentIndex, segment) in trajectory.segments.enumerated() {
         for step in 0..<segment.count {
           let row = position == 0 ? root + trajectory.prompt.count - 1 : own + position - 1
@@ -89,16 +87,27 @@ struct ScoringPlan {
 
   private func slotCount(of step: ScoredStep) -> Int {
     guard case .soft = trajectories[step.trajectory].segments[step.segment] else { return 1 }
-    return scores[step.trajectory]?.slotCount ?? 1
+    return trajectories[step.trajectory].policy.slotCount
   }
 
-  /// Calls `body` with the record of a row of `soft` and its score.
+  /// Whole rows that a soft step of a policy is scored by.
+  private static func fullRows(_ policy: ThinkingPolicy) -> Int {
+    if let steps = policy.softSteps, steps.scoresFullVocabulary { return steps.slotCount }
+    if let steps = policy.vectorSteps, steps.candidateCount == nil { return 1 }
+    return 0
+  }
+
+  /// Calls `body` with the record of a row of `soft` and its score under a model.
   func withRecord<Result>(
-    _ step: ScoredStep, _ body: (StepRecord, any CandidateScore) -> Result
+    _ step: ScoredStep, _ model: PreparedModel, _ body: (StepRecord, any CandidateScore) -> Result
   ) -> Result {
     switch trajectories[step.trajectory].segments[step.segment] {
     case .soft(let soft):
-      guard let score = scores[step.trajectory] else { preconditionFailure("a soft step of a policy without any") }
+      let policy = trajectories[step.trajectory].policy
+      let vectorScore = policy.vectorSteps.map { VectorScore($0, model.embeddingTable) }
+      guard let score: any CandidateScore = policy.softSteps ?? vectorScore else {
+        preconditionFailure("a soft step of a policy without any")
+      }
       return soft.withRecord(step.step) { body($0, score) }
     case .discrete(let discrete):
       guard let support = discrete.support else { preconditionFailure("a token without a support") }
@@ -112,7 +121,17 @@ struct ScoringPlan {
     }
   }
 
-  /// The token and scoring temperature of a row of `discrete`.
+  /// Calls `body` with the record of a row of `discrete` that is a vector's; nil: it is a token's.
+  func withVector<Result>(
+    _ step: ScoredStep, _ body: (StepRecord, any VectorSteps) throws -> Result
+  ) rethrows -> Result? {
+    guard case .soft(let soft) = trajectories[step.trajectory].segments[step.segment],
+      let steps = trajectories[step.trajectory].policy.vectorSteps
+    else { return nil }
+    return try soft.withRecord(step.step) { try body($0, steps) }
+  }
+
+  /// The token and scoring temperature of a row of `discrete` that is a token's.
   func token(_ step: ScoredStep) -> (token: Int32, temperature: Float) {
     switch trajectories[step.trajectory].segments[step.segment] {
     case .soft(let soft):
@@ -148,7 +167,7 @@ struct ScoringPlan {
   /// For every trajectory, the slots of its scored steps in order.
   var slotOrder: [[Int]] { stepSlots.map { $0.flatMap { Array($0) } } }
 
-  /// Fills the input embeddings: prompts and tokens one-hot, soft steps as the mixture that was fed.
+  /// Fills the input embeddings: prompts and tokens one-hot, soft steps as what was fed.
   func embed(_ model: PreparedModel, into x_TC: UnsafeMutablePointer<Float>) {
     let width = model.configuration.hiddenSize
     for root in roots {
@@ -156,27 +175,15 @@ struct ScoringPlan {
         model.embed(token: token, into: x_TC + (root.first + index) * width)
       }
     }
-    var weights: [Float] = []
     for (index, trajectory) in trajectories.enumerated() {
       var row = firstRows[index]
       let end = row + max(0, trajectory.completionCount - 1)
-      let steps = trajectory.policy.softSteps
       for segment in trajectory.segments {
         for step in 0..<segment.count where row < end {
           let x = x_TC + row * width
           switch segment {
           case .soft(let soft), .replayed(.soft(let soft)):
-            guard let steps else { preconditionFailure("a soft step of a policy without any") }
-            soft.withRecord(step) { record in
-              if weights.count < record.ids.count { weights = [Float](repeating: 0, count: record.ids.count) }
-              weights.withUnsafeMutableBufferPointer { weights in
-                let fed = steps.mixture(record, into: weights)
-                OutputHead.mixture(
-                  ids: UnsafeBufferPointer(rebasing: record.ids[..<fed]),
-                  weights: UnsafeBufferPointer(rebasing: weights[..<fed]), embeddings: model.embeddings, width: width,
-                  into: x)
-              }
-            }
+            soft.withRecord(step) { trajectory.policy.feed($0, embeddings: model.embeddingTable, into: x) }
           case .discrete(let discrete): model.embed(token: discrete.tokenIDs[step], into: x)
           case .forced(let tokenIDs), .replayed(.tokens(let tokenIDs)): model.embed(token: tokenIDs[step], into: x)
           }

@@ -79,7 +79,7 @@ extension PolicyGradient {
               for index in range {
                 let entries = Int(offsets[index])..<Int(offsets[index + 1])
                 let own = UnsafeMutableBufferPointer(rebasing: dLogits[entries])
-                plan.withRecord(plan.soft[index]) { record, score in
+                plan.withRecord(plan.soft[index], model) { record, score in
                   for (entry, id) in zip(entries, record.ids) { (ids[entry], rows[entry]) = (id, Int32(index)) }
                   pass.softLogits[index].withUnsafeBufferPointer { logits in
                     score.addGradient(

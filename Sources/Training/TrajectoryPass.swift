@@ -95,7 +95,7 @@ final class TrajectoryPass {
     var offsets: [Int32] = [0]
     offsets.reserveCapacity(plan.soft.count + 1)
     for step in plan.soft {
-      offsets.append(offsets[offsets.count - 1] + plan.withRecord(step) { record, _ in Int32(record.ids.count) })
+      offsets.append(offsets[offsets.count - 1] + plan.withRecord(step, model) { record, _ in Int32(record.ids.count) })
     }
     var logits = [Float](repeating: 0, count: Int(offsets[offsets.count - 1]))
     logits.withUnsafeMutableBufferPointer { logits in
@@ -105,7 +105,7 @@ final class TrajectoryPass {
           for index in range {
             let row = UnsafeMutableBufferPointer(rebasing: logits[Int(offsets[index])..<Int(offsets[index + 1])])
             guard let base = row.baseAddress else { continue }
-            plan.withRecord(plan.soft[index]) { record, score in
+            plan.withRecord(plan.soft[index], model) { record, score in
               OutputHead.sparseLogits(
                 hidden: hidden_RC.advanced(by: index * width), head: model.headRows, width: width, ids: record.ids,
                 into: base)
@@ -138,20 +138,13 @@ final class TrajectoryPass {
       logProbs.withUnsafeMutableBufferPointer { logProbs in
         let logProbs = logProbs
         team.run(count) { task, _ in
-          let record = plan.token(plan.discrete[first + task])
+          let step = plan.discrete[first + task]
           let row = UnsafeBufferPointer(start: logits_TV + task * v, count: v)
+          let gradient = dLogits?.advanced(by: task * v)
+          func upstream(_ logProb: Float) -> Float { backward?.upstream(baseSlot + task, logProb) ?? 0 }
           // A row that cannot be scored shows as NaN, which `init` refuses by name.
-          logProbs[baseSlot + task] = .nan
-          if let backward, let dLogits {
-            let logProb = try? discreteLogProbGradient(
-              row: row, tokenID: record.token, temperature: record.temperature, into: dLogits.advanced(by: task * v)
-            ) { backward.upstream(baseSlot + task, $0) }
-            if let logProb { logProbs[baseSlot + task] = logProb }
-          } else if let logProb = try? discreteLogProb(
-            row: row, tokenID: record.token, temperature: record.temperature)
-          {
-            logProbs[baseSlot + task] = logProb
-          }
+          let logProb = try? score(step, row, into: gradient, upstream: upstream)
+          logProbs[baseSlot + task] = logProb ?? .nan
         }
       }
       stages?.mark(.head)
@@ -164,6 +157,21 @@ final class TrajectoryPass {
         stages?.mark(.headBackward)
       }
     }
+  }
+
+  /// The log-prob of a step under a whole row of logits; `gradient`, when it is given, receives the row's gradient times `upstream`
+  /// of that log-prob.
+  private func score(
+    _ step: ScoredStep, _ row: UnsafeBufferPointer<Float>, into gradient: Operand?, upstream: (Float) -> Float
+  ) throws -> Float {
+    let vector = try plan.withVector(step) {
+      try $1.score($0, row: row, embeddings: model.embeddingTable, gradient: gradient, upstream: upstream)
+    }
+    if let vector { return vector }
+    let (token, temperature) = plan.token(step)
+    guard let gradient else { return try discreteLogProb(row: row, tokenID: token, temperature: temperature) }
+    return try discreteLogProbGradient(
+      row: row, tokenID: token, temperature: temperature, into: gradient, upstream: upstream)
   }
 
   /// Log-probs of all slots per trajectory: a list parallel to its segments, an empty list for a forced one.

@@ -1,4 +1,5 @@
 import Objectives
+import Parameters
 import SoftThinking
 
 /// A trajectory with what its share of the loss depends on.
@@ -8,7 +9,7 @@ public struct WeightedTrajectory: Sendable {
   public var advantages: [Float]
   /// Weight of each scored step in the loss: 1 / (global token count) under token mean.
   public var weight: Double
-  /// Constants that multiply the losses of its scored steps (masks, token weights); nil: 1.
+  /// Constants that multiply the losses of its scored steps (masks, token weights, corrections), one a step or one a slot; nil: 1.
   public var stepWeights: [Float]?
   /// Log-probs under the policy of the ratio's denominator, one per scored slot in order; nil: those that this very pass
   /// computes, for the first update after the policy sampled.
@@ -59,20 +60,38 @@ public struct WeightedTrajectory: Sendable {
     }
   }
 
+  /// What the objective reads of its side streams, one number a step.
+  ///
+  /// - Throws: `TrainingError` when a stream was not recorded.
+  func streams(of objective: any Objective) throws -> [SideStream: [Float]] {
+    var streams: [SideStream: [Float]] = [:]
+    for stream in objective.needs {
+      guard let values = trajectory.stream(stream) else {
+        throw TrainingError(
+          "\(name): has no \(stream.rawValue) of every step, which objective \(type(of: objective).name) reads; sample it with this "
+            + "version, or add the column to its segments")
+      }
+      streams[stream] = values
+    }
+    return streams
+  }
+
   /// What an objective sees of it, given its log-probs under the parameters that are trained.
   ///
   /// - Throws: `TrainingError` when it lacks something.
-  func seen(logProbs: [Float], slotCounts: [Int]?) throws -> ObjectiveTrajectory {
+  func seen(logProbs: [Float], slotCounts: [Int]?, by objective: any Objective) throws -> ObjectiveTrajectory {
     let old = oldLogProbs ?? logProbs
     var seen = ObjectiveTrajectory(
       logProbs: logProbs, oldLogProbs: old, advantages: advantages, weight: weight,
-      factors: try importanceWeights(old: old), slotCounts: slotCounts, group: trajectory.groupID)
+      factors: try importanceWeights(old: old), slotCounts: slotCounts, group: trajectory.groupID,
+      streams: try streams(of: objective))
     if let stepWeights {
-      guard stepWeights.count == seen.stepCount else {
+      guard stepWeights.count == seen.stepCount || stepWeights.count == seen.slotCount else {
         throw TrainingError("\(name): \(stepWeights.count) step weights for \(seen.stepCount) scored steps")
       }
       let factors = seen.factors ?? [Float](repeating: 1, count: seen.slotCount)
-      seen.factors = seen.steps.enumerated().map { slot, step in factors[slot] * stepWeights[step] }
+      let isBySlot = stepWeights.count == seen.slotCount
+      seen.factors = seen.steps.enumerated().map { slot, step in factors[slot] * stepWeights[isBySlot ? slot : step] }
     }
     return seen
   }
@@ -90,7 +109,9 @@ public func formCoefficients(
   _ items: [WeightedTrajectory], logProbs: [[Float]], slotCounts: [[Int]?], loss: Loss,
   context: ObjectiveContext = ObjectiveContext()
 ) throws -> (items: [WeightedTrajectory], sums: NamedSums) {
-  let seen = try items.indices.map { try items[$0].seen(logProbs: logProbs[$0], slotCounts: slotCounts[$0]) }
+  let seen = try items.indices.map {
+    try items[$0].seen(logProbs: logProbs[$0], slotCounts: slotCounts[$0], by: loss.objective)
+  }
   var scopes: [[Int]] = []
   switch loss.scope {
   case .step, .trajectory: scopes = items.indices.map { [$0] }

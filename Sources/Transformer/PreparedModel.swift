@@ -95,6 +95,12 @@ public final class PreparedModel: Sendable {
 
   /// Rows of the embedding matrix, vocabulary x hidden.
   public var embeddings: UnsafePointer<BFloat16> { UnsafePointer(weights.base + layout.embeddings) }
+  /// The same rows with their shape.
+  public var embeddingTable: EmbeddingTable {
+    EmbeddingTable(
+      rows: .bfloat16(weights.base + layout.embeddings), count: configuration.vocabularySize,
+      width: configuration.hiddenSize)
+  }
   /// Rows of the output head, vocabulary x hidden.
   public var headRows: UnsafePointer<BFloat16> { UnsafePointer(weights.base + layout.head) }
 }

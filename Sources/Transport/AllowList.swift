@@ -5,7 +5,8 @@ import Synchronization
 /// The keys that may connect, and those of them that have lost the right. Any thread may use it.
 ///
 /// The file has a key a line, then the name it is known by; `#` starts a comment. It is read again when it changes, so that
-/// workers can be added and removed without a restart.
+/// workers can be added and removed without a restart. A name that ends with ` (relay)` is a relay's: that key alone may speak for
+/// workers behind it.
 ///
 ///     let list = try AllowList(path: "authorized_workers")
 ///     list.judge(key)   // .allowed(name: "box-1")
@@ -14,7 +15,7 @@ public final class AllowList: Sendable {
     case allowed(name: String)
     /// Not on the list.
     case unknown
-    /// On the list, but its holder broke the protocol since this process began.
+    /// On the list, but its holder was caught or broke the protocol, and was not pardoned.
     case quarantined(reason: String)
   }
 
@@ -29,6 +30,7 @@ public final class AllowList: Sendable {
     var names: [PublicKey: String]
     var quarantined: [PublicKey: String] = [:]
     var stamp = Stamp()
+    var quarantineStamp = Stamp()
     var refusals = 0
     var generation = 0
   }
@@ -48,7 +50,12 @@ public final class AllowList: Sendable {
     self.path = path
     // The stamp first: a change in between is seen as one.
     let stamp = Self.stamp(path)
-    state = Mutex(State(names: try Self.read(path), stamp: stamp))
+    let quarantine = Quarantine(besideList: path)
+    let quarantineStamp = Self.stamp(quarantine.path)
+    state = Mutex(
+      State(
+        names: try Self.read(path), quarantined: Self.reasons(try quarantine.read()), stamp: stamp,
+        quarantineStamp: quarantineStamp))
   }
 
   public var count: Int { state.withLock { $0.names.count } }
@@ -62,13 +69,68 @@ public final class AllowList: Sendable {
   public func judge(_ key: PublicKey) -> Verdict {
     state.withLock { state in
       if let reason = state.quarantined[key] { return .quarantined(reason: reason) }
-      return state.names[key].map { .allowed(name: $0) } ?? .unknown
+      return state.names[key].map { .allowed(name: Self.withoutMark($0)) } ?? .unknown
     }
   }
 
-  /// Refuses the key for the rest of this process.
-  public func quarantine(_ key: PublicKey, reason: String) {
-    state.withLock { if $0.quarantined[key] == nil { $0.quarantined[key] = reason } }
+  /// What marks a relay's line, after its name.
+  public static let relayMark = " (relay)"
+
+  /// The name that a line gives, without the mark of a relay.
+  public static func withoutMark(_ name: String) -> String {
+    name.hasSuffix(relayMark) ? String(name.dropLast(relayMark.count)) : name
+  }
+
+  /// Whether the key is marked as a relay's.
+  public func isRelay(_ key: PublicKey) -> Bool {
+    state.withLock { $0.names[key]?.hasSuffix(Self.relayMark) ?? false }
+  }
+
+  /// For a relay whose key is not marked as one.
+  public static func relayRemedy(_ key: PublicKey) -> String {
+    "the key \(key) is not marked as a relay's: end its line of authorized_workers with \"\(relayMark.dropFirst())\", or run `softgrpo "
+      + "keygen --cluster DIR --relay NAME` again, which does"
+  }
+
+  /// Refuses the key until it is pardoned; without a file, for the rest of this process.
+  /// - Throws: `TransportError` when that cannot be written down: then it is for the rest of this process.
+  public func quarantine(_ key: PublicKey, reason: String) throws {
+    let name: String? = state.withLock { state in
+      guard state.quarantined[key] == nil else { return nil }
+      state.quarantined[key] = reason
+      state.generation += 1
+      return Self.withoutMark(state.names[key] ?? "")
+    }
+    guard let path, let name else { return }
+    let quarantine = Quarantine(besideList: path)
+    try quarantine.add(key, name: name, reason: reason)
+    let stamp = Self.stamp(quarantine.path)
+    state.withLock { $0.quarantineStamp = stamp }
+  }
+
+  private static func reasons(_ entries: [Quarantine.Entry]) -> [PublicKey: String] {
+    Dictionary(entries.map { ($0.key, "\($0.reason), \($0.since)") }) { first, _ in first }
+  }
+
+  /// Takes up pardons, and what others added to the file.
+  private func refreshQuarantine(_ path: String, logger: Logger) {
+    let quarantine = Quarantine(besideList: path)
+    let stamp = Self.stamp(quarantine.path)
+    guard state.withLock({ $0.quarantineStamp != stamp }) else { return }
+    do {
+      let reasons = Self.reasons(try quarantine.read())
+      let pardoned: Int = state.withLock { state in
+        state.quarantineStamp = stamp
+        let pardoned = state.quarantined.keys.count { reasons[$0] == nil }
+        state.quarantined = reasons
+        state.generation += 1
+        return pardoned
+      }
+      logger.notice("\(quarantine.path) was read again: \(reasons.count) keys in quarantine, \(pardoned) pardoned")
+    } catch {
+      state.withLock { $0.quarantineStamp = stamp }
+      logger.error("\(error); the keys in quarantine stay the same")
+    }
   }
 
   func countRefusal() { state.withLock { $0.refusals += 1 } }
@@ -79,6 +141,7 @@ public final class AllowList: Sendable {
   @discardableResult
   public func refresh(logger: Logger) -> Bool {
     guard let path else { return false }
+    refreshQuarantine(path, logger: logger)
     let stamp = Self.stamp(path)
     guard state.withLock({ $0.stamp != stamp }) else { return false }
     do {
@@ -125,5 +188,25 @@ public final class AllowList: Sendable {
       names[key] = words.count > 1 ? words[1].trimmed : String(first.prefix(8))
     }
     return names
+  }
+
+  /// Marks a key's line as a relay's, where it is listed and not marked: of lists that were made before there was a mark.
+  /// - Throws: `TransportError` when the file cannot be read or written.
+  static func mark(_ key: PublicKey, in path: String) throws {
+    guard let name = try read(path)[key], !name.hasSuffix(relayMark) else { return }
+    let lines = try readLines(path).map { line in
+      line.trimmed.hasPrefix(key.text) ? "\(line.trimmed)\(relayMark)" : String(line)
+    }
+    try replaceFile(path, with: lines.joined(separator: "\n"))
+  }
+
+  /// Takes a key's line off a list.
+  /// - Returns: whether it was there.
+  /// - Throws: `TransportError` when the file cannot be read or written.
+  public static func remove(_ key: PublicKey, from path: String) throws -> Bool {
+    guard try read(path)[key] != nil else { return false }
+    let lines = try readLines(path).filter { !$0.trimmed.hasPrefix(key.text) }
+    try replaceFile(path, with: lines.joined(separator: "\n"))
+    return true
   }
 }

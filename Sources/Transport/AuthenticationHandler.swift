@@ -59,7 +59,7 @@ public final class AuthenticationHandler {
       return ("400", "this key is not authorized", "")
     case .quarantined(let reason):
       refuse(
-        key, "refused a worker at \(address): the holder of its key \(key) broke the protocol before (\(reason))")
+        key, "refused a worker at \(address): its key \(key) is in quarantine (\(reason))")
       // A status of its own, so that the worker can tell the two apart.
       return ("500", "this key is in quarantine", "")
     }

@@ -81,10 +81,13 @@ extension KeyDirectory {
     }
     let keyPath = "\(upstreamPath(name))/\(name).key"
     let isNew = access(keyPath, F_OK) != 0
+    let listPath = "\(learnerPath)/\(Self.allowListName)"
     if isNew {
       let pair = try KeyPair.generate()
       try KeyFile.writeSecret(pair, name: name, to: keyPath)
-      try append("\(pair.publicKey) \(name)\n", to: "\(learnerPath)/\(Self.allowListName)")
+      try append("\(pair.publicKey) \(name)\(AllowList.relayMark)\n", to: listPath)
+    } else {
+      try AllowList.mark(KeyFile.readSecret(keyPath).pair.publicKey, in: listPath)
     }
     try writePublic(learner, name: "learner", to: "\(upstreamPath(name))/\(Self.serverPublicName)", of: "the learner")
     let serverPath = "\(downstreamPath(name))/\(Self.serverKeyName)"
@@ -115,8 +118,12 @@ extension KeyDirectory {
         try writePublic(
           server, name: relay.name, to: "\(upstreamPath(child))/\(relay.name).pub", of: "relay \(relay.name)")
       }
-      guard members[key] != nil, listed.updateValue(child, forKey: key) == nil else { continue }
-      try append("\(key) \(child)\n", to: listPath)
+      guard members[key] != nil else { continue }
+      guard listed.updateValue(child, forKey: key) == nil else {
+        if isRelay { try AllowList.mark(key, in: listPath) }
+        continue
+      }
+      try append("\(key) \(child)\(isRelay ? AllowList.relayMark : "")\n", to: listPath)
     }
   }
 

@@ -149,6 +149,18 @@ public struct KeyDirectory: Sendable {
     }
   }
 
+  /// The list of the keys that may connect: of the cluster's folder, or of a learner's or relay's part of it.
+  /// - Throws: `TransportError` when there is none.
+  public var allowListPath: String {
+    get throws {
+      for folder in [learnerPath, path, "\(path)/downstream"] {
+        let list = "\(folder)/\(Self.allowListName)"
+        if access(list, F_OK) == 0 { return list }
+      }
+      throw TransportError("\(path): holds no \(Self.allowListName); `softgrpo keygen --cluster DIR` makes one")
+    }
+  }
+
   /// Names of everything in a folder, in no order; none where there is no folder.
   func entries(in folder: String) -> [String] {
     guard let directory = opendir(folder) else { return [] }

@@ -4,7 +4,7 @@
 ///     let envelope = try Envelope(decoding: frames, limits: WireLimits())
 public struct Envelope: Sendable, Equatable {
   /// Generation of the protocol; a receiver refuses any other.
-  public static let protocolGeneration: UInt32 = 7
+  public static let protocolGeneration: UInt32 = 8
 
   /// Given by `Welcome`; 0 before it and on PUB.
   public var session: UInt64

@@ -116,16 +116,18 @@ func encode(_ trajectory: GradientTrajectory, _ arena: inout MessageArena) throw
 func decode(_ body: Softgrpo__GradientTrajectory, bulk: ArraySlice<[UInt8]>, limits: WireLimits) throws
   -> GradientTrajectory
 {
-  try require(bulk.count == 6, "GradientTrajectory has \(bulk.count) bulk frames, not 6")
+  try require(
+    bulk.count == segmentFrameCount + 3,
+    "GradientTrajectory has \(bulk.count) bulk frames, not \(segmentFrameCount + 3)")
   let frames = Array(bulk)
   try require(
     frames.reduce(0) { $0 + $1.count } <= limits.trajectoryByteCount,
     "GradientTrajectory is larger than the limit of \(limits.trajectoryByteCount) bytes")
   guard let policy = body.policy?.pointee else { throw WireError("GradientTrajectory lacks its policy") }
   let segments = try decodeSegments(
-    body.segments, body.n_segments, frames: Array(frames[..<3]), of: "GradientTrajectory")
+    body.segments, body.n_segments, frames: Array(frames[..<segmentFrameCount]), of: "GradientTrajectory")
   func stream(_ frame: Int, _ isUsed: protobuf_c_boolean, _ what: String) throws -> [Float]? {
-    let values = try elements(of: frames[frame], as: Float.self, what)
+    let values = try elements(of: frames[segmentFrameCount + frame], as: Float.self, what)
     try require(isUsed != 0 || values.isEmpty, "GradientTrajectory has \(what) that are not in use")
     return isUsed != 0 ? values : nil
   }
@@ -136,10 +138,10 @@ func decode(_ body: Softgrpo__GradientTrajectory, bulk: ArraySlice<[UInt8]>, lim
     leaseID: body.lease_id, index: Int(body.index), prompt: array(body.prompt_token_ids, body.n_prompt_token_ids),
     policy: try decode(policy, "GradientTrajectory.policy"), segments: segments,
     advantages: array(body.advantages, body.n_advantages), weight: body.weight,
-    oldLogProbs: try stream(3, body.has_old_log_probs, "old log-probs"),
+    oldLogProbs: try stream(0, body.has_old_log_probs, "old log-probs"),
     importanceCap: body.has_importance_cap != 0 ? body.importance_cap : nil, isOlder: body.is_older != 0,
-    stepWeights: try stream(4, body.has_step_weights, "step weights"),
-    coefficients: try stream(5, body.has_coefficients, "coefficients"),
+    stepWeights: try stream(1, body.has_step_weights, "step weights"),
+    coefficients: try stream(2, body.has_coefficients, "coefficients"),
     group: try integer(body.group_ordinal, "GradientTrajectory.group_ordinal"))
   try trajectory.validate()
   return trajectory

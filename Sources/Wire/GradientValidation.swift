@@ -90,7 +90,7 @@ extension GradientTrajectory {
       "GradientTrajectory has \(coefficients?.count ?? 0) coefficients for \(scored) scored slots")
     let steps = segments.reduce(0) { $0 + $1.stepCount }
     try require(
-      stepWeights.map { $0.count == steps } ?? true,
+      stepWeights.map { $0.count == steps || (isKnown ? $0.count == scored : $0.count > steps) } ?? true,
       "GradientTrajectory has \(stepWeights?.count ?? 0) step weights for \(steps) scored steps")
     try require(
       advantages.count <= 1 || advantages.count == steps,

@@ -1,8 +1,9 @@
 import CWireMessages
+import Parameters
 import SoftThinking
 
-// A trajectory travels as segment descriptions in the envelope and three bulk frames: token ids (Int32), values (Float) and
-// log-probs (Float), little-endian, in the order of the segments. Floats keep their bits.
+// A trajectory travels as segment descriptions in the envelope and four bulk frames: token ids (Int32), values (Float),
+// log-probs (Float) and side streams (Float), little-endian, in the order of the segments. Floats keep their bits.
 
 func encode(
   _ result: TrajectoryResult, _ arena: inout MessageArena
@@ -32,17 +33,22 @@ func encode(
   return (body, bulk)
 }
 
-/// Descriptions of segments that were validated, and their three bulk frames.
+/// Descriptions of segments that were validated, and their four bulk frames.
 func encode(segments: [Segment], _ arena: inout MessageArena) -> (
   descriptions: [UnsafeMutablePointer<Softgrpo__SegmentDescription>?], bulk: [[UInt8]]
 ) {
   var tokenIDs: [Int32] = []
   var values: [Float] = []
   var logProbs: [Float] = []
+  var streams: [Float] = []
   var descriptions: [UnsafeMutablePointer<Softgrpo__SegmentDescription>?] = []
   for segment in segments {
     let description = arena.message(softgrpo__segment_description__init)
     description.pointee.count = UInt32(segment.count)
+    let columns = SideStream.allCases.filter { segment.streams[$0] != nil }
+    description.pointee.n_streams = columns.count
+    description.pointee.streams = arena.array(columns.map { Optional(arena.string($0.rawValue)) })
+    for column in columns { streams += segment.streams[column] ?? [] }
     switch segment {
     case .soft(let soft):
       description.pointee.kind = SOFTGRPO__SEGMENT_DESCRIPTION__KIND__SOFT
@@ -82,7 +88,12 @@ func encode(segments: [Segment], _ arena: inout MessageArena) -> (
     }
     descriptions.append(description)
   }
-  return (descriptions, [littleEndianBytes(tokenIDs), littleEndianBytes(values), littleEndianBytes(logProbs)])
+  return (
+    descriptions,
+    [
+      littleEndianBytes(tokenIDs), littleEndianBytes(values), littleEndianBytes(logProbs), littleEndianBytes(streams),
+    ]
+  )
 }
 
 private func setRows(
@@ -99,7 +110,8 @@ private func setRows(
 func decode(_ body: Softgrpo__TrajectoryResult, bulk: ArraySlice<[UInt8]>, limits: WireLimits) throws
   -> TrajectoryResult
 {
-  try require(bulk.count == 3, "TrajectoryResult has \(bulk.count) bulk frames, not 3")
+  try require(
+    bulk.count == segmentFrameCount, "TrajectoryResult has \(bulk.count) bulk frames, not \(segmentFrameCount)")
   let frames = Array(bulk)
   try require(
     frames.reduce(0) { $0 + $1.count } <= limits.trajectoryByteCount,
@@ -131,7 +143,10 @@ func decode(_ body: Softgrpo__TrajectoryResult, bulk: ArraySlice<[UInt8]>, limit
   return result
 }
 
-/// The segments that descriptions and their three bulk frames make.
+/// Bulk frames of a trajectory's segments.
+let segmentFrameCount = 4
+
+/// The segments that descriptions and their bulk frames make.
 func decodeSegments(
   _ descriptions: UnsafeMutablePointer<UnsafeMutablePointer<Softgrpo__SegmentDescription>?>?, _ count: Int,
   frames: [[UInt8]], of owner: String
@@ -139,21 +154,52 @@ func decodeSegments(
   var tokenIDs = BulkReader(try elements(of: frames[0], as: Int32.self, "token ids"), "token ids")
   var values = BulkReader(try elements(of: frames[1], as: Float.self, "values"), "values")
   var logProbs = BulkReader(try elements(of: frames[2], as: Float.self, "log-probs"), "log-probs")
+  var streams = BulkReader(try elements(of: frames[3], as: Float.self, "side streams"), "side streams")
   try validate(tokenIDs: tokenIDs.elements, owner)
   try require(
-    values.elements.allSatisfy(\.isFinite) && logProbs.elements.allSatisfy(\.isFinite),
-    "\(owner) has a value or log-prob that is not finite")
+    values.elements.allSatisfy(\.isFinite) && logProbs.elements.allSatisfy(\.isFinite)
+      && streams.elements.allSatisfy(\.isFinite),
+    "\(owner) has a value, log-prob or side stream that is not finite")
 
   try require(count <= WireLimits.segmentCount, "\(owner) has \(count) segments")
   var segments: [Segment] = []
   for index in 0..<count {
     guard let description = descriptions?[index]?.pointee else { throw WireError("\(owner) lacks a segment") }
-    segments.append(try decode(description, &tokenIDs, &values, &logProbs))
+    var segment = try decode(description, &tokenIDs, &values, &logProbs)
+    try decodeStreams(description, of: &segment, &streams)
+    segments.append(segment)
   }
   try tokenIDs.expectEnd()
   try values.expectEnd()
   try logProbs.expectEnd()
+  try streams.expectEnd()
   return segments
+}
+
+private func decodeStreams(
+  _ description: Softgrpo__SegmentDescription, of segment: inout Segment, _ reader: inout BulkReader<Float>
+) throws {
+  guard description.n_streams > 0 else { return }
+  try require(segment.isScored, "a segment that was not sampled has side streams")
+  try require(description.n_streams <= SideStream.allCases.count, "a segment has too many side streams")
+  var streams = StepStreams()
+  for index in 0..<description.n_streams {
+    let name = try string(description.streams[index], "SegmentDescription.streams")
+    guard let stream = SideStream(rawValue: name) else {
+      throw WireError("the side stream \"\(name)\" is not known")
+    }
+    try require(streams[stream] == nil, "a segment has the side stream \(name) twice")
+    streams[stream] = Array(try reader.take(segment.count))
+  }
+  switch segment {
+  case .soft(var soft):
+    soft.streams = streams
+    segment = .soft(soft)
+  case .discrete(var discrete):
+    discrete.streams = streams
+    segment = .discrete(discrete)
+  case .forced, .replayed: break
+  }
 }
 
 private func decode(
@@ -185,10 +231,8 @@ private func decode(
       description.token_counts, description.n_token_counts, count, available: tokenIDs.remaining, "token_counts")
     let valueCounts = try rowLengths(
       description.value_counts, description.n_value_counts, count, available: values.remaining, "value_counts")
-    for (tokenCount, valueCount) in zip(tokenCounts, valueCounts) {
-      try require(
-        tokenCount >= 1 && valueCount <= tokenCount, "a soft step has \(tokenCount) ids and \(valueCount) values")
-    }
+    // How many values go with them is for the policy to say.
+    try require(tokenCounts.allSatisfy { $0 >= 1 }, "a soft step has no ids")
     // Whole, not row by row: a generic call across modules for each step would cost more than all else.
     segment.tokenIDs = try rows(tokenCounts, from: &tokenIDs)
     segment.values = try rows(valueCounts, from: &values)

@@ -15,7 +15,7 @@ extension TrajectoryResult {
     let spans = versionSpans.reduce(0) { $0 + varintLength($1.start) + varintLength($1.version) }
     let names = (origin?.workerName.utf8.count ?? 0) + (origin?.fingerprint.utf8.count ?? 0)
     // The fields of fixed size, with room to spare.
-    let byteCount = segments.reduce(256 + spans + names) { $0 + 64 + rowLengthBytes($1) }
+    let byteCount = segments.reduce(256 + spans + names) { $0 + 160 + rowLengthBytes($1) }
     try require(
       byteCount <= WireLimits().envelopeByteCount,
       "TrajectoryResult of \(byteCount) bytes is larger than an envelope may be")
@@ -35,6 +35,10 @@ func validate(segments: [Segment], of owner: String) throws {
   }
   try require(segments.count <= WireLimits.segmentCount, "\(owner) has too many segments")
   for segment in segments {
+    for column in segment.streams.columns.values {
+      try require(column.count == segment.count, "\(owner) has a side stream that does not match its steps")
+      try requireFinite(column)
+    }
     switch segment {
     case .soft(let soft):
       try require(
@@ -46,8 +50,9 @@ func validate(segments: [Segment], of owner: String) throws {
       try requireFinite(soft.logProbs)
     case .replayed(.soft(let soft)):
       try require(
-        soft.values.count == soft.count && soft.logProbs.isEmpty,
-        "\(owner) has a replayed segment with log-probs, or whose values do not match its \(soft.count) steps")
+        soft.values.count == soft.count && soft.logProbs.isEmpty && soft.streams.isEmpty,
+        "\(owner) has a replayed segment with log-probs or side streams, or whose values do not match its \(soft.count) steps"
+      )
       try validate(tokenIDs: soft.tokenIDs.elements, owner)
       try requireFinite(soft.values.elements)
     case .replayed(.tokens(let tokenIDs)): try validate(tokenIDs: tokenIDs, owner)

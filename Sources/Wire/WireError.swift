@@ -7,7 +7,8 @@ public struct WireError: Error, Sendable, Equatable, CustomStringConvertible {
   public let isOtherGeneration: Bool
 
   public init(_ message: String, isOtherGeneration: Bool = false) {
-    self.message = message
+    // It may quote the sender, and travels back in an answer.
+    self.message = message.bounded(toBytes: String.reasonByteCount)
     self.isOtherGeneration = isOtherGeneration
   }
 

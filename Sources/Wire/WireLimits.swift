@@ -21,6 +21,8 @@ public struct WireLimits: Sendable, Equatable {
   public static let relayDepth = 8
 
   static let stringByteCount = 4096
+  /// Of a worker's name that is shown and passed on.
+  public static let nameByteCount = 200
   static let segmentCount = 4096
   static let chunkCredit = 64
   static let leafCount = 65_536

@@ -131,7 +131,8 @@ final class GradientWorker {
     }
     for item in leaves.flatMap({ $0.microBatches.joined() }) {
       try item.trajectory.validate(
-        vocabularySize: configuration.vocabularySize, contextLength: configuration.contextLength)
+        vocabularySize: configuration.vocabularySize, contextLength: configuration.contextLength,
+        hiddenSize: configuration.hiddenSize)
     }
     guard !asksForScores else {
       tasks.removeFirst()

@@ -38,6 +38,8 @@ public struct WorkerServiceOptions: Sendable {
   public var pace: Pace?
   /// The process that started this one and without which it has no purpose; nil: it is on its own.
   public var parent: Int32?
+  /// Join, say what the model needs here, and leave without taking work.
+  public var isDryRun = false
 
   public init(
     endpoint: String, name: String? = nil, threads: Int = ProcessorFeatures.current.availableProcessors,
@@ -217,6 +219,10 @@ public final class WorkerService {
       configuration = described
       backend = try Loading.workerBackend(options.dtype, learner: welcome.dtype, logger: logger)
       logger.info("joined run \(welcome.runID): \(welcome.model.architecture), \(welcome.model.layerCount) layers")
+      if options.isDryRun {
+        logger.notice("\(memoryNeeded(described))")
+        return false
+      }
     case .base(let snapshot): base = snapshot
     case .reference(let snapshot): (differentiated.reference, differentiated.referenceModel) = (snapshot, nil)
     case .deltas: break
@@ -228,7 +234,9 @@ public final class WorkerService {
       if let complaint = lease.complaint {
         logger.error("lease \(lease.id) is declined: \(complaint)")
         link.giveBack(
-          ReturnedWork(leaseID: lease.id, sampleIndices: lease.sampleIndices, reason: String(complaint.prefix(500))))
+          ReturnedWork(
+            leaseID: lease.id, sampleIndices: lease.sampleIndices,
+            reason: complaint.bounded(toBytes: String.reasonByteCount)))
       } else {
         queue.append(lease)
       }
@@ -256,6 +264,18 @@ public final class WorkerService {
       return false
     }
     return true
+  }
+
+  /// What a model takes here, in words.
+  private func memoryNeeded(_ model: ModelConfiguration) -> String {
+    let element = options.dtype == .int8 ? 1 : backend?.computeType.byteCount ?? 2
+    let position =
+      model.layerCount * model.keyValueHeadCount * model.headDimension * 2 * (backend?.computeType.byteCount ?? 2)
+    return
+      "the model's \(model.parameterCount) weights take \(model.parameterCount * (2 + element) >> 20) MiB to sample with, "
+      + "their packed copy included; caches take at most \(position * options.batchSize * 1000 >> 20) MiB for \(options.batchSize) "
+      + "sequences of 1000 positions; gradients take \(model.parameterCount * 8 >> 20) MiB more; this machine may use "
+      + "\(MemoryLimits.current.narrowest.map { "\($0.bytes >> 20) MiB" } ?? "an unknown amount")"
   }
 
   /// Starts queued leases; new weights are taken up once nothing of the version before is running, or at once where samples

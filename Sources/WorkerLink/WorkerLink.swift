@@ -202,7 +202,7 @@ public final class WorkerLink: Sendable {
       _ = shared.never.take(within: min(.milliseconds(20), max(.milliseconds(1), deadline - MonotonicClock.now())))
       isSettled = settled
     }
-    end(.goodbye(String(reason.filter { $0 != "\0" }.prefix(500))), wait: true)
+    end(.goodbye(reason.bounded(toBytes: String.reasonByteCount)), wait: true)
     return isSettled
   }
 

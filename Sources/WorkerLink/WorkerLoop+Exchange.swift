@@ -55,7 +55,7 @@ extension WorkerLoop {
     let origin =
       deltas.isEmpty
       ? "\(snapshot.byteCount) bytes" : "\(deltas.reduce(0) { $0 + $1.bytes.count }) bytes of \(deltas.count) deltas"
-    logger.info("holding version \(snapshot.version) (\(snapshot.description.identity), \(origin))")
+    logger.debug("holding version \(snapshot.version) (\(snapshot.description.identity), \(origin))")
     if snapshot.description.adapter != nil, let base = weights.base, base.description.identity != told.base {
       told.base = base.description.identity
       shared.events.put(.base(base))

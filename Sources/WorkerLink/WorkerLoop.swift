@@ -105,6 +105,9 @@ final class WorkerLoop {
         try reconnect("a malformed message from the learner: \(error)")
       } catch let error as WeightSyncError {
         try reconnect("\(error)")
+      } catch {
+        // What a message leads to is no reason for the thread to end: the next session starts from what is known.
+        try reconnect("a message of the learner could not be followed: \(error)")
       }
     }
     while let frames = try subscriber.receive() { try handleAnnouncement(frames) }
@@ -264,8 +267,17 @@ final class WorkerLoop {
   }
 
   private func flush() throws {
-    guard let id = session?.id, !outbox.isEmpty else { return }
-    _ = try outbox.flush(session: id) { try dealer.send($0) }
+    guard let id = session?.id else { return }
+    while !outbox.isEmpty {
+      do {
+        _ = try outbox.flush(session: id) { try dealer.send($0) }
+        return
+      } catch let error as WireError {
+        // It would stand before all others for ever. Its lease expires, and somebody else does the work.
+        logger.error("a message to the learner cannot be sent and is dropped: \(error)")
+        outbox.dropNext()
+      }
+    }
   }
 
   /// What is queued at the end, a goodbye among it, gets a moment to leave.

@@ -67,7 +67,8 @@ func readTrajectories(_ path: String, for configuration: ModelConfiguration) thr
   try TrajectoryFile.forEach(path: path) { line, trajectory in
     do {
       try trajectory.validate(
-        vocabularySize: configuration.vocabularySize, contextLength: configuration.contextLength)
+        vocabularySize: configuration.vocabularySize, contextLength: configuration.contextLength,
+        hiddenSize: configuration.hiddenSize)
     } catch { throw CommandError("\(path):\(line): \(error)") }
     trajectories.append(trajectory)
   }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Learner
 import Logging
 import Machine
 import Observability
@@ -13,14 +14,36 @@ struct ConfigurationOptions: ParsableArguments {
   @Option(name: .customLong("set"), help: "Overrides a key, as in rollout.group_size=16. May be given again.")
   var overrides: [String] = []
 
-  /// - Parameter resuming: take the run's own resolved configuration when no file is named.
-  func load() throws -> RunConfiguration {
-    guard let config else {
+  /// - Parameter folder: of a run that is resumed: its own configuration is taken when no file is named, and it stays in that
+  ///   folder.
+  func load(resuming folder: String? = nil) throws -> RunConfiguration {
+    guard let path = config ?? folder.map({ RunDirectory(path: $0).configurationPath }) else {
       throw CommandError("--config: name the run's configuration, for instance examples/multiply/config.yaml")
     }
-    let configuration = try RunConfiguration.load(path: config, overrides: overrides)
-    try configuration.validate(source: config)
+    var configuration = try RunConfiguration.load(path: path, overrides: overrides)
+    if let folder {
+      func absolute(_ path: String) -> String { URL(fileURLWithPath: path).standardizedFileURL.path }
+      if absolute(configuration.runDirectory) != absolute(folder) { configuration.run.directory = folder }
+    }
+    try configuration.validate(source: path)
     return configuration
+  }
+}
+
+/// A run that is resumed by its folder alone, and one that is only tried out.
+struct RunStartOptions: ParsableArguments {
+  @Argument(help: "With --resume: the run's folder, as in runs/multiply, in place of --config.")
+  var folder: String?
+
+  @Flag(help: "Say what the run would need, take and write, from a short measurement; nothing is kept.")
+  var dryRun = false
+
+  /// - Throws: a `ValidationError` for a folder that has no use.
+  func check(isResumed: Bool) throws {
+    if let folder, !isResumed {
+      throw ValidationError("'\(folder)': a run's folder belongs to --resume; a new run is named by --config FILE")
+    }
+    if dryRun, isResumed { throw ValidationError("--dry-run: tries a start out; it has no use with --resume") }
   }
 }
 

@@ -11,9 +11,10 @@ struct SoftGRPO: ParsableCommand {
     abstract: "Trains language models to reason in soft tokens with reinforcement learning, on ordinary Linux boxes.",
     version: softgrpoVersion,
     subcommands: [
-      Train.self, Learner.self, Worker.self, Relay.self, SupervisedFineTune.self, Rollout.self, Score.self, Update.self,
+      Train.self, Learner.self, Worker.self, Relay.self, Status.self, Plot.self, Trace.self, SupervisedFineTune.self,
+      Rollout.self, Score.self, Update.self,
       Evaluate.self, Generate.self, Tokenize.self, RenderTemplate.self, Reward.self, Method.self, Convert.self,
-      KeyGeneration.self,
+      KeyGeneration.self, Keys.self,
       Doctor.self,
       Bench.self,
     ])

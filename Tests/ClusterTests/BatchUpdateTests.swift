@@ -4,6 +4,7 @@ import Kernels
 import Logging
 import ModelFiles
 import Objectives
+import Parameters
 import PolicyOptimization
 import Rollouts
 import SoftThinking
@@ -69,16 +70,22 @@ struct BatchUpdateTests {
   private func update(
     _ samples: [CollectedTrajectory], holds: Bool = true, fraction: Double = 0, cap: Float? = nil, version: Int = 7,
     miniBatch: Int = groupSize, learningRate: Double = 0.05, rounds: Int = 1,
-    offPolicy: OffPolicyCorrection = .behaviour
+    offPolicy: OffPolicyCorrection = .behaviour, change: (inout BatchUpdate.Method) -> Void = { _ in },
+    reference: ModelWeights? = nil
   ) throws -> Result {
     let lines = LogLines()
     let audit = LogProbAudit(
       fingerprint: "learner's own", equalityHolds: holds, fraction: fraction,
       logger: Logger(label: "test") { _ in CapturingLogHandler(lines: lines) })
+    var method = try BatchUpdate.Method(
+      loss: Loss(), advantage: advantageEstimators.make(advantageEstimators.describe("grpo")), offPolicy: offPolicy)
+    change(&method)
     let update = BatchUpdate(
-      method: try BatchUpdate.Method(
-        loss: Loss(), advantage: advantageEstimators.make(advantageEstimators.describe("grpo")), offPolicy: offPolicy),
-      options: UpdateOptions(optimizer: AdamW(learningRate: learningRate)), tokenBudget: 60, reference: nil,
+      method: method,
+      options: UpdateOptions(optimizer: AdamW(learningRate: learningRate)), tokenBudget: 60,
+      reference: try reference.map {
+        PreparedModel($0, backend: try matrixBackend(for: .bfloat16), trainable: false, positions: 64, team: team)
+      },
       audit: audit,
       importanceCap: cap, team: team)
     let state = LearnerState(
@@ -229,6 +236,128 @@ struct BatchUpdateTests {
     #expect(statistics.behaviourMean == 1 && statistics.behaviourClipFraction == 0)
     #expect(statistics.behaviourCount == statistics.slotCount && statistics.importanceMean == nil)
     #expect(result.outcome.audit.steps == 0 && result.outcome.audit.maximum == nil)
+  }
+
+  /// Every log-prob of every sample shifted.
+  private func shifted(_ samples: [CollectedTrajectory], by shift: Float) -> [CollectedTrajectory] {
+    var samples = samples
+    for index in samples.indices {
+      samples[index].trajectory.segments = samples[index].trajectory.segments.map { segment in
+        switch segment {
+        case .soft(var soft):
+          soft.logProbs = soft.logProbs.map { $0 + shift }
+          return .soft(soft)
+        case .discrete(var discrete):
+          discrete.logProbs = discrete.logProbs.map { $0 + shift }
+          return .discrete(discrete)
+        case .forced, .replayed: return segment
+        }
+      }
+    }
+    return samples
+  }
+
+  /// The worker's log-probs are low by 1/2 in every slot: the learner is e^(1/2) = 1.65 times as sure of each, and e^5.5 of all 11.
+  @Test(
+    arguments: [
+      ("none", [:], 1, 0), ("truncated_importance", ["correction_level": .text("sequence")], 2, 0),
+      ("truncated_importance", ["correction_level": .text("geometric_mean")], 1.6487, 0),
+      ("truncated_importance", ["correction_level": .text("sequence"), "correction_normalise": .flag(true)], 1, 0),
+      ("masked_importance", [:], 0, 1), ("masked_importance", ["mask_mode": .text("token_truncate")], 1.6487, 0),
+      ("masked_importance", ["mask_mode": .text("token_truncate"), "mask_maximum": .number(1.5)], 1.5, 0),
+      ("rejection", [:], 1, 0), ("rejection", ["rejection_upper": .number(1.5)], 1, 1),
+      ("rejection", ["rejection_reach": .text("seq_sum")], 1, 1),
+      // Minus 1/2 of every slot: the policy has come nearer, not gone.
+      ("off_policy_sequence_mask", ["off_policy_threshold": .number(0)], 1, 0),
+      ("decoupled", ["decoupled_action": .text("mask")], 1.6487, 0),
+      ("decoupled", ["decoupled_lower": .number(2)], 2, 0),
+    ] as [(String, [String: ParameterValue], Double, Double)])
+  func correctionsByName(_ name: String, _ given: [String: ParameterValue], _ mean: Double, _ dropped: Double) throws {
+    let samples = shifted(try samples(), by: -0.5)
+    let correction = try corrections.make(corrections.describe(name, given))
+    // 0.05 would move the weights too far for anything to be compared.
+    let result = try update(samples, holds: false, learningRate: 1e-4, change: { $0.correction = correction })
+    let sums = result.outcome.sums
+    let factor = try #require(sums["training/correction_mean"])
+    #expect(abs(factor - mean) < 1e-3)
+    #expect(sums["training/correction_dropped"] == dropped)
+    // AdamW does not see a factor of the loss; the gradient's norm does.
+    let plain = try update(samples, holds: false, learningRate: 1e-4).outcome.gradientNorm
+    let expected = dropped == 1 ? 0 : mean * plain
+    #expect(plain > 0 && abs(result.outcome.gradientNorm - expected) <= 0.02 * plain, "\(name)")
+  }
+
+  /// Of advantages below 0, those that the policy has left: the worker was surer than the learner is.
+  @Test func theSequenceMaskDropsWhatThePolicyHasLeft() throws {
+    let correction = try corrections.make(
+      corrections.describe("off_policy_sequence_mask", ["off_policy_threshold": .number(0.4)]))
+    let result = try update(
+      shifted(samples(), by: 0.5), holds: false, learningRate: 1e-4, change: { $0.correction = correction })
+    // Rewards 0, 1, 2 in turns: a third has a negative advantage.
+    #expect(abs((result.outcome.sums["training/correction_dropped"] ?? 0) - 1 / 3.0) < 1e-6)
+    #expect(result.outcome.gradientNorm > 0)
+  }
+
+  /// What the passes form by themselves and what is formed before the update are one formula.
+  @Test func aSlotsCapIsTheCorrectionsFactor() throws {
+    let samples = shifted(try samples(), by: -0.5)
+    let correction = try corrections.make(corrections.describe("truncated_importance"))
+    let caps = CorrectionCaps(importance: 1.5)
+    #expect(correction.slotCap(caps) == SlotCap(importance: 1.5))
+    let before = try update(
+      samples, holds: false, learningRate: 1e-4,
+      change: {
+        $0.correction = correction
+        $0.correctionCaps = caps
+      })
+    let inPass = try update(samples, holds: false, cap: 1.5, learningRate: 1e-4)
+    #expect(before.weights == inPass.weights)
+  }
+
+  @Test func overlongSamplesLeaveTheStatisticsAndTheLoss() throws {
+    var samples = try samples()
+    for index in samples.indices { samples[index].trajectory.finishReason = index % 2 == 0 ? .length : .stop }
+    let excluded = try update(samples, change: { $0.excludesOverlong = true })
+    let kept = samples.filter { $0.trajectory.finishReason == .stop }
+    let alone = try update(kept, miniBatch: Self.groupSize / 2)
+    #expect(excluded.weights == alone.weights)
+    let all = try update(samples)
+    #expect(excluded.weights != all.weights)
+    for index in samples.indices { samples[index].trajectory.finishReason = .length }
+    #expect(try update(samples, change: { $0.excludesOverlong = true }).outcome.gradientNorm == 0)
+  }
+
+  /// The reference being the policy itself, nothing is taken off; another one takes what k3 says of it.
+  @Test func thePenaltyInTheReward() throws {
+    let samples = try samples()
+    let penalty = BatchUpdate.RewardPenalty(coefficient: 0.5, estimator: .k2)
+    let same = try update(samples, change: { $0.rewardPenalty = penalty }, reference: weights)
+    let plain = try update(samples)
+    #expect(same.outcome.sums["reward/kl_penalty"] == 0 && same.weights == plain.weights)
+    let other = TinyModel.weights(weights.layout.configuration, seed: 5)
+    let away = try update(samples, change: { $0.rewardPenalty = penalty }, reference: other)
+    #expect((away.outcome.sums["reward/kl_penalty"] ?? 0) > 0 && away.weights != same.weights)
+    #expect(throws: TrainingError.self) { try update(samples, change: { $0.rewardPenalty = penalty }) }
+  }
+
+  /// Half of the trajectories at first, and of their steps a fifth.
+  @Test func theVarianceSelection() throws {
+    let samples = try samples()
+    let selection = try selections.make(selections.describe("d3s"))
+    let early = try update(
+      samples,
+      change: {
+        $0.selection = selection
+        $0.totalSteps = 1000
+      })
+    let late = try update(
+      samples,
+      change: {
+        $0.selection = selection
+        $0.totalSteps = 7
+      })
+    let all = try update(samples)
+    #expect(late.weights == all.weights && early.weights != all.weights && early.outcome.gradientNorm > 0)
   }
 
   /// Both forms see a shifted behaviour log-prob, each in its own way.

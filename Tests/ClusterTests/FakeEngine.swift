@@ -76,9 +76,12 @@ final class FakeWorker: Sendable {
     let number = Float(snapshot.withBytes { $0[0] } % 16)
     soft.values.append([number + 0.1, number])
     soft.logProbs = [-1]
+    soft.streams.append(StepMeasures(entropy: 0.5, largestProbability: 0.75))
+    var answer = DiscreteSegment(tokenIDs: [id], logProbs: [-2])
+    answer.streams.append(StepMeasures(entropy: 1, largestProbability: 0.5))
     return TrajectoryResult(
       leaseID: lease.id, groupOrdinal: lease.groupOrdinal, sampleIndex: sample, policyVersion: snapshot.version,
-      segments: [.soft(soft), .discrete(DiscreteSegment(tokenIDs: [id], logProbs: [-2]))], finishReason: .stop)
+      segments: [.soft(soft), .discrete(answer)], finishReason: .stop)
   }
 
   /// As a killed process: no goodbye.

@@ -28,6 +28,8 @@ final class GradientHelper: Sendable {
     /// Says other log-probs than it computed with.
     case misremembering
     case declining
+    /// Well-formed gradients that are a thousand times too large, turned round, or nothing.
+    case scaling, flipping, zeroing
   }
 
   private struct State {
@@ -147,6 +149,12 @@ final class GradientHelper: Sendable {
     case .notFinite, .overflowing:
       gradient.payload.bytes.storeBytes(
         of: behaviour == .notFinite ? Float.nan : 3e38, toByteOffset: 400, as: Float.self)
+      gradient.ready.root =
+        VersionHash.root(ofLeaves: VersionHash.leaves(of: UnsafeRawBufferPointer(gradient.payload.bytes))).bytes
+    case .scaling, .flipping, .zeroing:
+      let factor: Float = behaviour == .scaling ? 1000 : behaviour == .flipping ? -1 : 0
+      let numbers = gradient.payload.bytes.assumingMemoryBound(to: Float.self)
+      for index in numbers.indices { numbers[index] *= factor }
       gradient.ready.root =
         VersionHash.root(ofLeaves: VersionHash.leaves(of: UnsafeRawBufferPointer(gradient.payload.bytes))).bytes
     default: break

@@ -5,7 +5,9 @@ import Logging
 import Machine
 import ModelFiles
 import Objectives
+import Parameters
 import PolicyOptimization
+import Rollouts
 import SoftThinking
 import Synchronization
 import TestSupport
@@ -35,7 +37,11 @@ struct GradientLeaseTests {
   ///
   /// - Parameter ages: whether every third one is of an older version than 7, and every fifth one went on from version 6 to 7.
   /// - Parameter isTruthful: the sampler has the learner's fingerprint and its log-probs.
-  private func samples(_ count: Int, ages: Bool, isTruthful: Bool = false) throws -> [CollectedTrajectory] {
+  /// - Parameter policy: samples of the tiny model by this policy, log-probs and all, instead of made-up ones.
+  private func samples(
+    _ count: Int, ages: Bool, isTruthful: Bool = false, policy: ThinkingPolicy? = nil
+  ) throws -> [CollectedTrajectory] {
+    if let policy { return try sampled(count, by: policy) }
     let c = Self.configuration
     var trajectories = (0..<count).map { index in
       let group = index / 4
@@ -45,8 +51,17 @@ struct GradientLeaseTests {
         soft.tokenIDs.append([first, first + 1, first + 2])
         soft.values.append([-0.5, -1.25, -2.5])
         soft.logProbs.append(-1.5)
+        soft.streams.append(
+          StepMeasures(
+            entropy: Float((index + step) % 7) * 0.25, largestProbability: 1 - Float((index + 3 * step) % 9) * 0.1))
       }
       let tokens = TinyModel.tokens(9 + index % 5, c, seed: UInt64(index))
+      var answer = DiscreteSegment(tokenIDs: tokens, logProbs: tokens.map { _ in -2.25 })
+      for step in tokens.indices {
+        answer.streams.append(
+          StepMeasures(
+            entropy: Float((index + 2 * step) % 5) * 0.5, largestProbability: 1 - Float((index + step) % 8) * 0.1))
+      }
       let isPartial = ages && index % 5 == 1
       let version = isPartial ? 6 : ages && index % 3 == 0 ? 5 + index % 2 : 7
       return Trajectory(
@@ -54,8 +69,7 @@ struct GradientLeaseTests {
         policy: ThinkingPolicy(kind: .gumbel, topK: 3, density: .exact), policyVersion: version,
         prompt: TinyModel.tokens(6 + group % 3, c, seed: UInt64(900 + group)),
         segments: [
-          .soft(soft), .forced([5, 6]),
-          .discrete(DiscreteSegment(tokenIDs: tokens, logProbs: tokens.map { _ in -2.25 })),
+          .soft(soft), .forced([5, 6]), .discrete(answer),
         ], finishReason: .stop, reward: Float((index * 5) % 3),
         versionSpans: isPartial ? [VersionSpan(start: 0, version: 6), VersionSpan(start: 4, version: 7)] : [])
     }
@@ -64,6 +78,33 @@ struct GradientLeaseTests {
       CollectedTrajectory(
         trajectory: $0, workerName: "sampler", fingerprint: isTruthful ? Self.fingerprint : "elsewhere",
         elapsedMicroseconds: 1)
+    }
+  }
+
+  /// Samples of the learner's own weights and arithmetic, four of a prompt.
+  private func sampled(_ count: Int, by policy: ThinkingPolicy) throws -> [CollectedTrajectory] {
+    let model = PreparedModel(
+      TinyModel.weights(Self.configuration, seed: 4), backend: try matrixBackend(for: .bfloat16), trainable: false,
+      positions: 64, team: team)
+    let engine = try SamplingEngine(model: model, slots: 16, maximumPositions: 40, team: team)
+    for group in 0..<count / 4 {
+      try engine.submit(
+        SamplingRequest(
+          id: UInt64(group), promptID: "\(group)", groupOrdinal: UInt64(group),
+          prompt: TinyModel.tokens(6 + group % 3, Self.configuration, seed: UInt64(900 + group)),
+          sampleIndices: [0, 1, 2, 3], policy: policy,
+          plan: CompletionPlan(
+            thinking: 4, endOfThinkingTokens: [7], answerPrefix: [5], maxAnswerTokens: 6, stopTokens: [9]),
+          noise: NoiseKey(seed: 3), policyVersion: 7))
+    }
+    var trajectories: [Trajectory] = []
+    while !engine.isIdle { trajectories += try engine.step().map(\.trajectory) }
+    trajectories.sort { ($0.groupID, $0.sampleIndex) < ($1.groupID, $1.sampleIndex) }
+    return trajectories.enumerated().map { index, trajectory in
+      var trajectory = trajectory
+      trajectory.reward = Float((index * 5) % 3)
+      return CollectedTrajectory(
+        trajectory: trajectory, workerName: "sampler", fingerprint: Self.fingerprint, elapsedMicroseconds: 1)
     }
   }
 
@@ -122,12 +163,36 @@ struct GradientLeaseTests {
     var beta = 0.0
     var estimator = KLEstimator.k3
     var objective = Clipped.name
+    /// By which the examples are sampled; nil: they are made up.
+    var policy: ThinkingPolicy?
+    var parameters: [String: ParameterValue] = [:]
+    var advantage = "grpo"
     /// The reference is the version in hand (or the adapters' base), which nobody has to pull.
     var referenceIsHeld = false
     /// Of the learner's own leaves, the one before which a test interferes.
     var midwayLeaf = 3
     /// And before all after that.
     var isMidwayRepeated = false
+    /// Probability that a leaf is computed again.
+    var verification = 0.0
+  }
+
+  /// A gradient that is not its leaves' is found before it is added, and the update is the honest one's.
+  @Test(arguments: [GradientHelper.Behaviour.scaling, .flipping, .zeroing], [1, 2])
+  func aForgedGradientIsFound(_ behaviour: GradientHelper.Behaviour, count: Int) throws {
+    let settings = Settings(delay: 120, verification: 1)
+    let alone = try update(settings, state: state(settings), frontEnd: nil)
+    let lines = LogLines()
+    // An honest one beside it: what it computed is right, and in the sum.
+    let helpers = [behaviour] + (1..<count).map { _ in GradientHelper.Behaviour.helpful }
+    let forged = try helped(settings, helpers, logger: Logger(label: "test") { _ in CapturingLogHandler(lines: lines) })
+    #expect(forged.result == alone && forged.helpers[0].computed > 0)
+    #expect(lines.all.count { $0.contains("is not the one that the learner computes") && $0.contains("helper-0") } == 1)
+    // Without the check it is believed.
+    let believed = try helped(Settings(delay: 120), [behaviour])
+    #expect(believed.result != alone)
+    let honest = try helped(settings, [.helpful])
+    #expect(honest.result == alone && honest.totals.accepted > 0)
   }
 
   func reference(_ settings: Settings) -> ModelWeights? {
@@ -169,8 +234,9 @@ struct GradientLeaseTests {
     let update = BatchUpdate(
       method: try BatchUpdate.Method(
         loss: Loss(
-          settings.objective, klCoefficient: settings.beta, klEstimator: settings.estimator),
-        advantage: advantageEstimators.make(advantageEstimators.describe("grpo")), offPolicy: settings.offPolicy),
+          settings.objective, settings.parameters, klCoefficient: settings.beta, klEstimator: settings.estimator),
+        advantage: advantageEstimators.make(advantageEstimators.describe(settings.advantage)),
+        offPolicy: settings.offPolicy),
       options: UpdateOptions(optimizer: AdamW(learningRate: settings.learningRate)),
       tokenBudget: 40,
       reference: frozen.map {
@@ -181,7 +247,8 @@ struct GradientLeaseTests {
         StepGradient.Help(
           fleet: $0.gradients, fingerprint: settings.promise,
           reference: frozen?.referenceSnapshot(team: team).description.root,
-          weights: IntermediateWeights(frontEnd: $0, team: team, logger: logger), logger: logger)
+          weights: IntermediateWeights(frontEnd: $0, team: team, logger: logger), logger: logger,
+          verification: settings.verification)
       }, team: team)
     let never = Mailbox<Void>()
     var leaf = 0
@@ -191,8 +258,9 @@ struct GradientLeaseTests {
       if frontEnd != nil { _ = never.take(within: .milliseconds(settings.delay)) }
     }
     let outcome = try update.run(
-      try samples(settings.exampleCount, ages: settings.ages, isTruthful: settings.isTruthful), state: state,
-      model: &model, version: settings.version,
+      try samples(
+        settings.exampleCount, ages: settings.ages, isTruthful: settings.isTruthful, policy: settings.policy),
+      state: state, model: &model, version: settings.version,
       miniBatch: settings.miniBatch)
     inspect(audit)
     return Result(
@@ -263,6 +331,19 @@ struct GradientLeaseTests {
       } else {
         #expect(totals.granted == 0)
       }
+    }
+  }
+
+  /// Two mini-batches: in the second one the ratios are not 1.
+  @Test(arguments: ThinkingPolicies.trainable)
+  func everyPolicysGradientHasTheSameBits(_ policy: ThinkingPolicy) throws {
+    let settings = Settings(exampleCount: 32, miniBatch: 16, policy: policy)
+    let alone = try update(settings, state: state(settings), frontEnd: nil)
+    #expect(alone.norm > 0 && alone.audit.failures == 0)
+    for count in [0, 1, 2] {
+      let (result, totals, _) = try helped(settings, (0..<count).map { _ in .helpful })
+      #expect(result == alone, "\(policy.label), \(count) workers")
+      #expect((totals.acceptedLeaves > 0) == (count > 0), "\(policy.label), \(count) workers: \(totals)")
     }
   }
 

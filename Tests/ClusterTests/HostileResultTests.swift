@@ -27,7 +27,18 @@ import Wire
     for row in ids { segment.tokenIDs.append(row) }
     for row in values { segment.values.append(row) }
     segment.logProbs = logProbs ?? ids.map { _ in -1 }
+    for _ in ids { segment.streams.append(StepMeasures(entropy: 0.5, largestProbability: 0.75)) }
     return .soft(segment)
+  }
+
+  static func answer(
+    _ tokenIDs: [Int32] = [1], logProbs: [Float]? = nil, temperature: Float? = nil,
+    measures: StepMeasures? = StepMeasures(entropy: 0.5, largestProbability: 0.75)
+  ) -> Segment {
+    var segment = DiscreteSegment(
+      tokenIDs: tokenIDs, logProbs: logProbs ?? tokenIDs.map { _ in -1 }, temperature: temperature)
+    if let measures { for _ in tokenIDs { segment.streams.append(measures) } }
+    return .discrete(segment)
   }
 
   static func row(_ values: Float...) -> Segment { soft([(0..<Int32(values.count)).map { $0 }], [values]) }
@@ -41,18 +52,28 @@ import Wire
     Case("unsorted") { $0.segments[0] = soft([[1, 2]], [[0, 1]]) },
     // Beyond what buffers and rotary tables are made for, though within the model's context.
     Case("longer than the lease") {
-      $0.segments.append(
-        .discrete(DiscreteSegment(tokenIDs: Array(repeating: 1, count: 10), logProbs: Array(repeating: -1, count: 10))))
+      $0.segments.append(answer(Array(repeating: 1, count: 10)))
     },
     // Would end the run: the update needs every log-prob, and finite scores.
     Case("no log-probs of a soft segment") { $0.segments[0] = soft([[1, 2]], [[1, 0]], logProbs: []) },
-    Case("no log-probs of a discrete segment") { $0.segments[1] = .discrete(DiscreteSegment(tokenIDs: [1])) },
+    Case("no log-probs of a discrete segment") { $0.segments[1] = answer(logProbs: []) },
     Case("nothing sampled") { $0.segments = [.forced([1])] },
     Case("nothing at all") { $0.segments = [] },
     Case("a temperature of its own") {
-      $0.segments[1] = .discrete(DiscreteSegment(tokenIDs: [1], logProbs: [-1], temperature: 1e-30))
+      $0.segments[1] = answer(temperature: 1e-30)
     },
-    Case("greedy") { $0.segments[1] = .discrete(DiscreteSegment(tokenIDs: [1], logProbs: [-1], temperature: 0)) },
+    Case("greedy") { $0.segments[1] = answer(temperature: 0) },
+    // What objectives, advantages and metrics read.
+    Case("no side streams") { $0.segments[1] = answer(measures: nil) },
+    Case("an entropy below 0") {
+      $0.segments[1] = answer(measures: StepMeasures(entropy: -0.1, largestProbability: 0.75))
+    },
+    Case("an entropy that the vocabulary does not have") {
+      $0.segments[1] = answer(measures: StepMeasures(entropy: 5, largestProbability: 0.75))
+    },
+    Case("a probability above 1") {
+      $0.segments[1] = answer(measures: StepMeasures(entropy: 0.5, largestProbability: 1.5))
+    },
     Case("a value too low", .exact) { $0.segments[0] = row(0, -1000) },
     Case("a value too high", .exact) { $0.segments[0] = row(3e38, 0) },
     Case("below the margin", .concrete) { $0.segments[0] = row(0, -1e37) },

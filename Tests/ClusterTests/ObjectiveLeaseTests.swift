@@ -1,3 +1,4 @@
+import Credit
 import Objectives
 import Parameters
 import Testing
@@ -24,6 +25,21 @@ import Wire
         #expect(helpers.reduce(0) { $0 + $1.computed } > 1)
       }
     }
+  }
+
+  private static let parameters: [String: [String: ParameterValue]] = ["dhpo": ["dhpo_mix": .text("entropy")]]
+
+  /// What the sampler recorded beside the log-probs travels with a leased trajectory: objectives of every scope that read it.
+  @Test(arguments: ["dcpo", "dhpo", "sspo", "probability_mask"])
+  func sideStreamsTravelWithTheLease(_ method: String) throws {
+    // Later mini-batches: ratios differ from 1, so that what the streams decide is felt.
+    let settings = GradientLeaseTests.Settings(
+      miniBatch: 16, learningRate: 1e-4, objective: method,
+      parameters: Self.parameters[method] ?? [:])
+    let alone = try bench.update(settings, state: bench.state(settings), frontEnd: nil)
+    #expect(alone.norm > 0)
+    let (result, totals, _) = try bench.helped(settings, [.helpful])
+    #expect(result == alone && totals.acceptedLeaves > 0, "\(totals)")
   }
 
   private func loss(_ name: String) -> ObjectiveScope? { (try? Loss(name))?.scope }

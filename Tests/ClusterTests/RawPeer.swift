@@ -8,9 +8,10 @@ final class RawPeer {
   private let waker: Waker
 
   /// - Parameter receiveHighWaterMark: messages that are taken off the connection before anyone asks for them.
-  init(_ endpoint: String, receiveHighWaterMark: Int = 1000) throws {
+  init(_ endpoint: String, receiveHighWaterMark: Int = 1000, security: SocketSecurity = .none) throws {
     var options = Socket.Options()
     options.receiveHighWaterMark = Int32(receiveHighWaterMark)
+    options.security = security
     socket = try Socket(.dealer, context: TransportContext(), options: options)
     try socket.connect(Endpoint(endpoint))
     waker = try Waker()

@@ -60,6 +60,7 @@ final class RunningRelay: Sendable {
         var sample = sample
         sample.elapsedMicroseconds = 0
         sample.workerName = ""
+        (sample.party, sample.sender) = (nil, nil)
         return sample
       }
     }

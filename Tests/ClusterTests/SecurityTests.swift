@@ -152,7 +152,7 @@ struct RecordingLogHandler: LogHandler {
       #expect(eventually { frontEnd.statistics().quarantinedKeys == 1 })
     }
     #expect(frontEnd.statistics().malformedMessages == 1)
-    #expect(lines.takeAll().contains { $0.contains("is refused until this learner is started again") })
+    #expect(lines.takeAll().contains { $0.contains("is refused until it is pardoned") })
 
     let workerLines = Mailbox<String>()
     let cheat = try FakeWorker(secureWorker(frontEnd.controlEndpoint, "one"), logger: logger(workerLines))
@@ -307,6 +307,9 @@ struct RecordingLogHandler: LogHandler {
 
   /// A worker's key upwards, a server's downwards: workers know the relay by its key, and the learner the relay by its own.
   @Test func aRelayUnderCurve() throws {
+    let list = folder + "/learner/authorized_workers"
+    try String(contentsOfFile: list, encoding: .utf8).replacing(" one\n", with: " one (relay)\n").write(
+      toFile: list, atomically: true, encoding: .utf8)
     let frontEnd = try LearnerFrontEnd(secureOptions(), logger: quiet)
     try frontEnd.publish(weights(0))
     let below = KeyDirectory(folder + "/below")

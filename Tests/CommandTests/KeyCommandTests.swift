@@ -36,7 +36,9 @@ struct KeyCommandTests {
     #expect(output.contains("relays      2, 2 of them new: rack, hall"))
     #expect(output.contains("--connect tcp://RELAY:5555 --server-key rack"))
     func names(_ file: String) throws -> [Substring?] {
-      try scratch.text(file).split(separator: "\n").filter { !$0.hasPrefix("# ") }.map { $0.split(separator: " ").last }
+      try scratch.text(file).split(separator: "\n").filter { !$0.hasPrefix("# ") }.map {
+        $0.split(separator: " ").last { $0 != "(relay)" }
+      }
     }
     #expect(try names("keys/learner/authorized_workers") == ["a", "b", "c", "rack", "hall"])
     #expect(try names("keys/relays/rack/downstream/authorized_workers") == ["b", "c"])

@@ -14,7 +14,8 @@ import Testing
         rewards.enumerated().map { index, reward in
           CreditTrajectory(
             groupID: group, promptID: "p\(group)", reward: reward, rewards: [reward, 0.5], length: length,
-            tokenIDs: [Int32](repeating: Int32(index), count: length), entropy: [Float](repeating: 0.1, count: length))
+            tokenIDs: [Int32](repeating: Int32(index), count: length), entropy: [Float](repeating: 0.1, count: length),
+            answer: "\(index % 2)", answerLogProbs: [-0.5, -Float(index)])
         }
       })
   }

@@ -139,6 +139,14 @@
       #expect(
         softgrpo_sum_of_exponentials_baseline(row, count, maximum, 0.7)
           == softgrpo_sum_of_exponentials_avx512(row, count, maximum, 0.7))
+      var (narrowSum, wideSum) = (0.0, 1.0)
+      #expect(
+        softgrpo_exponential_moments_baseline(row, count, maximum, 0.7, &narrowSum)
+          == softgrpo_sum_of_exponentials_avx512(row, count, maximum, 0.7))
+      #expect(
+        softgrpo_exponential_moments_avx512(row, count, maximum, 0.7, &wideSum)
+          == softgrpo_sum_of_exponentials_avx512(row, count, maximum, 0.7))
+      #expect(narrowSum == wideSum)
       var counter = softgrpo_noise_counter(key0: 1, key1: 2, step: 3, sample: 4, group: 5, maximum: 22.25)
       var (found, blocks): (Int64, Int) = (0, 0)
       while found < count {

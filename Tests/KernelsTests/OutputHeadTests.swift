@@ -50,10 +50,12 @@ struct OutputHeadTests {
   func mixtures(_ width: Int) {
     let head = head(width)
     let weights: [Float] = [0.5, 0.25, 0.125, 0.0625, 0.0625]
+    let rows = FilledOperand(head.map { Float($0) }, .bfloat16)
+    let table = EmbeddingTable(rows: rows.operand, count: 10, width: width)
     var x = [Float](repeating: .nan, count: width + 1)
     ids.withUnsafeBufferPointer { ids in
       weights.withUnsafeBufferPointer {
-        OutputHead.mixture(ids: ids, weights: $0, embeddings: head, width: width, into: &x)
+        OutputHead.mixture(ids: ids, weights: $0, embeddings: table, into: &x)
       }
     }
     #expect(x[width].isNaN, "nothing beyond the row is written")
@@ -62,15 +64,25 @@ struct OutputHeadTests {
       for (index, value) in row(head, id, width).enumerated() { wanted[index] += Double(weight) * value }
     }
     #expect(relativeDifference(Array(x[..<width]), wanted) < 1e-6)
+
+    let vector = randomValues(width, seed: 8)
+    var products = [Float](repeating: .nan, count: ids.count)
+    ids.withUnsafeBufferPointer { OutputHead.products(of: vector, with: table, ids: $0, into: &products) }
+    let expected = ids.map { innerProduct(row(head, $0, width), doubles(vector)) }
+    #expect(relativeDifference(products, expected) < 1e-6)
+    let squares = (0..<10).flatMap { row(head, Int32($0), width) }.reduce(0) { $0 + $1 * $1 }
+    #expect(abs(Double(table.rootMeanSquare()) - (squares / Double(10 * width)).squareRoot()) < 1e-6)
   }
 
   /// A mixture of one component with weight 1 is its embedding, bit for bit: a one-hot step.
   @Test func aOneHotMixtureIsTheEmbedding() {
     let head = head(33)
+    let rows = FilledOperand(head.map { Float($0) }, .bfloat16)
+    let table = EmbeddingTable(rows: rows.operand, count: 10, width: 33)
     var x = [Float](repeating: 0, count: 33)
     [Int32(7)].withUnsafeBufferPointer { ids in
       [Float(1)].withUnsafeBufferPointer {
-        OutputHead.mixture(ids: ids, weights: $0, embeddings: head, width: 33, into: &x)
+        OutputHead.mixture(ids: ids, weights: $0, embeddings: table, into: &x)
       }
     }
     #expect(x == head[7 * 33..<8 * 33].map { Float($0) })

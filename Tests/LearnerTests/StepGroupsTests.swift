@@ -1,4 +1,6 @@
+import Foundation
 import Parameters
+import RunConfiguration
 import SoftThinking
 import Tasks
 import Testing
@@ -80,6 +82,34 @@ private struct BranchingScheduler: PromptScheduler {
     }
   }
 
+  /// Groups with a caught worker's samples are not complete any longer; their children are not asked for twice.
+  @Test func groupsOfACaughtPartyAreReopened() throws {
+    let (step, scheduler) = try step(prompts: 3)
+    var groups = try StepGroups(step, scheduler: scheduler)
+    func finished(_ ordinal: Int, by parties: [String]) -> CompletedGroup {
+      var group = completed(ordinal)
+      for (index, party) in parties.enumerated() { group.samples[index].party = party }
+      return group
+    }
+    let children = try groups.finish(finished(30, by: ["good", "evil"]), rewarded: zero).map(\.ordinal)
+    for ordinal in children { _ = try groups.finish(finished(ordinal, by: ["good", "good"]), rewarded: zero) }
+    _ = try groups.finish(finished(33, by: ["good", "good"]), rewarded: zero)
+    _ = try groups.finish(finished(34, by: ["good", "good"]), rewarded: zero)
+    _ = try groups.finish(finished(36, by: ["evil", "evil"]), rewarded: zero)
+    #expect(groups.isComplete)
+    let reopened = groups.reopen(without: ["evil"])
+    let kept = reopened.map { $0.kept.map(\.trajectory.sampleIndex) }
+    #expect(reopened.map(\.ordinal) == [30, 36] && kept == [[0], []])
+    #expect(!groups.isComplete)
+    let again = groups.reopen(without: ["evil"])
+    #expect(again.isEmpty)
+    for ordinal in [30, 36] {
+      let requested = try groups.finish(finished(ordinal, by: ["good", "good"]), rewarded: zero)
+      #expect(requested.isEmpty)
+    }
+    #expect(groups.isComplete && groups.count == 6)
+  }
+
   @Test func childrenJoinOrStandAloneWhateverCameFirst() throws {
     let (step, scheduler) = try step(prompts: 3)
     var trained: [[[Int]]] = []
@@ -128,6 +158,61 @@ private struct BranchingScheduler: PromptScheduler {
     var groups = try StepGroups(step, scheduler: scheduler)
     let error = #expect(throws: ClusterError.self) { _ = try groups.finish(completed(39), rewarded: zero) }
     #expect(error?.message.contains("branching") == true)
+  }
+
+  /// Dropped groups are replaced when all of a draw is finished, by prompts that do not depend on whose group was first; after the
+  /// last draw the step is trained on as it is.
+  @Test func droppedGroupsAreReplaced() throws {
+    let context = SchedulerContext(
+      plan: CompletionPlan(thinking: 2, maxAnswerTokens: 2), policy: ThinkingPolicy(), groupSize: 2, seed: 1,
+      endOfThinkingTokens: [], encode: { _ in [] })
+    let dynamic = try SchedulerRegistry.make(
+      SchedulerRegistry.describe("dynamic_sampling", ["dynamic_sampling_maximum_draws": .integer(3)]), context)
+    var configuration = RunConfiguration()
+    configuration.task.kind = .multiply
+    func run(reversed: Bool) throws -> (trained: [String], drawn: [String], state: StepQueue.State) {
+      var queue = StepQueue(
+        try PromptSource(configuration), dynamic, step: 0, nextOrdinal: 0, promptsPerStep: 3, lead: 1, totalSteps: 4)
+      #expect(try queue.draw(at: 0).map(\.firstOrdinal) == [0, 9])
+      let step = try #require(queue.current)
+      #expect(step.ordinals == 0..<9)
+      var groups = try StepGroups(step, scheduler: dynamic)
+      var open = try StepGroups.requests(step, scheduler: dynamic)
+      var drawn = step.groups.map { $0.prompt.id }
+      var draws = 0
+      while !open.isEmpty {
+        draws += 1
+        for request in reversed ? open.reversed() : open {
+          #expect(groups.missing == 0)
+          // Two of the first draw vary not, one of the second, and none of the third does.
+          let varies = draws == 1 ? request.ordinal == 1 : draws == 2 ? request.ordinal == 3 : false
+          #expect(
+            try groups.finish(
+              completed(request.ordinal),
+              rewarded: { trajectories, _ in
+                trajectories.map {
+                  var trajectory = $0
+                  trajectory.reward = varies ? Float($0.sampleIndex) : 1
+                  return trajectory
+                }
+              }
+            ).isEmpty)
+        }
+        let replacements = groups.missing > 0 ? try queue.replace(groups.missing) : []
+        drawn += replacements.map { $0.prompt.id }
+        open = replacements.isEmpty ? [] : try groups.replace(by: replacements)
+      }
+      #expect(draws == 3 && groups.isComplete && groups.missing == 0 && groups.droppedCount == 4)
+      #expect(groups.training.map { $0.samples[0].trajectory.groupID } == [1, 3])
+      queue.finish(groups.concluded([]))
+      return (groups.training.map { $0.prompt.id }, drawn, try queue.state)
+    }
+    let (first, second) = (try run(reversed: false), try run(reversed: true))
+    #expect(first.trained == second.trained && first.drawn == second.drawn && first.state == second.state)
+    #expect(Set(first.drawn).count == 6, "each replacement is another prompt")
+    // A checkpoint keeps the steps that were drawn ahead, with what is reserved for their replacements.
+    let pending = try JSONDecoder().decode([StepQueue.Step].self, from: JSONEncoder().encode(first.state.pending))
+    #expect(pending == first.state.pending && pending.map(\.ordinals) == [9..<18])
   }
 
   /// A group of the usual scheduler is trained on as it came.

@@ -19,8 +19,9 @@ import Testing
     let parts =
       objectives.entries.map { ($0.name, $0.parameters.map(\.name)) }
       + advantageEstimators.entries.map { ($0.name, $0.parameters.map(\.name)) }
+      + corrections.entries.filter { $0.name != "none" }.map { ($0.name, $0.parameters.map(\.name)) }
     for (name, keys) in parts {
-      let own = rows.filter { $0.hasPrefix("| `\(name)` |") }
+      let own = rows.filter { $0.hasPrefix("| `\(name)` |") || $0.hasPrefix("| `\(name)`, ") }
       #expect(!own.isEmpty, "\(name) has no row")
       for key in keys where name != "sspo" {
         #expect(own.contains { $0.contains("`\(key)`") }, "\(name): \(key) is not in its row")

@@ -55,7 +55,7 @@ import Transformer
     #expect(renamed.map(\.segments) == expected.map(\.segments))
     #expect(renamed.contains { $0.versionSpans.count == 3 } && renamed.contains { $0.versionSpans.isEmpty })
     for trajectory in renamed {
-      try trajectory.validate(vocabularySize: 80, contextLength: 256)
+      try trajectory.validate(vocabularySize: 80, contextLength: 256, hiddenSize: 64)
       // Version 4 was replaced before it drew anything, unless a sample begins with version 5.
       #expect(!trajectory.versionSpans.contains { $0.version == 4 })
       #expect(trajectory.policyVersion == trajectory.versionSpans.first?.version ?? trajectory.policyVersion)

@@ -31,7 +31,7 @@ import Transformer
       let trajectories = try Tiny.sample((0..<6).map { Tiny.request($0, policy: policy) }, model, slots: 8, team: team)
       var ended = 0
       for trajectory in trajectories {
-        try trajectory.validate(vocabularySize: 80, contextLength: 256)
+        try trajectory.validate(vocabularySize: 80, contextLength: 256, hiddenSize: 64)
         #expect(trajectory.policyVersion == 3)
         guard case .discrete(let answer)? = trajectory.segments.last else {
           Issue.record("no answer")
@@ -43,22 +43,46 @@ import Transformer
           if case .forced(let ids) = segment { return ids }
           return nil
         }
-        // Thinking that ended by itself has its end token as a scored, discrete step; otherwise it is forced.
+        // Thinking that ended by itself has its end token as a scored, discrete step; otherwise it is forced. That of vectors is
+        // never scored.
         let thinking = trajectory.segments.dropLast(2)
         if case .discrete(let end)? = thinking.last, end.tokenIDs.last == 7 {
           ended += 1
           #expect(forced == [[3, 4]] && end.logProbs.count == end.tokenIDs.count)
         } else {
           #expect(forced == [[7, 3, 4]])
-          #expect(thinking.reduce(0) { $0 + $1.count } == 12)
+          let count = thinking.reduce(0) { $0 + $1.count }
+          #expect(policy.vectorSteps == nil ? count == 12 : count <= 12)
+          if count < 12 { ended += 1 }
         }
       }
       #expect(ended < trajectories.count, "some thinking must run out of budget for this test to mean anything")
     }
   }
 
+  /// After so many soft steps the thinking goes on in tokens, scored as those of the discrete policy; both count in the budget.
+  @Test func softStepsThenTokens() throws {
+    let team = ThreadTeam(threadCount: 2)
+    let model = try Tiny.model(preferredComputeType, team: team)
+    let policy = try ThinkingPolicy("gumbel", ["soft_until": .integer(5)])
+    var mixed = 0
+    for trajectory in try Tiny.sample((0..<4).map { Tiny.request($0, policy: policy) }, model, slots: 8, team: team) {
+      let thinking = trajectory.segments.prefix { if case .forced = $0 { false } else { true } }
+      guard case .soft(let soft)? = thinking.first, case .discrete(let tokens)? = thinking.dropFirst().first else {
+        continue
+      }
+      #expect(soft.count <= 5 && soft.count + tokens.tokenIDs.count <= 12)
+      if tokens.tokenIDs.count > 1 {
+        #expect(soft.count == 5 && tokens.logProbs.count == tokens.tokenIDs.count)
+        #expect(!tokens.tokenIDs.dropLast().contains(7))
+        mixed += 1
+      }
+    }
+    #expect(mixed > 3)
+  }
+
   /// Each recorded step's values are what the noise key allows.
-  @Test(arguments: Tiny.policies.filter(\.hasSoftSteps))
+  @Test(arguments: Tiny.policies.filter { $0.softSteps != nil })
   func recordsPassTheAudit(_ policy: ThinkingPolicy) throws {
     let team = ThreadTeam(threadCount: 2)
     let model = try Tiny.model(preferredComputeType, team: team)
@@ -73,7 +97,7 @@ import Transformer
         steps += 1
       }
     }
-    #expect(steps > 10)
+    #expect(steps > 5)
   }
 
   @Test func aPromptIsComputedOnce() throws {

@@ -58,7 +58,7 @@ struct TenThousandTokensTests {
         prompt: (0..<length).map { Int32(($0 * 17 + ordinal * 101) % configuration.vocabularySize) },
         sampleIndices: Array(0..<samples), policy: policies[index],
         plan: CompletionPlan(
-          thinking: 24 + 8 * index, endOfThinkingTokens: stops, answerPrefix: index % 2 == 0 ? [3, 4, 5] : [],
+          thinking: 24 + 8 * (index % 8), endOfThinkingTokens: stops, answerPrefix: index % 2 == 0 ? [3, 4, 5] : [],
           answer: DiscreteSampling(temperature: 0.9, topK: 0, topP: 0.95), maxAnswerTokens: 20,
           stopTokens: stops.map { $0 + 1 }),
         noise: NoiseKey(seed: 9), policyVersion: 0)

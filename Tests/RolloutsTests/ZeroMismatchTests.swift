@@ -6,7 +6,7 @@ import Transformer
 
 @testable import Rollouts
 
-/// The worker's log-probs are those of a teacher-forced, packed pass over the record, to the last bit (bf16).
+/// The worker's log-probs and side streams are those of a teacher-forced, packed pass over the record, to the last bit (bf16).
 @Suite struct ZeroMismatchTests {
   @Test(
     .enabled(if: preferredComputeType == .bfloat16, "the processor has no bf16 products"),
@@ -59,6 +59,14 @@ import Transformer
             let row = position == 0 ? member.prompt.count - 1 : first + position - 1
             let full = UnsafeBufferPointer(start: logits.base + row * c.vocabularySize, count: c.vocabularySize)
             position += 1
+            if segment.isScored {
+              var temperature = policy.scoringTemperature
+              if case .discrete(let discrete) = segment { temperature = discrete.temperature ?? temperature }
+              var measures = StepMeasures()
+              _ = try DiscreteDistribution(measuring: full, temperature: temperature, into: &measures)
+              #expect(segment.streams[.entropy]?[step].bitPattern == measures.entropy.bitPattern)
+              #expect(segment.streams[.largestProbability]?[step].bitPattern == measures.largestProbability.bitPattern)
+            }
             switch segment {
             case .forced, .replayed: continue
             case .discrete(let discrete):
@@ -74,6 +82,17 @@ import Transformer
                 TokenUnderSupport(temperature: discrete.temperature ?? policy.scoringTemperature), ids, [],
                 hidden.operand.advanced(by: row * c.hiddenSize), model)
               #expect(own.map(\.bitPattern) == [discrete.logProbs[step].bitPattern])
+            case .soft(let soft) where policy.vectorSteps != nil:
+              let steps = try #require(policy.vectorSteps)
+              let score = try soft.withRecord(step) { record in
+                guard steps.candidateCount != nil else {
+                  return try steps.score(record, row: full, embeddings: model.embeddingTable)
+                }
+                return slots(
+                  VectorScore(steps, model.embeddingTable), Array(record.ids), Array(record.values),
+                  hidden.operand.advanced(by: row * c.hiddenSize), model)[0]
+              }
+              #expect(score.bitPattern == soft.logProbs[step].bitPattern)
             case .soft(let soft):
               let steps = try #require(policy.softSteps)
               let recorded = soft.logProbs[step * steps.slotCount..<(step + 1) * steps.slotCount]
@@ -127,16 +146,7 @@ import Transformer
         case .forced(let ids), .replayed(.tokens(let ids)): model.embed(token: ids[step], into: x)
         case .discrete(let discrete): model.embed(token: discrete.tokenIDs[step], into: x)
         case .soft(let soft), .replayed(.soft(let soft)):
-          var weights = [Float](repeating: 0, count: soft.tokenIDs[step].count)
-          soft.withRecord(step) { record in
-            let fed = weights.withUnsafeMutableBufferPointer { trajectory.policy.softSteps!.mixture(record, into: $0) }
-            weights.withUnsafeBufferPointer {
-              OutputHead.mixture(
-                ids: UnsafeBufferPointer(rebasing: record.ids[..<fed]),
-                weights: UnsafeBufferPointer(rebasing: $0[..<fed]),
-                embeddings: model.embeddings, width: width, into: x)
-            }
-          }
+          soft.withRecord(step) { trajectory.policy.feed($0, embeddings: model.embeddingTable, into: x) }
         }
       }
     }

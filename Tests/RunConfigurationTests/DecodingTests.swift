@@ -166,7 +166,7 @@ func problems(_ more: String, overrides: [String] = []) -> [String] {
       ])
     #expect(
       problems("reward: {zzzzzzzzzzzz: 8}") == [
-        "run.yaml:3:10: unknown key reward.zzzzzzzzzzzz; reward has math, exact, format, overlong, overlong_buffer, serial_exit, serial_exit_decay, serial_exit_decay_by, command, command_line, command_deadline, command_parallel, judge"
+        "run.yaml:3:10: unknown key reward.zzzzzzzzzzzz; reward has math, exact, format, overlong, overlong_buffer, serial_exit, serial_exit_decay, serial_exit_decay_by, gated_length, gated_length_share, gated_length_strength, command, command_line, command_deadline, command_parallel, command_role, http, http_url, http_headers, http_deadline, http_attempts, http_parallel, http_role, pattern, pattern_expression, pattern_take, pattern_compare, choice, choice_field, choice_reference, judge, stop_after_unjudged"
       ])
     #expect(problems("rollout.group_size: 8").first?.contains("keys are nested") == true)
     #expect(problems("1: 2").count == 1)
@@ -174,7 +174,7 @@ func problems(_ more: String, overrides: [String] = []) -> [String] {
   }
 
   @Test func everyProblemIsReported() {
-    let found = problems("rollout: {top_k: 0, top_q: 1}\nlearner: {clip_high: 0}")
+    let found = problems("rollout: {top_k: -1, top_q: 1}\nlearner: {clip_high: 0}")
     #expect(found.count == 3)
     #expect(found.allSatisfy { $0.hasPrefix("run.yaml:") })
   }

@@ -46,7 +46,10 @@ import Testing
     for (path, value) in RunConfiguration.defaults {
       var changed = original
       let candidates =
-        ["2", "16", "0.5", "1.5", "true", "false", "text", "[2]", "[discrete]", "[multiply]", "[q_proj]"] + choices
+        [
+          "2", "16", "0.5", "1.5", "true", "false", "text", "0.25", "0.75", "4", "[2]", "[discrete]", "[multiply]",
+          "[q_proj]",
+        ] + choices
       let accepted = candidates.first { candidate in
         var attempt = original
         guard candidate != value, attempt.apply(override: "\(path)=\(candidate)").isEmpty, attempt != original else {
@@ -64,14 +67,18 @@ import Testing
       let after = RunConfiguration.leaves(changed)
       let different = zip(before, after).filter { $0.value != $1.value }.map { $0.0.keyPath }
       // Another part brings other defaults with it.
-      let isPart = ["rollout.policy", "learner.objective", "learner.advantage"].contains(path)
+      let isPart = [
+        "rollout.policy", "learner.objective", "learner.advantage", "learner.correction", "learner.selection",
+      ].contains(path)
       #expect(isPart ? different.contains(path) : different == [path], "\(path): \(different)")
     }
   }
 
   /// What the parameters of exchangeable parts may be, where they are names.
   private var partChoices: [String] {
-    let parameters = objectives.entries.flatMap(\.parameters) + advantageEstimators.entries.flatMap(\.parameters)
+    let parameters =
+      objectives.entries.flatMap(\.parameters) + advantageEstimators.entries.flatMap(\.parameters)
+      + corrections.entries.flatMap(\.parameters) + selections.entries.flatMap(\.parameters)
     return parameters.flatMap { parameter in
       if case .choice(let names) = parameter.kind { names } else { [String]() }
     }
@@ -83,7 +90,9 @@ import Testing
       "sequence_mean_token_sum",
       "off",
       "bfloat16", "control", "{x: 1}",
-      "serial_exit", "index", "weighted", "joint", "full",
+      "none", "d3s", "reward", "shaping", "first", "index_from_0",
+      "serial_exit", "[no_reward]", "index", "weighted", "joint", "full", "absolute", "released", "latent",
+      "one_sided", "perturbed",
     ]
   }
 

@@ -18,11 +18,11 @@ import Testing
       ("task.arithmetic.operations=[add, add]", "task.arithmetic.operations: has an entry twice, got [add, add]"),
       (
         "reward.math=0",
-        "reward: one of math, exact, format, overlong, serial_exit, command must have a weight that is not 0"
+        "reward: one of math, exact, format, overlong, serial_exit, gated_length, command, http, pattern, choice must have a weight that is not 0"
       ),
       (
         "rollout.policy=none",
-        "rollout.policy: none is deterministic and cannot be trained; use gumbel, discrete or multiplex"
+        "rollout.policy: none is deterministic and cannot be trained; use gumbel, discrete, multiplex, gaussian, fuzzy, dirichlet or probability_gaussian"
       ),
       (
         "worker.heartbeat_seconds=31",
@@ -43,6 +43,37 @@ import Testing
     ])
   func rulesAreChecked(override: String, message: String) {
     #expect(problems("", overrides: [override]) == ["run.yaml: " + message])
+  }
+
+  /// A closed form that the policy has not is refused where a divergence is wanted.
+  @Test(arguments: ["gaussian", "fuzzy", "multiplex"])
+  func exactDivergenceNeedsAPolicyThatHasOne(policy: String) {
+    let exact = ["learner.kl_estimator=exact", "rollout.policy=\(policy)", "rollout.score=full"]
+    let label = policy == "multiplex" ? "multiplex (score full)" : policy
+    #expect(
+      problems("", overrides: exact + ["learner.kl_coefficient=0.1"]) == [
+        "run.yaml: learner.kl_estimator: exact needs a closed form of the soft steps' divergence, which rollout.policy "
+          + "\(label) has not; choose k3"
+      ])
+    #expect(problems("", overrides: exact + ["learner.kl_coefficient=0"]).isEmpty)
+  }
+
+  /// A run lessens the noise linearly over its steps, where the policy has some.
+  @Test func noiseIsAnnealed() throws {
+    var rollout = RunConfiguration().rollout
+    rollout.noiseFinalShare = 0.2
+    rollout.noiseAnnealSteps = 10
+    let scales = try [0, 5, 10, 99].map {
+      try rollout.thinkingPolicy(atVersion: $0).description.values.number("noise_scale")
+    }
+    #expect(zip(scales, [1, 0.6, 0.2, 0.2]).allSatisfy { abs($0 - $1) < 1e-12 })
+    let share = "rollout.noise_final_share=0.5"
+    #expect(problems("", overrides: [share]).isEmpty)
+    #expect(
+      problems("", overrides: [share, "rollout.policy=multiplex"]) == [
+        "run.yaml: rollout.noise_final_share: policy multiplex has no noise whose scale could change"
+      ])
+    #expect(problems("", overrides: [share, "rollout.density=concrete"]).count == 1)
   }
 
   /// What a worker or the update would refuse, or what would make liveness a game of chance.

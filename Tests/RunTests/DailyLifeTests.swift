@@ -195,4 +195,70 @@ import Testing
     let resumed = try RunningProgram(["train", "--resume"] + settings(steps: last + 1), directory: folder)
     #expect(resumed.wait(seconds: 60) == 0, "\(resumed.errors.suffix(2000))")
   }
+
+  /// A reward command that never replies costs its samples their reward, and no run: the weights stay as they were.
+  @Test func aRewardThatFailsEndsNoRun() throws {
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let broken = ["reward.exact=0", "reward.command=1", "reward.command_line=exit 1"]
+    let train = try RunningProgram(["train"] + settings(steps: 2, broken), directory: folder)
+    #expect(train.wait(seconds: 60) == 0, "\(train.errors.suffix(2000))")
+    #expect(
+      train.errors.contains("NONE of its 8 samples could be judged, so it trains nothing (2 such steps in a row)"))
+    let records = try FixedRun.metrics(URL(fileURLWithPath: run))
+    for record in records {
+      #expect(record["training/update_skipped"] as? Double == 1 && record["reward/not_judged"] as? Double == 8)
+      #expect(record["reward/mean"] == nil && record["perf/weights_density"] as? Double == 0)
+    }
+    #expect(records.count == 2 && checkpoints() == [name(ofStep: 2)])
+    // Mended, it goes on, and trains.
+    let mended = broken.dropLast() + ["reward.command_line=sh \(try judge(""))"]
+    let resumed = try RunningProgram(["train", "--resume"] + settings(steps: 3, Array(mended)), directory: folder)
+    #expect(resumed.wait(seconds: 60) == 0, "\(resumed.errors.suffix(2000))")
+    let last = try FixedRun.metrics(URL(fileURLWithPath: run)).last
+    #expect(last?["training/update_skipped"] as? Double == 0 && last?["reward/command/mean"] is Double)
+  }
+
+  /// Who would rather have a run end than go on without rewards says after how many steps.
+  @Test func aRunStopsUnjudgedWhereAskedTo() throws {
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let broken = [
+      "reward.exact=0", "reward.command=1", "reward.command_line=exit 1", "reward.stop_after_unjudged=2",
+    ]
+    let train = try RunningProgram(["train"] + settings(steps: 5, broken), directory: folder)
+    #expect(train.wait(seconds: 60) != 0)
+    #expect(
+      train.errors.contains("for 2 steps in a row (reward.stop_after_unjudged 2)"), "\(train.errors.suffix(2000))")
+    #expect(steps() == 1)
+  }
+
+  /// A command's reward of a completion's length; what it does before each reply is given.
+  private func judge(_ delay: String) throws -> String {
+    let path = folder.appendingPathComponent("judge-\(UUID().uuidString).sh").path
+    let script = """
+      while IFS= read -r line; do
+        id=$(printf %s "$line" | sed 's/.*"id": *\\([0-9]*\\).*/\\1/')
+        length=$(printf %s "$line" | sed 's/.*"length": *\\([0-9]*\\).*/\\1/')
+        \(delay.isEmpty ? "" : "( \(delay)")
+        echo "{\\"id\\": $id, \\"reward\\": $((length % 3))}"
+        \(delay.isEmpty ? "" : ") &")
+      done
+      """
+    try script.write(toFile: path, atomically: true, encoding: .utf8)
+    return path
+  }
+
+  /// Replies in another order, at other times: the same bits.
+  @Test func theOrderOfRepliesChangesNothing() throws {
+    defer { try? FileManager.default.removeItem(at: folder) }
+    func weights(_ delay: String) throws -> Data {
+      try? FileManager.default.removeItem(atPath: run)
+      let rewards = ["reward.exact=0", "reward.command=1", "reward.command_line=sh \(try judge(delay))"]
+      let train = try RunningProgram(["train"] + settings(steps: 3, rewards), directory: folder)
+      #expect(train.wait(seconds: 120) == 0, "\(train.errors.suffix(2000))")
+      #expect(try FixedRun.metrics(URL(fileURLWithPath: run)).allSatisfy { $0["reward/not_judged"] as? Double == 0 })
+      return try Data(contentsOf: URL(fileURLWithPath: "\(run)/checkpoints/\(name(ofStep: 3))/model.safetensors"))
+    }
+    let inOrder = try weights("")
+    #expect(try weights("sleep 0.$((9 - id % 10))") == inOrder)
+  }
 }

@@ -84,6 +84,24 @@ import Testing
     }
   }
 
+  /// Workers over ZeroMQ and the learner compute the same bits of every policy's log-probs.
+  @Test(arguments: [
+    ("multiplex", "float32"), ("gaussian", "bfloat16"), ("fuzzy", "float32"), ("dirichlet", "bfloat16"),
+    ("probability_gaussian", "float32"),
+  ])
+  func everyPolicyIsAudited(policy: String, type: String) throws {
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let more = ["rollout.policy=\(policy)", "model.dtype=\(type)", "eval.prompts=0", "run.log_level=info"]
+    let train = try RunningProgram(["train"] + settings(steps: 2, more), directory: folder)
+    #expect(train.wait(seconds: 120) == 0, "\(train.errors)")
+    #expect(trainedSteps() == 2)
+    let isEqual = train.errors.contains("self-test passed")
+    for record in try metrics() {
+      #expect(record["training/audit_failures"] as? Double == 0)
+      #expect(!isEqual || (record["training/audited"] as? Double).map { $0 > 0 } == true, "\(record)")
+    }
+  }
+
   /// The fingerprint in the learner's log tells an int8 worker from the learner's own arithmetic.
   @Test(.enabled(if: ProcessorFeatures.current.hasInt8Products, "the processor has no int8 products"))
   func workersSampleInInt8() throws {

@@ -16,7 +16,7 @@ struct ThinkingPolicyTests {
     let error = try #require(throws: ParameterError.self) {
       try decoder.decode(ThinkingPolicy.self, from: Data(#"{"density": "refrence"}"#.utf8))
     }
-    #expect(error.message == "density: must be one of reference, exact, concrete, got refrence")
+    #expect(error.message == "density: must be one of reference, exact, concrete, latent, got refrence")
   }
 
   static let bad: [(@Sendable () throws -> ThinkingPolicy, String)] = [

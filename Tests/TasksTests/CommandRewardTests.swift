@@ -1,3 +1,5 @@
+import Foundation
+import JSON
 import Parameters
 import Testing
 
@@ -19,8 +21,15 @@ import Testing
   private static func verdicts(
     _ command: String, _ answers: [String], deadline: Duration = .seconds(30), parallel: Int = 4
   ) throws -> [RewardVerdict] {
-    CommandSession(command: command, deadline: deadline, parallel: parallel)
-      .verdicts(answers.map { CommandReward.fields(RewardQuery(answer: "r", completion: Completion(text: $0))) })
+    let session = CommandSession(command: command, deadline: deadline, parallel: parallel)
+    // Its end is the command's.
+    return withExtendedLifetime(session) {
+      session.ask(answers.map { RewardQuery(answer: "r", completion: Completion(text: $0)).outline }).map { $0.wait() }
+    }
+  }
+
+  private static func queries(_ answers: [String]) -> [RewardQuery] {
+    answers.map { RewardQuery(answer: "r", completion: Completion(text: $0)) }
   }
 
   private static func reason(_ verdict: RewardVerdict) -> String {
@@ -103,14 +112,94 @@ import Testing
 
   @Test func tellsAllThatIsKnown() {
     let completion = Completion(text: "so 4", fullText: "2+2 is</think>so 4", thinkingLength: 5, length: 8)
+    var fields = JSONObject()
+    fields["tests"] = .array(["f(1) == 2"])
     let query = RewardQuery(
-      promptID: "p", question: "2+2?", answer: "4", completion: completion, group: 3, sampleIndex: 1)
+      promptID: "p", question: "2+2?", answer: "4", fields: fields, completion: completion, group: 3, sampleIndex: 1)
     #expect(
-      CommandReward.fields(query).members.map { "\($0.key)" } == [
-        "prompt_id", "prompt", "reference", "thinking", "thinking_length", "answer", "length", "finish_reason", "group",
+      query.outline.members.map { "\($0.key)" } == [
+        "prompt_id", "prompt", "reference", "fields", "thinking", "thinking_length", "answer", "length",
+        "finish_reason", "group",
         "sample",
       ])
-    #expect(CommandReward.fields(query)["thinking"] == .string("2+2 is</think>"))
-    #expect(CommandReward.fields(query)["finish_reason"] == .string("stop"))
+    #expect(query.outline["thinking"] == .string("2+2 is</think>") && query.outline["fields"] == .object(fields))
+    #expect(query.outline["finish_reason"] == .string("stop"))
+  }
+
+  /// Completions are handed over while others are not there yet: the command replies only when it has read four.
+  @Test func asksWhileOthersAreOut() throws {
+    let command = Self.loop(
+      """
+      replies="$replies{\\"id\\": $id, \\"reward\\": $answer}
+      "
+      count=$((count + 1)); [ $((count % 4)) = 0 ] && { printf %s "$replies"; replies=; }
+      """)
+    let session = CommandSession(command: command, deadline: .seconds(60), parallel: 8)
+    defer { withExtendedLifetime(session) {} }
+    let first = session.ask(Self.queries(["1", "2"]).map(\.outline))
+    let second = session.ask(Self.queries(["3", "4"]).map(\.outline))
+    #expect((first + second).map { $0.wait() } == [.value(1), .value(2), .value(3), .value(4)])
+  }
+
+  /// The command says how often it was asked.
+  @Test func nothingIsAskedTwice() throws {
+    let command = Self.loop(#"count=$((count + 1)); echo "{\"id\": $id, \"reward\": $count}""#)
+    let sum = try RewardSum(weights: ["command": 1], parameters: ["command_line": .text(command)])
+    #expect(try sum.consults && !RewardSum(weights: ["math": 1]).consults)
+    let queries = Self.queries(["a", "b"])
+    let asked = sum.ask(queries)
+    #expect(try sum.judge(queries, asked: asked).map(\.total) == [1, 2])
+    #expect(try sum.judge(queries, asked: asked).map(\.total) == [1, 2])
+    // Another completion under the same name is another question.
+    #expect(try sum.judge(Self.queries(["a", "c"]), asked: asked).map(\.total) == [1, 3])
+  }
+
+  /// After it was given up on, what comes later starts it again.
+  @Test func healsWhenItCan() throws {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let isMended = folder.appendingPathComponent("mended").path
+    let command = "[ -e \(isMended) ] || exit 1\n" + Self.loop(#"echo "{\"id\": $id, \"reward\": 1}""#)
+    let session = CommandSession(command: command, deadline: .seconds(60), parallel: 4)
+    defer { withExtendedLifetime(session) {} }
+    let failed = session.ask(Self.queries(["1", "2", "3", "4", "5", "6"]).map(\.outline)).map { $0.wait() }
+    #expect(failed.allSatisfy { Self.reason($0).contains("ended before it replied") })
+    try Data().write(to: URL(fileURLWithPath: isMended))
+    #expect(session.ask(Self.queries(["1"]).map(\.outline)).map { $0.wait() } == [.value(1)])
+  }
+
+  /// A command that ends whenever nothing is open has failed nobody.
+  @Test func mayEndBetweenTwoQuestions() throws {
+    let command =
+      #"IFS= read -r line; id=$(printf %s "$line" | sed 's/.*"id": *\([0-9]*\).*/\1/'); echo "{\"id\": $id, \"reward\": 1}""#
+    let session = CommandSession(command: command, deadline: .seconds(60), parallel: 1)
+    defer { withExtendedLifetime(session) {} }
+    for _ in 0..<8 { #expect(session.ask(Self.queries(["1"]).map(\.outline)).map { $0.wait() } == [.value(1)]) }
+  }
+
+  /// With its owner goes the command, hanging or not, and what is open is settled.
+  @Test func endsWithItsOwner() throws {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let file = folder.appendingPathComponent("pid").path
+    var session: CommandSession? = CommandSession(
+      command: "echo $$ > \(file).new; mv \(file).new \(file); sleep 1000", deadline: .seconds(600), parallel: 1)
+    let open = session!.ask(Self.queries(["1", "2"]).map(\.outline))
+    while !FileManager.default.fileExists(atPath: file) { usleep(1000) }
+    session = nil
+    #expect(open.allSatisfy { Self.reason($0.wait()).contains("the run is over") })
+    let text = try String(contentsOfFile: file, encoding: .utf8).trimmingCharacters(in: .whitespacesAndNewlines)
+    #expect(kill(try #require(pid_t(text)), 0) == -1)
+  }
+
+  @Test func shapesWhereItIsSaidSo() throws {
+    let command = Self.loop(#"echo "{\"id\": $id, \"reward\": 0.5}""#)
+    let sum = try RewardSum(
+      weights: ["command": 1, "math": 1],
+      parameters: ["command_line": .text(command), "command_role": .text("shaping")])
+    let query = RewardQuery(answer: "4", completion: Completion(text: "\\boxed{4}"))
+    #expect(try sum.judge([query]).map(\.total) == [1.5] && sum.correctness([query]) == [true])
   }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import JSON
 import Testing
 
 @testable import Tasks
@@ -28,7 +29,9 @@ import Testing
     #expect(prompts[0] == Prompt(id: "a", content: .text("1+1?"), answer: "2", line: 1))
     #expect(prompts[1].content == .messages([.init(role: "user", content: "Hi €")]))
     #expect(prompts[1].answer == "3" && prompts[1].id == "7" && prompts[1].text == "Hi €")
-    #expect(prompts[2].answer == "0.25" && prompts[2].id.hasSuffix("-2") && prompts[2].id.hasPrefix("prompts-"))
+    #expect(
+      prompts[2].fields?.count == 1 && prompts[2].answer == "0.25" && prompts[2].id.hasSuffix("-2")
+        && prompts[2].id.hasPrefix("prompts-"))
   }
 
   @Test func otherFieldNames() throws {
@@ -72,13 +75,40 @@ import Testing
         "no field \"prompt\" or \"messages\""))
   }
 
-  /// The template would have read them: without them the prompt is another one.
-  @Test func aMessageThatHoldsMoreThanItsTextIsRefused() throws {
-    let turns = #"{"role": "user", "content": "b"}, {"role": "assistant", "content": "", "tool_calls": []}"#
-    let call = "{\"messages\": [\(turns)], \"answer\": \"1\"}"
-    #expect(message(call).contains(#":1: "messages"[1] has "tool_calls", which is not handed to the chat template"#))
+  /// The template reads them: without them the prompt would be another one.
+  @Test func turnsKeepTheirOtherKeys() throws {
+    let call = #"{"role": "assistant", "content": null, "tool_calls": [{"name": "add"}]}"#
+    let result = #"{"role": "tool", "content": "4", "name": "add"}"#
+    let parts = #"{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}"#
+    let line = #"{"messages": [\#(parts), \#(call), \#(result)], "answer": "1"}"#
+    guard case .messages(let turns) = try read(line)[0].content else { throw TaskError("no messages") }
+    #expect(turns.map(\.content) == ["a\nb", "", "4"])
+    let objects = turns.map { turn in turn.object.map { JSONValue.object($0).encoded(indent: nil) } }
+    #expect(objects.compactMap { $0 }.count == 3)
+    #expect(objects[1]?.contains(#""tool_calls":[{"name":"add"}]"#) == true, "\(objects)")
+    #expect(try read(line)[0].text == "a\nb\n\n4")
     let null = #"{"messages": [{"role": "user", "content": "b", "tool_calls": null}], "answer": "1"}"#
     #expect(try read(null)[0].content == .messages([.init(role: "user", content: "b")]))
+    #expect(
+      message(#"{"messages": [{"role": "user", "content": null}], "answer": "1"}"#).contains("[0] has no \"content\""))
+    #expect(message(#"{"messages": [{"role": "user", "content": 3}], "answer": "1"}"#).contains("got a number"))
+    #expect(message(#"{"messages": [{"content": "b"}], "answer": "1"}"#).contains("\"role\""))
+  }
+
+  /// What a reward of the user's own may need, such as tests or options, and what a checkpoint keeps of it.
+  @Test func otherFieldsAreKept() throws {
+    let prompts = try read(
+      #"{"prompt": "p", "answer": "1", "tests": ["f(1) == 2"], "level": 3, "gone": null}"# + "\n"
+        + #"{"prompt": "q", "answer": "1", "id": "x"}"#)
+    #expect(
+      prompts[0].fields?["tests"]?.arrayValue == [.string("f(1) == 2")] && prompts[0].fields?["level"] == .integer(3))
+    #expect(prompts[0].fields?.count == 2 && prompts[1].fields == nil)
+    let saved = try JSONEncoder().encode(prompts)
+    #expect(try JSONDecoder().decode([Prompt].self, from: saved) == prompts)
+    // As written before there were fields.
+    let old = #"{"id": "a", "content": {"text": {"_0": "p"}}, "answer": "1"}"#
+    #expect(
+      try JSONDecoder().decode(Prompt.self, from: Data(old.utf8)) == Prompt(id: "a", content: .text("p"), answer: "1"))
   }
 
   @Test func missingFieldsNameTheSettingAndTheFieldThatWasProbablyMeant() {

@@ -4,6 +4,26 @@ import Testing
 @testable import Tasks
 
 @Suite struct RewardTests {
+  /// Two groups, of which the first is mostly right: its correct members lose the more the longer they are. With a weight of 1 beside
+  /// correctness the sum is what `GatedLength` says.
+  @Test func gatedLengthActsOnMostlyRightGroups() throws {
+    let correct = [[true, true, true, false], [true, false, false, false]]
+    let lengths = [[4, 8, 12, 9], [7, 3, 3, 3]]
+    let sum = try RewardSum(weights: ["exact": 1, "gated_length": 1])
+    let queries = correct.indices.flatMap { group in
+      correct[group].indices.map {
+        RewardQuery(
+          answer: "5", completion: Completion(text: correct[group][$0] ? "5" : "4", length: lengths[group][$0]),
+          group: group, sampleIndex: $0)
+      }
+    }
+    let expected = try GatedLength().rewards(correct: correct, lengths: lengths).joined()
+    let totals = try sum.judge(queries).map { Double($0.total ?? .nan) }
+    for (total, expected) in zip(totals, expected) { #expect(abs(total - expected) < 1e-6) }
+    #expect(totals[0] > totals[1] && totals[1] > totals[2] && totals[4] == 1 && totals[7] == 0)
+    #expect(!RewardRegistry.correctness.contains("gated_length"))
+  }
+
   @Test func exactIsLetterForLetterAndFinished() {
     let exact = ExactReward()
     #expect(exact.reward(completion: Completion(text: " 0056\n"), answer: "0056") == 1)
@@ -38,7 +58,7 @@ import Testing
     let rewards = try RewardSum(weights: ["math": 1, "format": 0.25, "exact": -2, "overlong": 0])
     #expect(rewards.names == ["math", "exact", "format"])
     let judged = try rewards.judge([RewardQuery(answer: "5", completion: Completion(text: "5.0"))])
-    #expect(judged == [JudgedCompletion(total: 1.25, values: [1, 0, 1])])
+    #expect(judged == [JudgedCompletion(total: 1.25, values: [1, 0, 1], isCorrect: false)])
     #expect(throws: ParameterError.self) { try RewardSum(weights: ["math": .nan]) }
     let unknown = #expect(throws: ParameterError.self) { try RewardSum(weights: ["meth": 1]) }
     #expect(unknown?.message.contains("did you mean 'math'?") == true)

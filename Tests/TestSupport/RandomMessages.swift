@@ -161,6 +161,7 @@ public struct RandomMessages {
       var soft = softSteps()
       let slots = Int.random(in: 1...3, using: &random)
       if hasLogProbs { soft.logProbs = (0..<soft.count * slots).map { _ in -float() } }
+      if hasLogProbs { soft.streams = streams(soft.count) }
       return .soft(soft)
     case 2: return .replayed(replayedSteps())
     case 1:
@@ -174,9 +175,16 @@ public struct RandomMessages {
       return .discrete(
         DiscreteSegment(
           tokenIDs: ids, logProbs: hasLogProbs ? ids.map { _ in -float() } : [],
-          temperature: Bool.random(using: &random) ? float() : nil, support: support))
+          temperature: Bool.random(using: &random) ? float() : nil, support: support,
+          streams: hasLogProbs ? streams(ids.count) : StepStreams()))
     default: return .forced(tokens())
     }
+  }
+
+  private mutating func streams(_ count: Int) -> StepStreams {
+    var streams = StepStreams()
+    for stream in SideStream.allCases where bool() { streams[stream] = (0..<count).map { _ in float() } }
+    return streams
   }
 
   public mutating func gradientGrant() -> GradientGrant {

@@ -87,6 +87,25 @@ struct ChatTemplateTests {
     let unclear = ChatTemplateSources(named: [("a", "A"), ("b", "B")])
     #expect(message { try unclear.standard() }.contains("\"a\", \"b\""))
   }
+
+  /// Older directories name their special tokens in a file of its own; what `tokenizer_config.json` says goes before it.
+  @Test func specialTokensMapCompletesTheRoles() throws {
+    var configuration = try TokenizerConfiguration(
+      json: Array(#"{"eos_token": "<|im_end|>", "pad_token": null}"#.utf8), fileName: "f")
+    let map =
+      #"{"bos_token": {"content": "<s>", "lstrip": false}, "eos_token": "</s>", "pad_token": "<pad>", "boi_token": "<i>","#
+      + #" "additional_special_tokens": ["<a>", "<b>"], "unk_token": null}"#
+    try configuration.complete(specialTokensMap: Array(map.utf8), fileName: "m")
+    #expect(configuration.beginningOfSequenceToken == "<s>" && configuration.endOfSequenceToken == "<|im_end|>")
+    #expect(configuration.specialTokenNames.map(\.name) == ["eos_token", "bos_token", "pad_token", "boi_token"])
+    for wrong in ["[]", #"{"bos_token": 3}"#] {
+      let error = #expect(throws: TokenizationError.self) {
+        try configuration = TokenizerConfiguration()
+        try configuration.complete(specialTokensMap: Array(wrong.utf8), fileName: "m.json")
+      }
+      #expect(error.map { "\($0)" }?.hasPrefix("m.json: ") == true)
+    }
+  }
 }
 
 /// Special tokens that stand in a user's text.

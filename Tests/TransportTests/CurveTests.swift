@@ -95,7 +95,7 @@ private final class Server {
     let end = try outcome(naked, server)
     #expect(
       [.mechanismMismatch, .handshakeEnded(isClosedByPeer: true), .handshakeEnded(isClosedByPeer: false)].contains(end))
-    server.allowed.quarantine(keys.publicKey, reason: "test")
+    try server.allowed.quarantine(keys.publicKey, reason: "test")
     let cheat = try client(keys, server.keys.publicKey, server.endpoint)
     #expect(try outcome(cheat, server) == .keyQuarantined)
     #expect(server.allowed.refusals == 2)

@@ -99,7 +99,7 @@ final class TemporaryFolder {
     #expect(!list.refresh(logger: quiet))
     #expect(list.count == 2)
 
-    list.quarantine(keys[2], reason: "spoke nonsense")
+    try list.quarantine(keys[2], reason: "spoke nonsense")
     #expect(list.judge(keys[2]) == .quarantined(reason: "spoke nonsense") && list.quarantinedCount == 1)
     // Being listed again does not end it.
     try folder.write("\(keys[2]) again\n", to: "list")

@@ -133,7 +133,7 @@ import Testing
     // A receiver relies on no sender: the same of frames that no sender here would make.
     let frames = try Envelope(.gradientTrajectory(trajectory)).encoded()
     var short = frames
-    short[4] = Array(short[4].dropLast(4))
+    short[5] = Array(short[5].dropLast(4))
     #expect(throws: WireError.self) { try Envelope(decoding: short) }
     var unrecorded = frames
     unrecorded[3] = []

@@ -85,6 +85,9 @@ typedef struct {
   /* Sum of e^((z - maximum) * inverse_temperature) over a row of logits, in one fixed order. */                       \
   double softgrpo_sum_of_exponentials_##isa(const float *row, int64_t count, float maximum,                            \
                                             float inverse_temperature);                                                \
+  /* The same, and the sum of x e^x, x = (z - maximum) * inverse_temperature. */                                       \
+  double softgrpo_exponential_moments_##isa(const float *row, int64_t count, float maximum,                            \
+                                            float inverse_temperature, double *weighted);                              \
   /* First i >= from, a multiple of 16, of sixteen tokens one of which may score above `winning` with its noise; their \
      scaled logits and uniform complements are written. `count` when there is none. */                                 \
   int64_t softgrpo_next_candidate_##isa(const float *row, int64_t count, int64_t from, float maximum,                  \

@@ -609,7 +609,7 @@ struct  Softgrpo__GradientClass
 
 /*
  * One finished sample. Bulk frames, in this order: token ids (int32) of all segments; values (float32) of all soft segments;
- * log-probs (float32) of all soft and discrete segments. All three are present, possibly empty. What the learner already
+ * log-probs (float32) of all soft and discrete segments; side streams (float32). All four are present, possibly empty. What the learner already
  * knows (prompt, policy) does not travel back.
  */
 struct  Softgrpo__TrajectoryResult
@@ -678,10 +678,16 @@ struct  Softgrpo__SegmentDescription
    */
   size_t n_support_counts;
   uint32_t *support_counts;
+  /*
+   * soft, discrete: the side streams recorded of its steps ("entropy", "largest_probability", "probability"), none named twice. In the
+   * bulk frame `count` numbers of each follow each other, in this order.
+   */
+  size_t n_streams;
+  char **streams;
 };
 #define SOFTGRPO__SEGMENT_DESCRIPTION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__segment_description__descriptor) \
-    , SOFTGRPO__SEGMENT_DESCRIPTION__KIND__UNSPECIFIED, 0, 0,NULL, 0,NULL, 0, 0, 0, 0, 0,NULL }
+    , SOFTGRPO__SEGMENT_DESCRIPTION__KIND__UNSPECIFIED, 0, 0,NULL, 0,NULL, 0, 0, 0, 0, 0,NULL, 0,NULL }
 
 
 /*
@@ -1151,7 +1157,7 @@ struct  Softgrpo__PullGradientWork
 
 
 /*
- * One trajectory of a gradient lease. Bulk frames: the three of a TrajectoryResult, then three of float32, each empty where its
+ * One trajectory of a gradient lease. Bulk frames: the four of a TrajectoryResult, then three of float32, each empty where its
  * flag is not set: the log-probs of the ratio's denominator (one a scored slot), constants that multiply the losses of the steps
  * (one a scored step), and d(policy loss)/d(log-prob) (one a scored slot).
  */

@@ -8,9 +8,8 @@
 /// alone: with s the mean log-prob of a trajectory and eta = exp(s - mean s of the group), A + min(max(lambda (1 -
 /// eta), 0), kappa A).
 ///
-/// A function, not an estimator that can be trained with: estimators do not see log-probs. Soft tokens: the expected
-/// log-density is the same whatever the thought, so that the novelty of a density is noise; take the log-probs of the
-/// discrete answer.
+/// Soft tokens: the expected log-density is the same whatever the thought, so that the novelty of a density is noise; take the
+/// log-probs of the discrete answer (`XRPONovelty`).
 public struct NoveltyBonus: Sendable {
   public var lambda: Double
   public var kappa: Double
@@ -25,7 +24,7 @@ public struct NoveltyBonus: Sendable {
   /// - Parameter logProbs: of each member, one a step.
   public func advantages(rewards: [Double], logProbs: [[Double]]) throws -> [Double] {
     guard rewards.count == logProbs.count, logProbs.allSatisfy({ !$0.isEmpty }) else {
-      throw CreditError("xrpo_novelty: every trajectory needs log-probs")
+      throw CreditError("advantage xrpo_novelty needs the log-probs of every answer")
     }
     let statistics = Statistics(rewards)
     let scores = logProbs.map { Statistics($0).mean }

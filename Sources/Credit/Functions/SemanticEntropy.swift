@@ -12,8 +12,7 @@
 /// -sum_k p_k log p_k. The paper leaves f open; a third-party note reports `reciprocal` with alpha 0.0417 of the
 /// authors' code.
 ///
-/// A function, not an estimator that can be trained with: estimators see rewards, not the answers that clusters are
-/// made of. Soft tokens: clusters are of the discrete answers, by counts, since densities of thoughts have no mass.
+/// Soft tokens: clusters are of the discrete answers, by counts, since densities of thoughts have no mass.
 public struct SemanticEntropyScaling: Sendable {
   public enum Estimator: String, Sendable, CaseIterable {
     case clusterMean = "cluster_mean"

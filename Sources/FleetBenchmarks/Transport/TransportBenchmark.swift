@@ -144,16 +144,20 @@ public struct TransportBenchmark: Sendable {
       state ^= state << 17
       return state % bound
     }
+    func measures() -> StepMeasures {
+      StepMeasures(entropy: Float(next(2000)) * 1e-3, largestProbability: Float(1 + next(1000)) * 1e-3)
+    }
     var soft = SoftSegment()
     for _ in 0..<steps {
       let first = Int32(next(1000))
       soft.tokenIDs.append((0..<topK).map { (first + 7 * Int32($0)) % 1000 })
       soft.values.append((0..<topK).map { -Float($0) - Float(next(1000)) * 1e-3 })
       soft.logProbs.append(-Float(next(5000)) * 1e-3)
+      soft.streams.append(measures())
     }
-    let answer = (0..<10).map { _ in Int32(next(1000)) }
-    return [
-      .soft(soft), .forced([1, 2]), .discrete(DiscreteSegment(tokenIDs: answer, logProbs: answer.map { _ in -0.5 })),
-    ]
+    let tokens = (0..<10).map { _ in Int32(next(1000)) }
+    var answer = DiscreteSegment(tokenIDs: tokens, logProbs: tokens.map { _ in -0.5 })
+    for _ in tokens { answer.streams.append(measures()) }
+    return [.soft(soft), .forced([1, 2]), .discrete(answer)]
   }
 }

@@ -24,14 +24,16 @@ extension TransportBenchmark {
   private func keys(_ kind: String, workers: Int, relays: Int) throws -> Keys {
     guard kind == "curve" else { return Keys() }
     func pairs(_ count: Int) throws -> [KeyPair] { try (0..<count).map { _ in try KeyPair.generate() } }
-    func allowing(_ pairs: [KeyPair]) -> AllowList {
-      AllowList(Dictionary(uniqueKeysWithValues: pairs.enumerated().map { ($1.publicKey, "synthetic-\($0)") }))
+    func allowing(_ pairs: [KeyPair], mark: String = "") -> AllowList {
+      let names = pairs.enumerated().map { ($1.publicKey, "synthetic-\($0)\(mark)") }
+      return AllowList(Dictionary(uniqueKeysWithValues: names))
     }
     let (learner, servers, upwards, own) = (
       try KeyPair.generate(), try pairs(relays), try pairs(relays), try pairs(workers)
     )
     var keys = Keys()
-    keys.learner = .server(keys: learner, allowed: allowing(relays > 0 ? upwards : own))
+    keys.learner = .server(
+      keys: learner, allowed: relays > 0 ? allowing(upwards, mark: AllowList.relayMark) : allowing(own))
     keys.relaysUpstream = upwards.map { .client(keys: $0, serverKey: learner.publicKey) }
     keys.relaysDownstream = servers.map { .server(keys: $0, allowed: allowing(own)) }
     keys.workers = own.enumerated().map { index, pair in

@@ -20,6 +20,21 @@ public protocol RunObserver: AnyObject {
   func evaluated(_ evaluation: EvaluationReport) throws
   /// The run has come to its end, or was stopped, after so many steps.
   func ended(after steps: Int)
+  /// Why the run should end after the step under way; nil: it should go on. Asked after each step and while samples are waited
+  /// for.
+  var stop: RunStop? { get }
+}
+
+/// The end of a run before its last step. A checkpoint is written first.
+public struct RunStop: Sendable, Equatable {
+  public var reason: String
+  /// Whether the run ends with an error.
+  public var isFailure: Bool
+
+  public init(reason: String, isFailure: Bool) {
+    self.reason = reason
+    self.isFailure = isFailure
+  }
 }
 
 extension RunObserver {
@@ -28,6 +43,7 @@ extension RunObserver {
   public func fleetChanged(_ fleet: FleetReport) throws {}
   public func evaluated(_ evaluation: EvaluationReport) throws {}
   public func ended(after steps: Int) {}
+  public var stop: RunStop? { nil }
 }
 
 /// The samples of a step, before its update.
@@ -46,6 +62,10 @@ public struct StepReport: Sendable {
   public var step: Int
   public var record: MetricsRecord
   public var trajectories: [Trajectory]
+  /// What the rewards saw of each of them.
+  public var queries: [RewardQuery] = []
+  /// Of each of them: one advantage, or one a scored step.
+  public var advantages: [[Float]] = []
   /// Rows of the leaves of each mini-batch's gradient.
   public var leafRows: [[Int]]
   /// Of the version that the step made.

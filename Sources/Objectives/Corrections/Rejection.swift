@@ -1,3 +1,5 @@
+import Parameters
+
 /// Rejection of what the learner and the worker disagree on (verl's `rollout_rs`): with r = pi_learner,old / pi_worker,
 /// log r within 20,
 ///
@@ -8,7 +10,22 @@
 /// rejected leaves the loss's denominator, too.
 ///
 /// Soft tokens: the log-ratio of two densities of one recorded mixture; nothing changes.
-public struct Rejection: Sendable, Equatable {
+///
+/// In a run both the trajectories of other arithmetic and older ones are looked at; a step of several slots stays where all of
+/// them do.
+public struct Rejection: Correction, Equatable {
+  public static let name = "rejection"
+  public static let summary = "drops what learner and worker disagree on, from the denominator too (verl's rollout_rs)"
+  public static let parameters: [Parameter] = [
+    .choice(
+      "rejection_reach", "token", of: Reach.allCases.map(\.rawValue),
+      "What is judged: a slot, or a trajectory by the mean, sum or maximum over its slots."),
+    .choice(
+      "rejection_divergence", "k1", of: Divergence.allCases.map(\.rawValue), "By which estimate, as `kl_estimator`."),
+    .optionalNumber("rejection_lower", nil, .above(0), "k1 only: smallest 1 / ratio; null: 1 / `rejection_upper`."),
+    .number("rejection_upper", 2, .above(0), "k1: largest 1 / ratio; k2, k3: largest value."),
+  ]
+
   public enum Reach: String, Sendable, CaseIterable {
     case token
     case mean = "seq_mean"
@@ -31,6 +48,21 @@ public struct Rejection: Sendable, Equatable {
     self.divergence = divergence
     self.lower = lower
     self.upper = upper
+  }
+
+  public init(_ values: ParameterValues) throws {
+    do {
+      try self.init(
+        reach: Reach(rawValue: values.text("rejection_reach")) ?? .token,
+        divergence: Divergence(rawValue: values.text("rejection_divergence")) ?? .k1,
+        lower: values.optionalNumber("rejection_lower"), upper: values.number("rejection_upper"))
+    } catch { throw ParameterError("rejection_lower: \(error)") }
+  }
+
+  public func factors(_ trajectories: [CorrectedTrajectory], caps: CorrectionCaps) throws -> [CorrectionFactors] {
+    try trajectories.map {
+      CorrectionFactors(kept: try kept(learnerOldLogProbs: $0.logProbs, workerLogProbs: $0.workerLogProbs))
+    }
   }
 
   /// By verl's names: criterion `seq_mean_k1`, threshold `0.5_2.0` or `2.0`.

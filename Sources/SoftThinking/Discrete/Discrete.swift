@@ -7,7 +7,7 @@ struct Discrete: ThinkingPart {
   private static let temperature = Parameter.number(
     "temperature", 1, .between(0, 100), "Softmax temperature T of the logits while thinking; 0 is greedy.")
   private static let topK = Parameter.integer(
-    "top_k", 5, 0...Truncation.maximumTopK, "Tokens that a step may choose among; 0: the whole vocabulary.")
+    "top_k", 5, 0...Truncation.maximumTopK, Truncation.topK.meaning)
   static let parameters = [topK, Truncation.topP, Truncation.minP, temperature]
 
   let sampling: DiscreteSampling

@@ -7,20 +7,23 @@ extension Gumbel {
   ///   contribute exactly exp(g'_i - eps_i) = q_i (there is no epsilon), a cut one something in (0, exp(g'_max - m - eps_j)).
   ///   The residual is the signed distance of 1 from the interval these bounds allow: 0 inside it. With nothing cut this is
   ///   the plain identity.
+  /// - `latent`: the same, the components that are not fed having g'_j at most the smallest fed one.
   func auditResidual(_ record: StepRecord, noise: StepNoise) -> Double {
     let (ids, values) = (record.ids, record.values)
     let count = min(ids.count, values.count)
     guard count > 0 else { return .nan }
     var sum = 0.0
-    let concrete = density == .concrete
+    let hasBounds = !hasEpsilon
     for i in 0..<count {
       let epsilon = Double(noiseScale) * clampedNoise(ids[i], noise)
-      sum += PortableMath.exp(Double(values[i]) - epsilon) - (concrete ? 0 : GumbelDensity.epsilon)
+      sum += PortableMath.exp(Double(values[i]) - epsilon) - (hasEpsilon ? GumbelDensity.epsilon : 0)
     }
-    guard concrete, ids.count > count else { return sum - 1 }
-    let edge = Double(values[0]) - cutMargin
+    guard hasBounds, ids.count > count else { return sum - 1 }
+    let edge = density == .concrete ? Double(values[0]) - cutMargin : Double(values[count - 1])
     var upper = sum
-    for i in count..<ids.count { upper += PortableMath.exp(edge - clampedNoise(ids[i], noise)) }
+    for i in count..<ids.count {
+      upper += PortableMath.exp(edge - Double(noiseScale) * clampedNoise(ids[i], noise))
+    }
     if sum > 1 { return sum - 1 }
     return upper < 1 ? upper - 1 : sum.isNaN || upper.isNaN ? .nan : 0
   }

@@ -28,10 +28,37 @@ extension Gumbel {
       let dLogQ = UnsafeMutableBufferPointer(rebasing: scratch[(2 * count)...])
       softmax(logits, temperature: temperature, into: q)
       softmax(referenceLogits, temperature: temperature, into: qReference)
+      if density == .latent {
+        return latentDivergence(
+          q, qReference, count: record.values.count, scale: Double(upstream) / temperature, into: dLogQ,
+          addingGradientTo: gradient)
+      }
       let divergence = componentDivergence(q, qReference, into: dLogQ)
       if let gradient { addThroughSoftmax(q, dLogQ, scale: Double(upstream) / temperature, into: gradient) }
       return Float(divergence)
     }
+  }
+
+  /// The mean of the component form over the fed components, without epsilon.
+  private func latentDivergence(
+    _ q: UnsafeMutableBufferPointer<Double>, _ qReference: UnsafeMutableBufferPointer<Double>, count: Int,
+    scale: Double, into dLogQ: UnsafeMutableBufferPointer<Double>,
+    addingGradientTo gradient: UnsafeMutableBufferPointer<Float>?
+  ) -> Float {
+    var (sum, total) = (0.0, 0.0)
+    for i in q.indices {
+      dLogQ[i] = 0
+      guard i < count else { continue }
+      let term = gumbelComponentKL(
+        logQ: PortableMath.log(q[i]), logQReference: PortableMath.log(qReference[i]), noiseScale: Double(noiseScale))
+      sum += term.value / Double(count)
+      dLogQ[i] = term.slope / Double(count)
+      total += dLogQ[i]
+    }
+    if let gradient {
+      for i in q.indices { gradient[i] += Float(scale * (dLogQ[i] - q[i] * total)) }
+    }
+    return Float(sum)
   }
 
   /// The component form; `dLogQ` receives its derivative with respect to log q_theta, (1 - e^D) / nu.

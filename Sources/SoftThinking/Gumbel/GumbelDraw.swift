@@ -5,8 +5,9 @@ import Kernels
 // - `reference`: all k components are recorded, removed ones at log(1e-6); the noise is clamped to [-1.5, 3].
 // - `exact`: the survivors of top-k, top-p and min-p are recorded, g' = log(q + 1e-6) + nu eps.
 // - `concrete`: g' = log q + eps; the survivors' ids are recorded, the values of the fed components only.
+// - `latent`: g' = log q + nu eps; the survivors' ids are recorded, the values of the `top_k` fed components only.
 //
-// Components are stored by g', largest first, ties by id; under `concrete` the fed ones come first, then the cut ones.
+// Components are stored by g', largest first, ties by id: the fed ones come first.
 extension Gumbel {
   func draw(
     tokenIDs: UnsafeBufferPointer<Int32>, logits: UnsafeBufferPointer<Float>, noise: StepNoise,
@@ -23,7 +24,13 @@ extension Gumbel {
     for component in step.order {
       step.tokenIDs.append(component.tokenID)
       step.logits.append(component.logit)
-      if density != .concrete || Double(component.value) >= lowest { step.values.append(component.value) }
+      let isFed =
+        switch density {
+        case .reference, .exact: true
+        case .concrete: Double(component.value) >= lowest
+        case .latent: step.values.count < topK
+        }
+      if isFed { step.values.append(component.value) }
     }
     step.complete(by: self)
   }
@@ -32,14 +39,17 @@ extension Gumbel {
   private func value(of component: SoftStep.Component, _ noise: StepNoise) -> Float {
     let q = component.probability
     let epsilon = clampedNoise(component.tokenID, noise)
-    let logQ = density == .concrete ? PortableMath.log(q) : PortableMath.log(q + GumbelDensity.epsilon)
+    let logQ = hasEpsilon ? PortableMath.log(q + GumbelDensity.epsilon) : PortableMath.log(q)
     return Float(logQ + Double(noiseScale) * epsilon)
   }
 
-  /// The noise as the density uses it: clamped under `reference`.
+  var hasEpsilon: Bool { density == .reference || density == .exact }
+
+  /// The noise as it is added: clamped under `reference`, clamped and raised where it is one-sided.
   func clampedNoise(_ tokenID: Int32, _ noise: StepNoise) -> Double {
     let epsilon = Double(noise.gumbel(tokenID))
-    guard density == .reference else { return epsilon }
-    return min(max(epsilon, GumbelDensity.clamp.lowerBound), GumbelDensity.clamp.upperBound)
+    guard density == .reference || self.noise == .oneSided else { return epsilon }
+    let clamped = min(max(epsilon, GumbelDensity.clamp.lowerBound), GumbelDensity.clamp.upperBound)
+    return self.noise == .oneSided ? clamped - GumbelDensity.clamp.lowerBound : clamped
   }
 }

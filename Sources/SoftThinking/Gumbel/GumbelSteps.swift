@@ -2,7 +2,7 @@ import Kernels
 
 // The score of a recorded step and its gradient.
 //
-// log q = log(softmax(logits / T) + 1e-6) over the recorded ids, without epsilon under `concrete`. A `reference` step none of
+// log q = log(softmax(logits / T) + 1e-6) over the recorded ids, without epsilon under `concrete` and `latent`. A `reference` step none of
 // whose components passes the mask scores 0, without gradient.
 extension Gumbel {
   func score(
@@ -15,6 +15,7 @@ extension Gumbel {
       case .reference: return Float(referenceScore(q, record.values))
       case .exact: return Float(exactScore(q, record.values))
       case .concrete: return Float(concreteScore(logits, logSum, record.values))
+      case .latent: return Float(latentScore(q, record.values))
       }
     }
   }
@@ -38,6 +39,11 @@ extension Gumbel {
       case .exact:
         exactGradient(q, values, into: dLogQ)
         addThroughSoftmax(q, dLogQ, scale: scale, into: gradient)
+      case .latent:
+        latentGradient(q, values, isToFall: upstream[0] >= 0, into: dLogQ)
+        // d(log q_i) = dz_i - sum_j q_j dz_j.
+        let total = dLogQ.reduce(0, +)
+        for i in 0..<count { gradient[i] += Float(scale * (dLogQ[i] - q[i] * total)) }
       case .concrete:
         concreteGradient(logits, logSum, values, into: dLogQ)
         for i in 0..<count { gradient[i] += Float(scale * dLogQ[i]) }
@@ -48,19 +54,16 @@ extension Gumbel {
   private func checkShapes(_ record: StepRecord, _ logits: Int) {
     let values = record.values.count
     precondition(values >= 1 && values <= logits, "a soft step needs 1 to \(logits) values, not \(values)")
-    precondition(values == logits || density == .concrete, "only the concrete density records fewer values than ids")
+    precondition(
+      values == logits || density == .concrete || density == .latent, "a density that records a value for each id")
   }
 }
 
-/// Inverts log q = log(softmax(z / T) + 1e-6): dz_j += scale q_j (h_j - sum_i h_i q_i), h_i = dlogq_i / (q_i + 1e-6).
+/// Inverts log q = log(softmax(z / T) + 1e-6): dq_i = dlogq_i / (q_i + 1e-6).
 func addThroughSoftmax(
   _ q: UnsafeMutableBufferPointer<Double>, _ dLogQ: UnsafeMutableBufferPointer<Double>, scale: Double,
   into gradient: UnsafeMutableBufferPointer<Float>
 ) {
-  var mean = 0.0
-  for i in q.indices {
-    dLogQ[i] /= q[i] + GumbelDensity.epsilon
-    mean += dLogQ[i] * q[i]
-  }
-  for i in q.indices { gradient[i] += Float(scale * q[i] * (dLogQ[i] - mean)) }
+  for i in q.indices { dLogQ[i] /= q[i] + GumbelDensity.epsilon }
+  addThroughProbabilities(q, dLogQ, scale: scale, into: gradient)
 }

@@ -28,12 +28,7 @@ struct Noiseless: ThinkingPart, SoftSteps {
     step.entropy = entropy(step.order)
     for i in step.order.indices { step.order[i].value = Float(PortableMath.log(step.order[i].probability)) }
     sort(&step.order) { $0.value != $1.value ? $0.value > $1.value : $0.tokenID < $1.tokenID }
-    step.removeRecord()
-    for component in step.order {
-      step.tokenIDs.append(component.tokenID)
-      step.logits.append(component.logit)
-      step.values.append(component.value)
-    }
+    step.record(step.order)
     step.complete(by: self)
   }
 

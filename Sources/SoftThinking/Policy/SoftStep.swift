@@ -4,7 +4,7 @@
 public struct SoftStep: Sendable {
   /// Recorded ids, shape (r), in the policy's order; the fed ones come first.
   public internal(set) var tokenIDs: [Int32] = []
-  /// Recorded values of the first n ids, n <= r: what they are is the policy's business.
+  /// Recorded values, shape (n): what they are is the policy's business.
   public internal(set) var values: [Float] = []
   /// Mixture weights of the fed ids, sum 1: the next input is sum_i weights_i E[tokenIDs_i].
   public internal(set) var weights: [Float] = []
@@ -26,7 +26,7 @@ public struct SoftStep: Sendable {
 
   public init() {}
 
-  public init(for steps: any SoftSteps) {
+  public init(for steps: any SoftRecords) {
     let width = steps.recordWidth
     tokenIDs.reserveCapacity(width)
     values.reserveCapacity(width)
@@ -55,6 +55,16 @@ public struct SoftStep: Sendable {
     values.removeAll(keepingCapacity: true)
     weights.removeAll(keepingCapacity: true)
     logProbs.removeAll(keepingCapacity: true)
+  }
+
+  /// Replaces the record by components in their order, a value each.
+  mutating func record(_ components: [Component]) {
+    removeRecord()
+    for component in components {
+      tokenIDs.append(component.tokenID)
+      logits.append(component.logit)
+      values.append(component.value)
+    }
   }
 
   /// Mixture weights and log-probs from the record, by the functions that will see it again.

@@ -9,12 +9,18 @@ public protocol ThinkingPart: Part {
   var scoringTemperature: Float { get }
   /// The parameter that keeps the policy from being trained, and why; nil: it can be trained.
   var untrainable: (parameter: String, reason: String)? { get }
+  /// After so many soft steps the thinking goes on in tokens drawn so; nil: it does not.
+  var continuation: (softSteps: Int, sampling: DiscreteSampling)? { get }
+  /// The parameter that scales the noise, for a run that lessens it; nil: there is none.
+  static var noiseParameter: String? { get }
   /// Settings that differ in kind, for self-tests to try. The first one holds the defaults.
   static var variants: [[String: ParameterValue]] { get }
 }
 
 extension ThinkingPart {
   public var untrainable: (parameter: String, reason: String)? { nil }
+  public var continuation: (softSteps: Int, sampling: DiscreteSampling)? { nil }
+  public static var noiseParameter: String? { nil }
   public static var variants: [[String: ParameterValue]] { [[:]] }
 
   /// The entry of `ThinkingPolicies.registry`.
@@ -23,21 +29,22 @@ extension ThinkingPart {
   }
 }
 
-/// Which logits a thinking step is drawn from. A policy that draws from the whole vocabulary and records something else than
-/// ids (noise on embeddings) is a further case with a protocol of its own: `SampleState` and `ScoringPlan` are the two places
-/// that tell the cases apart.
+/// What a thinking step feeds, and which logits it is drawn from. `SampleState` and `ScoringPlan` are the two places that tell the
+/// cases apart.
 public enum ThinkingView: Sendable {
   /// A mixture of a few tokens, drawn from the k likeliest ones' logits.
   case candidates(any SoftSteps)
   /// An ordinary token, drawn from the whole row and scored by the full softmax.
   case token(DiscreteSampling)
+  /// A vector near a mixture of embeddings, which is recorded itself.
+  case vector(any VectorSteps)
 }
 
-/// A recorded step: its ids, and its values in the same order, both as the policy lays them out. The first id is the emitted token.
+/// A recorded step: its ids and its values, both as the policy lays them out. The first id is the emitted token.
 public struct StepRecord {
   /// Shape (r).
   public let ids: UnsafeBufferPointer<Int32>
-  /// Shape (n), n <= r.
+  /// Shape (n).
   public let values: UnsafeBufferPointer<Float>
 
   @inlinable
@@ -45,6 +52,21 @@ public struct StepRecord {
     self.ids = ids
     self.values = values
   }
+}
+
+/// What soft steps leave behind, whatever they feed.
+public protocol SoftRecords: Sendable {
+  /// Log-probs of a step; at least 1.
+  var slotCount: Int { get }
+  /// Most ids that a record may have.
+  var recordWidth: Int { get }
+
+  /// What is wrong with a record, or nil. Ids below the vocabulary's size, finite values and at most `recordWidth` ids have been
+  /// seen to.
+  func problem(with record: StepRecord) -> String?
+
+  /// A value that no draw gives and whose score could overflow, or nil.
+  func unusableValue(in record: StepRecord) -> Float?
 }
 
 /// The log-probs of a step's slots as functions of the logits of its recorded ids: all that a gradient needs.
@@ -60,7 +82,7 @@ public protocol CandidateScore: Sendable {
   /// - Parameters:
   ///   - logits: of the record's ids in recorded order, shape (r).
   ///   - slots: shape (`slotCount`), overwritten.
-  /// - Precondition: the record passed `SoftSteps.problem`.
+  /// - Precondition: the record passed `SoftRecords.problem`.
   func score(_ record: StepRecord, logits: UnsafeBufferPointer<Float>, into slots: UnsafeMutableBufferPointer<Float>)
 
   /// Adds the gradient of sum_j upstream_j slot_j with respect to the logits to `gradient`, shape (r).
@@ -77,16 +99,17 @@ public protocol CandidateScore: Sendable {
 }
 
 /// How soft steps are drawn from k candidates, recorded, fed and scored.
-public protocol SoftSteps: CandidateScore {
+public protocol SoftSteps: CandidateScore, SoftRecords {
   /// Components kept by top-k, k.
   var candidateCount: Int { get }
-  /// Most ids that a record may have; values are never more.
-  var recordWidth: Int { get }
   /// Whether slots are scored by the full softmax at `ThinkingPart.scoringTemperature`, one for each of the first `slotCount`
   /// ids, instead of by `score`.
   var scoresFullVocabulary: Bool { get }
   /// Whether the token that ends the thinking is scored under the step's truncated support, as the draw was made.
   var endIsScoredUnderSupport: Bool { get }
+
+  /// Whether thinking ends without a draw where an end token is the likeliest.
+  var endsOnLikeliest: Bool { get }
 
   /// Draws a step.
   ///
@@ -106,13 +129,6 @@ public protocol SoftSteps: CandidateScore {
   /// - Returns: the number of fed ids.
   func mixture(_ record: StepRecord, into weights: UnsafeMutableBufferPointer<Float>) -> Int
 
-  /// What is wrong with a record, or nil. Ids below the vocabulary's size, finite values, at most `recordWidth` ids and no more
-  /// values than ids have been seen to.
-  func problem(with record: StepRecord) -> String?
-
-  /// A value that no draw gives and whose score could overflow, or nil.
-  func unusableValue(in record: StepRecord) -> Float?
-
   /// How far a record is from what its noise key allows, without a forward pass; about 0 for an honest one. Beyond 1e-4, or
   /// NaN, it was not sampled with this key, group, sample and step, or was altered.
   func auditResidual(_ record: StepRecord, noise: StepNoise) -> Double
@@ -121,4 +137,5 @@ public protocol SoftSteps: CandidateScore {
 extension SoftSteps {
   public var scoresFullVocabulary: Bool { false }
   public var endIsScoredUnderSupport: Bool { false }
+  public var endsOnLikeliest: Bool { false }
 }

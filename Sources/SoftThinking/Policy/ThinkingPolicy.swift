@@ -1,3 +1,4 @@
+import Kernels
 import Parameters
 
 /// What a thinking step does and how it is scored: a registered policy with values for all of its parameters. Two policies are
@@ -6,8 +7,10 @@ public struct ThinkingPolicy: Sendable {
   /// What files and leases hold.
   public let description: PartDescription
   public let part: any ThinkingPart
-  /// How soft steps are drawn and scored; nil: the policy has none.
+  /// How soft steps are drawn from candidates and scored; nil: the policy has none.
   public let softSteps: (any SoftSteps)?
+  /// How vectors near a mixture are drawn and scored; nil: the policy draws none.
+  public let vectorSteps: (any VectorSteps)?
 
   /// The part that a description from a file or a peer names.
   ///
@@ -16,6 +19,7 @@ public struct ThinkingPolicy: Sendable {
     self.description = description
     part = try ThinkingPolicies.registry.make(description)
     if case .candidates(let steps) = part.view { softSteps = steps } else { softSteps = nil }
+    if case .vector(let steps) = part.view { vectorSteps = steps } else { vectorSteps = nil }
   }
 
   /// The policy `name` with the given values, and the defaults of the rest; values of other policies' parameters are ignored.
@@ -29,10 +33,14 @@ public struct ThinkingPolicy: Sendable {
   public init() { self = ThinkingPolicies.standard }
 
   public var name: String { description.name }
-  public var hasSoftSteps: Bool { softSteps != nil }
+  /// What soft steps leave behind; nil: the policy has none.
+  public var records: (any SoftRecords)? { softSteps ?? vectorSteps }
+  public var hasSoftSteps: Bool { records != nil }
   public var isTrainable: Bool { part.untrainable == nil }
+  /// Whether every soft step's divergence from a reference has a closed form (`CandidateScore.divergence`); so has none.
+  public var hasExactDivergence: Bool { vectorSteps == nil && softSteps?.scoresFullVocabulary != true }
   /// Log-probs of one soft step.
-  public var slotCount: Int { softSteps?.slotCount ?? 1 }
+  public var slotCount: Int { records?.slotCount ?? 1 }
   public var scoringTemperature: Float { part.scoringTemperature }
   /// The name, with the values that differ from the defaults.
   public var label: String {
@@ -42,9 +50,39 @@ public struct ThinkingPolicy: Sendable {
     return changed.isEmpty ? name : "\(name) (\(changed.joined(separator: ", ")))"
   }
 
+  /// The same policy with a share of its noise.
+  ///
+  /// - Throws: `ParameterError` when it has none, or not with so little.
+  public func withNoise(share: Double) throws -> ThinkingPolicy {
+    guard share != 1 else { return self }
+    guard let key = type(of: part).noiseParameter else {
+      throw ParameterError("policy \(name) has no noise whose scale could change")
+    }
+    return try with([key: .number(description.values.number(key) * share)])
+  }
+
   /// The same policy with other values.
   public func with(_ changes: [String: ParameterValue]) throws -> ThinkingPolicy {
     try ThinkingPolicy(name, description.values.values.merging(changes) { $1 })
+  }
+}
+
+extension ThinkingPolicy {
+  /// Writes the input that a recorded soft step feeds, `embeddings.width` numbers: the bits that the sampler fed.
+  public func feed(_ record: StepRecord, embeddings: EmbeddingTable, into x: UnsafeMutablePointer<Float>) {
+    if let vectorSteps {
+      let input = vectorSteps.input(of: record)
+      precondition(input.count == embeddings.width, "a fed vector of another model")
+      if let base = input.baseAddress { x.update(from: base, count: input.count) }
+      return
+    }
+    guard let softSteps else { preconditionFailure("a soft step of a policy without any") }
+    withUnsafeTemporaryAllocation(of: Float.self, capacity: record.ids.count) { weights in
+      let fed = softSteps.mixture(record, into: weights)
+      OutputHead.mixture(
+        ids: UnsafeBufferPointer(rebasing: record.ids[..<fed]), weights: UnsafeBufferPointer(rebasing: weights[..<fed]),
+        embeddings: embeddings, into: x)
+    }
   }
 }
 

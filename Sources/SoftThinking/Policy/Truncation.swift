@@ -7,7 +7,9 @@ struct Truncation: Sendable {
   /// Most components a step may keep; recorded rows are held to it as well.
   static let maximumTopK = 1024
 
-  static let topK = Parameter.integer("top_k", 5, 1...maximumTopK, "Components of a thinking step.")
+  static let topK = Parameter.integer(
+    "top_k", 5, 1...maximumTopK,
+    "Components of a thinking step; `discrete`: tokens that it may choose among, 0: the whole vocabulary.")
   static let topP = Parameter.number(
     "top_p", 0.95, .above(0, upTo: 1),
     "A component is kept while the cumulative probability before it is at most this.")
@@ -29,6 +31,15 @@ struct Truncation: Sendable {
     minP = try values.float(Self.minP)
     temperature = try values.float(parameter)
   }
+
+  private init(topK: Int, topP: Float, minP: Float, temperature: Float) {
+    self.topK = topK
+    self.topP = topP
+    self.minP = minP
+    self.temperature = temperature
+  }
+
+  func with(topK: Int) -> Truncation { Truncation(topK: topK, topP: topP, minP: minP, temperature: temperature) }
 
   /// Loads the candidates, largest logit first, ties by id, and gives them q: softmax at the temperature, then top-p (kept
   /// while the cumulative probability before is <= top_p), then min-p, renormalised after each. Removed ones get 0.

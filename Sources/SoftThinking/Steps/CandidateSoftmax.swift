@@ -18,6 +18,16 @@ func softmax(
   return PortableMath.log(sum)
 }
 
+/// Inverts q = softmax(z): dz_j += scale q_j (h_j - sum_i h_i q_i), h the derivative with respect to q.
+func addThroughProbabilities(
+  _ q: UnsafeMutableBufferPointer<Double>, _ dQ: UnsafeMutableBufferPointer<Double>, scale: Double,
+  into gradient: UnsafeMutableBufferPointer<Float>
+) {
+  var mean = 0.0
+  for i in q.indices { mean += dQ[i] * q[i] }
+  for i in q.indices { gradient[i] += Float(scale * q[i] * (dQ[i] - mean)) }
+}
+
 func largestOf(_ logits: UnsafeBufferPointer<Float>) -> Float {
   var largest = logits[0]
   for logit in logits where logit > largest { largest = logit }

@@ -16,14 +16,39 @@ public struct DiscreteDistribution: Sendable {
   /// - Throws: `SoftThinkingError` when the row is empty, the temperature is not positive and finite, a logit is NaN or
   ///   +infinity, or all are -infinity.
   public init(row: UnsafeBufferPointer<Float>, temperature: Float) throws {
-    guard temperature > 0, temperature.isFinite else {
-      throw SoftThinkingError(
-        "temperature is \(temperature); a score needs a positive, finite one (greedy tokens use 1)")
-    }
+    try Self.check(temperature)
     maximum = try finiteMaximum(row).value
     self.temperature = temperature
     logSum = PortableMath.log(
       VocabularyRow.sumOfExponentials(row, maximum: maximum, inverseTemperature: 1 / temperature))
+  }
+
+  /// The same, bit for bit, and what the sampler records of it beside a log-prob.
+  ///
+  ///     H = log S - 1/S sum_v x_v e^(x_v),   largest p = 1 / S,   x = (z - maximum) / T,   S = sum_v e^(x_v)
+  ///
+  /// - Parameter maximum: largest logit of the row, where it is known; nil: it is looked for.
+  /// - Throws: as `init(row:temperature:)`.
+  public init(
+    measuring row: UnsafeBufferPointer<Float>, temperature: Float, maximum known: Float? = nil,
+    into measured: inout StepMeasures
+  ) throws {
+    try Self.check(temperature)
+    maximum = try known ?? finiteMaximum(row).value
+    self.temperature = temperature
+    let (sum, weighted) = VocabularyRow.exponentialMoments(
+      row, maximum: maximum, inverseTemperature: 1 / temperature)
+    logSum = PortableMath.log(sum)
+    // Rounding may leave a certain step a hair below 0.
+    measured = StepMeasures(
+      entropy: max(0, Float(logSum - weighted / sum)), largestProbability: min(1, Float(1 / sum)))
+  }
+
+  private static func check(_ temperature: Float) throws {
+    guard temperature > 0, temperature.isFinite else {
+      throw SoftThinkingError(
+        "temperature is \(temperature); a score needs a positive, finite one (greedy tokens use 1)")
+    }
   }
 
   /// Log-probability of a token whose logit is `logit`.

@@ -71,6 +71,20 @@ public struct StepNoise: Sendable, Equatable {
     return -PortableMath.log(-PortableMath.logOneMinus(Self.complement(word)))
   }
 
+  /// Uniform noise in (0, 1) of draw `draw`, below 1024, of a token id or of a component: (word + 1/2) 2^-32.
+  @inlinable
+  public func uniform(_ index: Int32, draw: Int = 0) -> Double {
+    let counter = step | UInt32(truncatingIfNeeded: draw >> 2) << 24
+    let word = philox.block(SIMD4(UInt32(bitPattern: index), counter, sample, groupLow))[draw & 3]
+    return (Double(word) + 0.5) * 0x1p-32
+  }
+
+  /// Standard normal noise, the quantile of `uniform`: within 6.4 of 0.
+  @inlinable
+  public func normal(_ index: Int32, draw: Int = 0) -> Double {
+    PortableMath.normalQuantile(uniform(index, draw: draw))
+  }
+
   /// `complement` of the sixteen token ids from `first` on.
   @inlinable @inline(__always)
   func complement16(from first: Int32) -> SIMD16<Float> {

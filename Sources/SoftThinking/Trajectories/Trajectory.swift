@@ -67,6 +67,8 @@ public struct SoftSegment: Sendable, Equatable {
   public var values = RaggedRows<Float>()
   /// Under the sampling policy: `ThinkingPolicy.slotCount` for each step in order, or empty when not known.
   public var logProbs: [Float] = []
+  /// What the sampler recorded beside them.
+  public var streams = StepStreams()
 
   public init() {}
   public var count: Int { tokenIDs.count }
@@ -82,14 +84,18 @@ public struct DiscreteSegment: Sendable, Equatable {
   /// For each token the ids that it was drawn from, the token itself first: its log-prob is that among them. nil: the whole
   /// vocabulary.
   public var support: RaggedRows<Int32>?
+  /// What the sampler recorded beside the log-probs.
+  public var streams = StepStreams()
 
   public init(
-    tokenIDs: [Int32] = [], logProbs: [Float] = [], temperature: Float? = nil, support: RaggedRows<Int32>? = nil
+    tokenIDs: [Int32] = [], logProbs: [Float] = [], temperature: Float? = nil, support: RaggedRows<Int32>? = nil,
+    streams: StepStreams = StepStreams()
   ) {
     self.tokenIDs = tokenIDs
     self.logProbs = logProbs
     self.temperature = temperature
     self.support = support
+    self.streams = streams
   }
 }
 

@@ -1,4 +1,5 @@
 import JSON
+import Parameters
 
 extension Trajectory {
   /// Decodes one line of a trajectory file.
@@ -68,8 +69,8 @@ private func decodeSegment(_ fields: JSONFields, _ policy: ThinkingPolicy) throw
   case .soft: return .soft(try decodeSoft(fields, policy))
   case .forced: return .forced(try decodeTokenIDs(fields.required("token_ids"), fields.key("token_ids")))
   case .replayed:
-    guard fields["log_probs"] == nil else {
-      throw SoftThinkingError("\(fields.key("log_probs")) has no use: replayed steps are not scored; leave it out")
+    for key in ["log_probs"] + SideStream.allCases.map(\.rawValue) where fields[key] != nil {
+      throw SoftThinkingError("\(fields.key(key)) has no use: replayed steps are not scored; leave it out")
     }
     if fields["values"] != nil { return .replayed(.soft(try decodeSoft(fields, policy))) }
     return .replayed(.tokens(try decodeTokenIDs(fields.required("token_ids"), fields.key("token_ids"))))
@@ -87,8 +88,23 @@ private func decodeSegment(_ fields: JSONFields, _ policy: ThinkingPolicy) throw
     return .discrete(
       DiscreteSegment(
         tokenIDs: tokenIDs, logProbs: try decodeLogProbs(fields, count: tokenIDs.count, of: "tokens"),
-        temperature: temperature, support: support))
+        temperature: temperature, support: support, streams: try decodeStreams(fields, count: tokenIDs.count)))
   }
+}
+
+/// The columns that the segment has. Their range depends on the vocabulary and is looked at in `validate`.
+private func decodeStreams(_ fields: JSONFields, count: Int) throws -> StepStreams {
+  var streams = StepStreams()
+  for stream in SideStream.allCases {
+    guard let value = fields[stream.rawValue] else { continue }
+    let path = fields.key(stream.rawValue)
+    let column = try decodeFloats(value, path)
+    guard column.count == count else {
+      throw SoftThinkingError("\(path) has \(column.count) entries for \(count) steps; give one each, or leave it out")
+    }
+    streams[stream] = column
+  }
+  return streams
 }
 
 private func decodeSupport(_ fields: JSONFields) throws -> RaggedRows<Int32>? {
@@ -131,7 +147,7 @@ private func decodeLogProbs(_ fields: JSONFields, count: Int, of what: String) t
 }
 
 private func decodeSoft(_ fields: JSONFields, _ policy: ThinkingPolicy) throws -> SoftSegment {
-  guard let steps = policy.softSteps else {
+  guard let steps = policy.records else {
     throw SoftThinkingError("\(fields.path) is soft, but policy.kind is '\(policy.name)', which has no soft steps")
   }
   let idsPath = fields.key("token_ids")
@@ -162,5 +178,6 @@ private func decodeSoft(_ fields: JSONFields, _ policy: ThinkingPolicy) throws -
     segment.values.append(values)
   }
   segment.logProbs = try decodeSlots(fields, steps: idRows.count, slotCount: steps.slotCount)
+  segment.streams = try decodeStreams(fields, count: idRows.count)
   return segment
 }

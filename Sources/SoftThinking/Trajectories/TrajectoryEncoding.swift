@@ -1,4 +1,5 @@
 import JSON
+import Parameters
 
 extension Trajectory {
   /// This trajectory as one line of a trajectory file, without the newline. Floats are written in the shortest
@@ -82,10 +83,12 @@ private struct JSONLine {
         }
         text += "]"
       }
+      try streams(discrete.streams, path)
     case .soft(let soft):
       text += "{\"kind\": \"soft\", "
       try rows(soft, path)
       try slots(soft.logProbs, steps: soft.count, slotCount: slotCount, path)
+      try streams(soft.streams, path)
     case .replayed(.tokens(let tokenIDs)):
       text += "{\"kind\": \"replayed\", \"token_ids\": "
       integers(tokenIDs[...])
@@ -121,6 +124,15 @@ private struct JSONLine {
       try floats(soft.values[step], "\(path).values[\(step)]")
     }
     text += "]"
+  }
+
+  /// A key each, in one order.
+  private mutating func streams(_ streams: StepStreams, _ path: String) throws {
+    for stream in SideStream.allCases {
+      guard let column = streams[stream] else { continue }
+      text += ", \"\(stream.rawValue)\": "
+      try floats(column[...], "\(path).\(stream.rawValue)")
+    }
   }
 
   /// Left out when not known.

@@ -1,14 +1,13 @@
 /// What is wrong with one recorded soft step, its ids being good, or nil.
-func recordProblem(_ ids: [Int32], _ values: [Float], _ steps: any SoftSteps) -> String? {
+func recordProblem(_ ids: [Int32], _ values: [Float], _ steps: any SoftRecords) -> String? {
   ids.withUnsafeBufferPointer { ids in
     values.withUnsafeBufferPointer { recordProblem(StepRecord(ids: ids, values: $0), steps) }
   }
 }
 
-func recordProblem(_ record: StepRecord, _ steps: any SoftSteps) -> String? {
+func recordProblem(_ record: StepRecord, _ steps: any SoftRecords) -> String? {
   let (ids, values) = (record.ids.count, record.values.count)
   if ids == 0 { return "0 ids and \(values) values; a step has at least one of each" }
-  if values > ids { return "\(values) values for \(ids) ids; a value needs its id" }
   for value in record.values where !value.isFinite { return "\(value) in values; only finite numbers are meaningful" }
   if let problem = steps.problem(with: record) { return problem }
   return ids > steps.recordWidth ? "\(ids) ids, but the policy records \(steps.recordWidth) at most" : nil
@@ -50,8 +49,9 @@ extension Trajectory {
   /// Checks a trajectory, from a file or the wire, against a model: every id below `vocabularySize`, prompt and completion
   /// within `contextLength` positions; and against itself: row shapes, counts of log-probs, finite numbers.
   ///
+  /// - Parameter hiddenSize: components of an embedding, which a fed vector must have; nil: such a step is refused.
   /// - Throws: `SoftThinkingError` naming the segment and step.
-  public func validate(vocabularySize: Int, contextLength: Int) throws {
+  public func validate(vocabularySize: Int, contextLength: Int, hiddenSize: Int? = nil) throws {
     guard !prompt.isEmpty else { throw SoftThinkingError("prompt is empty; the first step needs a token before it") }
     try check(prompt, "prompt", vocabularySize)
     if let reward, !reward.isFinite { throw SoftThinkingError("reward is \(reward); it must be finite") }
@@ -60,8 +60,11 @@ extension Trajectory {
       switch segment {
       case .forced(let tokenIDs): try check(tokenIDs, "\(path).token_ids", vocabularySize)
       case .discrete(let discrete): try check(discrete, path, vocabularySize)
-      case .soft(let soft), .replayed(.soft(let soft)): try check(soft, path, vocabularySize)
+      case .soft(let soft), .replayed(.soft(let soft)): try check(soft, path, vocabularySize, hiddenSize)
       case .replayed(.tokens(let tokenIDs)): try check(tokenIDs, "\(path).token_ids", vocabularySize)
+      }
+      if let problem = segment.streams.problem(count: segment.count, vocabularySize: vocabularySize) {
+        throw SoftThinkingError("\(path).\(problem)")
       }
     }
     if let problem = versionSpansProblem(
@@ -108,8 +111,8 @@ extension Trajectory {
     }
   }
 
-  private func check(_ soft: SoftSegment, _ path: String, _ vocabularySize: Int) throws {
-    guard let steps = policy.softSteps else {
+  private func check(_ soft: SoftSegment, _ path: String, _ vocabularySize: Int, _ hiddenSize: Int?) throws {
+    guard let steps = policy.records else {
       throw SoftThinkingError("\(path) is soft, but policy.kind is '\(policy.name)', which has no soft steps")
     }
     guard soft.tokenIDs.count == soft.values.count else {
@@ -122,6 +125,10 @@ extension Trajectory {
         try check(Array(record.ids), "\(path).token_ids[\(step)]", vocabularySize)
       }
       if let problem = recordProblem(record, steps) { throw SoftThinkingError("\(path), step \(step): \(problem)") }
+      if let count = policy.vectorSteps?.input(of: record).count, count != hiddenSize {
+        let model = hiddenSize.map { "the model's embeddings have \($0)" } ?? "no model is here to compare it with"
+        throw SoftThinkingError("\(path), step \(step): its vector has \(count) components, but \(model)")
+      }
     }
   }
 }

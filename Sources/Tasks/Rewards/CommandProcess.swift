@@ -8,6 +8,8 @@ struct CommandProcess: ~Copyable {
     case lines([String])
     /// Nothing came until the deadline.
     case late
+    /// Somebody rang the bell.
+    case rung
     /// The command closed its output, or wrote what is no line.
     case ended(String)
   }
@@ -82,16 +84,39 @@ struct CommandProcess: ~Copyable {
   /// Queues a line; `receive` writes it.
   mutating func send(_ line: String) { unsent += Array(line.utf8) + [0x0A] }
 
-  /// Writes what is queued and reads until there is a line.
-  mutating func receive(until deadline: ContinuousClock.Instant) -> Received {
+  /// Waits without a process for the bell.
+  static func wait(for bell: Bell) {
+    var end = pollfd(fd: bell.descriptor, events: Int16(POLLIN), revents: 0)
+    _ = poll(&end, 1, bell.patience)
+    bell.hush()
+  }
+
+  /// Waits for the bell while nothing is open.
+  /// - Returns: false: the command has ended.
+  borrowing func idles(untilRung bell: Bell) -> Bool {
+    var ends = [
+      pollfd(fd: bell.descriptor, events: Int16(POLLIN), revents: 0), pollfd(fd: socket, events: 0, revents: 0),
+    ]
+    _ = poll(&ends, 2, bell.patience)
+    if ends[1].revents != 0 { return false }
+    bell.hush()
+    return true
+  }
+
+  /// Writes what is queued and reads until there is a line, or the bell rings.
+  mutating func receive(until deadline: ContinuousClock.Instant, orRung bell: Bell) -> Received {
     while true {
       let rest = ContinuousClock.now.duration(to: deadline)
       let milliseconds = rest.components.seconds * 1000 + rest.components.attoseconds / 1_000_000_000_000_000
       guard rest > .zero else { return .late }
-      var end = pollfd(fd: socket, events: Int16(unsent.isEmpty ? POLLIN : POLLIN | POLLOUT), revents: 0)
-      guard poll(&end, 1, Int32(min(milliseconds + 1, 60_000))) >= 0 || errno == EINTR else {
+      var ends = [
+        pollfd(fd: socket, events: Int16(unsent.isEmpty ? POLLIN : POLLIN | POLLOUT), revents: 0),
+        pollfd(fd: bell.descriptor, events: Int16(POLLIN), revents: 0),
+      ]
+      guard poll(&ends, 2, Int32(min(milliseconds + 1, Int64(bell.patience)))) >= 0 || errno == EINTR else {
         return .ended("poll: \(String(cString: strerror(errno)))")
       }
+      let end = ends[0]
       if !unsent.isEmpty, end.revents & Int16(POLLOUT) != 0 {
         let written = unsent.withUnsafeBytes {
           Glibc.send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
@@ -103,7 +128,11 @@ struct CommandProcess: ~Copyable {
           unsent = []
         }
       }
-      guard end.revents & ~Int16(POLLOUT) != 0 else { continue }
+      guard end.revents & ~Int16(POLLOUT) != 0 else {
+        if bell.descriptor >= 0 && ends[1].revents == 0 { continue }
+        bell.hush()
+        return .rung
+      }
       var chunk = [UInt8](repeating: 0, count: 1 << 16)
       let count = chunk.withUnsafeMutableBytes { read(socket, $0.baseAddress, $0.count) }
       if count < 0, errno == EAGAIN || errno == EINTR { continue }

@@ -15,6 +15,8 @@ public struct ExactReward: CompletionReward {
     query.completion.finishReason == .stop && Self.trimmed(query.completion.text) == Self.trimmed(query.answer) ? 1 : 0
   }
 
+  public func hasAnswer(_ completion: Completion) -> Bool? { !Self.trimmed(completion.text).isEmpty }
+
   private static func trimmed(_ text: String) -> [UInt8] {
     let bytes = Array(text.utf8)
     guard let first = bytes.firstIndex(where: { !isSpace($0) }), let last = bytes.lastIndex(where: { !isSpace($0) })

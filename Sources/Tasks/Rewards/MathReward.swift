@@ -16,6 +16,16 @@ public struct MathReward: CompletionReward {
 
   public func referenceFault(_ answer: String) -> String? { MathVerifier.fault(inReference: answer) }
 
+  public func hasAnswer(_ completion: Completion) -> Bool? {
+    AnswerExtraction.finalAnswer(in: completion.text) != nil
+  }
+
+  public func explanation(_ query: RewardQuery) -> String? {
+    let found = verifier.explain(query.completion.text, answer: query.answer)
+    let taken = found.extracted.map { "took \"\($0)\" (\(found.rule?.rawValue ?? "no rule"))" } ?? "found no answer"
+    return "\(found.verdict.rawValue): \(taken); \(found.reason)"
+  }
+
   public func reward(_ query: RewardQuery) -> Float {
     verifier.isCorrect(query.completion.text, answer: query.answer) ? 1 : 0
   }

@@ -1,7 +1,8 @@
+import JSON
 import Parameters
 
 /// What a reward says: `correctness` counts in pass@k and maj@k, `shaping` is for training alone.
-public enum RewardRole: Sendable, Equatable {
+public enum RewardRole: String, Sendable, CaseIterable {
   case correctness
   case shaping
 }
@@ -23,6 +24,8 @@ public struct RewardQuery: Sendable, Equatable {
   public var question: String
   /// The reference answer.
   public var answer: String
+  /// The other fields of the prompt's line in its file.
+  public var fields: JSONObject?
   public var completion: Completion
   /// Completions with the same number are siblings.
   public var group: Int
@@ -34,9 +37,10 @@ public struct RewardQuery: Sendable, Equatable {
   public var isCorrect: Bool?
 
   public init(
-    promptID: String = "", question: String = "", answer: String, completion: Completion, group: Int = 0,
-    sampleIndex: Int = 0, longestCompletion: Int = 0, isCorrect: Bool? = nil
+    promptID: String = "", question: String = "", answer: String, fields: JSONObject? = nil, completion: Completion,
+    group: Int = 0, sampleIndex: Int = 0, longestCompletion: Int = 0, isCorrect: Bool? = nil
   ) {
+    self.fields = fields
     self.promptID = promptID
     self.question = question
     self.answer = answer
@@ -61,6 +65,8 @@ public enum RewardVerdict: Sendable, Equatable {
 /// Its parameters are keys of the `reward` section: their names begin with the reward's own.
 public protocol RewardFunction: Part {
   static var role: RewardRole { get }
+  /// The role that its parameters give it; `Self.role` unless they do.
+  var role: RewardRole { get }
   static var scope: RewardScope { get }
   /// The key `reward.NAME`: its default and its range. A weight of 0 leaves the reward out.
   static var weight: Parameter { get }
@@ -74,6 +80,14 @@ public protocol RewardFunction: Part {
 
   /// Why nothing can be compared with a reference answer; nil when it can be.
   func referenceFault(_ answer: String) -> String?
+  /// The same, for rewards that read the other fields of the prompt's line too.
+  func referenceFault(_ answer: String, fields: JSONObject?) -> String?
+
+  /// Whether a completion holds what the reward takes for an answer, be it right or wrong; nil: it looks for none.
+  func hasAnswer(_ completion: Completion) -> Bool?
+
+  /// Why a completion gets what it gets, for people; nil: the reward says nothing about it.
+  func explanation(_ query: RewardQuery) -> String?
 
   /// - Parameter queries: whole groups or the whole step where `scope` asks for them; all that there are otherwise.
   /// - Returns: a verdict each, in the same order. A completion that cannot be judged gets `notJudged`.
@@ -82,11 +96,15 @@ public protocol RewardFunction: Part {
 }
 
 extension RewardFunction {
+  public var role: RewardRole { Self.role }
   public static var scope: RewardScope { .completion }
   public static var weight: Parameter { .number(name, 0, .any, summary) }
   public static var readsCorrectness: Bool { false }
   public func validate(longestCompletion: Int) throws {}
   public func referenceFault(_ answer: String) -> String? { nil }
+  public func referenceFault(_ answer: String, fields: JSONObject?) -> String? { referenceFault(answer) }
+  public func hasAnswer(_ completion: Completion) -> Bool? { nil }
+  public func explanation(_ query: RewardQuery) -> String? { nil }
 }
 
 /// A reward that follows from one completion, without a clock, a network or siblings.
@@ -109,4 +127,16 @@ extension CompletionReward {
   func reward(completion: Completion, answer: String) -> Float {
     reward(RewardQuery(answer: answer, completion: completion))
   }
+}
+
+/// A reward that somebody else gives, and takes time for: completions are handed over as they arrive, while others are still
+/// sampled. What it says of a completion may depend on nothing but the query.
+public protocol ConsultedReward: RewardFunction {
+  /// Hands completions over and returns at once.
+  /// - Returns: a verdict each, in the same order, each of which is settled some time.
+  func ask(_ queries: [RewardQuery]) -> [PendingVerdict]
+}
+
+extension ConsultedReward {
+  public func rewards(for queries: [RewardQuery]) throws -> [RewardVerdict] { ask(queries).map { $0.wait() } }
 }

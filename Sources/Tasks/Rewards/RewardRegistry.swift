@@ -9,7 +9,11 @@ public enum RewardRegistry {
     FormatReward.self,
     OverlongReward.self,
     SerialExitReward.self,
+    GatedLengthReward.self,
     CommandReward.self,
+    HTTPReward.self,
+    PatternReward.self,
+    ChoiceReward.self,
   ]
 
   public static let parts = PartRegistry<any RewardFunction>(

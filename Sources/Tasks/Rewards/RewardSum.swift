@@ -1,3 +1,4 @@
+import JSON
 import Parameters
 
 /// What the rewards of a run say of one completion.
@@ -6,7 +7,7 @@ public struct JudgedCompletion: Sendable, Equatable {
   public var total: Float?
   /// Each part's own, unweighted value, in the order of `RewardSum.names`; nil: not judged.
   public var values: [Float?]
-  /// Whether the answer is correct; nil: not judged, or nobody reads it.
+  /// Whether the answer is correct; nil: not judged, or no reward with a weight says so.
   public var isCorrect: Bool?
   /// Why it was not judged.
   public var reason: String?
@@ -46,10 +47,9 @@ public struct RewardSum: Sendable {
       guard weight.isFinite else { throw ParameterError("\(type.name): must be finite, got \(weight)") }
       return Term(name: type.name, weight: Float(weight), function: try make(type.name))
     }
-    let weighted = terms.map(\.name)
     let chosen: [String]
     if judge == "auto" {
-      let correctness = RewardRegistry.correctness.filter(weighted.contains)
+      let correctness = terms.filter { $0.function.role == .correctness }.map(\.name)
       chosen = correctness.isEmpty ? [MathReward.name] : correctness
     } else {
       guard RewardRegistry.correctness.contains(judge) else {
@@ -69,21 +69,51 @@ public struct RewardSum: Sendable {
   public var weights: [Double] { terms.map { Double($0.weight) } }
 
   /// The first reason for which a reward could not judge anything against a reference answer; nil: there is none.
-  public func referenceFault(_ answer: String) -> String? {
-    terms.lazy.compactMap { $0.function.referenceFault(answer) }.first
+  public func referenceFault(_ answer: String, fields: JSONObject? = nil) -> String? {
+    terms.lazy.compactMap { $0.function.referenceFault(answer, fields: fields) }.first
+  }
+
+  /// Whether some of the rewards are given elsewhere: they are worth asking early.
+  public var consults: Bool { terms.contains { $0.function is any ConsultedReward } }
+
+  /// Asks those rewards that are given elsewhere, and returns at once.
+  ///
+  /// - Parameter asked: what they have been asked already, parallel to `queries`; where it is another query it is asked anew.
+  /// - Returns: what `judge` is given, parallel to `queries`.
+  public func ask(_ queries: [RewardQuery], asked: [AskedCompletion?] = []) -> [AskedCompletion] {
+    var result = queries.enumerated().map { index, query in
+      let known = index < asked.count ? asked[index] : nil
+      return known?.query == query ? known! : AskedCompletion(query: query, verdicts: [:])
+    }
+    for term in terms {
+      guard let function = term.function as? any ConsultedReward else { continue }
+      let missing = result.indices.filter { result[$0].verdicts[term.name] == nil }
+      for (index, verdict) in zip(missing, function.ask(missing.map { queries[$0] })) {
+        result[index].verdicts[term.name] = verdict
+      }
+    }
+    return result
   }
 
   /// Judges a step's completions, whole groups.
   ///
+  /// - Parameter asked: what `ask` returned of them; the verdicts of those rewards are waited for.
   /// - Throws: what a reward throws to end the run.
-  public func judge(_ queries: [RewardQuery]) throws -> [JudgedCompletion] {
+  public func judge(_ queries: [RewardQuery], asked: [AskedCompletion?] = []) throws -> [JudgedCompletion] {
     var queries = queries
     var verdicts: [String: [RewardVerdict]] = [:]
-    for term in terms where type(of: term.function).role == .correctness {
+    if consults {
+      let asked = ask(queries, asked: asked)
+      for term in terms where term.function is any ConsultedReward {
+        verdicts[term.name] = asked.map { $0.verdicts[term.name]?.wait() ?? .notJudged(reason: "nobody was asked") }
+      }
+    }
+    for term in terms where term.function.role == .correctness && verdicts[term.name] == nil {
       verdicts[term.name] = try Self.verdicts(term.function, term.name, queries)
     }
+    // Where no reward reads it, it is said if it costs nothing more.
     let isRead = terms.contains { type(of: $0.function).readsCorrectness }
-    if isRead {
+    if isRead || judges.allSatisfy({ verdicts[$0.name] != nil }) {
       let correct = try correctness(queries, known: verdicts)
       for index in queries.indices { queries[index].isCorrect = correct[index] }
     }
@@ -105,6 +135,25 @@ public struct RewardSum: Sendable {
       }
       return judged
     }
+  }
+
+  /// Share of completions in which no answer was found, whether right or wrong; nil: no reward looks for one.
+  ///
+  /// - Parameter judged: what `judge` said of them. Where an answer was rewarded it was found, and is not looked for again.
+  public func shareWithoutAnswer(_ queries: [RewardQuery], _ judged: [JudgedCompletion]) -> Double? {
+    let nothing = Completion(text: "")
+    guard !queries.isEmpty, let index = terms.firstIndex(where: { $0.function.hasAnswer(nothing) != nil }) else {
+      return nil
+    }
+    let missing = zip(queries, judged).count { query, judged in
+      judged.values[index] ?? 0 <= 0 && terms[index].function.hasAnswer(query.completion) == false
+    }
+    return Double(missing) / Double(queries.count)
+  }
+
+  /// What the rewards say about a completion, by name, where they say something.
+  public func explanations(_ query: RewardQuery) -> [(name: String, text: String)] {
+    terms.compactMap { term in term.function.explanation(query).map { (term.name, $0) } }
   }
 
   /// Whether each answer is correct: what pass@k counts. nil: it was not judged.

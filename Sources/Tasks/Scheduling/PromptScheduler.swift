@@ -77,7 +77,7 @@ public enum GroupDecision: Sendable, Equatable {
   case train
   /// So it is, together with these, which are sampled first. At most as many in a prompt as `ordinalsPerPrompt` leaves room for.
   case hold([ChildGroup])
-  /// It is not trained on.
+  /// It is not trained on. While the step's `maximumDraws` allow it, another prompt takes its place.
   case drop
 }
 
@@ -134,10 +134,13 @@ public protocol PromptScheduler: Sendable {
   /// Group ordinals, which name groups for ever and key their noise, that a prompt's groups take together: the drawn one's and
   /// those of its children. Reserved in advance, so that nothing depends on the order in which groups finish.
   var ordinalsPerPrompt: Int { get }
+  /// Times that a step draws: once, and again for the groups that were dropped of the draw before, when all of it is finished;
+  /// at least 1.
+  var maximumDraws: Int { get }
   /// Positions that the longest completion of any of its plans takes.
   var longestCompletion: Int { get }
 
-  /// The groups that open the next step.
+  /// The groups that open the next step, or replace what was dropped of one.
   /// - Parameter prompts: the next prompts of the run's data, in their one order.
   mutating func next(_ count: Int, from prompts: (Int) throws -> [Prompt]) throws -> [DrawnGroup]
   /// How the samples of a drawn group go.
@@ -153,6 +156,7 @@ extension PromptScheduler {
   public static var readsRewards: Bool { false }
   public static func validate(_ values: ParameterValues, groupSize: Int) throws {}
   public var ordinalsPerPrompt: Int { 1 }
+  public var maximumDraws: Int { 1 }
   public func finished(_ group: FinishedGroup) throws -> GroupDecision { .train }
   public mutating func concluded(_ groups: [FinishedGroup]) {}
 }

@@ -7,6 +7,7 @@ public enum SchedulerRegistry {
   public static let types: [any PromptScheduler.Type] = [
     PlainScheduler.self,
     SerialExitScheduler.self,
+    DynamicSamplingScheduler.self,
   ]
 
   public static let parts = PartRegistry<any PromptScheduler.Type>(

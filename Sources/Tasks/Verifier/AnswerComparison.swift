@@ -46,7 +46,11 @@ struct AnswerComparison {
       }
       let isSame = first.map(\.key).sorted() == second.map(\.key).sorted()
       return isSame ? true : differ("the intervals differ")
-    case (.ratio(let first), .ratio(let second)): return try ratios(first, second)
+    case (.ratio(let first), .ratio(let second)):
+      if let first = a.unit, let second = b.unit, first.dimension != second.dimension {
+        return differ("one is \(first.name), the other \(second.name)")
+      }
+      return try ratios(first, second)
     case (.ratio(let parts), .scalar(let value)), (.scalar(let value), .ratio(let parts)):
       guard parts.count == 2, !parts[1].isZero else { return differ("a ratio is no number") }
       return try parts[0].divided(by: parts[1], &budget).equals(value, &budget) ? true : differ("the ratio differs")

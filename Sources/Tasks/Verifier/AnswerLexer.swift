@@ -69,6 +69,9 @@ struct AnswerLexer {
     if isSpace(current) { return space(current) }
     switch current {
     case UInt8(ascii: "\\"): command()
+    // 12{:}30: braces that only change the space around a colon.
+    case UInt8(ascii: "{") where byte(at + 1) == UInt8(ascii: ":") && byte(at + 2) == UInt8(ascii: "}"):
+      mark(.colon, width: 3)
     case UInt8(ascii: "{"):
       depth += 1
       mark(.openBrace)
@@ -87,6 +90,10 @@ struct AnswerLexer {
     case UInt8(ascii: "_"): underscore()
     case UInt8(ascii: ","): mark(.comma)
     case UInt8(ascii: ";"): mark(.semicolon)
+    // A smile says nothing.
+    case UInt8(ascii: ":")
+    where isProse && !tokens.isEmpty && ")D".utf8.contains(byte(at + 1)) && !isLetter(byte(at + 2)):
+      skip(2)
     case UInt8(ascii: ":"): byte(at + 1) == UInt8(ascii: "=") ? mark(.equal, width: 2) : mark(.colon)
     case UInt8(ascii: "="): equals()
     case UInt8(ascii: "<"): lessThan()

@@ -13,7 +13,9 @@ extension AnswerParser {
     switch open {
     case .beginMatrix: return try matrix(start, close)
     case .openSet:
+      if let reading = try builtSet(start + 1, close) { return reading }
       let elements = try elements(start + 1, close)
+      if elements.isEmpty { return AnswerReading(.scalar(Quotient(Atom.symbol("emptyset")))) }
       return AnswerReading(.collection(elements))
     case .openRound, .openSquare:
       guard let closing = tokens[close].mark else { return nil }
@@ -31,6 +33,18 @@ extension AnswerParser {
       return AnswerReading(.sequence(open: open, close: closing, try elements(start + 1, close, ordered: true)))
     default: return nil
     }
+  }
+
+  /// { x : 2 < x < 5 }: the interval that the condition is; nil for another set.
+  private mutating func builtSet(_ start: Int, _ end: Int) throws(Unreadable) -> AnswerReading? {
+    guard start + 2 < end, tokens[start].kind == .word,
+      let sign = (start + 1..<end).first(where: { tokens[$0].isMark(.colon) || tokens[$0].isMark(.bar) }),
+      sign == start + 1 || tokens[start + 1].isMark(.element)
+    else { return nil }
+    let relations = positions(sign + 1, end) { [.less, .lessEqual, .greater, .greaterEqual].contains($0) }
+    guard !relations.isEmpty, let reading = try? relation(sign + 1, end, relations), reading.label == tokens[start].text
+    else { return nil }
+    return reading
   }
 
   private func isMatrixFence(_ mark: AnswerToken.Mark) -> Bool {

@@ -62,6 +62,10 @@ struct AnswerParser {
         if token.isMark(.comma) || token.isMark(.semicolon) || token.isMark(.colon), !isListed,
           token.isMark(.colon) || !AnswerWords.isNumber(next), next != "otherwise", next != "either"
         {
+          // "42, no, 43": it is taken back.
+          if ["no", "wait", "sorry", "or", "oops"].contains(next) {
+            throw Unreadable("it is taken back at \"\(next)\"")
+          }
           return index
         }
         if token.isMark(.minus), token.isText, next.utf8.count > 1 { return index }
@@ -354,6 +358,7 @@ struct AnswerParser {
 
   private mutating func ratio(_ start: Int, _ end: Int, _ colons: [Int]) throws(Unreadable) -> AnswerReading {
     var parts: [Quotient] = []
+    var unit: AnswerUnit?
     var from = start
     for colon in colons + [end] {
       var at = from
@@ -361,8 +366,12 @@ struct AnswerParser {
       let rest = at < end && colon == end ? try quantityTail(part, at, end, isLiteral: false) : nil
       guard at == colon || rest != nil else { throw Unreadable("a ratio has a part that is no number") }
       parts.append(part)
+      unit = rest?.unit
       from = colon + 1
     }
-    return AnswerReading(.ratio(parts))
+    var reading = AnswerReading(.ratio(parts))
+    // Of a time of day: 12:30 PM.
+    if unit?.dimension?.hasPrefix("clock") == true { reading.unit = unit }
+    return reading
   }
 }

@@ -11,11 +11,22 @@ enum AnswerPhrase {
     while index > position, attempts < maximumAttempts {
       defer { index -= 1 }
       let byte = bytes[index]
-      // a(nswer), o(ption), c(hoice), 答
+      // a(nswer), o(ption), c(hoice), 答; Antwort, respuesta, réponse
       switch byte | 0x20 {
       case UInt8(ascii: "a") where AnswerExtraction.hasWord(bytes, index, "answer"):
         attempts += 1
         if let found = announced(bytes, index, index + 6, wordsCount: wordsCount) { return found }
+      case UInt8(ascii: "a") where AnswerExtraction.hasWord(bytes, index, "antwort "),
+        UInt8(ascii: "r") where AnswerExtraction.hasWord(bytes, index, "réponse "):
+        attempts += 1
+        if let found = announced(
+          bytes, index, index + (bytes[index] | 0x20 == UInt8(ascii: "a") ? 7 : 8), wordsCount: wordsCount)
+        {
+          return found
+        }
+      case UInt8(ascii: "r") where AnswerExtraction.hasWord(bytes, index, "respuesta "):
+        attempts += 1
+        if let found = announced(bytes, index, index + 9, wordsCount: wordsCount) { return found }
       case UInt8(ascii: "o") where AnswerExtraction.hasWord(bytes, index, "option"),
         UInt8(ascii: "c") where AnswerExtraction.hasWord(bytes, index, "choice"):
         attempts += 1
@@ -65,7 +76,8 @@ enum AnswerPhrase {
 
   /// Words before "answer" in its sentence with which it states nothing.
   private static let suppositions: Set<String> = [
-    "if", "let", "suppose", "supposing", "assume", "assuming", "whether", "may", "might", "could", "unless",
+    "if", "let", "suppose", "supposing", "assume", "assuming", "whether", "may", "might", "could", "unless", "doubt",
+    "doubtful", "unlikely", "unsure", "wonder", "guess",
   ]
 
   private static func isSupposed(_ bytes: [UInt8], _ start: Int) -> Bool {
@@ -73,6 +85,11 @@ enum AnswerPhrase {
     return String(decoding: bytes[begin..<start], as: UTF8.self).lowercased().split { !$0.isLetter }
       .contains { suppositions.contains(String($0)) }
   }
+
+  /// What stands between "answer" and the answer, "ist", "lautet", "es" and "est" of other languages included.
+  private static let verbs: Set<String> = [
+    "is", "are", "was", "equals", "be", "becomes", "being", "ist", "lautet", "es", "est",
+  ]
 
   /// What a phrase announces whose word ends at `end`.
   private static func valueStart(_ bytes: [UInt8], _ start: Int, _ end: Int) -> Announcement {
@@ -94,10 +111,16 @@ enum AnswerPhrase {
         let word = String(decoding: bytes[index..<wordEnd].prefix(12), as: UTF8.self).lowercased()
         index = wordEnd
         words += 1
-        if ["is", "are", "was", "equals", "be", "becomes", "being"].contains(word) {
+        if verbs.contains(word) {
           return byte(index) == UInt8(ascii: "n") ? .denied : announcement(skipToValue(bytes, index))
         }
         if ["could", "might", "may", "cannot", "can", "isn", "wasn", "not"].contains(word) { return .denied }
+        // "comes out to 18"
+        if word == "to", words > 1,
+          ["out ", "nts ", "mes "].contains(where: { AnswerExtraction.hasWord(bytes, wordEnd - 6, $0) })
+        {
+          return announcement(skipToValue(bytes, index))
+        }
         if ["and", "that", "which", "but", "or", "with", "we", "you"].contains(word) || words > 8 { return .none }
         continue
       case 0xE6, 0xE4, 0xE7, 0xEF:

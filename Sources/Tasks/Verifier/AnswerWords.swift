@@ -9,7 +9,8 @@ enum AnswerWords {
     "might",
     "may", "could", "perhaps", "possibly", "cannot", "can't", "wrong", "incorrect", "false", "except", "but",
     "something",
-    "almost", "nearly", "roughly", "unknown", "versus", "vs", "until", "some", "raised", "power", "factorial",
+    "almost", "nearly", "roughly", "unknown", "anything", "everything", "wait", "sorry", "versus", "vs", "until",
+    "some", "raised", "power", "factorial",
   ]
   /// The same before an answer, where "is" and "the only" are harmless.
   static let changingBefore: Set<String> = [
@@ -17,7 +18,8 @@ enum AnswerWords {
     "fewer",
     "greater", "smaller", "least", "most", "than", "above", "below", "between", "minus", "plus", "modulo", "upper",
     "lower", "bound", "maybe", "might", "may", "could", "perhaps", "possibly", "cannot", "can't", "wrong", "incorrect",
-    "except", "square", "root", "negative", "almost", "nearly", "half", "twice", "double", "within",
+    "except", "anything", "everything", "far", "square", "root", "negative", "almost", "nearly", "half", "twice",
+    "double", "within",
   ]
   /// Words that begin a clause about an answer that is complete.
   static let clauses: Set<String> = [

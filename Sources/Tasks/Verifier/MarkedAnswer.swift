@@ -4,9 +4,17 @@ enum MarkedAnswer {
 
   /// The last `<answer>...</answer>`.
   static func tag(_ bytes: [UInt8]) -> AnswerExtraction.Marked? {
-    guard let close = last(bytes, "</answer>", before: bytes.count), let open = last(bytes, "<answer>", before: close)
+    let plain = tag(bytes, "<answer>", "</answer>")
+    let final = tag(bytes, "<final_answer>", "</final_answer>")
+    return (plain?.position ?? -1) > (final?.position ?? -1) ? plain : final
+  }
+
+  private static func tag(_ bytes: [UInt8], _ opening: StaticString, _ closing: StaticString) -> AnswerExtraction
+    .Marked?
+  {
+    guard let close = last(bytes, closing, before: bytes.count), let open = last(bytes, opening, before: close)
     else { return nil }
-    var start = open + 8
+    var start = open + opening.utf8CodeUnitCount
     while start < close, isSpace(bytes[start]) { start += 1 }
     let content = start..<close
     guard !content.isEmpty else { return .init(position: open, conclusion: nil) }

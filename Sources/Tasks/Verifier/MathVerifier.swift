@@ -100,6 +100,14 @@ public struct MathVerifier: Sendable, Equatable {
     }
   }
 
+  /// Whether an answer that was taken from a completion in another way is the reference answer.
+  static func isEqual(_ answer: String, reference: String) -> Bool {
+    let text = Array(reference.utf8)
+    // A worked solution is reduced to its answer.
+    guard text.count > 4, let marked = AnswerExtraction.workedAnswer(text) else { return areEqual(answer, reference) }
+    return areEqual(answer, String(decoding: text[marked], as: UTF8.self))
+  }
+
   /// Whether two answers, already extracted, are the same. Symmetric. Answers that cannot be read are the same when their
   /// spelling is.
   public static func areEqual(_ a: String, _ b: String) -> Bool {

@@ -61,6 +61,8 @@ enum UnitNames {
     put("A amp amps", "current")
     put("K kelvin", "kelvin")
     put("mol mole moles", "amount")
+    put("am AM", "clock before noon")
+    put("pm PM", "clock after noon")
     put("unit units", "unit")
     return table
   }()
@@ -71,6 +73,10 @@ enum UnitNames {
   static func unit(_ words: [String], power: Int) -> AnswerUnit {
     var power = power
     var names = words
+    // a.m., p.m.
+    if words.count == 2, words[1].lowercased() == "m", ["a", "p"].contains(words[0].lowercased()) {
+      names = [words[0].lowercased() + "m"]
+    }
     if names.count > 1, let first = names.first?.lowercased() {
       if first == "square" || first == "sq" {
         power = 2

@@ -125,6 +125,12 @@ struct Doctor: ParsableCommand {
       "memory",
       "about \(formatBytes(worker)) to sample, \(formatBytes(worker + c.parameterCount * (16 + type.byteCount))) to train, "
         + "without caches and activations")
+    // Ends with the remedy: a machine that the model does not fit is not ready for it.
+    try ModelMemory.checkSampling(c)
+    do {
+      try ModelMemory.checkTraining(c, isAdapted: false)
+      show("fits", "to sample and to train")
+    } catch let error as MemoryError { show("fits", "to sample, not to train every weight: \(error)") }
     show("tokenizer", "\(loaded.tokenizer.vocabularySize) tokens")
     show("chat template", loaded.template.name)
     showPrompt(loaded)

@@ -56,7 +56,9 @@ struct Evaluate: ParsableCommand {
     let loaded = try sampling.load(options.model)
     let plan = try sampling.plan(loaded)
     let tokens = try loaded.encodePrompts(prompts, longestCompletion: plan.longestCompletion)
-    let items = zip(prompts, tokens).map { Evaluator.Item(id: $0.id, prompt: $1, question: $0.text, answer: $0.answer) }
+    let items = zip(prompts, tokens).map {
+      Evaluator.Item(id: $0.id, prompt: $1, question: $0.text, answer: $0.answer, fields: $0.fields)
+    }
     if let output { try checkWritable(output) }
 
     let stop = Interruption.ofComputation("eval")
@@ -68,8 +70,8 @@ struct Evaluate: ParsableCommand {
     let results = try policies.map { policy in
       var progress = SamplingProgress(label: "eval \(policy.name)", total: items.count * samples)
       let result = try evaluator.evaluate(
-        items, model: model, policy: policy, plan: plan, team: team, completion: text.completion,
-        judge: judge,
+        items, model: model, policy: policy, plan: plan, team: team, ends: text.endOfThinkingTokens,
+        completion: text.completion, judge: judge,
         progress: { finished, _ in
           progress.update(completed: finished)
           return !stop.isRequested
@@ -101,25 +103,68 @@ struct Evaluate: ParsableCommand {
   private func table(_ results: [Evaluator.Result], _ ks: [Int]) throws -> String {
     var table = Table(
       columns: [.init("policy", .left)] + ks.map { .init("pass@\($0)") } + ks.map { .init("maj@\($0)") }
-        + [.init("thinking"), .init("completion"), .init("stopped"), .init("tokens/s")])
+        + [.init("thinking"), .init("right"), .init("wrong"), .init("completion"), .init("stopped"), .init("tokens/s")])
     for result in results {
       try table.append(
         [result.policy] + ks.map { formatFixed(result.passAt[$0] ?? .nan, 3) }
           + ks.map { formatFixed(result.majorityAt[$0] ?? .nan, 3) }
           + [
-            formatFixed(result.meanThinkingLength, 1), formatFixed(result.meanCompletionLength, 1),
+            formatFixed(result.meanThinkingLength, 1), formatFixed(result.thinkingLengthCorrect ?? .nan, 1),
+            formatFixed(result.thinkingLengthWrong ?? .nan, 1), formatFixed(result.meanCompletionLength, 1),
             formatFixed(result.stopped, 3), formatFixed(result.tokensPerSecond, 0),
           ])
     }
-    return table.rendered()
+    return try table.rendered() + softness(results)
+  }
+
+  /// How soft the thinking was, in all steps and at forks.
+  private func softness(_ results: [Evaluator.Result]) throws -> String {
+    var table = Table(
+      columns: [
+        .init("policy", .left), .init("largest weight"), .init("effective"), .init("mixed"), .init("entropy"),
+        .init("forks"), .init("largest weight"), .init("effective"), .init("mixed"),
+      ])
+    for result in results {
+      let (softness, forks) = (result.softness, result.softness.forks)
+      let values = [
+        softness.all.largestWeight, softness.all.effectiveComponents, softness.all.mixedShare, softness.meanEntropy,
+        softness.forkShare, forks.largestWeight, forks.effectiveComponents, forks.mixedShare,
+      ]
+      try table.append([result.policy] + values.map { formatFixed($0 ?? .nan, 3) })
+    }
+    return "thinking steps, and those of them that are forks (largest probability below 0.9)\n" + table.rendered()
   }
 
   private struct Report: Encodable {
+    struct Softness: Encodable {
+      var largest_weight: Double?
+      var effective_components: Double?
+      var mixed: Double?
+      var entropy: Double?
+      var forks: Double?
+      var fork_largest_weight: Double?
+      var fork_effective_components: Double?
+      var fork_mixed: Double?
+
+      init(_ softness: SoftThinking.Softness) {
+        largest_weight = softness.all.largestWeight
+        effective_components = softness.all.effectiveComponents
+        mixed = softness.all.mixedShare
+        entropy = softness.meanEntropy
+        forks = softness.forkShare
+        fork_largest_weight = softness.forks.largestWeight
+        fork_effective_components = softness.forks.effectiveComponents
+        fork_mixed = softness.forks.mixedShare
+      }
+    }
     struct Row: Encodable {
       var policy: String
       var pass_at_k: [String: Double]
       var maj_at_k: [String: Double]
       var thinking_length_mean: Double
+      var thinking_length_correct: Double?
+      var thinking_length_wrong: Double?
+      var softness: Softness
       var completion_length_mean: Double
       var stopped: Double
       var tokens_per_second: Double
@@ -146,7 +191,9 @@ struct Evaluate: ParsableCommand {
       self.results = results.map {
         Row(
           policy: $0.policy, pass_at_k: named($0.passAt), maj_at_k: named($0.majorityAt),
-          thinking_length_mean: $0.meanThinkingLength, completion_length_mean: $0.meanCompletionLength,
+          thinking_length_mean: $0.meanThinkingLength, thinking_length_correct: $0.thinkingLengthCorrect,
+          thinking_length_wrong: $0.thinkingLengthWrong, softness: Softness($0.softness),
+          completion_length_mean: $0.meanCompletionLength,
           stopped: $0.stopped, tokens_per_second: $0.tokensPerSecond,
           not_judged: $0.notJudged)
       }

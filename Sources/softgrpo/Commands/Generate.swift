@@ -59,6 +59,11 @@ struct Generate: ParsableCommand {
     let rate = formatFixed(Double(engine.statistics.sampledTokens) / seconds, 0)
     Console.standardError.writeLine(
       "generate: \(lengths ?? "")\(ending), \(formatDuration(seconds)) (\(rate) tokens/s)")
+    if verbose, let finished {
+      var softness = Softness()
+      softness.add(finished, ends: loaded.textInterface.endOfThinkingTokens)
+      Console.standardError.writeLine("generate: \(softness.summary)")
+    }
     if stop.isRequested { throw ExitCode(130) }
   }
 }

@@ -22,9 +22,14 @@ struct Learner: ParsableCommand {
   @Flag(help: "Permit sockets that other machines can reach, without encryption or authentication.")
   var insecure = false
 
+  @OptionGroup var start: RunStartOptions
+
+  func validate() throws { try start.check(isResumed: resume || resumeIfStarted) }
+
   func run() throws {
-    let configuration = try options.load()
+    let configuration = try options.load(resuming: start.folder)
     let output = RunConsole("learner", level: configuration.run.logLevel)
+    if start.dryRun { return try printDryRun(configuration, output) }
     let isStarted = RunDirectory(path: configuration.runDirectory).exists
     let service = try LearnerService(
       configuration, .init(resume: resume || (resumeIfStarted && isStarted), allowInsecure: insecure, keys: keys),

@@ -85,7 +85,8 @@ struct Rollout: ParsableCommand {
         var trajectory = sample.trajectory
         let prompt = prompts[Int(sample.requestID)]
         let query = RewardQuery(
-          promptID: prompt.id, question: prompt.text, answer: prompt.answer, completion: text.completion(trajectory))
+          promptID: prompt.id, question: prompt.text, answer: prompt.answer, fields: prompt.fields,
+          completion: text.completion(trajectory))
         trajectory.reward = try rewards?.judge([query])[0].total
         rewardSum += Double(trajectory.reward ?? 0)
         early[Int(sample.requestID) * groupSize + trajectory.sampleIndex] = trajectory

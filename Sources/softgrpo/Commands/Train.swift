@@ -13,13 +13,26 @@ struct Train: ParsableCommand {
   @Flag(help: "Continue the run in its directory from the newest checkpoint.")
   var resume = false
 
+  @OptionGroup var start: RunStartOptions
+
+  func validate() throws { try start.check(isResumed: resume) }
+
   func run() throws {
-    let configuration = try options.load()
+    let configuration = try options.load(resuming: start.folder)
     let output = RunConsole("softgrpo", level: configuration.run.logLevel)
+    if start.dryRun { return try printDryRun(configuration, output) }
     let run = try TrainingRun(
       configuration, resume: resume, executable: executablePath(), stop: Interruption.ofRun(), logger: output.logger,
       console: output.console)
     let table = try run.run()
     if let table { print(table) }
   }
+}
+
+/// What a run would need, take and write here.
+func printDryRun(_ configuration: RunConfiguration, _ output: RunConsole) throws {
+  let dryRun = DryRun(
+    configuration, executable: executablePath(), stop: Interruption.ofComputation("the dry run"), logger: output.logger,
+    console: output.console)
+  print(try dryRun.run(), terminator: "")
 }

@@ -56,6 +56,9 @@ struct Worker: ParsableCommand {
   @Flag(help: "Join over a network without encryption or authentication.")
   var insecure = false
 
+  @Flag(help: "Join, say what the run's model would need here, and leave without taking work.")
+  var dryRun = false
+
   @Option(help: .hidden)
   var parent: Int32?
 
@@ -84,6 +87,7 @@ struct Worker: ParsableCommand {
       security: security)
     options.alternatives = Array(attachments.dropFirst())
     options.parent = parent
+    options.isDryRun = dryRun
     let service = try WorkerService(
       options, stop: Interruption.ofMember("the worker", parent: parent), logger: output.logger)
     try service.run()

@@ -1,0 +1,98 @@
+import Coordination
+import Logging
+import SoftThinking
+import Transport
+import Wire
+
+// Parties that were caught: nothing of theirs counts any longer.
+extension FrontEndState {
+  /// A party's sessions end, and what it delivered and is not trained on is sampled again by others.
+  /// - Returns: samples that are granted again.
+  @discardableResult
+  mutating func quarantine(_ party: Party, reason: String) -> Int {
+    guard banned[party] == nil else { return 0 }
+    banned[party] = reason
+    convicted.append((party, reason))
+    ledger.revoke(party)
+    // Its sessions end in a moment; what is queued again here must not be granted to them.
+    for worker in registry.all where worker.party == party { registry.drain(worker.id) }
+    var count = 0
+    for (ordinal, collected) in samples {
+      for (index, sample) in collected where sample.party == party.description || sample.sender == party.description {
+        samples[ordinal]![index] = nil
+        table.reopen(SampleKey(groupOrdinal: ordinal, sampleIndex: index))
+        count += 1
+      }
+    }
+    completed.removeAll { !table.isComplete(groupOrdinal: $0) }
+    return count
+  }
+
+  /// Takes a group back that was handed out, with those of its samples that stay: the others are sampled again.
+  /// - Throws: `CoordinationError` when the group was never retired.
+  mutating func restore(_ group: PromptGroup, keeping kept: [CollectedTrajectory]) throws {
+    let indices = Set(kept.map(\.trajectory.sampleIndex))
+    try table.restore(
+      groupOrdinal: group.ordinal, sampleCount: group.sampleCount, accepted: indices, dueVersion: group.dueVersion,
+      kind: kinds.number(of: group))
+    groups[group.ordinal] = group
+    samples[group.ordinal] = Dictionary(uniqueKeysWithValues: kept.map { ($0.trajectory.sampleIndex, $0) })
+  }
+
+  /// Whether a result comes from a caught worker behind a relay that is not: the sample is granted again.
+  mutating func refusesOrigin(
+    of result: TrajectoryResult, lease: LeaseRecord?, key: SampleKey, from sender: WorkerRegistry.Worker
+  ) -> Bool {
+    guard let origin = result.origin, banned[sender.party.behind(name: origin.workerName)] != nil else { return false }
+    if let lease { table.giveBack(lease.id, samples: [key.sampleIndex], by: sender.id, isLoss: false) }
+    ungrantedResults += 1
+    return true
+  }
+}
+
+extension LearnerFrontEnd {
+  /// Ends a party's part in the run (docs/security.md).
+  package func quarantine(_ party: Party, reason: String) {
+    shared.state.withLock { _ = $0.quarantine(party, reason: reason) }
+    shared.gradients.state.withLock { $0.exclude(party) }
+    shared.waker.wake()
+  }
+
+  /// Has the missing samples of a group that was handed out sampled again.
+  /// - Throws: `CoordinationError` when the group was never handed out.
+  package func restore(_ group: PromptGroup, keeping kept: [CollectedTrajectory]) throws {
+    try shared.state.withLock { try $0.restore(group, keeping: kept) }
+    shared.waker.wake()
+  }
+}
+
+extension LearnerLoop {
+  /// Ends the sessions of those who were caught, on every connection.
+  func endConvictedSessions() {
+    let convicted = shared.state.withLock { state in
+      defer { state.convicted = [] }
+      return state.convicted.map { party, reason in
+        (party, reason, state.registry.all.filter { $0.party == party }.map(\.id))
+      }
+    }
+    for (party, reason, workers) in convicted {
+      if let allowed, let text = party.keyText, let key = try? PublicKey(text) {
+        quarantine(key, allowed, reason: reason)
+      }
+      for worker in workers {
+        guard let route = routes[worker] else { continue }
+        drop(worker, "was caught", isLoss: false)
+        let words = "this worker was caught: \(reason)".bounded(toBytes: String.reasonByteCount)
+        reply(.protocolError(reason: words), session: worker.value, to: route)
+        ban(route)
+      }
+    }
+  }
+
+  /// Refuses a key from now on, also after a restart.
+  func quarantine(_ key: PublicKey, _ allowed: AllowList, reason: String) {
+    do { try allowed.quarantine(key, reason: reason.bounded(toBytes: 500)) } catch {
+      logger.error("\(error); the key \(key) is refused until this process ends")
+    }
+  }
+}
