@@ -130,7 +130,8 @@ struct RewardExamplesTests {
     let output = Pipe()
     silent.standardOutput = output
     try silent.run()
-    defer { silent.terminate() }
+    // A child of a test inherits blocked signals: a polite one might not reach it, and it would hold the runner's output open.
+    defer { kill(silent.processIdentifier, SIGKILL) }
     let port = String(decoding: output.fileHandleForReading.availableData, as: UTF8.self)
       .trimmingCharacters(in: .whitespacesAndNewlines)
     let patient: [String: ParameterValue] = [

@@ -62,8 +62,10 @@ public struct ChoiceReward: RewardFunction {
     /// The option that an answer names: by its label, alone or before its text, else by its text.
     /// - Returns: nil where it names none, or several.
     func index(of answer: String) -> Int? {
-      if let label = labels.firstIndex(where: { MathVerifier.isEqual(answer, reference: $0) }) { return label }
-      let same = texts.indices.filter { MathVerifier.isEqual(answer, reference: texts[$0]) }
+      // A letter is the same option in either case.
+      let letter = answer.lowercased()
+      if let label = labels.firstIndex(where: { MathVerifier.areEqual(letter, $0.lowercased()) }) { return label }
+      let same = texts.indices.filter { MathVerifier.areEqual(answer, texts[$0]) }
       return same.count == 1 ? same[0] : nil
     }
   }
