@@ -66,16 +66,24 @@ public final class MetricsServer: Sendable {
     close(listener)
   }
 
+  /// Bytes; a page needs no more to be asked for.
+  private static let longestRequest = 65_536
+
   private static func answer(_ reader: Int32, _ page: Page) {
     // A reader that says nothing holds nobody up for long.
     var limit = timeval(tv_sec: 2, tv_usec: 0)
     for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
       setsockopt(reader, SOL_SOCKET, option, &limit, socklen_t(MemoryLayout<timeval>.size))
     }
-    var request = [UInt8](repeating: 0, count: 4096)
-    let count = recv(reader, &request, request.count, 0)
-    guard count > 0 else { return }
-    let words = String(decoding: request[..<count], as: UTF8.self).split(separator: " ", maxSplits: 2)
+    // Read to its end: what is left unread when the connection is closed resets it, and the answer with it.
+    var request: [UInt8] = []
+    var part = [UInt8](repeating: 0, count: 4096)
+    while !request.suffix(4).elementsEqual("\r\n\r\n".utf8) {
+      let count = recv(reader, &part, part.count, 0)
+      guard count > 0, request.count + count <= longestRequest else { return }
+      request += part[..<count]
+    }
+    let words = String(decoding: request, as: UTF8.self).split(separator: " ", maxSplits: 2)
     let isFound = words.count == 3 && words[0] == "GET" && words[1] == "/metrics"
     let body = isFound ? page.text.withLock { $0 } : "see /metrics\n"
     let text =
