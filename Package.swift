@@ -71,7 +71,9 @@ targets += [
   room("Objectives", ["Parameters"], hot: true),
   room("Credit", ["JSON", "Parameters"]),
   room("PolicyOptimization", ["Kernels"], hot: true),
-  room("Tasks", ["CWebClient", "JSON", "Parameters", "SoftThinking"]),
+  room("ExactArithmetic", []),
+  room("Verifier", ["ExactArithmetic"]),
+  room("Tasks", ["CWebClient", "JSON", "Parameters", "SoftThinking", "Verifier"]),
   room("MethodCases", ["JSON", "Kernels", "Parameters", "SoftThinking", "Objectives", "Credit", "Tasks"]),
   room("Rollouts", ["Kernels", "Transformer", "SoftThinking", logging], hot: true),
   room(
@@ -107,7 +109,8 @@ targets += [
       logging,
     ]),
   room(
-    "Evaluation", ["Machine", "JSON", "Kernels", "Transformer", "SoftThinking", "Tasks", "Rollouts", "Observability"]),
+    "Evaluation",
+    ["Machine", "JSON", "Kernels", "Transformer", "SoftThinking", "Verifier", "Tasks", "Rollouts", "Observability"]),
   room("Sessions", ["Wire", "Transport", logging]),
   room("WeightExchange", ["Machine", "Kernels", "Wire", "Transport", "WeightSync", logging]),
   room(
@@ -130,7 +133,8 @@ targets += [
     "Learner",
     [
       "Machine", "Kernels", "JSON", "ModelFiles", "Tokenization", "Transformer", "SoftThinking", "Objectives", "Credit",
-      "PolicyOptimization", "Tasks", "Rollouts", "Training", "Wire", "Coordination", "Transport", "WeightSync",
+      "PolicyOptimization", "Verifier", "Tasks", "Rollouts", "Training", "Wire", "Coordination", "Transport",
+      "WeightSync",
       "Observability", "RunConfiguration", "Loading", "Equality", "Evaluation", "Sessions", "Gradients", "FrontEnd",
       logging,
     ]),
@@ -164,7 +168,8 @@ targets += [
     dependencies: [
       "Machine", "Loading", "Equality", "Evaluation", "Sessions", "Learner", "Worker", "Relay", "LocalRun",
       "FleetBenchmarks", "Kernels", "JSON", "Parameters", "ModelFiles", "Tokenization", "Transformer", "SoftThinking",
-      "Objectives", "Credit", "PolicyOptimization", "Tasks", "MethodCases", "Rollouts", "Training", "Benchmarking",
+      "Objectives", "Credit", "PolicyOptimization", "Verifier", "Tasks", "MethodCases", "Rollouts", "Training",
+      "Benchmarking",
       "WeightSync", "Transport", "Observability", "RunConfiguration", "CZeroMQ", "CLibCrypto", "Templates",
       argumentParser, logging,
     ],
@@ -186,7 +191,8 @@ targets += [
   tests("Credit", ["Parameters"]),
   tests("MethodCases", ["JSON", "Objectives", "Credit"], fixtures: true),
   tests("PolicyOptimization"),
-  tests("Tasks", ["JSON", "Parameters"]),
+  tests("Verifier", ["Tasks"]),
+  tests("Tasks", ["JSON", "Parameters", "Verifier"]),
   tests("Rollouts", ["ModelFiles", "Transformer", "SoftThinking", "Objectives", "Training"]),
   tests("Training", ["ModelFiles", "Transformer", "SoftThinking", "Objectives", "PolicyOptimization"]),
   tests("Benchmarking", ["ModelFiles", "Transformer", "SoftThinking", "Training"]),

@@ -1,3 +1,4 @@
+import Verifier
 import JSON
 import Kernels
 import Machine

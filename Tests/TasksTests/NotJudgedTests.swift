@@ -1,3 +1,4 @@
+import Verifier
 import Testing
 
 @testable import Tasks

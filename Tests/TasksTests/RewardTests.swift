@@ -1,3 +1,4 @@
+import Verifier
 import Parameters
 import Testing
 

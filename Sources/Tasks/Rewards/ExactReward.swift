@@ -1,5 +1,6 @@
 import Parameters
 import SoftThinking
+import Verifier
 
 /// 1 when the text after the thinking is the reference answer, letter for letter but for surrounding white space, and the
 /// completion ended by itself.
@@ -17,12 +18,5 @@ public struct ExactReward: CompletionReward {
 
   public func hasAnswer(_ completion: Completion) -> Bool? { !Self.trimmed(completion.text).isEmpty }
 
-  private static func trimmed(_ text: String) -> [UInt8] {
-    let bytes = Array(text.utf8)
-    guard let first = bytes.firstIndex(where: { !isSpace($0) }), let last = bytes.lastIndex(where: { !isSpace($0) })
-    else {
-      return []
-    }
-    return Array(bytes[first...last])
-  }
+  private static func trimmed(_ text: String) -> ArraySlice<UInt8> { AnswerExtraction.trimmed(Array(text.utf8)[...]) }
 }

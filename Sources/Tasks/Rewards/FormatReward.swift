@@ -1,5 +1,6 @@
 import Parameters
 import SoftThinking
+import Verifier
 
 /// 1 when the thinking ended, an answer followed it and the completion ended by itself, else 0.
 public struct FormatReward: CompletionReward {
@@ -11,6 +12,7 @@ public struct FormatReward: CompletionReward {
   public init(_ values: ParameterValues = ParameterValues()) {}
 
   public func reward(_ query: RewardQuery) -> Float {
-    query.completion.finishReason == .stop && query.completion.text.utf8.contains { !isSpace($0) } ? 1 : 0
+    query.completion.finishReason == .stop && !AnswerExtraction.trimmed(Array(query.completion.text.utf8)[...]).isEmpty
+      ? 1 : 0
   }
 }

@@ -1,3 +1,4 @@
+import Verifier
 import Parameters
 
 /// 1 when the final answer is mathematically the reference answer, else 0.

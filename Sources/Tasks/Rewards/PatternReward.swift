@@ -1,3 +1,4 @@
+import Verifier
 import Foundation
 import JSON
 import Parameters

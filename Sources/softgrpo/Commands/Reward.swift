@@ -1,3 +1,4 @@
+import Verifier
 import ArgumentParser
 import Foundation
 import JSON

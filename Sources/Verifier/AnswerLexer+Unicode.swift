@@ -1,3 +1,5 @@
+import ExactArithmetic
+
 /// Signs outside ASCII.
 extension AnswerLexer {
   mutating func sign() {

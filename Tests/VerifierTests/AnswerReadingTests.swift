@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Tasks
+@testable import Verifier
 
 /// What stands in a box, against a reference.
 @Suite struct AnswerReadingTests {

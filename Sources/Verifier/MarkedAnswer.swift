@@ -1,3 +1,5 @@
+import ExactArithmetic
+
 /// Answers behind `####` and between `<answer>` tags.
 enum MarkedAnswer {
   private static let maximumAttempts = 16

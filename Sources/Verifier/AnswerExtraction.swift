@@ -1,3 +1,5 @@
+import ExactArithmetic
+
 /// Finds the answer that a completion comes to: the last conclusion in its text.
 public enum AnswerExtraction {
   /// The rule that found an answer.
@@ -96,7 +98,7 @@ public enum AnswerExtraction {
   }
 
   /// Without surrounding white space.
-  static func trimmed(_ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+  package static func trimmed(_ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
     guard let first = bytes.firstIndex(where: { !isSpace($0) }), let last = bytes.lastIndex(where: { !isSpace($0) })
     else { return bytes.prefix(0) }
     return bytes[first...last]

@@ -1,3 +1,5 @@
+import ExactArithmetic
+
 /// Reads an expression from tokens into its exact value: recursive descent with a bounded depth.
 struct ExpressionParser {
   var tokens: [AnswerToken]

@@ -1,3 +1,5 @@
+import ExactArithmetic
+
 /// Answers without a marker: a last line that is an answer, or a concluding sentence.
 ///
 /// A number is no answer because it stands last: a sentence must commit to it ("so it is 18", "she makes 18 dollars", "= 18"),

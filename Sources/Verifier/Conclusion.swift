@@ -1,3 +1,5 @@
+import ExactArithmetic
+
 /// The answer that a completion comes to.
 struct Conclusion {
   /// The text it was taken from.

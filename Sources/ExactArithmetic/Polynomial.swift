@@ -2,8 +2,8 @@
 ///
 /// Atoms are equal when their keys are. No algebraic relation holds between different atoms except those that
 /// `Polynomial` reduces, so that a polynomial is zero exactly when it has no terms.
-struct Atom: Hashable, Comparable, Sendable {
-  enum Kind: Hashable, Sendable {
+package struct Atom: Hashable, Comparable, Sendable {
+  package enum Kind: Hashable, Sendable {
     /// A prime number: occurs with exponents between 0 and 1 only.
     case prime(Int)
     case imaginaryUnit
@@ -12,35 +12,35 @@ struct Atom: Hashable, Comparable, Sendable {
     case sum(Polynomial)
   }
 
-  let key: String
-  let kind: Kind
+  package let key: String
+  package let kind: Kind
 
-  static func prime(_ value: Int) -> Atom { Atom(key: "\(value)", kind: .prime(value)) }
-  static func symbol(_ name: String) -> Atom { Atom(key: name, kind: .symbol) }
-  static func sum(_ polynomial: Polynomial) -> Atom { Atom(key: "(\(polynomial.key))", kind: .sum(polynomial)) }
-  static let imaginaryUnit = Atom(key: "i", kind: .imaginaryUnit)
-  static let degree = Atom.symbol("°")
-  static let infinity = Atom.symbol("∞")
+  package static func prime(_ value: Int) -> Atom { Atom(key: "\(value)", kind: .prime(value)) }
+  package static func symbol(_ name: String) -> Atom { Atom(key: name, kind: .symbol) }
+  package static func sum(_ polynomial: Polynomial) -> Atom { Atom(key: "(\(polynomial.key))", kind: .sum(polynomial)) }
+  package static let imaginaryUnit = Atom(key: "i", kind: .imaginaryUnit)
+  package static let degree = Atom.symbol("°")
+  package static let infinity = Atom.symbol("∞")
 
-  static func == (a: Atom, b: Atom) -> Bool { a.key == b.key }
-  static func < (a: Atom, b: Atom) -> Bool { a.key < b.key }
-  func hash(into hasher: inout Hasher) { hasher.combine(key) }
+  package static func == (a: Atom, b: Atom) -> Bool { a.key == b.key }
+  package static func < (a: Atom, b: Atom) -> Bool { a.key < b.key }
+  package func hash(into hasher: inout Hasher) { hasher.combine(key) }
 }
 
 /// A product of powers of atoms, in the order of the atoms' keys, no exponent zero.
-struct Monomial: Hashable, Sendable {
-  struct Factor: Hashable, Sendable {
-    var atom: Atom
-    var exponent: ExactRational
+package struct Monomial: Hashable, Sendable {
+  package struct Factor: Hashable, Sendable {
+    package var atom: Atom
+    package var exponent: ExactRational
   }
 
-  var factors: [Factor] = []
+  package var factors: [Factor] = []
 
-  var key: String {
+  package var key: String {
     factors.map { $0.exponent == .one ? $0.atom.key : "\($0.atom.key)^\($0.exponent.text)" }.joined(separator: "*")
   }
 
-  func times(_ other: Monomial) throws(Unreadable) -> Monomial {
+  package func times(_ other: Monomial) throws(Unreadable) -> Monomial {
     var result: [Factor] = []
     result.reserveCapacity(factors.count + other.factors.count)
     var (i, j) = (0, 0)
@@ -63,29 +63,29 @@ struct Monomial: Hashable, Sendable {
 }
 
 /// A sum of monomials with rational coefficients, reduced: whole powers of primes are part of the coefficient, `i^2 = -1`.
-struct Polynomial: Hashable, Sendable {
-  var constant: ExactRational
+package struct Polynomial: Hashable, Sendable {
+  package var constant: ExactRational
   /// By monomial, none of them empty and no coefficient zero.
-  var terms: [Monomial: ExactRational] = [:]
+  package var terms: [Monomial: ExactRational] = [:]
 
-  static let zero = Polynomial(.zero)
-  static let one = Polynomial(.one)
+  package static let zero = Polynomial(.zero)
+  package static let one = Polynomial(.one)
   private static let maximumTerms = 512
 
-  init(_ constant: ExactRational) { self.constant = constant }
+  package init(_ constant: ExactRational) { self.constant = constant }
 
-  init(_ atom: Atom, exponent: ExactRational = .one) {
+  package init(_ atom: Atom, exponent: ExactRational = .one) {
     constant = .zero
     terms = [Monomial(factors: [.init(atom: atom, exponent: exponent)]): .one]
   }
 
-  var isZero: Bool { constant.isZero && terms.isEmpty }
+  package var isZero: Bool { constant.isZero && terms.isEmpty }
   /// The value when no atom occurs.
-  var rational: ExactRational? { terms.isEmpty ? constant : nil }
-  var termCount: Int { terms.count + (constant.isZero ? 0 : 1) }
+  package var rational: ExactRational? { terms.isEmpty ? constant : nil }
+  package var termCount: Int { terms.count + (constant.isZero ? 0 : 1) }
 
   /// The same text for equal polynomials and for no others.
-  var key: String {
+  package var key: String {
     if terms.isEmpty { return constant.text }
     var parts = terms.map { monomial, coefficient in
       coefficient == .one ? monomial.key : "\(coefficient.text)*\(monomial.key)"
@@ -96,7 +96,7 @@ struct Polynomial: Hashable, Sendable {
   }
 
   /// The names of the letters that occur.
-  var symbols: Set<String> {
+  package var symbols: Set<String> {
     var names: Set<String> = []
     for monomial in terms.keys {
       for factor in monomial.factors {
@@ -111,20 +111,20 @@ struct Polynomial: Hashable, Sendable {
   }
 
   /// The only term, where there is one.
-  var singleTerm: (monomial: Monomial, coefficient: ExactRational)? {
+  package var singleTerm: (monomial: Monomial, coefficient: ExactRational)? {
     if terms.isEmpty { return constant.isZero ? nil : (Monomial(), constant) }
     guard terms.count == 1, constant.isZero, let term = terms.first else { return nil }
     return (term.key, term.value)
   }
 
-  func negated() -> Polynomial {
+  package func negated() -> Polynomial {
     var result = self
     result.constant = constant.negated
     result.terms = terms.mapValues(\.negated)
     return result
   }
 
-  func plus(_ other: Polynomial, _ budget: inout WorkBudget) throws(Unreadable) -> Polynomial {
+  package func plus(_ other: Polynomial, _ budget: inout WorkBudget) throws(Unreadable) -> Polynomial {
     if terms.isEmpty, other.terms.isEmpty { return Polynomial(try constant.plus(other.constant)) }
     try budget.spend(min(terms.count, other.terms.count) + 1)
     var (result, added) = terms.count >= other.terms.count ? (self, other) : (other, self)
@@ -144,7 +144,7 @@ struct Polynomial: Hashable, Sendable {
     guard terms.count <= Self.maximumTerms else { throw .tooLong }
   }
 
-  func scaled(by factor: ExactRational) throws(Unreadable) -> Polynomial {
+  package func scaled(by factor: ExactRational) throws(Unreadable) -> Polynomial {
     if factor.isZero { return .zero }
     if factor == .one { return self }
     var result = Polynomial(try constant.times(factor))
@@ -152,7 +152,7 @@ struct Polynomial: Hashable, Sendable {
     return result
   }
 
-  func times(_ other: Polynomial, _ budget: inout WorkBudget) throws(Unreadable) -> Polynomial {
+  package func times(_ other: Polynomial, _ budget: inout WorkBudget) throws(Unreadable) -> Polynomial {
     if other.terms.isEmpty { return try scaled(by: other.constant) }
     if terms.isEmpty { return try other.scaled(by: constant) }
     try budget.spend((terms.count + 1) * (other.terms.count + 1))
@@ -176,7 +176,7 @@ struct Polynomial: Hashable, Sendable {
   }
 
   /// A product of atoms with the whole powers of primes, of `i` and of sums under roots carried out.
-  static func reduced(_ monomial: Monomial, _ coefficient: ExactRational, _ budget: inout WorkBudget)
+  package static func reduced(_ monomial: Monomial, _ coefficient: ExactRational, _ budget: inout WorkBudget)
     throws(Unreadable) -> Polynomial
   {
     var coefficient = coefficient
@@ -216,7 +216,7 @@ struct Polynomial: Hashable, Sendable {
   }
 
   /// The conjugate with respect to the first square root of a prime, or `i`, that occurs: the sign of that atom changed.
-  func conjugate() -> Polynomial? {
+  package func conjugate() -> Polynomial? {
     let half = (try? ExactRational(1, over: 2)) ?? .one
     var chosen: Atom?
     for monomial in terms.keys {

@@ -1,45 +1,45 @@
 /// Why an answer has no value that can be compared.
-struct Unreadable: Error, Equatable {
-  var reason: String
+package struct Unreadable: Error, Equatable {
+  package var reason: String
 
-  init(_ reason: String) { self.reason = reason }
+  package init(_ reason: String) { self.reason = reason }
 
-  static let tooLarge = Unreadable("a number in it does not fit 128 bits")
-  static let tooLong = Unreadable("it takes too many steps to evaluate")
+  package static let tooLarge = Unreadable("a number in it does not fit 128 bits")
+  package static let tooLong = Unreadable("it takes too many steps to evaluate")
 }
 
 /// How much work one answer may take: a bound on time that depends on nothing but the text.
-struct WorkBudget {
+package struct WorkBudget {
   private var left: Int
 
-  init(_ amount: Int = 20_000) { left = amount }
+  package init(_ amount: Int = 20_000) { left = amount }
 
-  mutating func spend(_ amount: Int) throws(Unreadable) {
+  package mutating func spend(_ amount: Int) throws(Unreadable) {
     left -= amount
     if left < 0 { throw .tooLong }
   }
 }
 
 /// A rational number of 128 bits in lowest terms with a positive denominator; operations throw where it does not fit.
-struct ExactRational: Hashable, Comparable, Sendable {
-  let numerator: Int128
-  let denominator: Int128
+package struct ExactRational: Hashable, Comparable, Sendable {
+  package let numerator: Int128
+  package let denominator: Int128
 
-  static let zero = ExactRational(0)
-  static let one = ExactRational(1)
-  static let minusOne = ExactRational(-1)
+  package static let zero = ExactRational(0)
+  package static let one = ExactRational(1)
+  package static let minusOne = ExactRational(-1)
 
-  init(_ integer: Int) {
+  package init(_ integer: Int) {
     numerator = Int128(integer)
     denominator = 1
   }
 
-  init(integer: Int128) {
+  package init(integer: Int128) {
     numerator = integer
     denominator = 1
   }
 
-  init(_ numerator: Int128, over denominator: Int128) throws(Unreadable) {
+  package init(_ numerator: Int128, over denominator: Int128) throws(Unreadable) {
     guard denominator != 0 else { throw Unreadable("it divides by zero") }
     // The most negative value has no magnitude.
     guard numerator != .min, denominator != .min else { throw .tooLarge }
@@ -61,19 +61,19 @@ struct ExactRational: Hashable, Comparable, Sendable {
     return a
   }
 
-  var isZero: Bool { numerator == 0 }
-  var isInteger: Bool { denominator == 1 }
-  var isNegative: Bool { numerator < 0 }
-  var negated: ExactRational { ExactRational(unchecked: -numerator, denominator) }
+  package var isZero: Bool { numerator == 0 }
+  package var isInteger: Bool { denominator == 1 }
+  package var isNegative: Bool { numerator < 0 }
+  package var negated: ExactRational { ExactRational(unchecked: -numerator, denominator) }
   /// The value as a machine integer, where it is one.
-  var integer: Int? { isInteger ? Int(exactly: numerator) : nil }
+  package var integer: Int? { isInteger ? Int(exactly: numerator) : nil }
 
   private init(unchecked numerator: Int128, _ denominator: Int128) {
     self.numerator = numerator
     self.denominator = denominator
   }
 
-  func plus(_ other: ExactRational) throws(Unreadable) -> ExactRational {
+  package func plus(_ other: ExactRational) throws(Unreadable) -> ExactRational {
     if denominator == 1, other.denominator == 1 {
       let (sum, overflow) = numerator.addingReportingOverflow(other.numerator)
       guard !overflow, sum != .min else { throw .tooLarge }
@@ -85,7 +85,7 @@ struct ExactRational: Hashable, Comparable, Sendable {
     return try ExactRational(sum, over: Self.product(denominator, other.denominator))
   }
 
-  func times(_ other: ExactRational) throws(Unreadable) -> ExactRational {
+  package func times(_ other: ExactRational) throws(Unreadable) -> ExactRational {
     if denominator == 1, other.denominator == 1 {
       return ExactRational(integer: try Self.product(numerator, other.numerator))
     }
@@ -96,12 +96,12 @@ struct ExactRational: Hashable, Comparable, Sendable {
       Self.product(left.numerator, right.numerator), over: Self.product(left.denominator, right.denominator))
   }
 
-  func divided(by other: ExactRational) throws(Unreadable) -> ExactRational {
+  package func divided(by other: ExactRational) throws(Unreadable) -> ExactRational {
     try times(ExactRational(other.denominator, over: other.numerator))
   }
 
   /// This value to a whole power.
-  func power(_ exponent: Int) throws(Unreadable) -> ExactRational {
+  package func power(_ exponent: Int) throws(Unreadable) -> ExactRational {
     if exponent < 0 { return try ExactRational.one.divided(by: self).power(-exponent) }
     if numerator == 0 || self == .one { return exponent == 0 ? .one : self }
     if self == .minusOne { return exponent % 2 == 0 ? .one : self }
@@ -112,7 +112,7 @@ struct ExactRational: Hashable, Comparable, Sendable {
   }
 
   /// The largest whole number that is not above this value.
-  var floor: Int128 {
+  package var floor: Int128 {
     let quotient = numerator / denominator
     return numerator < 0 && quotient * denominator != numerator ? quotient - 1 : quotient
   }
@@ -124,7 +124,7 @@ struct ExactRational: Hashable, Comparable, Sendable {
   }
 
   /// Exact for all values: the products are taken at 256 bits.
-  static func < (a: ExactRational, b: ExactRational) -> Bool {
+  package static func < (a: ExactRational, b: ExactRational) -> Bool {
     if a.denominator == b.denominator { return a.numerator < b.numerator }
     let left = a.numerator.multipliedFullWidth(by: b.denominator)
     let right = b.numerator.multipliedFullWidth(by: a.denominator)
@@ -132,5 +132,5 @@ struct ExactRational: Hashable, Comparable, Sendable {
   }
 
   /// `3`, `-1/2`.
-  var text: String { isInteger ? String(numerator) : "\(numerator)/\(denominator)" }
+  package var text: String { isInteger ? String(numerator) : "\(numerator)/\(denominator)" }
 }

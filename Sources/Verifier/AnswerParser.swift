@@ -1,3 +1,5 @@
+import ExactArithmetic
+
 /// Reads the tokens of an answer: lists, sets, tuples, intervals, matrices, relations, and values with units.
 struct AnswerParser {
   var expression: ExpressionParser

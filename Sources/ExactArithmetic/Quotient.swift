@@ -1,28 +1,28 @@
 /// The exact value of an expression: a quotient of polynomials.
-struct Quotient {
-  var numerator: Polynomial
+package struct Quotient {
+  package var numerator: Polynomial
   /// Not zero; one unless it has several terms that cannot be carried to the numerator.
-  var denominator: Polynomial
+  package var denominator: Polynomial
 
-  init(_ numerator: Polynomial, _ denominator: Polynomial = .one) {
+  package init(_ numerator: Polynomial, _ denominator: Polynomial = .one) {
     self.numerator = numerator
     self.denominator = denominator
   }
 
-  init(_ value: ExactRational) { self.init(Polynomial(value)) }
-  init(_ atom: Atom) { self.init(Polynomial(atom)) }
+  package init(_ value: ExactRational) { self.init(Polynomial(value)) }
+  package init(_ atom: Atom) { self.init(Polynomial(atom)) }
 
-  var rational: ExactRational? { denominator == .one ? numerator.rational : nil }
-  var isWhole: Bool { denominator.terms.isEmpty }
-  var symbols: Set<String> { numerator.symbols.union(denominator.symbols) }
-  var isZero: Bool { numerator.isZero }
+  package var rational: ExactRational? { denominator == .one ? numerator.rational : nil }
+  package var isWhole: Bool { denominator.terms.isEmpty }
+  package var symbols: Set<String> { numerator.symbols.union(denominator.symbols) }
+  package var isZero: Bool { numerator.isZero }
 
   /// The same text for equal values, where `isWhole`; otherwise a spelling.
-  var key: String { isWhole ? numerator.key : "(\(numerator.key))/(\(denominator.key))" }
+  package var key: String { isWhole ? numerator.key : "(\(numerator.key))/(\(denominator.key))" }
 
-  func negated() -> Quotient { Quotient(numerator.negated(), denominator) }
+  package func negated() -> Quotient { Quotient(numerator.negated(), denominator) }
 
-  func plus(_ other: Quotient, _ budget: inout WorkBudget) throws(Unreadable) -> Quotient {
+  package func plus(_ other: Quotient, _ budget: inout WorkBudget) throws(Unreadable) -> Quotient {
     if denominator == other.denominator {
       return Quotient(try numerator.plus(other.numerator, &budget), denominator)
     }
@@ -31,13 +31,13 @@ struct Quotient {
     return Quotient(try left.plus(right, &budget), try denominator.times(other.denominator, &budget))
   }
 
-  func times(_ other: Quotient, _ budget: inout WorkBudget) throws(Unreadable) -> Quotient {
+  package func times(_ other: Quotient, _ budget: inout WorkBudget) throws(Unreadable) -> Quotient {
     let product = try numerator.times(other.numerator, &budget)
     if isWhole, other.isWhole { return Quotient(product) }
     return try Quotient(product, denominator.times(other.denominator, &budget)).normalised(&budget)
   }
 
-  func divided(by other: Quotient, _ budget: inout WorkBudget) throws(Unreadable) -> Quotient {
+  package func divided(by other: Quotient, _ budget: inout WorkBudget) throws(Unreadable) -> Quotient {
     guard !other.isZero else { throw Unreadable("it divides by zero") }
     if let value = rational, let divisor = other.rational { return Quotient(try value.divided(by: divisor)) }
     return try Quotient(
@@ -65,7 +65,7 @@ struct Quotient {
     return Quotient(try top.times(factor, &budget))
   }
 
-  func equals(_ other: Quotient, _ budget: inout WorkBudget) throws(Unreadable) -> Bool {
+  package func equals(_ other: Quotient, _ budget: inout WorkBudget) throws(Unreadable) -> Bool {
     if isWhole, other.isWhole { return numerator == other.numerator }
     return try numerator.times(other.denominator, &budget) == other.numerator.times(denominator, &budget)
   }

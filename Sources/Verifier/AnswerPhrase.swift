@@ -1,3 +1,5 @@
+import ExactArithmetic
+
 /// Answers announced in words: "the answer is 18", "Answer: 18", "18 is the answer", "the correct option is (C)".
 enum AnswerPhrase {
   /// Each look ahead may run to the end of a sentence: a text of nothing but empty phrases must not take long.

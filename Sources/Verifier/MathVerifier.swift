@@ -1,3 +1,5 @@
+import ExactArithmetic
+
 /// Decides whether the final answer of a completion is the reference answer. `docs/verifier.md` states the rules.
 ///
 /// Values are exact: rational numbers of 128 bits, roots, letters and named constants over them. What does not fit is
@@ -101,7 +103,7 @@ public struct MathVerifier: Sendable, Equatable {
   }
 
   /// Whether an answer that was taken from a completion in another way is the reference answer.
-  static func isEqual(_ answer: String, reference: String) -> Bool {
+  package static func isEqual(_ answer: String, reference: String) -> Bool {
     let text = Array(reference.utf8)
     // A worked solution is reduced to its answer.
     guard text.count > 4, let marked = AnswerExtraction.workedAnswer(text) else { return areEqual(answer, reference) }

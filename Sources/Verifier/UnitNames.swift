@@ -1,3 +1,5 @@
+import ExactArithmetic
+
 /// The unit behind a number.
 struct AnswerUnit: Equatable {
   /// What it measures, with its power: `length^2`; `nil` for a word that names no known unit ("apples").

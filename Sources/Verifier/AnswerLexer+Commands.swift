@@ -1,3 +1,5 @@
+import ExactArithmetic
+
 /// LaTeX commands: fonts and sizes are dropped, text is marked, names and signs become tokens.
 extension AnswerLexer {
   /// A backslash and what follows.

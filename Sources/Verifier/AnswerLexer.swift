@@ -1,3 +1,5 @@
+import ExactArithmetic
+
 /// Reads LaTeX, Unicode and plain text into tokens; linear in the length of the text.
 struct AnswerLexer {
   enum Context {

@@ -1,3 +1,5 @@
+import ExactArithmetic
+
 /// What LaTeX commands and Unicode signs mean in an answer.
 enum AnswerNames {
   /// Commands without effect on the value.

@@ -1,6 +1,7 @@
+import Tasks
 import Testing
 
-@testable import Tasks
+@testable import Verifier
 
 @Suite struct MathVerifierTests {
   @Test(arguments: [

@@ -1,3 +1,5 @@
+import ExactArithmetic
+
 /// The value of an answer.
 indirect enum AnswerValue {
   case scalar(Quotient)

@@ -1,3 +1,5 @@
+import ExactArithmetic
+
 extension AnswerParser {
   /// A scalar with what stands behind it: a unit, a percent sign, a base, a word of scale.
   mutating func quantity(_ start: Int, _ end: Int) throws(Unreadable) -> AnswerReading {

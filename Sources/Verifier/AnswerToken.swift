@@ -1,3 +1,5 @@
+import ExactArithmetic
+
 /// A piece of an answer: what the lexer makes of LaTeX, Unicode and plain text alike.
 struct AnswerToken: Equatable {
   enum Kind: Equatable {
@@ -30,24 +32,3 @@ struct AnswerToken: Equatable {
   func isMark(_ mark: Mark) -> Bool { kind == .mark(mark) }
   func isName(_ name: String) -> Bool { kind == .name && text == name }
 }
-
-/// A number as written.
-struct NumberLiteral: Equatable {
-  /// `nil` when it does not fit 128 bits.
-  var value: ExactRational?
-  /// Digits without leading and trailing zeros: decides equality where there is no value.
-  var digits: String
-  /// Neither a decimal point nor an exponent.
-  var isWhole: Bool
-  /// A single Unicode sign such as ½.
-  var isFraction = false
-}
-
-@inline(__always)
-func isDigit(_ byte: UInt8) -> Bool { byte >= 0x30 && byte <= 0x39 }
-
-@inline(__always)
-func isLetter(_ byte: UInt8) -> Bool { (byte | 0x20) >= 0x61 && (byte | 0x20) <= 0x7A }
-
-@inline(__always)
-func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || (byte >= 0x09 && byte <= 0x0D) }

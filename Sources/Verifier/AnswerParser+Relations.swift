@@ -1,3 +1,5 @@
+import ExactArithmetic
+
 extension AnswerParser {
   /// An equation, an approximation, an inequality or a membership.
   mutating func relation(_ start: Int, _ end: Int, _ signs: [Int]) throws(Unreadable) -> AnswerReading {

@@ -1,3 +1,5 @@
+import ExactArithmetic
+
 /// Decides whether two readings are the same answer. Symmetric.
 struct AnswerComparison {
   private var budget = WorkBudget()

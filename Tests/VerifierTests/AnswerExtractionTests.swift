@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Tasks
+@testable import Verifier
 
 /// Which conclusion a completion comes to.
 @Suite struct AnswerExtractionTests {

@@ -1,11 +1,13 @@
 /// Powers, roots, logarithms, factorials and binomials, exactly.
-enum Powers {
+package enum Powers {
   private static let maximumExponent = 64
   /// Whole powers of sums beyond this are kept as they stand.
   private static let maximumExpansion = 24
 
   /// `base` to the power `exponent`.
-  static func power(_ base: Quotient, _ exponent: Quotient, _ budget: inout WorkBudget) throws(Unreadable) -> Quotient {
+  package static func power(_ base: Quotient, _ exponent: Quotient, _ budget: inout WorkBudget) throws(Unreadable)
+    -> Quotient
+  {
     guard let value = exponent.rational else { return try symbolicPower(base, exponent, &budget) }
     if let whole = value.integer {
       if whole < 0 {
@@ -150,7 +152,7 @@ enum Powers {
   }
 
   /// A rational number to a rational power, over the primes of its numerator and denominator.
-  static func rationalPower(_ base: ExactRational, _ exponent: ExactRational, _ budget: inout WorkBudget)
+  package static func rationalPower(_ base: ExactRational, _ exponent: ExactRational, _ budget: inout WorkBudget)
     throws(Unreadable) -> Polynomial
   {
     if base.isZero {
@@ -181,7 +183,9 @@ enum Powers {
   }
 
   /// Prime factors by trial division up to a bound; what is left counts as one prime (a square as a square).
-  static func factorised(_ number: UInt128, _ budget: inout WorkBudget) throws(Unreadable) -> [(prime: Int, Int)] {
+  package static func factorised(_ number: UInt128, _ budget: inout WorkBudget) throws(Unreadable) -> [(
+    prime: Int, Int
+  )] {
     guard var rest = Int(exactly: number), rest < 1 << 52 else { throw .tooLarge }
     var result: [(prime: Int, Int)] = []
     var divisor = 2
@@ -203,7 +207,9 @@ enum Powers {
   }
 
   /// The natural logarithm: over the logarithms of primes for a positive rational number, otherwise a symbol.
-  static func logarithm(_ value: Quotient, name: String, _ budget: inout WorkBudget) throws(Unreadable) -> Quotient {
+  package static func logarithm(_ value: Quotient, name: String, _ budget: inout WorkBudget) throws(Unreadable)
+    -> Quotient
+  {
     if let rational = value.rational {
       guard rational.numerator > 0 else { throw Unreadable("the logarithm of \(rational.text) has no value") }
       var sum = Polynomial.zero
@@ -223,7 +229,7 @@ enum Powers {
     return Quotient(Atom.symbol("\(name)(\(value.key))"))
   }
 
-  static func factorial(_ value: Quotient) throws(Unreadable) -> Quotient {
+  package static func factorial(_ value: Quotient) throws(Unreadable) -> Quotient {
     guard let rational = value.rational else { return Quotient(Atom.symbol("(\(value.key))!")) }
     guard let number = rational.integer, number >= 0 else {
       throw Unreadable("the factorial of \(rational.text) is not evaluated")
@@ -234,7 +240,7 @@ enum Powers {
     return Quotient(result)
   }
 
-  static func binomial(_ upper: Quotient, _ lower: Quotient) throws(Unreadable) -> Quotient {
+  package static func binomial(_ upper: Quotient, _ lower: Quotient) throws(Unreadable) -> Quotient {
     guard let n = upper.rational?.integer, let k = lower.rational?.integer, n >= 0, n <= 1000 else {
       return Quotient(Atom.symbol("binom(\(upper.key),\(lower.key))"))
     }

@@ -1,3 +1,5 @@
+import ExactArithmetic
+
 extension AnswerParser {
   /// A tuple, interval, set or matrix that spans the range; a single value in parentheses is that value.
   mutating func bracketed(_ start: Int, _ end: Int) throws(Unreadable) -> AnswerReading? {

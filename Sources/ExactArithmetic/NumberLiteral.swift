@@ -1,7 +1,26 @@
+/// A number as written.
+package struct NumberLiteral: Equatable {
+  /// `nil` when it does not fit 128 bits.
+  package var value: ExactRational?
+  /// Digits without leading and trailing zeros: decides equality where there is no value.
+  package var digits: String
+  /// Neither a decimal point nor an exponent.
+  package var isWhole: Bool
+  /// A single Unicode sign such as ½.
+  package var isFraction: Bool
+
+  package init(value: ExactRational?, digits: String, isWhole: Bool, isFraction: Bool = false) {
+    self.value = value
+    self.digits = digits
+    self.isWhole = isWhole
+    self.isFraction = isFraction
+  }
+}
+
 extension NumberLiteral {
   /// Reads the number that begins at `start`, `nil` when none does. Thousands separators (`1,234`, `1{,}234`, `1\,234`,
   /// `1,\! 234`, `1 234`) join groups of three digits; a plain comma does so only where `commasGroup`.
-  static func read(_ text: ArraySlice<UInt8>, from start: Int, commasGroup: Bool)
+  package static func read(_ text: ArraySlice<UInt8>, from start: Int, commasGroup: Bool)
     -> (literal: NumberLiteral, end: Int)?
   {
     var reader = NumberReader(text: text, at: start)
@@ -10,14 +29,14 @@ extension NumberLiteral {
 }
 
 private struct NumberReader {
-  let text: ArraySlice<UInt8>
-  var at: Int
+  package let text: ArraySlice<UInt8>
+  package var at: Int
   /// Powers of ten beyond this do not fit 128 bits.
   private static let maximumExponent = 38
 
   private func byte(_ index: Int) -> UInt8 { index < text.endIndex ? text[index] : 0 }
 
-  mutating func read(commasGroup: Bool) -> (literal: NumberLiteral, end: Int)? {
+  package mutating func read(commasGroup: Bool) -> (literal: NumberLiteral, end: Int)? {
     var whole: [UInt8] = []
     takeDigits(into: &whole)
     if (1...3).contains(whole.count) { takeGroups(into: &whole, commasGroup: commasGroup) }

@@ -1,3 +1,5 @@
+import ExactArithmetic
+
 /// Functions, absolute values and rounding brackets.
 extension ExpressionParser {
   mutating func absoluteValue(_ at: inout Int, _ end: Int) throws(Unreadable) -> Quotient {

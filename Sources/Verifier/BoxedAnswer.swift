@@ -1,3 +1,5 @@
+import ExactArithmetic
+
 /// Answers in `\boxed{...}`.
 enum BoxedAnswer {
   struct Box {
