@@ -68,6 +68,20 @@ extension LearnerService {
     return made
   }
 
+  /// Who asks the fleet for a step's samples, with their verification and their rewards.
+  func makeCollector(_ frontEnd: LearnerFrontEnd, _ audit: LogProbAudit) -> StepCollector {
+    StepCollector(
+      frontEnd, subject: subject,
+      judging: StepJudging(
+        subject, unjudgedLimit: configuration.reward.stopAfterUnjudged, isRehearsal: options.isRehearsal, stop: stop,
+        logger: logger),
+      verification: RolloutVerification(
+        extent: configuration.learner.verification, fingerprint: audit.fingerprint,
+        equalityHolds: audit.equalityHolds, maxStaleness: configuration.learner.maxStaleness, team: team),
+      continuesAcrossVersions: configuration.rollout.partialRollouts, incidentsPath: directory.incidentsPath,
+      logger: logger)
+  }
+
   /// Finds a port in use before the warm-up instead of after it.
   ///
   /// - Throws: `TransportError` for an endpoint that cannot be bound.

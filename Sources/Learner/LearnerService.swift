@@ -61,40 +61,21 @@ public final class LearnerService {
   /// As the run began or was resumed with.
   let scheduler: any PromptScheduler
   var model: PreparedModel
-  var identity = Digest.zero
-  /// Under LoRA: the frozen weights as workers pull them.
-  var base: WeightSnapshot?
-  /// Share of the weights that the last update changed; nil under LoRA.
-  var weightsDensity: Double?
-  /// Weight bytes sent until the last step's record.
-  var recordedWireBytes = 0
-  /// Groups that were submitted and are not trained on yet, by ordinal: what their samples are held against.
-  var submitted: [Int: PromptGroup] = [:]
-  var verification: RolloutVerification?
+  var versions: VersionPublisher
   /// Measured between steps; the next step's record has it, or at the end of the run the last one's.
   var measuredBetweenSteps: [String: Double] = [:]
   /// Who follows the run, beside its files and the progress line.
-  public var observers: [any RunObserver] = []
-  /// All of them, while the run is under way.
-  var watching: [any RunObserver] = []
-  /// Rewards that are asked for before their step is complete.
-  var judging = EarlyJudging()
-  /// Steps in a row of which no sample was judged.
-  var unjudgedSteps = 0
+  public let observers = RunObservers()
   /// The first prompt as the model reads it; nil where prompts are no text for a template.
   package let promptPreview: String?
   /// Nil: the run has no evaluation prompts, or is not evaluated.
-  package var evaluation: RunEvaluation?
-  /// Of the evaluations during the run.
-  var evaluationHistory: EvaluationHistory?
-  var lastEvaluation: (step: Int, results: [Evaluator.Result])?
-  var patienceStop: RunStop?
+  let periodicEvaluation: PeriodicEvaluation?
   /// Why the run ended before its last step; nil: it did not, or a signal came.
   public private(set) var endsEarly: RunStop?
   /// The right to write the run's folder.
   private var lock: RunLock?
   /// The cluster at the last step's record.
-  var recordedStatistics = ClusterStatistics()
+  var recorded = ClusterStatistics()
 
   /// Loads the model, or makes the tiny one, and warms it up when the configuration says so.
   ///
@@ -143,16 +124,20 @@ public final class LearnerService {
       promptPreview = nil
     }
     if subject.warmsUpWhole && !configuration.sft.enabled { subject.adapt(subject.state.roundedWeights(team: team)) }
-    if options.evaluates || configuration.eval.interval > 0 {
-      evaluation = try RunEvaluation(
+    let evaluation =
+      options.evaluates || configuration.eval.interval > 0
+      ? try RunEvaluation(
         configuration, subject: subject, trained: prompts.filePrompts, team: team, stop: stop, console: console,
-        logger: logger)
-    }
+        logger: logger) : nil
     if configuration.eval.interval > 0, evaluation == nil {
       throw ClusterError(
         "eval.interval: there is nothing to evaluate; name files with eval.datasets or eval.path, or set task.held_out")
     }
+    versions = VersionPublisher(team: team)
     let (subject, team, directory) = (subject, team, directory)
+    periodicEvaluation = evaluation.map {
+      PeriodicEvaluation($0, configuration.eval, subject: subject, directory: directory, stop: stop, logger: logger)
+    }
     var scheduler = subject.scheduler
     let saved =
       options.resume
@@ -235,6 +220,18 @@ public final class LearnerService {
     subject.adapt(model.weights)
   }
 
+  /// Nil: the run has no evaluation prompts, or is not evaluated.
+  package var evaluation: RunEvaluation? { periodicEvaluation?.evaluation }
+
+  /// Evaluates the model as it stands.
+  ///
+  /// - Returns: nil without evaluation prompts, and when a stop was requested meanwhile: the run itself loses nothing.
+  package func evaluate(_ label: String) throws -> [Evaluator.Result]? {
+    try periodicEvaluation?.evaluate(model, label, after: run.step, isDuring: false, telling: observers)
+  }
+
+  package static func figures(_ results: [Evaluator.Result]) -> [String: Double] { PeriodicEvaluation.figures(results) }
+
   /// Takes what was measured between two steps, such as an evaluation, for the next step's record.
   package func note(_ metrics: [String: Double]) { measuredBetweenSteps.merge(metrics) { $1 } }
 
@@ -271,26 +268,21 @@ public final class LearnerService {
       }
     }
     try JSONLinesLog.cut(directory.evaluationsPath, after: run.step)
-    evaluationHistory = evaluation.map {
-      EvaluationHistory(metric: $0.metric, lines: JSONLinesLog.read(directory.evaluationsPath))
-    }
-    watching = try runObservers() + observers
-    defer { watching = [] }
-    try publish(frontEnd)
+    periodicEvaluation?.begin()
+    observers.begin(try runObservers())
+    defer { observers.end() }
+    try versions.publish(model, of: subject, &run, to: frontEnd)
     try whenBound(frontEnd)
 
     let update = try makeUpdate(frontEnd)
-    verification = RolloutVerification(
-      extent: configuration.learner.verification, fingerprint: update.audit.fingerprint,
-      equalityHolds: update.audit.equalityHolds, maxStaleness: configuration.learner.maxStaleness, team: team)
-    defer { verification = nil }
+    var collector = makeCollector(frontEnd, update.audit)
     var queue = StepQueue(
       prompts, scheduler, step: run.step, nextOrdinal: run.nextGroupOrdinal, pending: run.pending ?? [],
       promptsPerStep: configuration.rollout.promptsPerStep, lead: configuration.learner.maxStaleness,
       totalSteps: configuration.run.totalSteps)
     var checkpoints = CheckpointSchedule(interval: configuration.learner.checkpointInterval, lastStep: run.step)
     while run.step < configuration.run.totalSteps && !stop.isRequested && runStop == nil {
-      guard try step(frontEnd, update, &queue) else { break }
+      guard try step(&collector, update, &queue) else { break }
       guard checkpoints.isDue(at: run.step, now: MonotonicClock.seconds()) else { continue }
       do {
         try checkpoint()
@@ -307,12 +299,12 @@ public final class LearnerService {
     }
     endsEarly = runStop
     if let endsEarly { logger.notice("the run ends after step \(run.step): \(endsEarly.reason)") }
-    for observer in watching { observer.ended(after: run.step) }
+    observers.tell { $0.ended(after: run.step) }
     if !options.isRehearsal, checkpoints.lastStep != run.step || directory.checkpointSteps().isEmpty {
       try checkpoint()
     }
     // The metrics file is its observer's until here.
-    watching = []
+    observers.end()
     amendLastRecord()
     isOver = true
     if let endsEarly, endsEarly.isFailure {

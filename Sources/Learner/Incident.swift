@@ -1,34 +1,6 @@
-import Coordination
 import Foundation
-import FrontEnd
 import Logging
 import SoftThinking
-
-// What follows when a trajectory is not what it should be: its sender's key is quarantined, and whatever else it sent is not trained on.
-extension LearnerService {
-  /// Ends the parties' part in the run and has their samples of this step sampled again.
-  func convict(
-    _ findings: [RolloutVerification.Finding], _ groups: inout StepGroups, _ frontEnd: LearnerFrontEnd
-  ) throws {
-    var parties: Set<String> = []
-    for finding in findings {
-      guard let party = finding.sample.party, parties.insert(party).inserted else { continue }
-      let trajectory = finding.sample.trajectory
-      let evidence = Incident(step: run.step + 1, finding: finding).write(to: directory.incidentsPath, logger: logger)
-      let place = "group \(trajectory.groupID) sample \(trajectory.sampleIndex)"
-      logger.error(
-        """
-        worker \(finding.sample.workerName) (\(party)) is caught: \(place): \(finding.reason). Nothing of it is trained on from here; its \
-        samples are granted again\(evidence.map { "; the evidence is in \($0)" } ?? "")
-        """)
-      frontEnd.quarantine(Party(described: party), reason: "\(place): \(finding.reason)")
-    }
-    for (ordinal, kept) in groups.reopen(without: parties) {
-      guard let work = submitted[ordinal] else { continue }
-      try frontEnd.restore(work, keeping: kept)
-    }
-  }
-}
 
 /// What is kept of a caught worker.
 struct Incident {
