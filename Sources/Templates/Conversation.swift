@@ -1,3 +1,4 @@
+import TemplateSyntax
 import JSON
 
 /// The messages of a conversation as objects, with whatever fields they have.

@@ -1,3 +1,5 @@
+import TemplateSyntax
+
 /// How one value is written: what stands after `%` or after the colon of `{:}`.
 struct FormatSpecification {
   var fill: UInt32 = 0x20

@@ -1,3 +1,5 @@
+import TemplateSyntax
+
 extension Interpreter {
   /// How a list of statements ended.
   enum Flow { case finished, leftLoop, nextElement }

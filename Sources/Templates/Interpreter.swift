@@ -1,5 +1,7 @@
+import TemplateSyntax
+
 /// Runs one rendering of a template.
-final class Interpreter {
+final class Interpreter: ValueFunctions {
   let template: ParsedTemplate
   let clock: () throws -> LocalTime
   let budget: TemplateBudget
@@ -99,19 +101,5 @@ final class Interpreter {
     defer { output = outer }
     try body()
     return Text(units: output)
-  }
-
-  func text(_ value: Value) throws -> Text { try ValueWriter.text(value, budget) }
-
-  /// `markupsafe.soft_str`: text that was marked safe stays so.
-  func softText(_ value: Value) throws -> Text {
-    if case .string(let text) = value { return text }
-    return try text(value)
-  }
-
-  func elements(_ value: Value) throws -> [Value] {
-    let elements = try value.elements(budget)
-    try budget.step(elements.count / 8)
-    return elements
   }
 }

@@ -1,3 +1,5 @@
+import TemplateSyntax
+
 /// `json.dumps` as the filter `tojson` of `transformers` calls it: no HTML escaping, text beyond ASCII as it is.
 struct JSONDump {
   var ensuresASCII = false

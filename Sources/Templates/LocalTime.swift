@@ -1,3 +1,5 @@
+import TemplateSyntax
+
 /// A time as the clock on the wall shows it: what `strftime_now` formats.
 public struct LocalTime: Sendable, Equatable {
   public var year: Int

@@ -1,3 +1,5 @@
+import TemplateSyntax
+
 /// What a template sees as `loop`: the elements of a `for`, taken one at a time so that its condition is tested when an
 /// element's turn comes.
 final class Loop {

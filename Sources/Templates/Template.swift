@@ -1,3 +1,4 @@
+import TemplateSyntax
 import JSON
 
 /// A chat template as models ship it: jinja2's language, run as `apply_chat_template` of `transformers` runs it.

@@ -1,3 +1,5 @@
+import TemplateSyntax
+
 extension Value {
   /// Python's `bool()`.
   var isTrue: Bool {

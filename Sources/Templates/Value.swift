@@ -1,3 +1,5 @@
+import TemplateSyntax
+
 /// A value of a running template, with Python's types.
 enum Value {
   case none

@@ -1,3 +1,4 @@
+import TemplateSyntax
 import Foundation
 import JSON
 import Testing

@@ -1,3 +1,4 @@
+import TemplateSyntax
 import JSON
 import Testing
 

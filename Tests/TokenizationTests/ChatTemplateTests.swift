@@ -100,7 +100,7 @@ struct ChatTemplateTests {
     #expect(configuration.specialTokenNames.map(\.name) == ["eos_token", "bos_token", "pad_token", "boi_token"])
     for wrong in ["[]", #"{"bos_token": 3}"#] {
       let error = #expect(throws: TokenizationError.self) {
-        try configuration = TokenizerConfiguration()
+        configuration = TokenizerConfiguration()
         try configuration.complete(specialTokensMap: Array(wrong.utf8), fileName: "m.json")
       }
       #expect(error.map { "\($0)" }?.hasPrefix("m.json: ") == true)

@@ -1,3 +1,4 @@
+import TemplateSyntax
 import ArgumentParser
 import Foundation
 import JSON

@@ -1,10 +1,15 @@
-extension Interpreter {
-  func numberFilter(_ name: String, _ value: Value, _ arguments: CallArguments) throws -> Value? {
+import TemplateSyntax
+
+/// jinja2's filters of numbers.
+struct NumberFilters: ValueFunctions {
+  let budget: TemplateBudget
+
+  func apply(_ name: String, _ value: Value, _ arguments: CallArguments) throws -> Value? {
     switch name {
     case "abs":
       _ = try arguments.positional(0...0, of: name)
       if let index = value.index {
-        guard index != .min else { throw Self.tooLarge }
+        guard index != .min else { throw TemplateError.tooLarge }
         return .integer(abs(index))
       }
       guard case .float(let number) = value else {
@@ -41,7 +46,7 @@ extension Interpreter {
       throw TemplateError(.failed, "OverflowError: cannot convert float infinity to integer")
     }
     guard let number = try toFloat(value), number.isFinite else { return fallback }
-    guard let whole = Int(exactly: number.rounded(.towardZero)) else { throw Self.tooLarge }
+    guard let whole = Int(exactly: number.rounded(.towardZero)) else { throw TemplateError.tooLarge }
     return .integer(whole)
   }
 

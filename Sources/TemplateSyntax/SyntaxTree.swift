@@ -1,35 +1,25 @@
 /// A literal of a template.
-enum Literal: Sendable {
+package enum Literal: Sendable {
   case none
   case bool(Bool)
   case integer(Int)
   case float(Double)
   case string(Text)
-
-  var value: Value {
-    switch self {
-    case .none: .none
-    case .bool(let value): .bool(value)
-    case .integer(let value): .integer(value)
-    case .float(let value): .float(value)
-    case .string(let text): .string(text)
-    }
-  }
 }
 
 /// An expression and its line. Names are numbers; `ParsedTemplate.names` has their spelling.
-final class Expression: Sendable {
-  enum Unary: Sendable { case negative, positive, not }
-  enum Binary: String, Sendable {
+package final class Expression: Sendable {
+  package enum Unary: Sendable { case negative, positive, not }
+  package enum Binary: String, Sendable {
     case add = "+", subtract = "-", multiply = "*", divide = "/", floorDivide = "//"
     case remainder = "%", power = "**"
   }
-  enum Comparison: String, Sendable {
+  package enum Comparison: String, Sendable {
     case equal = "==", notEqual = "!=", less = "<", lessOrEqual = "<="
     case greater = ">", greaterOrEqual = ">=", contained = "in", notContained = "not in"
   }
 
-  enum Kind: Sendable {
+  package enum Kind: Sendable {
     case literal(Literal)
     case name(Int)
     case list([Expression])
@@ -52,19 +42,19 @@ final class Expression: Sendable {
     case conditional(Expression, Expression, Expression?)
   }
 
-  let kind: Kind
-  let line: Int
+  package let kind: Kind
+  package let line: Int
   /// Expressions within each other.
-  let depth: Int
+  package let depth: Int
 
-  init(_ kind: Kind, line: Int, depth: Int) {
+  package init(_ kind: Kind, line: Int, depth: Int) {
     self.kind = kind
     self.line = line
     self.depth = depth
   }
 
   /// The expressions in it, in the order of the source.
-  var children: [Expression] {
+  package var children: [Expression] {
     switch kind {
     case .literal, .name: []
     case .list(let items), .tuple(let items), .concatenation(let items): items
@@ -82,32 +72,32 @@ final class Expression: Sendable {
   }
 }
 
-struct Arguments: Sendable {
-  var positional: [Expression] = []
-  var keywords: [(name: String, value: Expression)] = []
+package struct Arguments: Sendable {
+  package var positional: [Expression] = []
+  package var keywords: [(name: String, value: Expression)] = []
   /// `*list`
-  var unpacked: Expression?
+  package var unpacked: Expression?
   /// `**mapping`
-  var unpackedKeywords: Expression?
+  package var unpackedKeywords: Expression?
 
-  var expressions: [Expression] {
+  package var expressions: [Expression] {
     positional + keywords.map(\.value) + [unpacked, unpackedKeywords].compactMap(\.self)
   }
 }
 
 /// A filter or a test with its arguments.
-struct FilterCall: Sendable {
-  var name: String
-  var arguments: Arguments
-  var line: Int
+package struct FilterCall: Sendable {
+  package var name: String
+  package var arguments: Arguments
+  package var line: Int
 }
 
-indirect enum Target: Sendable {
+package indirect enum Target: Sendable {
   case name(Int)
   case attribute(Int, String)
   case tuple([Target])
 
-  var names: [Int] {
+  package var names: [Int] {
     switch self {
     case .name(let name): [name]
     case .attribute: []
@@ -116,7 +106,7 @@ indirect enum Target: Sendable {
   }
 
   /// Names that must exist already: those whose attribute is set.
-  var loads: [Int] {
+  package var loads: [Int] {
     switch self {
     case .name: []
     case .attribute(let name, _): [name]
@@ -126,22 +116,22 @@ indirect enum Target: Sendable {
 }
 
 /// A block with variables of its own; the number is its place in `ParsedTemplate.hidden`.
-struct Body: Sendable {
-  var statements: [Statement]
-  var scope: Int
+package struct Body: Sendable {
+  package var statements: [Statement]
+  package var scope: Int
 }
 
 /// What a macro or a call block is.
-final class MacroDefinition: Sendable {
+package final class MacroDefinition: Sendable {
   /// Nil for a call block.
-  let name: String?
-  let parameters: [Int]
-  let parameterNames: [String]
+  package let name: String?
+  package let parameters: [Int]
+  package let parameterNames: [String]
   /// Of the last parameters.
-  let defaults: [Expression]
-  let body: Body
+  package let defaults: [Expression]
+  package let body: Body
 
-  init(name: String?, parameters: [Int], parameterNames: [String], defaults: [Expression], body: Body) {
+  package init(name: String?, parameters: [Int], parameterNames: [String], defaults: [Expression], body: Body) {
     self.name = name
     self.parameters = parameters
     self.parameterNames = parameterNames
@@ -150,17 +140,17 @@ final class MacroDefinition: Sendable {
   }
 }
 
-struct ForStatement: Sendable {
-  var target: Target
-  var elements: Expression
-  var condition: Expression?
-  var isRecursive: Bool
-  var body: Body
-  var otherwise: Body?
+package struct ForStatement: Sendable {
+  package var target: Target
+  package var elements: Expression
+  package var condition: Expression?
+  package var isRecursive: Bool
+  package var body: Body
+  package var otherwise: Body?
 }
 
-struct Statement: Sendable {
-  indirect enum Kind: Sendable {
+package struct Statement: Sendable {
+  package indirect enum Kind: Sendable {
     case text(Text)
     case output(Expression)
     case loop(ForStatement)
@@ -177,21 +167,21 @@ struct Statement: Sendable {
     case nextElement
   }
 
-  var kind: Kind
-  var line: Int
+  package var kind: Kind
+  package var line: Int
 }
 
 /// A template that was read.
-struct ParsedTemplate: Sendable {
-  var statements: [Statement]
-  var names: [String]
+package struct ParsedTemplate: Sendable {
+  package var statements: [Statement]
+  package var names: [String]
   /// For each body: names that it sets before it mentions them otherwise. Python's jinja makes them variables of the
   /// body from its first line on, so that one of the same name outside cannot be seen.
-  var hidden: [[Int]]
+  package var hidden: [[Int]]
   /// For each macro's body: which of `caller`, `varargs`, `kwargs` it mentions.
-  var mentions: [Int: Set<Int>]
-  var caller: Int
-  var varargs: Int
-  var kwargs: Int
-  var loop: Int
+  package var mentions: [Int: Set<Int>]
+  package var caller: Int
+  package var varargs: Int
+  package var kwargs: Int
+  package var loop: Int
 }

@@ -1,7 +1,7 @@
 /// Classes and cases of code points, as Python's `str` has them.
-enum CharacterClass {
+package enum CharacterClass {
   /// `str.isspace`, and `\s` of `re`.
-  static func isSpace(_ code: UInt32) -> Bool {
+  package static func isSpace(_ code: UInt32) -> Bool {
     switch code {
     case 0x09...0x0D, 0x1C...0x20, 0x85, 0xA0, 0x1680, 0x2000...0x200A, 0x2028, 0x2029, 0x202F, 0x205F, 0x3000: true
     default: false
@@ -9,40 +9,40 @@ enum CharacterClass {
   }
 
   /// What `str.splitlines` cuts at.
-  static func isLineBreak(_ code: UInt32) -> Bool {
+  package static func isLineBreak(_ code: UInt32) -> Bool {
     switch code {
     case 0x0A...0x0D, 0x1C...0x1E, 0x85, 0x2028, 0x2029: true
     default: false
     }
   }
 
-  static func category(_ code: UInt32) -> Unicode.GeneralCategory {
+  package static func category(_ code: UInt32) -> Unicode.GeneralCategory {
     Unicode.Scalar(code)?.properties.generalCategory ?? .surrogate
   }
 
-  static func isLetter(_ code: UInt32) -> Bool {
+  package static func isLetter(_ code: UInt32) -> Bool {
     switch category(code) {
     case .uppercaseLetter, .lowercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter: true
     default: false
     }
   }
 
-  static func isDecimal(_ code: UInt32) -> Bool { category(code) == .decimalNumber }
+  package static func isDecimal(_ code: UInt32) -> Bool { category(code) == .decimalNumber }
 
-  static func isDigit(_ code: UInt32) -> Bool {
+  package static func isDigit(_ code: UInt32) -> Bool {
     guard let type = Unicode.Scalar(code)?.properties.numericType else { return false }
     return type == .decimal || type == .digit
   }
 
-  static func isNumeric(_ code: UInt32) -> Bool { Unicode.Scalar(code)?.properties.numericType != nil }
+  package static func isNumeric(_ code: UInt32) -> Bool { Unicode.Scalar(code)?.properties.numericType != nil }
 
-  static func isUppercase(_ code: UInt32) -> Bool { Unicode.Scalar(code)?.properties.isUppercase ?? false }
-  static func isLowercase(_ code: UInt32) -> Bool { Unicode.Scalar(code)?.properties.isLowercase ?? false }
-  static func isTitlecase(_ code: UInt32) -> Bool { category(code) == .titlecaseLetter }
-  static func isCased(_ code: UInt32) -> Bool { Unicode.Scalar(code)?.properties.isCased ?? false }
+  package static func isUppercase(_ code: UInt32) -> Bool { Unicode.Scalar(code)?.properties.isUppercase ?? false }
+  package static func isLowercase(_ code: UInt32) -> Bool { Unicode.Scalar(code)?.properties.isLowercase ?? false }
+  package static func isTitlecase(_ code: UInt32) -> Bool { category(code) == .titlecaseLetter }
+  package static func isCased(_ code: UInt32) -> Bool { Unicode.Scalar(code)?.properties.isCased ?? false }
 
   /// `str.isprintable`: what `repr` writes as it is.
-  static func isPrintable(_ code: UInt32) -> Bool {
+  package static func isPrintable(_ code: UInt32) -> Bool {
     if code == 0x20 { return true }
     switch category(code) {
     case .control, .format, .surrogate, .privateUse, .unassigned, .lineSeparator, .paragraphSeparator, .spaceSeparator:
@@ -53,7 +53,7 @@ enum CharacterClass {
 }
 
 extension Text {
-  enum Case { case upper, lower, title }
+  package enum Case { case upper, lower, title }
 
   private static func append(_ unit: UInt32, _ wanted: Case, to units: inout [UInt32]) {
     let code = unit & codeBits
@@ -96,8 +96,8 @@ extension Text {
     }
   }
 
-  var uppercased: Text { mapped(.upper) }
-  var lowercased: Text { mapped(.lower) }
+  package var uppercased: Text { mapped(.upper) }
+  package var lowercased: Text { mapped(.lower) }
 
   private func mapped(_ wanted: Case) -> Text {
     var units: [UInt32] = []
@@ -107,14 +107,14 @@ extension Text {
   }
 
   /// The first character in title case, the others in lower case.
-  var capitalized: Text {
+  package var capitalized: Text {
     var units: [UInt32] = []
     for index in self.units.indices { append(index, index == 0 ? .title : .lower, to: &units) }
     return Text(units: units)
   }
 
   /// `str.title`.
-  var titled: Text {
+  package var titled: Text {
     var units: [UInt32] = []
     var followsCased = false
     for index in self.units.indices {
@@ -124,7 +124,7 @@ extension Text {
     return Text(units: units)
   }
 
-  var swappedCase: Text {
+  package var swappedCase: Text {
     var units: [UInt32] = []
     for index in self.units.indices {
       let code = code(index)
@@ -140,7 +140,7 @@ extension Text {
   }
 
   /// `islower` and `isupper`: there is a cased character, and none of the other case.
-  func isAll(_ wanted: Case) -> Bool {
+  package func isAll(_ wanted: Case) -> Bool {
     var found = false
     for unit in units {
       let code = unit & Self.codeBits
@@ -152,5 +152,5 @@ extension Text {
     return found
   }
 
-  func isAll(_ test: (UInt32) -> Bool) -> Bool { !isEmpty && units.allSatisfy { test($0 & Self.codeBits) } }
+  package func isAll(_ test: (UInt32) -> Bool) -> Bool { !isEmpty && units.allSatisfy { test($0 & Self.codeBits) } }
 }

@@ -1,5 +1,5 @@
 /// Reads tokens as jinja2's parser does.
-struct Parser {
+package struct Parser {
   private let tokens: [Token]
   private var position = 0
   private var nesting = 0
@@ -10,7 +10,7 @@ struct Parser {
   private init(_ tokens: [Token]) { self.tokens = tokens }
 
   /// - Throws: `TemplateError` for what jinja2 refuses, and for what this interpreter does not know.
-  static func parse(_ source: String) throws -> ParsedTemplate {
+  package static func parse(_ source: String) throws -> ParsedTemplate {
     var parser = Parser(try Lexer.tokens(of: source))
     let statements = try parser.parseStatements(until: [])
     guard parser.names.count <= 4096 else { throw TemplateError(.limit, "the template uses more than 4096 names") }
@@ -24,35 +24,35 @@ struct Parser {
 
   // MARK: Tokens
 
-  var current: Token { tokens[position] }
-  var following: Token { tokens[min(position + 1, tokens.count - 1)] }
-  var line: Int { current.line }
+  package var current: Token { tokens[position] }
+  package var following: Token { tokens[min(position + 1, tokens.count - 1)] }
+  package var line: Int { current.line }
 
-  mutating func advance() { position = min(position + 1, tokens.count - 1) }
+  package mutating func advance() { position = min(position + 1, tokens.count - 1) }
 
-  mutating func skip(symbol: String) -> Bool {
+  package mutating func skip(symbol: String) -> Bool {
     guard current.isSymbol(symbol) else { return false }
     advance()
     return true
   }
 
-  mutating func skip(name: String) -> Bool {
+  package mutating func skip(name: String) -> Bool {
     guard current.isName(name) else { return false }
     advance()
     return true
   }
 
-  func failure(_ message: String) -> TemplateError { .syntax(message, line: line) }
+  package func failure(_ message: String) -> TemplateError { .syntax(message, line: line) }
 
-  mutating func expect(symbol: String) throws {
+  package mutating func expect(symbol: String) throws {
     guard skip(symbol: symbol) else { throw failure("expected token '\(symbol)', got '\(current.description)'") }
   }
 
-  mutating func expect(name: String) throws {
+  package mutating func expect(name: String) throws {
     guard skip(name: name) else { throw failure("expected token '\(name)', got '\(current.description)'") }
   }
 
-  mutating func expectName() throws -> String {
+  package mutating func expectName() throws -> String {
     guard case .name(let name) = current.kind else {
       throw failure("expected token 'name', got '\(current.description)'")
     }
@@ -60,14 +60,14 @@ struct Parser {
     return name
   }
 
-  mutating func expectBlockEnd() throws {
+  package mutating func expectBlockEnd() throws {
     guard current.kind == .blockEnd else {
       throw failure("expected token 'end of statement block', got '\(current.description)'")
     }
     advance()
   }
 
-  mutating func expectVariableEnd() throws {
+  package mutating func expectVariableEnd() throws {
     guard current.kind == .variableEnd else {
       throw failure("expected token 'end of print statement', got '\(current.description)'")
     }
@@ -75,21 +75,21 @@ struct Parser {
   }
 
   /// The number of a name.
-  mutating func number(_ name: String) -> Int {
+  package mutating func number(_ name: String) -> Int {
     if let number = numbers[name] { return number }
     names.append(name)
     numbers[name] = names.count - 1
     return names.count - 1
   }
 
-  mutating func newScope() -> Int {
+  package mutating func newScope() -> Int {
     scopes += 1
     return scopes - 1
   }
 
   // MARK: Nesting
 
-  mutating func nested<Result>(_ parse: (inout Parser) throws -> Result) throws -> Result {
+  package mutating func nested<Result>(_ parse: (inout Parser) throws -> Result) throws -> Result {
     nesting += 1
     defer { nesting -= 1 }
     guard nesting <= TemplateLimits.sourceDepth else { throw tooDeep }
@@ -100,7 +100,7 @@ struct Parser {
     TemplateError(.limit, "the template is nested deeper than \(TemplateLimits.sourceDepth) levels", line: line)
   }
 
-  func make(_ kind: Expression.Kind, _ line: Int) throws -> Expression {
+  package func make(_ kind: Expression.Kind, _ line: Int) throws -> Expression {
     let flat = Expression(kind, line: line, depth: 0)
     let depth = 1 + (flat.children.map(\.depth).max() ?? 0)
     // A chain of operators is a tree as deep as it is long.

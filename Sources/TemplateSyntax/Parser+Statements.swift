@@ -1,7 +1,7 @@
 extension Parser {
   /// Statements up to a tag of one of these names, whose name is then the current token; to the template's end when
   /// there are none.
-  mutating func parseStatements(until ends: [String]) throws -> [Statement] {
+  package mutating func parseStatements(until ends: [String]) throws -> [Statement] {
     try nested { try $0.parseStatementList(until: ends) }
   }
 

@@ -1,4 +1,9 @@
-extension Interpreter {
+import TemplateSyntax
+
+/// Python's methods of text.
+struct StringMethods: ValueFunctions {
+  let budget: TemplateBudget
+
   /// Methods whose result on text that was marked safe is marked safe, and that take no text to be escaped.
   private static let markupMethods: Set<String> = [
     "upper", "lower", "title", "capitalize", "swapcase", "strip", "lstrip", "rstrip", "split", "rsplit", "splitlines",
@@ -6,7 +11,7 @@ extension Interpreter {
     "isdecimal", "isdigit", "islower", "isnumeric", "isspace", "isupper",
   ]
 
-  func stringMethod(_ name: String, _ text: Text, _ arguments: CallArguments) throws -> Value {
+  func call(_ name: String, of text: Text, _ arguments: CallArguments) throws -> Value {
     if text.isMarkup, !Self.markupMethods.contains(name) {
       throw TemplateError.unsupported("the method '\(name)' of text that was marked safe")
     }
@@ -60,7 +65,8 @@ extension Interpreter {
       let digits = isSigned ? text[1..<text.count] : text
       let filled = try pad(digits, isSigned ? max(width, 1) - 1 : width, "0", left: true, right: false)
       return .string(Text(units: (isSigned ? [text.units[0]] : []) + filled.units))
-    case "format": return .string(try format(text, arguments.positional, arguments.keywords))
+    case "format":
+      return .string(try BraceFormat(budget: budget).format(text, arguments.positional, arguments.keywords))
     case "format_map":
       guard case .dict(let mapping) = try arguments.positional(1...1, of: name)[0] else {
         throw TemplateError.unsupported("format_map of anything but a mapping")
@@ -69,18 +75,11 @@ extension Interpreter {
         if case .string(let name) = key { return (name.string, value) }
         return nil
       }
-      return .string(try format(text, [], keywords))
+      return .string(try BraceFormat(budget: budget).format(text, [], keywords))
     case "encode", "expandtabs", "maketrans", "translate", "istitle":
       throw TemplateError.unsupported("the method '\(name)' of a str")
     default: throw TemplateError.unsupported("the method '\(name)' of a str")
     }
-  }
-
-  func string(_ value: Value, _ function: String) throws -> Text {
-    guard case .string(let text) = value else {
-      throw TemplateError.typeError("\(function)() argument must be str, not \(value.typeName)")
-    }
-    return text
   }
 
   // MARK: Finding

@@ -1,7 +1,14 @@
-extension Interpreter {
+import TemplateSyntax
+
+/// Python's operators.
+struct Operators: ValueFunctions {
+  let budget: TemplateBudget
+
   func evaluate(_ binary: Expression.Binary, _ left: Value, _ right: Value) throws -> Value {
     // A text before `%` formats whatever follows.
-    if binary == .remainder, case .string(let format) = left { return .string(try percentFormat(format, right)) }
+    if binary == .remainder, case .string(let format) = left {
+      return .string(try PercentFormat(budget: budget).format(format, right))
+    }
     for case .undefined(let undefined) in [left, right] { throw undefined.error }
     switch binary {
     case .add: if let value = try concatenate(left, right) { return value }
@@ -66,7 +73,7 @@ extension Interpreter {
 
   private func integers(_ binary: Expression.Binary, _ left: Int, _ right: Int) throws -> Value {
     func checked(_ result: (partialValue: Int, overflow: Bool)) throws -> Value {
-      guard !result.overflow else { throw Self.tooLarge }
+      guard !result.overflow else { throw TemplateError.tooLarge }
       return .integer(result.partialValue)
     }
     func nonzero(_ message: String) throws {
@@ -78,12 +85,12 @@ extension Interpreter {
     case .multiply: return try checked(left.multipliedReportingOverflow(by: right))
     case .divide:
       try nonzero("division by zero")
-      guard left.magnitude <= 1 << 53, right.magnitude <= 1 << 53 else { throw Self.tooLarge }
+      guard left.magnitude <= 1 << 53, right.magnitude <= 1 << 53 else { throw TemplateError.tooLarge }
       return .float(Double(left) / Double(right))
     case .floorDivide:
       try nonzero("integer division or modulo by zero")
       let (quotient, overflows) = left.dividedReportingOverflow(by: right)
-      guard !overflows else { throw Self.tooLarge }
+      guard !overflows else { throw TemplateError.tooLarge }
       return .integer(quotient * right != left && (left < 0) != (right < 0) ? quotient - 1 : quotient)
     case .remainder:
       try nonzero("integer division or modulo by zero")
@@ -98,13 +105,13 @@ extension Interpreter {
       while exponent > 0 {
         if exponent & 1 == 1 {
           let (product, overflows) = result.multipliedReportingOverflow(by: base)
-          guard !overflows else { throw Self.tooLarge }
+          guard !overflows else { throw TemplateError.tooLarge }
           result = product
         }
         exponent >>= 1
         guard exponent > 0 else { break }
         let (square, overflows) = base.multipliedReportingOverflow(by: base)
-        guard !overflows else { throw Self.tooLarge }
+        guard !overflows else { throw TemplateError.tooLarge }
         base = square
       }
       return .integer(result)
@@ -142,5 +149,33 @@ extension Interpreter {
       return .float(remainder())
     case .power: return .float(try FloatPower.power(left, right))
     }
+  }
+
+  func compare(_ left: Value, _ comparison: Expression.Comparison, _ right: Value) throws -> Bool {
+    try budget.step(1)
+    switch comparison {
+    case .equal: return try Value.areEqual(left, right)
+    case .notEqual: return try !Value.areEqual(left, right)
+    case .less: return try Value.isLess(left, right, "<")
+    case .greater: return try Value.isLess(right, left, ">")
+    case .lessOrEqual: return try Value.isLessOrEqual(left, right, "<=")
+    case .greaterOrEqual: return try Value.isLessOrEqual(right, left, ">=")
+    case .contained: return try Value.contains(right, left, budget)
+    case .notContained: return try !Value.contains(right, left, budget)
+    }
+  }
+
+  func evaluate(_ unary: Expression.Unary, _ value: Value) throws -> Value {
+    if unary == .not { return .bool(!value.isTrue) }
+    if case .undefined(let undefined) = value { throw undefined.error }
+    let isNegative = unary == .negative
+    if let index = value.index {
+      guard isNegative else { return .integer(index) }
+      let (negated, overflows) = 0.subtractingReportingOverflow(index)
+      guard !overflows else { throw TemplateError.tooLarge }
+      return .integer(negated)
+    }
+    if case .float(let number) = value { return .float(isNegative ? -number : number) }
+    throw TemplateError.typeError("bad operand type for unary \(isNegative ? "-" : "+"): '\(value.typeName)'")
   }
 }

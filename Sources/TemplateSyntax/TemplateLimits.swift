@@ -12,34 +12,34 @@ public struct TemplateLimits: Sendable {
   public init() {}
 
   /// Levels of one expression, or of blocks in each other, in the source.
-  static let sourceDepth = 120
+  package static let sourceDepth = 120
   /// Lists and mappings in each other.
-  static let valueDepth = 150
+  package static let valueDepth = 150
 }
 
 /// What is left of the limits.
-final class TemplateBudget {
+package final class TemplateBudget {
   private(set) var steps: Int
   private(set) var characters: Int
 
-  init(_ limits: TemplateLimits) {
+  package init(_ limits: TemplateLimits) {
     steps = limits.steps
     characters = limits.characters
   }
 
-  func step(_ count: Int = 1) throws {
+  package func step(_ count: Int = 1) throws {
     steps -= count
     guard steps >= 0 else { throw TemplateError(.limit, "the template takes too many steps") }
   }
 
   /// Before `count` characters are made.
-  func charge(_ count: Int) throws {
+  package func charge(_ count: Int) throws {
     guard count <= characters else { throw TemplateError(.limit, "the template makes too much text") }
     characters -= count
   }
 
   /// Before `count` elements of lists are made.
-  func charge(elements count: Int) throws {
+  package func charge(elements count: Int) throws {
     try charge(count < Int.max / 16 ? count * 10 : count)
   }
 }

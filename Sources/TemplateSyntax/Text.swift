@@ -1,72 +1,72 @@
 /// A Python string: a sequence of code points. Each carries one bit more, the mark of characters that came from the
 /// contents of a conversation; it follows them through every operation and never changes what an operation does.
-struct Text: Sendable {
+package struct Text: Sendable {
   /// The bit of a marked character, beside its code point.
-  static let mark: UInt32 = 0x8000_0000
-  static let codeBits: UInt32 = 0x7FFF_FFFF
+  package static let mark: UInt32 = 0x8000_0000
+  package static let codeBits: UInt32 = 0x7FFF_FFFF
 
-  var units: [UInt32]
+  package var units: [UInt32]
   /// Whether it is `markupsafe.Markup`, the result of the filters `safe` and `escape`.
-  var isMarkup = false
+  package var isMarkup = false
 
-  init(units: [UInt32], isMarkup: Bool = false) {
+  package init(units: [UInt32], isMarkup: Bool = false) {
     self.units = units
     self.isMarkup = isMarkup
   }
 
-  init(units: ArraySlice<UInt32>, isMarkup: Bool = false) { self.init(units: Array(units), isMarkup: isMarkup) }
+  package init(units: ArraySlice<UInt32>, isMarkup: Bool = false) { self.init(units: Array(units), isMarkup: isMarkup) }
 
-  init(_ string: String, marked: Bool = false) {
+  package init(_ string: String, marked: Bool = false) {
     let bit = marked ? Self.mark : 0
     units = string.unicodeScalars.map { $0.value | bit }
   }
 
-  static let empty = Text(units: [])
+  package static let empty = Text(units: [])
 
-  var count: Int { units.count }
-  var isEmpty: Bool { units.isEmpty }
+  package var count: Int { units.count }
+  package var isEmpty: Bool { units.isEmpty }
 
-  func code(_ index: Int) -> UInt32 { units[index] & Self.codeBits }
+  package func code(_ index: Int) -> UInt32 { units[index] & Self.codeBits }
 
   /// The code points without marks.
-  var codes: [UInt32] { units.map { $0 & Self.codeBits } }
+  package var codes: [UInt32] { units.map { $0 & Self.codeBits } }
 
   /// As a Swift string; halves of surrogate pairs become U+FFFD.
-  var string: String {
+  package var string: String {
     var scalars = String.UnicodeScalarView()
     for unit in units { scalars.append(Unicode.Scalar(unit & Self.codeBits) ?? "\u{FFFD}") }
     return String(scalars)
   }
 
-  var hasSurrogates: Bool { units.contains { Unicode.Scalar($0 & Self.codeBits) == nil } }
+  package var hasSurrogates: Bool { units.contains { Unicode.Scalar($0 & Self.codeBits) == nil } }
 
-  subscript(_ range: Range<Int>) -> Text { Text(units: units[range], isMarkup: isMarkup) }
+  package subscript(_ range: Range<Int>) -> Text { Text(units: units[range], isMarkup: isMarkup) }
 }
 
 extension Text: Hashable {
-  static func == (left: Text, right: Text) -> Bool {
+  package static func == (left: Text, right: Text) -> Bool {
     left.units.count == right.units.count
       && (left.units == right.units
         || zip(left.units, right.units).allSatisfy { ($0 ^ $1) & codeBits == 0 })
   }
 
-  func hash(into hasher: inout Hasher) {
+  package func hash(into hasher: inout Hasher) {
     for unit in units { hasher.combine(unit & Self.codeBits) }
   }
 
   /// In the order of code points.
-  static func < (left: Text, right: Text) -> Bool {
+  package static func < (left: Text, right: Text) -> Bool {
     left.units.lexicographicallyPrecedes(right.units) { $0 & codeBits < $1 & codeBits }
   }
 }
 
 extension Text: ExpressibleByStringLiteral {
-  init(stringLiteral value: String) { self.init(value) }
+  package init(stringLiteral value: String) { self.init(value) }
 }
 
 extension Text {
   /// Places of `part` from `start` on that do not overlap, at most `limit`; an empty part is at every place.
-  func places(of part: Text, from start: Int = 0, limit: Int = .max, _ budget: TemplateBudget) throws -> [Int] {
+  package func places(of part: Text, from start: Int = 0, limit: Int = .max, _ budget: TemplateBudget) throws -> [Int] {
     var found: [Int] = []
     var index = start
     while found.count < limit, index <= count, let place = try firstPlace(of: part, in: index..<count, budget) {
@@ -76,7 +76,7 @@ extension Text {
     return found
   }
 
-  func firstPlace(of part: Text, in range: Range<Int>, _ budget: TemplateBudget) throws -> Int? {
+  package func firstPlace(of part: Text, in range: Range<Int>, _ budget: TemplateBudget) throws -> Int? {
     guard range.count >= part.count else { return nil }
     guard let first = part.units.first.map({ $0 & Self.codeBits }) else { return range.lowerBound }
     var compared = 0
@@ -93,7 +93,7 @@ extension Text {
     return nil
   }
 
-  func lastPlace(of part: Text, in range: Range<Int>, _ budget: TemplateBudget) throws -> Int? {
+  package func lastPlace(of part: Text, in range: Range<Int>, _ budget: TemplateBudget) throws -> Int? {
     guard range.count >= part.count else { return nil }
     var compared = 0
     var index = range.upperBound - part.count
@@ -111,12 +111,12 @@ extension Text {
     return nil
   }
 
-  func hasPrefix(_ part: Text, at start: Int = 0) -> Bool {
+  package func hasPrefix(_ part: Text, at start: Int = 0) -> Bool {
     start >= 0 && start + part.count <= count && (0..<part.count).allSatisfy { code(start + $0) == part.code($0) }
   }
 
   /// Without characters of `set` at the ends; of white space when it is nil.
-  func stripped(_ set: Text? = nil, left: Bool = true, right: Bool = true) -> Text {
+  package func stripped(_ set: Text? = nil, left: Bool = true, right: Bool = true) -> Text {
     let members = set.map { Set($0.codes) }
     func drops(_ code: UInt32) -> Bool { members?.contains(code) ?? CharacterClass.isSpace(code) }
     var start = 0
@@ -127,7 +127,7 @@ extension Text {
   }
 
   /// Lines as `str.splitlines`.
-  func lines(keepingEnds: Bool = false) -> [Text] {
+  package func lines(keepingEnds: Bool = false) -> [Text] {
     var lines: [Text] = []
     var start = 0
     var index = 0

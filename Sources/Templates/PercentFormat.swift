@@ -1,6 +1,10 @@
-extension Interpreter {
-  /// `format % values`, printf's way.
-  func percentFormat(_ format: Text, _ values: Value) throws -> Text {
+import TemplateSyntax
+
+/// `format % values`, printf's way.
+struct PercentFormat: ValueFunctions {
+  let budget: TemplateBudget
+
+  func format(_ format: Text, _ values: Value) throws -> Text {
     guard !format.isMarkup else { throw TemplateError.unsupported("'%' on text that was marked safe") }
     var rest: ArraySlice<Value> = [values]
     if case .tuple(let items) = values { rest = items.values[...] }
@@ -142,7 +146,7 @@ extension Interpreter {
       guard case .float(let number) = value else {
         throw TemplateError.typeError("%\(kind) format: a real number is required, not \(value.typeName)")
       }
-      guard let whole = Int(exactly: number.rounded(.towardZero)) else { throw Self.tooLarge }
+      guard let whole = Int(exactly: number.rounded(.towardZero)) else { throw TemplateError.tooLarge }
       guard specification.precision == nil else { throw TemplateError.unsupported("a precision of the format %d") }
       return try specification.text(whole)
     case "x", "X", "o":

@@ -1,5 +1,5 @@
 /// Cuts a template into tokens as jinja2 does with `trim_blocks` and `lstrip_blocks` on.
-struct Lexer {
+package struct Lexer {
   private let source: [UInt32]
   private var position = 0
   private var line = 1
@@ -7,7 +7,7 @@ struct Lexer {
   /// Whether what was read last ended in a line break, or nothing was read yet.
   private var startsLine = true
 
-  init(_ source: String) {
+  package init(_ source: String) {
     var codes: [UInt32] = []
     codes.reserveCapacity(source.utf8.count)
     var wasReturn = false
@@ -23,7 +23,7 @@ struct Lexer {
     self.source = codes
   }
 
-  static func tokens(of source: String) throws -> [Token] {
+  package static func tokens(of source: String) throws -> [Token] {
     var lexer = Lexer(source)
     try lexer.readAll()
     return lexer.tokens

@@ -1,21 +1,12 @@
-extension Interpreter {
-  private static let tests: Set<String> = [
-    "odd", "even", "divisibleby", "defined", "undefined", "filter", "test", "none", "boolean", "false", "true",
-    "integer", "float", "lower", "upper", "string", "mapping", "number", "sequence", "iterable", "callable", "sameas",
-    "escaped", "in", "==", "eq", "equalto", "!=", "ne", ">", "gt", "greaterthan", "ge", ">=", "<", "lt", "lessthan",
-    "<=", "le",
-  ]
+import TemplateSyntax
 
-  static func knowsTest(_ name: String) -> Bool { tests.contains(name) }
-
-  func evaluateTest(_ expression: Expression, _ test: FilterCall, _ scope: Scope) throws -> Value {
-    let value = try evaluate(expression, scope)
-    return .bool(try passes(test.name, value, evaluate(test.arguments, scope)))
-  }
+/// jinja2's tests.
+struct ValueTests: ValueFunctions {
+  let budget: TemplateBudget
 
   /// `value is name(arguments)`
   func passes(_ name: String, _ value: Value, _ arguments: CallArguments) throws -> Bool {
-    guard Self.knowsTest(name) else {
+    guard KnownNames.hasTest(name) else {
       throw TemplateError(.failed, "TemplateRuntimeError: No test named '\(name)' found.")
     }
     let parameter: String? =
@@ -41,7 +32,7 @@ extension Interpreter {
     case "filter", "test":
       let key = try Key(value)
       guard case .string(let other) = key else { return false }
-      return name == "filter" ? Self.knowsFilter(other.string) : Self.knowsTest(other.string)
+      return name == "filter" ? KnownNames.hasFilter(other.string) : KnownNames.hasTest(other.string)
     case "none": if case .none = value { return true } else { return false }
     case "boolean": if case .bool = value { return true } else { return false }
     case "true": if case .bool(true) = value { return true } else { return false }
@@ -75,7 +66,7 @@ extension Interpreter {
 
   /// Whether dividing by `divisor` leaves nothing.
   private func compareRemainder(_ value: Value, _ divisor: Int) throws -> Value {
-    let remainder = try evaluate(.remainder, value, .integer(divisor))
+    let remainder = try operators.evaluate(.remainder, value, .integer(divisor))
     guard let number = remainder.number else { return .bool(false) }
     // Of a float between two integers the remainder is neither.
     guard number == 0 || number == 1 else { throw TemplateError.unsupported("a test of odd and even on a fraction") }
@@ -84,7 +75,7 @@ extension Interpreter {
 
   private func compares(_ name: String, _ left: Value, _ right: Value) throws -> Bool {
     switch name {
-    case "divisibleby": return try Value.areEqual(evaluate(.remainder, left, right), .integer(0))
+    case "divisibleby": return try Value.areEqual(operators.evaluate(.remainder, left, right), .integer(0))
     case "in": return try Value.contains(right, left, budget)
     case "==", "eq", "equalto": return try Value.areEqual(left, right)
     case "!=", "ne": return try !Value.areEqual(left, right)

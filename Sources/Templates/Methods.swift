@@ -1,7 +1,12 @@
-extension Interpreter {
+import TemplateSyntax
+
+/// Python's methods.
+struct Methods: ValueFunctions {
+  let budget: TemplateBudget
+
   func call(_ method: Method, _ arguments: CallArguments) throws -> Value {
     switch method.receiver {
-    case .string(let text): return try stringMethod(method.name, text, arguments)
+    case .string(let text): return try StringMethods(budget: budget).call(method.name, of: text, arguments)
     case .dict(let mapping): return try dictMethod(method.name, mapping, arguments)
     case .list(let items), .tuple(let items):
       return try listMethod(method.name, method.receiver, items.values, arguments)
@@ -47,20 +52,5 @@ extension Interpreter {
       }
       return .integer(index)
     }
-  }
-
-  /// The range of optional `start` and `end` arguments.
-  func bounds(_ given: some Collection<Value>, _ count: Int) throws -> Range<Int> {
-    func place(_ value: Value?, default standard: Int) throws -> Int {
-      switch value {
-      case nil, .some(.none): return standard
-      case .some(let value):
-        let index = try integer(value)
-        return index < 0 ? max(index < -count ? 0 : index + count, 0) : min(index, count + 1)
-      }
-    }
-    let start = try place(given.first, default: 0)
-    let end = min(try place(given.dropFirst().first, default: count), count)
-    return start <= end ? start..<end : start..<start
   }
 }

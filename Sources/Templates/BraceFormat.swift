@@ -1,4 +1,9 @@
-extension Interpreter {
+import TemplateSyntax
+
+/// `str.format`.
+struct BraceFormat: ValueFunctions {
+  let budget: TemplateBudget
+
   /// `format.format(*values, **names)`
   func format(_ format: Text, _ values: [Value], _ names: [(name: String, value: Value)]) throws -> Text {
     var units: [UInt32] = []
@@ -74,14 +79,14 @@ extension Interpreter {
       if opening == "." {
         let name = rest.prefix { $0 != "." && $0 != "[" }
         rest = rest.dropFirst(name.count)
-        value = try attribute(String(name), of: value)
+        value = try attributes.attribute(String(name), of: value)
       } else {
         let key = rest.prefix { $0 != "]" }
         guard opening == "[", key.count < rest.count else {
           throw TemplateError.valueError("Missing ']' in format string")
         }
         rest = rest.dropFirst(key.count + 1)
-        value = try item(Int(key).map(Value.integer) ?? .string(String(key)), of: value)
+        value = try attributes.item(Int(key).map(Value.integer) ?? .string(String(key)), of: value)
       }
     }
     return value

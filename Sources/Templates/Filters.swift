@@ -1,27 +1,17 @@
-extension Interpreter {
-  /// jinja2's filters; those that are known but not here are refused by name when they are reached.
-  private static let filters: Set<String> = [
-    "abs", "attr", "batch", "capitalize", "center", "count", "d", "default", "dictsort", "e", "escape",
-    "filesizeformat", "first", "float", "forceescape", "format", "groupby", "indent", "int", "items", "join", "last",
-    "length", "list", "lower", "map", "max", "min", "pprint", "random", "reject", "rejectattr", "replace", "reverse",
-    "round", "safe", "select", "selectattr", "slice", "sort", "string", "striptags", "sum", "title", "tojson", "trim",
-    "truncate", "unique", "upper", "urlencode", "urlize", "wordcount", "wordwrap", "xmlattr",
-  ]
+import TemplateSyntax
 
-  static func knowsFilter(_ name: String) -> Bool { filters.contains(name) }
-
-  func apply(_ filter: FilterCall, to value: Value, _ scope: Scope) throws -> Value {
-    try at(line: filter.line) { try apply(filter.name, to: value, evaluate(filter.arguments, scope)) }
-  }
+/// jinja2's filters.
+struct Filters: ValueFunctions {
+  let budget: TemplateBudget
 
   /// `value|name(arguments)`
   func apply(_ name: String, to value: Value, _ arguments: CallArguments) throws -> Value {
-    guard Self.knowsFilter(name) else {
+    guard KnownNames.hasFilter(name) else {
       throw TemplateError(.failed, "TemplateRuntimeError: No filter named '\(name)' found.")
     }
-    if let result = try textFilter(name, value, arguments) { return result }
-    if let result = try numberFilter(name, value, arguments) { return result }
-    if let result = try sequenceFilter(name, value, arguments) { return result }
+    if let result = try TextFilters(budget: budget).apply(name, value, arguments) { return result }
+    if let result = try NumberFilters(budget: budget).apply(name, value, arguments) { return result }
+    if let result = try SequenceFilters(budget: budget).apply(name, value, arguments) { return result }
     switch name {
     case "default", "d":
       let given = try arguments.bound(to: ["default_value", "boolean"], of: name)
@@ -32,7 +22,7 @@ extension Interpreter {
         throw TemplateError.typeError("attribute name must be string")
       }
       if case .undefined(let undefined) = value { throw undefined.error }
-      let own = try self.attribute(attribute.string, of: value)
+      let own = try attributes.attribute(attribute.string, of: value)
       // Unlike `value.name` it does not look for an element.
       if case .dict(let mapping) = value, mapping[attribute.string] != nil, case .method = own { return own }
       if case .dict(let mapping) = value, mapping[attribute.string] != nil {
@@ -43,7 +33,7 @@ extension Interpreter {
     case "items":
       _ = try arguments.positional(0...0, of: name)
       return .iterator(
-        try LazyItems(around: value) { [unowned self] in
+        try LazyItems(around: value) {
           if case .undefined = value { return [] }
           guard case .dict(let mapping) = value else {
             throw TemplateError.typeError("Can only get item pairs from a mapping.")

@@ -1,5 +1,10 @@
-extension Interpreter {
-  func sequenceFilter(_ name: String, _ value: Value, _ arguments: CallArguments) throws -> Value? {
+import TemplateSyntax
+
+/// jinja2's filters of sequences and mappings.
+struct SequenceFilters: ValueFunctions {
+  let budget: TemplateBudget
+
+  func apply(_ name: String, _ value: Value, _ arguments: CallArguments) throws -> Value? {
     switch name {
     case "length", "count":
       _ = try arguments.positional(0...0, of: name)
@@ -26,21 +31,21 @@ extension Interpreter {
       let given = try arguments.bound(to: ["attribute", "start"], of: name)
       var items = try elements(value)
       if let attribute = given[0] {
-        if case .none = attribute {} else { items = try items.map(attributeReader(attribute)) }
+        if case .none = attribute {} else { items = try items.map(attributes.reader(of: attribute)) }
       }
       if case .string? = given[1] {
         throw TemplateError.typeError("sum() can't sum strings [use ''.join(seq) instead]")
       }
-      return try items.reduce(given[1] ?? .integer(0)) { try evaluate(.add, $0, $1) }
+      return try items.reduce(given[1] ?? .integer(0)) { try operators.evaluate(.add, $0, $1) }
     case "batch", "slice": return try parts(name, value, arguments)
     case "map":
-      let read = { [unowned self] in try mapping(arguments) }
-      return try lazily(value) { [unowned self] in
+      let read = { try mapping(arguments) }
+      return try lazily(value) {
         guard value.isTrue else { return [] }
         return try elements(value).map(read())
       }
     case "select", "reject", "selectattr", "rejectattr":
-      return try lazily(value) { [unowned self] in
+      return try lazily(value) {
         guard value.isTrue else { return [] }
         let test = try selection(arguments, byAttribute: name.hasSuffix("attr"))
         let wanted = name.hasPrefix("select")
@@ -82,32 +87,7 @@ extension Interpreter {
     }
   }
 
-  // MARK: Attributes and tests of elements
-
-  /// Reads `attribute` ("name", "a.b", "0", 0) of a value.
-  func attributeReader(_ attribute: Value, default standard: Value? = nil) throws -> (Value) throws -> Value {
-    let parts = try attributeParts(attribute)
-    return { [unowned self] value in
-      var value = value
-      for part in parts {
-        value = try item(part, of: value)
-        if let standard, case .undefined = value { value = standard }
-      }
-      return value
-    }
-  }
-
-  private func attributeParts(_ attribute: Value) throws -> [Value] {
-    switch attribute {
-    case .none: return []
-    case .string(let text):
-      return text.string.split(separator: ".", omittingEmptySubsequences: false).map { part in
-        let isNumber = !part.isEmpty && part.utf8.allSatisfy { $0 >= 0x30 && $0 <= 0x39 }
-        return isNumber ? Int(part).map(Value.integer) ?? .string(String(part)) : .string(String(part))
-      }
-    default: return [attribute]
-    }
-  }
+  // MARK: Tests of elements
 
   private func foldingCase(_ value: Value) throws -> Value {
     guard case .string(let text) = value else { return value }
@@ -122,7 +102,7 @@ extension Interpreter {
       }
       var standard = arguments.keywords.first { $0.name == "default" }?.value
       if case .some(.none) = standard { standard = nil }
-      return try attributeReader(attribute.value, default: standard)
+      return try attributes.reader(of: attribute.value, default: standard)
     }
     guard let first = arguments.positional.first else {
       throw TemplateError(.failed, "FilterArgumentError: map requires a filter argument")
@@ -130,9 +110,9 @@ extension Interpreter {
     var rest = arguments
     rest.positional.removeFirst()
     let name = try text(first).string
-    return { [unowned self] value in
+    return { value in
       try budget.step()
-      return try apply(name, to: value, rest)
+      return try filters.apply(name, to: value, rest)
     }
   }
 
@@ -143,13 +123,13 @@ extension Interpreter {
       guard !rest.positional.isEmpty else {
         throw TemplateError(.failed, "FilterArgumentError: Missing parameter for attribute name")
       }
-      read = try attributeReader(rest.positional.removeFirst())
+      read = try attributes.reader(of: rest.positional.removeFirst())
     }
     guard !rest.positional.isEmpty else { return { try read($0).isTrue } }
     let name = try text(rest.positional.removeFirst()).string
-    return { [unowned self] value in
+    return { value in
       try budget.step()
-      return try passes(name, read(value), rest)
+      return try tests.passes(name, read(value), rest)
     }
   }
 
@@ -176,9 +156,9 @@ extension Interpreter {
     switch given[2] {
     case .some(.string(let text)):
       readers = try text.string.split(separator: ",", omittingEmptySubsequences: false).map {
-        try attributeReader(.string(String($0)))
+        try attributes.reader(of: .string(String($0)))
       }
-    case let attribute: readers = [try attributeReader(attribute ?? .none)]
+    case let attribute: readers = [try attributes.reader(of: attribute ?? .none)]
     }
     let isSensitive = given[1]?.isTrue ?? false
     let keys = try items.map { item in
@@ -208,8 +188,8 @@ extension Interpreter {
 
   private func unique(_ value: Value, _ arguments: CallArguments) throws -> Value {
     let given = try arguments.bound(to: ["case_sensitive", "attribute"], of: "unique")
-    return try lazily(value) { [unowned self] in
-      let read = try attributeReader(given[1] ?? .none)
+    return try lazily(value) {
+      let read = try attributes.reader(of: given[1] ?? .none)
       let isSensitive = given[0]?.isTrue ?? false
       var seen: Set<Key> = []
       return try elements(value).filter {
@@ -225,7 +205,7 @@ extension Interpreter {
     guard var best = items.first else {
       return .undefined(Undefined("No aggregated item, sequence was empty."))
     }
-    let read = try attributeReader(given[1] ?? .none)
+    let read = try attributes.reader(of: given[1] ?? .none)
     let isSensitive = given[0]?.isTrue ?? false
     func key(_ item: Value) throws -> Value { try isSensitive ? read(item) : foldingCase(read(item)) }
     var bestKey = try key(best)
@@ -245,7 +225,7 @@ extension Interpreter {
     let count = try integer(given[0] ?? .none)
     let fill: Value? = if case .some(.none) = given[1] { nil } else { given[1] }
     guard count > 0 else { throw TemplateError.unsupported("\(name)(\(count))") }
-    return try lazily(value) { [unowned self] in
+    return try lazily(value) {
       let items = try elements(value)
       try budget.charge(elements: 2 * items.count + (name == "slice" || fill != nil ? count : 0))
       var parts: [Value] = []

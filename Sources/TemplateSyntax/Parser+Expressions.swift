@@ -1,5 +1,5 @@
 extension Parser {
-  mutating func parseExpression(conditional: Bool = true) throws -> Expression {
+  package mutating func parseExpression(conditional: Bool = true) throws -> Expression {
     try nested { try conditional ? $0.parseConditional() : $0.parseOr() }
   }
 
@@ -101,7 +101,7 @@ extension Parser {
     return filters ? try parseFilters(value) : value
   }
 
-  mutating func parsePrimary() throws -> Expression {
+  package mutating func parsePrimary() throws -> Expression {
     let token = current
     switch token.kind {
     case .name(let name):
@@ -145,7 +145,8 @@ extension Parser {
     }
   }
 
-  mutating func parseTuple(conditional: Bool = true, endNames: [String] = [], inParentheses: Bool = false) throws
+  package mutating func parseTuple(conditional: Bool = true, endNames: [String] = [], inParentheses: Bool = false)
+    throws
     -> Expression
   {
     let line = self.line
@@ -270,7 +271,7 @@ extension Parser {
     return try make(.call(callee, parseArguments()), line)
   }
 
-  mutating func parseArguments() throws -> Arguments {
+  package mutating func parseArguments() throws -> Arguments {
     let line = self.line
     try expect(symbol: "(")
     var arguments = Arguments()
@@ -309,14 +310,14 @@ extension Parser {
   }
 
   /// A filter's name, perhaps with dots, and its arguments.
-  mutating func parseFilterCall() throws -> FilterCall {
+  package mutating func parseFilterCall() throws -> FilterCall {
     let line = self.line
     var name = try expectName()
     while skip(symbol: ".") { name += "." + (try expectName()) }
     return FilterCall(name: name, arguments: current.isSymbol("(") ? try parseArguments() : Arguments(), line: line)
   }
 
-  mutating func parseFilterChain() throws -> [FilterCall] {
+  package mutating func parseFilterChain() throws -> [FilterCall] {
     var calls: [FilterCall] = []
     while skip(symbol: "|") { calls.append(try parseFilterCall()) }
     return calls

@@ -1,6 +1,6 @@
 /// A piece of a template's source.
-struct Token: Sendable {
-  enum Kind: Sendable, Equatable {
+package struct Token: Sendable {
+  package enum Kind: Sendable, Equatable {
     case data(Text)
     case variableBegin
     case variableEnd
@@ -14,14 +14,14 @@ struct Token: Sendable {
     case end
   }
 
-  var kind: Kind
-  var line: Int
+  package var kind: Kind
+  package var line: Int
 
-  func isName(_ name: String) -> Bool { kind == .name(name) }
-  func isSymbol(_ symbol: String) -> Bool { kind == .symbol(symbol) }
+  package func isName(_ name: String) -> Bool { kind == .name(name) }
+  package func isSymbol(_ symbol: String) -> Bool { kind == .symbol(symbol) }
 
   /// How messages call it.
-  var description: String {
+  package var description: String {
     switch kind {
     case .data: "template data / text"
     case .variableBegin: "begin of print statement"

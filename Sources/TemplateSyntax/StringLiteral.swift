@@ -1,6 +1,6 @@
 /// The escapes of a string in a template: those of Python's `unicode-escape`.
-enum StringLiteral {
-  static func text(of body: ArraySlice<UInt32>, line: Int) throws -> Text {
+package enum StringLiteral {
+  package static func text(of body: ArraySlice<UInt32>, line: Int) throws -> Text {
     guard body.contains(0x5C) else { return Text(units: body) }
     var out: [UInt32] = []
     var index = body.startIndex

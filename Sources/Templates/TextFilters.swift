@@ -1,5 +1,10 @@
-extension Interpreter {
-  func textFilter(_ name: String, _ value: Value, _ arguments: CallArguments) throws -> Value? {
+import TemplateSyntax
+
+/// jinja2's filters of text.
+struct TextFilters: ValueFunctions {
+  let budget: TemplateBudget
+
+  func apply(_ name: String, _ value: Value, _ arguments: CallArguments) throws -> Value? {
     func softly(_ change: (Text) throws -> Text) throws -> Value {
       _ = try arguments.positional(0...0, of: name)
       let text = try softText(value)
@@ -44,7 +49,7 @@ extension Interpreter {
       var items = try elements(value)
       if let attribute = given[1], case .none = attribute {
       } else if let attribute = given[1] {
-        items = try items.map(attributeReader(attribute))
+        items = try items.map(attributes.reader(of: attribute))
       }
       return .string(try join(items.map { try text($0) }, try given[0].map { try text($0) } ?? .empty))
     case "center":
@@ -64,7 +69,7 @@ extension Interpreter {
         arguments.keywords.isEmpty
         ? try .tuple(of: arguments.positional)
         : .dict(try Mapping(arguments.keywords.map { (.string($0.name), $0.value) }))
-      return .string(try percentFormat(softText(value), values))
+      return .string(try PercentFormat(budget: budget).format(softText(value), values))
     case "wordcount":
       _ = try arguments.positional(0...0, of: name)
       var count = 0
@@ -80,81 +85,6 @@ extension Interpreter {
       return .string(try urlEncoded(text))
     default: return nil
     }
-  }
-
-  /// The characters that `strip` takes off; nil: white space.
-  func stripSet(_ value: Value?) throws -> Text? {
-    switch value {
-    case nil, .some(.none): return nil
-    case .some(.string(let text)): return text
-    case .some(let value): throw TemplateError.typeError("strip arg must be None or str, not \(value.typeName)")
-    }
-  }
-
-  func integer(_ value: Value) throws -> Int {
-    guard let index = value.index else {
-      throw TemplateError.typeError("'\(value.typeName)' object cannot be interpreted as an integer")
-    }
-    return index
-  }
-
-  func escape(_ text: Text) throws -> Text {
-    var units: [UInt32] = []
-    for unit in text.units {
-      let escaped: String? =
-        switch unit & Text.codeBits {
-        case 0x26: "&amp;"
-        case 0x3C: "&lt;"
-        case 0x3E: "&gt;"
-        case 0x22: "&#34;"
-        case 0x27: "&#39;"
-        default: nil
-        }
-      if let escaped {
-        units += escaped.unicodeScalars.map { $0.value | unit & Text.mark }
-      } else {
-        units.append(unit)
-      }
-    }
-    try budget.charge(units.count)
-    return Text(units: units, isMarkup: true)
-  }
-
-  func replace(_ text: Text, _ old: Text, with new: Text, limit: Int) throws -> Text {
-    var places = try text.places(of: old, limit: limit, budget)
-    if old.isEmpty, places.count == limit { places = Array(places.prefix(limit)) }
-    try budget.charge(text.count)
-    let (growth, overflows) = places.count.multipliedReportingOverflow(by: new.count)
-    try budget.charge(overflows ? .max : growth)
-    var units: [UInt32] = []
-    var start = 0
-    for place in places {
-      units += text.units[start..<place]
-      units += new.units
-      start = place + old.count
-    }
-    return Text(units: units + text.units[start...])
-  }
-
-  func join(_ parts: [Text], _ separator: Text) throws -> Text {
-    var units: [UInt32] = []
-    for (index, part) in parts.enumerated() {
-      try budget.charge(part.count + separator.count)
-      if index > 0 { units += separator.units }
-      units += part.units
-    }
-    return Text(units: units)
-  }
-
-  /// Fills up to a width; on both sides as `str.center`.
-  func pad(_ text: Text, _ width: Int, _ fill: Text, left: Bool, right: Bool) throws -> Text {
-    let missing = width - text.count
-    guard missing > 0 else { return text }
-    try budget.charge(width)
-    let before = left && right ? missing / 2 + (missing & width & 1) : left ? missing : 0
-    let unit = fill.units.first ?? 0x20
-    return Text(
-      units: Array(repeating: unit, count: before) + text.units + Array(repeating: unit, count: missing - before))
   }
 
   private func titled(_ text: Text) throws -> Text {

@@ -25,13 +25,18 @@ public struct TemplateError: Error, Sendable, Equatable, CustomStringConvertible
 
   public var description: String { line.map { "line \($0): \(message)" } ?? message }
 
-  static func typeError(_ message: String) -> TemplateError { TemplateError(.failed, "TypeError: " + message) }
-  static func valueError(_ message: String) -> TemplateError { TemplateError(.failed, "ValueError: " + message) }
-  static func undefined(_ message: String) -> TemplateError { TemplateError(.failed, "UndefinedError: " + message) }
-  static func unsupported(_ construct: String) -> TemplateError {
+  package static func typeError(_ message: String) -> TemplateError { TemplateError(.failed, "TypeError: " + message) }
+  package static func valueError(_ message: String) -> TemplateError {
+    TemplateError(.failed, "ValueError: " + message)
+  }
+  package static func undefined(_ message: String) -> TemplateError {
+    TemplateError(.failed, "UndefinedError: " + message)
+  }
+  package static func unsupported(_ construct: String) -> TemplateError {
     TemplateError(.unsupported, "\(construct) is not supported")
   }
-  static func syntax(_ message: String, line: Int) -> TemplateError {
+  package static var tooLarge: TemplateError { .unsupported("an integer beyond 64 bits") }
+  package static func syntax(_ message: String, line: Int) -> TemplateError {
     TemplateError(.failed, "TemplateSyntaxError: " + message, line: line)
   }
 }

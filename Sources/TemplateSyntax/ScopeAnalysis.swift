@@ -1,22 +1,22 @@
 /// Which names belong to which block, found before a template runs, as jinja2's compiler does, and what it refuses then.
-struct ScopeAnalysis {
+package struct ScopeAnalysis {
   private var template: ParsedTemplate
   private var frames: [Frame] = [Frame()]
 
   /// Names of one block as its statements are gone through.
   private struct Frame {
-    var known: Set<Int> = []
-    var stored: Set<Int> = []
-    var hidden: Set<Int> = []
+    package var known: Set<Int> = []
+    package var stored: Set<Int> = []
+    package var hidden: Set<Int> = []
   }
 
   private struct Place {
-    var isInLoop = false
+    package var isInLoop = false
     /// Directly in a branch of an `if`: an unknown filter is an error only when it is reached.
-    var isSoft = false
+    package var isSoft = false
   }
 
-  static func run(_ template: inout ParsedTemplate, scopes: Int) throws {
+  package static func run(_ template: inout ParsedTemplate, scopes: Int) throws {
     template.hidden = Array(repeating: [], count: scopes)
     var analysis = ScopeAnalysis(template: template)
     try analysis.finish(template.statements, scope: 0, Place())
@@ -245,7 +245,7 @@ struct ScopeAnalysis {
 
   private func check(_ filters: [FilterCall], _ place: Place) throws {
     for filter in filters {
-      if !place.isSoft, !Interpreter.knowsFilter(filter.name) {
+      if !place.isSoft, !KnownNames.hasFilter(filter.name) {
         throw TemplateError(.failed, "TemplateAssertionError: No filter named '\(filter.name)'.", line: filter.line)
       }
       for argument in filter.arguments.expressions { try check(argument, place) }
@@ -259,7 +259,7 @@ struct ScopeAnalysis {
       try check([filter], place)
       return try check(value, place)
     case .test(_, let test):
-      if !place.isSoft, !Interpreter.knowsTest(test.name) {
+      if !place.isSoft, !KnownNames.hasTest(test.name) {
         throw TemplateError(.failed, "TemplateAssertionError: No test named '\(test.name)'.", line: test.line)
       }
     case .conditional: place.isSoft = true

@@ -1,3 +1,5 @@
+import TemplateSyntax
+
 /// What Python's types have as attributes: these come before keys in `value.name`.
 enum PythonAttributes {
   static let dict: Set<String> = ["copy", "fromkeys", "get", "items", "keys", "values"]
@@ -30,7 +32,10 @@ enum PythonAttributes {
   ]
 }
 
-extension Interpreter {
+/// Attributes, elements and slices of values.
+struct Attributes: ValueFunctions {
+  let budget: TemplateBudget
+
   /// `value.name`: an attribute of Python's, else the element of that key.
   func attribute(_ name: String, of value: Value) throws -> Value {
     if case .undefined(let undefined) = value, !PythonAttributes.object.contains(name) { throw undefined.error }
@@ -57,7 +62,7 @@ extension Interpreter {
     return .undefined(missing(key, of: value))
   }
 
-  static func place(_ index: Int, _ count: Int) -> Int? {
+  private static func place(_ index: Int, _ count: Int) -> Int? {
     let place = index < 0 ? index + count : index
     return place >= 0 && place < count ? place : nil
   }
@@ -113,6 +118,33 @@ extension Interpreter {
     case .iterator: return try unsupported(PythonAttributes.iterator)
     case .method, .function: throw TemplateError.unsupported("the attribute '\(name)' of a function")
     case .none, .undefined: return nil
+    }
+  }
+
+  // MARK: Paths
+
+  /// Reads `attribute` ("name", "a.b", "0", 0) of a value.
+  func reader(of attribute: Value, default standard: Value? = nil) throws -> (Value) throws -> Value {
+    let parts = try parts(attribute)
+    return { value in
+      var value = value
+      for part in parts {
+        value = try item(part, of: value)
+        if let standard, case .undefined = value { value = standard }
+      }
+      return value
+    }
+  }
+
+  private func parts(_ attribute: Value) throws -> [Value] {
+    switch attribute {
+    case .none: return []
+    case .string(let text):
+      return text.string.split(separator: ".", omittingEmptySubsequences: false).map { part in
+        let isNumber = !part.isEmpty && part.utf8.allSatisfy { $0 >= 0x30 && $0 <= 0x39 }
+        return isNumber ? Int(part).map(Value.integer) ?? .string(String(part)) : .string(String(part))
+      }
+    default: return [attribute]
     }
   }
 
