@@ -70,8 +70,9 @@ extension LearnerService {
     var record = StepMetrics(
       step: run.step, trajectories: trajectories, rewardNames: subject.rewards.names, judged: judged,
       withoutAnswer: subject.rewards.shareWithoutAnswer(queries, judged), outcome: outcome,
-      version: version, subject: subject, cluster: statistics, wireBytes: recorded.weightBytesSent,
-      weightsDensity: versions.weightsDensity, before: recorded, sampling: Self.samplingSeconds(groups.completed),
+      version: version, subject: subject, cluster: statistics, wireBytes: collector.recorded.weightBytesSent,
+      weightsDensity: versions.weightsDensity, before: collector.recorded,
+      sampling: Self.samplingSeconds(groups.completed),
       isPartial: configuration.rollout.partialRollouts, judging: rewardsCame - collected,
       times: (start, collected, updated, published)
     ).record
@@ -89,7 +90,7 @@ extension LearnerService {
     measuredBetweenSteps = [:]
     let evaluated = try periodicEvaluation?.figuresIfDue(model, after: run.step, telling: observers)
     record.metrics.merge(evaluated ?? [:]) { $1 }
-    recorded = statistics
+    collector.recorded = statistics
     let report = StepReport(
       step: run.step, record: record, trajectories: trajectories, queries: Self.judgedQueries(queries, judged),
       advantages: outcome.credits.map(\.advantages), leafRows: outcome.leafRows, identity: versions.identity,

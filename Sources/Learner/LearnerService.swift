@@ -74,8 +74,6 @@ public final class LearnerService {
   public private(set) var endsEarly: RunStop?
   /// The right to write the run's folder.
   private var lock: RunLock?
-  /// The cluster at the last step's record.
-  var recorded = ClusterStatistics()
 
   /// Loads the model, or makes the tiny one, and warms it up when the configuration says so.
   ///

@@ -13,6 +13,8 @@ import Transformer
 struct StepCollector {
   let frontEnd: LearnerFrontEnd
   var judging: StepJudging
+  /// The cluster at the last step's record.
+  var recorded = ClusterStatistics()
   private let subject: TrainingSubject
   private let verification: RolloutVerification
   /// Whether samples go on under new weights.

@@ -51,12 +51,16 @@ final class SampleState {
   private var supportLogits: [Float] = []
   /// Of the step that was drawn last.
   private var measures = StepMeasures()
-  private var softSegment = SoftSegment()
-  private var thinkingSegment = DiscreteSegment()
-  private var answerSegment = DiscreteSegment()
-  private var segments: [Segment] = []
-  /// Versions that drew steps after the first one's.
-  private var laterSpans: [VersionSpan] = []
+  private var record = Record()
+  /// What becomes of the trajectory.
+  private struct Record {
+    var soft = SoftSegment()
+    var thinking = DiscreteSegment()
+    var answer = DiscreteSegment()
+    var segments: [Segment] = []
+    /// Versions that drew steps after the first one's.
+    var laterSpans: [VersionSpan] = []
+  }
 
   init(_ request: SamplingRequest, sampleIndex: Int, pagesPerSequence: Int) {
     self.request = request
@@ -91,7 +95,7 @@ final class SampleState {
     step += 1
     switch request.plan.stages[stage] {
     case .think:
-      if let continuation = request.policy.part.continuation, softSegment.count >= continuation.softSteps {
+      if let continuation = request.policy.part.continuation, record.soft.count >= continuation.softSteps {
         try thinkDiscrete(continuation.sampling, row, noise)
         return
       }
@@ -118,7 +122,7 @@ final class SampleState {
   /// Tells an observer what `advance` drew and what it forced.
   func describeLastStep(to observer: (SampledStep) -> Void) {
     if finishReason != nil {
-      if let token = answerSegment.tokenIDs.last { observer(.token(token)) }
+      if let token = record.answer.tokenIDs.last { observer(.token(token)) }
       return
     }
     var forced: [Int32] = []
@@ -135,17 +139,18 @@ final class SampleState {
   /// The next step is drawn by newer weights.
   func continues(under version: Int) {
     // A version without a step leaves no trace.
-    if laterSpans.last?.start == step { laterSpans.removeLast() }
-    laterSpans.append(VersionSpan(start: step, version: version))
+    if record.laterSpans.last?.start == step { record.laterSpans.removeLast() }
+    record.laterSpans.append(VersionSpan(start: step, version: version))
   }
 
   /// The finished sample.
   func trajectory() -> Trajectory {
     Trajectory(
       promptID: request.promptID, groupID: Int(request.groupOrdinal), sampleIndex: sampleIndex, policy: request.policy,
-      policyVersion: request.policyVersion, prompt: request.prompt, segments: segments,
+      policyVersion: request.policyVersion, prompt: request.prompt, segments: record.segments,
       finishReason: finishReason ?? .length,
-      versionSpans: laterSpans.isEmpty ? [] : [VersionSpan(start: 0, version: request.policyVersion)] + laterSpans)
+      versionSpans: record.laterSpans.isEmpty
+        ? [] : [VersionSpan(start: 0, version: request.policyVersion)] + record.laterSpans)
   }
 
   private func thinkSoft(
@@ -155,9 +160,9 @@ final class SampleState {
     if steps.endsOnLikeliest, let likeliest = try likeliestEnd(row) {
       let distribution = try DiscreteDistribution(
         measuring: row, temperature: request.policy.scoringTemperature, into: &measures)
-      thinkingSegment.tokenIDs.append(likeliest)
-      thinkingSegment.logProbs.append(distribution.logProb(ofLogit: row[Int(likeliest)]))
-      thinkingSegment.streams.append(measures)
+      record.thinking.tokenIDs.append(likeliest)
+      record.thinking.logProbs.append(distribution.logProb(ofLogit: row[Int(likeliest)]))
+      record.thinking.streams.append(measures)
       return endThinking(after: .token(likeliest), isForced: false)
     }
     let largest = try withCandidates(steps.candidateCount, row, hidden, model) { ids, logits in
@@ -168,22 +173,22 @@ final class SampleState {
     let emitted = soft.emittedToken
     if thinking.ends.contains(emitted) {
       // The end is a discrete action: scored as a token, fed one-hot.
-      thinkingSegment.tokenIDs.append(emitted)
-      thinkingSegment.logProbs.append(endLogProb(steps, distribution.logProb(ofLogit: row[Int(emitted)])))
-      thinkingSegment.streams.append(measures)
+      record.thinking.tokenIDs.append(emitted)
+      record.thinking.logProbs.append(endLogProb(steps, distribution.logProb(ofLogit: row[Int(emitted)])))
+      record.thinking.streams.append(measures)
       return endThinking(after: .token(emitted), isForced: false)
     }
-    softSegment.tokenIDs.append(soft.tokenIDs)
-    softSegment.values.append(soft.values)
+    record.soft.tokenIDs.append(soft.tokenIDs)
+    record.soft.values.append(soft.values)
     if steps.scoresFullVocabulary {
       for slot in 0..<steps.slotCount {
-        softSegment.logProbs.append(distribution.logProb(ofLogit: row[Int(soft.tokenIDs[slot])]))
+        record.soft.logProbs.append(distribution.logProb(ofLogit: row[Int(soft.tokenIDs[slot])]))
       }
     } else {
-      softSegment.logProbs += soft.logProbs
+      record.soft.logProbs += soft.logProbs
     }
-    softSegment.streams.append(measures)
-    if softSegment.count >= thinking.budget {
+    record.soft.streams.append(measures)
+    if record.soft.count >= thinking.budget {
       endThinking(after: .mixture, isForced: true)
     } else {
       inputs.append(.mixture)
@@ -245,12 +250,12 @@ final class SampleState {
     if thinking.ends.contains(emitted) {
       return endThinking(after: .token(emitted), isForced: false, unscored: emitted)
     }
-    softSegment.tokenIDs.append(soft.tokenIDs)
-    softSegment.values.append(soft.values)
-    softSegment.logProbs += soft.logProbs
+    record.soft.tokenIDs.append(soft.tokenIDs)
+    record.soft.values.append(soft.values)
+    record.soft.logProbs += soft.logProbs
     _ = try DiscreteDistribution(measuring: row, temperature: request.policy.scoringTemperature, into: &measures)
-    softSegment.streams.append(measures)
-    if softSegment.count >= thinking.budget {
+    record.soft.streams.append(measures)
+    if record.soft.count >= thinking.budget {
       endThinking(after: .mixture, isForced: true)
     } else {
       inputs.append(.mixture)
@@ -265,7 +270,7 @@ final class SampleState {
     let (ids, logits) = soft.support()
     var support = RaggedRows<Int32>()
     support.append(ids)
-    thinkingSegment.support = support
+    record.thinking.support = support
     var logProb: Float = .nan
     ids.withUnsafeBufferPointer { ids in
       logits.withUnsafeBufferPointer { logits in
@@ -282,11 +287,11 @@ final class SampleState {
   private func thinkDiscrete(
     _ sampling: DiscreteSampling, _ row: UnsafeBufferPointer<Float>, _ noise: StepNoise
   ) throws {
-    let token = try draw(row, sampling, noise, into: &thinkingSegment)
-    if sampling.temperature == 0 { thinkingSegment.temperature = sampling.scoringTemperature }
+    let token = try draw(row, sampling, noise, into: &record.thinking)
+    if sampling.temperature == 0 { record.thinking.temperature = sampling.scoringTemperature }
     if thinking.ends.contains(token) {
       endThinking(after: .token(token), isForced: false)
-    } else if softSegment.count + thinkingSegment.tokenIDs.count >= thinking.budget {
+    } else if record.soft.count + record.thinking.tokenIDs.count >= thinking.budget {
       endThinking(after: .token(token), isForced: true)
     } else {
       inputs.append(.token(token))
@@ -296,14 +301,14 @@ final class SampleState {
   private func answer(
     _ row: UnsafeBufferPointer<Float>, _ noise: StepNoise, _ sampling: DiscreteSampling, budget: Int, stops: [Int32]
   ) throws {
-    let token = try draw(row, sampling, noise, into: &answerSegment)
+    let token = try draw(row, sampling, noise, into: &record.answer)
     let reason: FinishReason? =
-      stops.contains(token) ? .stop : answerSegment.tokenIDs.count >= budget ? .length : nil
+      stops.contains(token) ? .stop : record.answer.tokenIDs.count >= budget ? .length : nil
     guard let reason else {
       inputs.append(.token(token))
       return
     }
-    segments.append(.discrete(answerSegment))
+    record.segments.append(.discrete(record.answer))
     if stage == request.plan.stages.count - 1 {
       finishReason = reason
     } else {
@@ -330,9 +335,9 @@ final class SampleState {
   ///
   /// - Parameter unscored: the end token, when it is fed without being scored.
   private func endThinking(after last: Input?, isForced: Bool, unscored: Int32? = nil) {
-    if softSegment.count > 0 { segments.append(.soft(softSegment)) }
-    if !thinkingSegment.tokenIDs.isEmpty { segments.append(.discrete(thinkingSegment)) }
-    if let unscored { segments.append(.forced([unscored])) }
+    if record.soft.count > 0 { record.segments.append(.soft(record.soft)) }
+    if !record.thinking.tokenIDs.isEmpty { record.segments.append(.discrete(record.thinking)) }
+    if let unscored { record.segments.append(.forced([unscored])) }
     if let last { inputs.append(last) }
     if isForced { force(thinking.forcedEnd) }
     enter(stage + 1)
@@ -344,25 +349,25 @@ final class SampleState {
     switch request.plan.stages[next] {
     case .think(let budget, let ends, let forcedEnd):
       thinking = Thinking(budget: budget, ends: ends, forcedEnd: forcedEnd)
-      softSegment = SoftSegment()
-      thinkingSegment = DiscreteSegment()
+      record.soft = SoftSegment()
+      record.thinking = DiscreteSegment()
       if budget == 0 { return endThinking(after: nil, isForced: true) }
       switch view {
       case .token:
-        thinkingSegment.tokenIDs.reserveCapacity(budget)
-        thinkingSegment.logProbs.reserveCapacity(budget)
+        record.thinking.tokenIDs.reserveCapacity(budget)
+        record.thinking.logProbs.reserveCapacity(budget)
       case .vector(let steps):
-        softSegment.tokenIDs.reserveCapacity(rows: budget, elementsPerRow: steps.recordWidth)
-        softSegment.logProbs.reserveCapacity(budget)
+        record.soft.tokenIDs.reserveCapacity(rows: budget, elementsPerRow: steps.recordWidth)
+        record.soft.logProbs.reserveCapacity(budget)
       case .candidates(let steps):
-        softSegment.tokenIDs.reserveCapacity(rows: budget, elementsPerRow: steps.recordWidth)
-        softSegment.values.reserveCapacity(rows: budget, elementsPerRow: steps.recordWidth)
-        softSegment.logProbs.reserveCapacity(budget * steps.slotCount)
+        record.soft.tokenIDs.reserveCapacity(rows: budget, elementsPerRow: steps.recordWidth)
+        record.soft.values.reserveCapacity(rows: budget, elementsPerRow: steps.recordWidth)
+        record.soft.logProbs.reserveCapacity(budget * steps.slotCount)
       }
     case .answer(let sampling, let budget, _):
-      answerSegment = DiscreteSegment(temperature: sampling.scoringTemperature)
-      answerSegment.tokenIDs.reserveCapacity(budget)
-      answerSegment.logProbs.reserveCapacity(budget)
+      record.answer = DiscreteSegment(temperature: sampling.scoringTemperature)
+      record.answer.tokenIDs.reserveCapacity(budget)
+      record.answer.logProbs.reserveCapacity(budget)
     case .force(let tokenIDs):
       force(tokenIDs)
       enter(next + 1)
@@ -375,17 +380,17 @@ final class SampleState {
   private func force(_ tokenIDs: [Int32]) {
     guard !tokenIDs.isEmpty else { return }
     // Runs that follow each other are one segment.
-    if case .forced(let before)? = segments.last {
-      segments[segments.count - 1] = .forced(before + tokenIDs)
+    if case .forced(let before)? = record.segments.last {
+      record.segments[record.segments.count - 1] = .forced(before + tokenIDs)
     } else {
-      segments.append(.forced(tokenIDs))
+      record.segments.append(.forced(tokenIDs))
     }
     step += tokenIDs.count
     for token in tokenIDs { inputs.append(.token(token)) }
   }
 
   private func replay(_ steps: ReplayedSteps) {
-    segments.append(.replayed(steps))
+    record.segments.append(.replayed(steps))
     step += steps.count
     switch steps {
     case .tokens(let tokenIDs): for token in tokenIDs { inputs.append(.token(token)) }
