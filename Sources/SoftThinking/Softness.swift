@@ -69,11 +69,8 @@ public struct Softness: Sendable, Equatable {
       switch segment {
       case .soft(let soft):
         guard let steps = trajectory.policy.softSteps else { continue }
-        soft.forEachRecord { step, record in
-          withUnsafeTemporaryAllocation(of: Float.self, capacity: record.ids.count) { weights in
-            let fed = steps.mixture(record, into: weights)
-            add(UnsafeBufferPointer(rebasing: weights[..<fed]), soft.streams, step)
-          }
+        for step in 0..<soft.count {
+          add(soft.mixture(of: step, under: steps).lazy.map(\.weight), soft.streams, step)
         }
       case .discrete(let discrete):
         for (step, token) in discrete.tokenIDs.enumerated() where !ends.contains(token) {

@@ -122,4 +122,24 @@ import Testing
     #expect(softness.all.steps == 2 && softness.all.effectiveComponents == 1 && softness.all.mixedShare == 0)
     #expect(softness.forkShare == nil && softness.meanEntropy == nil && softness.forks.largestWeight == nil)
   }
+
+  /// Two draws of one token feed one token.
+  @Test func equalDrawsAddUp() throws {
+    var soft = SoftSegment()
+    for draws in [[7, 7, 7, 9], [9, 7, 7, 9]] as [[Int32]] {
+      soft.tokenIDs.append(draws)
+      soft.values.append([Float](repeating: -0.7, count: draws.count))
+    }
+    let policy = try ThinkingPolicy("multiplex", ["width": .integer(2)])
+    let trajectory = Trajectory(
+      promptID: "", groupID: 0, sampleIndex: 0, policy: policy, policyVersion: 0, prompt: [1],
+      segments: [.soft(soft), .discrete(DiscreteSegment(tokenIDs: [4]))], finishReason: .stop)
+    let steps = try #require(policy.softSteps)
+    #expect(soft.mixture(of: 0, under: steps).map(\.id) == [7] && soft.mixture(of: 0, under: steps)[0].weight == 1)
+    #expect(soft.mixture(of: 1, under: steps).map(\.id) == [9, 7])
+    var softness = Softness()
+    softness.add(trajectory, ends: [])
+    #expect(softness.all.effectiveComponents == 1.5 && softness.all.largestWeight == 0.75)
+    #expect(softness.all.mixedShare == 0.5)
+  }
 }

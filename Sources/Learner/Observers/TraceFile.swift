@@ -111,9 +111,8 @@ final class TraceFile: RunObserver {
     }
     func mixture(_ soft: SoftSegment, _ step: Int) -> [(Int32, Float)] {
       guard let policy = trajectory.policy.softSteps else { return [] }
-      let ids = soft.tokenIDs[step]
-      let weighted = zip(ids, soft.mixture(of: step, under: policy)).sorted { $0.1 > $1.1 }
-      return weighted.prefix(Self.mostWeights).filter { $0.1 >= Self.leastWeight }.map { ($0.0, $0.1) }
+      let weighted = soft.mixture(of: step, under: policy).sorted { $0.weight > $1.weight }
+      return weighted.prefix(Self.mostWeights).filter { $0.weight >= Self.leastWeight }.map { ($0.id, $0.weight) }
     }
     for segment in trajectory.segments {
       switch segment {
