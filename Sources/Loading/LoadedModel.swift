@@ -81,10 +81,16 @@ public struct LoadedModel: Sendable {
   /// The prompt as token ids, through the chat template; `plain` models read the text as it is.
   ///
   /// - Throws: `TokenizationError` for text the vocabulary cannot spell and for what the template refuses.
-  public func encodePrompt(_ prompt: Prompt) throws -> [Int32] { try tokens(of: rendered(Self.messages(prompt))) }
+  public func encodePrompt(_ prompt: Prompt) throws -> [Int32] { try tokens(of: rendered(prompt)) }
 
   /// A conversation with the assistant's turn opened, as text.
-  public func rendered(_ messages: [JSONObject]) throws -> MarkedText { try template.render(messages: messages) }
+  public func rendered(_ messages: [JSONObject], tools: JSONValue? = nil) throws -> MarkedText {
+    try template.render(messages: messages, tools: tools)
+  }
+
+  private func rendered(_ prompt: Prompt) throws -> MarkedText {
+    try rendered(Self.messages(prompt), tools: prompt.tools)
+  }
 
   /// The ids of a rendered conversation.
   public func tokens(of prompt: MarkedText) throws -> [Int32] {
@@ -104,7 +110,7 @@ public struct LoadedModel: Sendable {
 
   /// The prompt as the model reads it, for people, with what is likely wrong.
   public func preview(_ prompt: Prompt) throws -> RenderedPrompt {
-    let text = try rendered(Self.messages(prompt))
+    let text = try rendered(prompt)
     return RenderedPrompt(
       text: text.text, tokenCount: try tokens(of: text).count, warning: openThoughtWarning(text.text))
   }

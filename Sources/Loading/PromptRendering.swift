@@ -34,6 +34,7 @@ public struct PromptRendering: Sendable {
     case "auto":
       if let source = try tokenizer.chatTemplates.standard() {
         template = try ChatTemplate(source: source, name: "of the model")
+        if let source = tokenizer.chatTemplates.forTools { try template.useForTools(source: source) }
       } else {
         template = try .absent(tokens: tokenizer.addedTokens.map(\.content))
       }

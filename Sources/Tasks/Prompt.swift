@@ -41,6 +41,9 @@ public struct Prompt: Sendable, Equatable, Codable {
     self.answer = answer
   }
 
+  /// The tools that the chat template tells the model of, as the line has them; nil: it has none.
+  public var tools: JSONValue? { fields?["tools"] }
+
   /// The text of the question; of a chat, its turns' contents by line.
   public var text: String {
     switch content {

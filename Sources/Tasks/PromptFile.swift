@@ -5,8 +5,9 @@ import JSON
 /// is as one that is not there: tables that were written as JSONL have every column in every line.
 ///
 /// Blank lines and a byte-order mark are skipped. An answer or id may be a JSON number that survives as written (integers of
-/// 64 bits, finite decimals); anything else must be a string. The other fields of a line go to the rewards that read them. Without an id a prompt is named file-N, N counting prompts
-/// from 0. Ids must be unique: trajectories and metrics refer to them.
+/// 64 bits, finite decimals); anything else must be a string. The other fields of a line go to the rewards that read them, `tools` to the
+/// chat template as well. Without an id a prompt is named file-N, N counting prompts from 0. Ids must be unique: trajectories and
+/// metrics refer to them.
 public enum PromptFile {
   /// - Throws: `TaskError` with file:line and the reason: the file cannot be read or holds no prompt, a line is not a JSON
   ///   object, a field is missing or of the wrong type, an id occurs twice.
@@ -69,10 +70,24 @@ public enum PromptFile {
     var others = JSONObject()
     let known = [fields.prompt, fields.messages, fields.answer, fields.id]
     for (key, value) in object.members where !known.contains(key) && !value.isNull { others[key] = value }
+    if let tools = others["tools"] { others["tools"] = try self.tools(tools, place: place) }
     return Prompt(
       id: try value(fields.id).map { try text($0, field: fields.id, place: place) } ?? defaultID,
       content: content, answer: try text(answer, field: fields.answer, place: place),
       fields: others.count == 0 ? nil : others)
+  }
+
+  /// Tools as templates read them: a list of objects, or one that was written as text, as in columns of a table.
+  private static func tools(_ value: JSONValue, place: String) throws -> JSONValue? {
+    var tools = value
+    if case .string(let text) = value, let read = try? JSONValue(parsing: Array(text.utf8)) { tools = read }
+    if tools.isNull { return nil }
+    guard case .array(let list) = tools, list.allSatisfy({ if case .object = $0 { true } else { false } }) else {
+      throw TaskError(
+        "\(place): \"tools\" must be an array of objects, which the chat template tells the model of, got \(tools.kind); give "
+          + "a field with another meaning another name")
+    }
+    return list.isEmpty ? nil : tools
   }
 
   private static func messages(_ value: JSONValue, field: String, place: String) throws -> [Prompt.Message] {

@@ -21,6 +21,8 @@ public struct ChatTemplate: Sendable {
   public var variables: JSONObject
   /// The time that `strftime_now` takes; nil: the clock's.
   public var now: LocalTime?
+  /// Renders conversations with tools; nil: the same template does.
+  private var toolUse: Template?
 
   public init(
     _ kind: Kind, name: String, systemPrompt: String? = nil, variables: JSONObject = JSONObject(), now: LocalTime? = nil
@@ -42,6 +44,13 @@ public struct ChatTemplate: Sendable {
     }
   }
 
+  /// Takes another template for conversations with tools.
+  ///
+  /// - Throws: as `init(source:name:)`.
+  public mutating func useForTools(source: String) throws {
+    do { toolUse = try Template(source) } catch let error as TemplateError { throw Self.fault(error, name) }
+  }
+
   public var isPlain: Bool { if case .plain = kind { true } else { false } }
 
   /// The template's text.
@@ -52,16 +61,28 @@ public struct ChatTemplate: Sendable {
   ///
   /// - Parameters:
   ///   - messages: objects with a role, a content and whatever else the template reads.
+  ///   - tools: a list of objects that the template tells the model of; nil: there are none.
   ///   - addGenerationPrompt: opens the assistant's turn at the end.
-  /// - Throws: `TokenizationError` when the template refuses the conversation or needs what its interpreter lacks.
-  public func render(messages: [JSONObject], addGenerationPrompt: Bool = true) throws -> MarkedText {
+  /// - Throws: `TokenizationError` when the template refuses the conversation, needs what its interpreter lacks, or has no place for
+  ///   tools.
+  public func render(
+    messages: [JSONObject], tools: JSONValue? = nil, addGenerationPrompt: Bool = true
+  ) throws -> MarkedText {
     var messages = messages
     if let systemPrompt, messages.first?["role"] != "system" {
       messages.insert(ChatMessage(role: "system", content: systemPrompt).object, at: 0)
     }
     switch kind {
-    case .plain: return try Self.joined(messages)
-    case .template(let template):
+    case .plain:
+      guard tools == nil else { throw toolsUnread }
+      return try Self.joined(messages)
+    case .template(let standard):
+      let template = tools == nil ? standard : toolUse ?? standard
+      var variables = variables
+      if let tools {
+        guard template.mentions("tools") else { throw toolsUnread }
+        variables["tools"] = tools
+      }
       do {
         return try template.render(
           Conversation(messages: messages, addsGenerationPrompt: addGenerationPrompt), variables: variables,
@@ -70,6 +91,12 @@ public struct ChatTemplate: Sendable {
         throw Self.fault(error, name)
       }
     }
+  }
+
+  private var toolsUnread: TokenizationError {
+    TokenizationError(
+      "chat template \(name): it has no place for the prompt's tools, so the model would not know of them; choose a template that "
+        + "reads `tools`, or remove the prompt's field \"tools\".")
   }
 
   /// A plain text is what the model reads, as its author wrote it: nothing in it is marked.

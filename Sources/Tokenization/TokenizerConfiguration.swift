@@ -20,6 +20,9 @@ public struct ChatTemplateSources: Sendable, Equatable {
         + "`chat_template` (--chat-template) to it.")
   }
 
+  /// The template for conversations with tools, where it is another one.
+  public var forTools: String? { named.first { $0.name == "tool_use" }?.source }
+
   /// As `tokenizer_config.json` holds them; nil when there are none.
   var json: JSONValue? {
     if named.count == 1, named[0].name == "default" { return .string(named[0].source) }

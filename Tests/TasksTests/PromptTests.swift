@@ -111,6 +111,23 @@ import Testing
       try JSONDecoder().decode(Prompt.self, from: Data(old.utf8)) == Prompt(id: "a", content: .text("p"), answer: "1"))
   }
 
+  @Test func toolsAreAListOfObjects() throws {
+    func read(_ tools: String) throws -> JSONValue? {
+      let path = FileManager.default.temporaryDirectory.appendingPathComponent("\(UUID().uuidString).jsonl").path
+      try Data(#"{"prompt": "q", "answer": "1", "tools": \#(tools)}"#.utf8).write(to: URL(fileURLWithPath: path))
+      defer { try? FileManager.default.removeItem(atPath: path) }
+      return try PromptFile.read(path)[0].tools
+    }
+    let list = try JSONValue(parsing: Array(#"[{"name": "add"}]"#.utf8))
+    #expect(try read(#"[{"name": "add"}]"#) == list)
+    #expect(try read(#""[{\"name\": \"add\"}]""#) == list)
+    #expect(try read("[]") == nil && read("null") == nil)
+    for wrong in ["3", #""a calculator""#, #"["add"]"#] {
+      let error = #expect(throws: TaskError.self) { try read(wrong) }
+      #expect("\(error!)".contains("\"tools\" must be an array of objects"))
+    }
+  }
+
   @Test func missingFieldsNameTheSettingAndTheFieldThatWasProbablyMeant() {
     let fields = PromptFields(
       settings: .init(

@@ -70,6 +70,22 @@ struct ChatTemplateTests {
         == "<｜begin▁of▁sentence｜>S<｜User｜> hi <｜Assistant｜>yo<｜end▁of▁sentence｜><｜User｜>so?<｜Assistant｜><think>\n")
   }
 
+  @Test func toolsReachTheTemplateOrAreRefused() throws {
+    let turn = [ChatMessage(role: "user", content: "q").object]
+    let tools = try JSONValue(parsing: Array(#"[{"type": "function", "function": {"name": "add"}}]"#.utf8))
+    var template = try ChatTemplate(
+      source: "{% if tools %}{{ tools[0].function.name }} {% endif %}{{ messages[0].content }}", name: "t")
+    #expect(try template.render(messages: turn, tools: tools).text == "add q")
+    #expect(try template.render(messages: turn).text == "q")
+    try template.useForTools(source: "T{{ tools | length }}")
+    #expect(try template.render(messages: turn, tools: tools).text == "T1")
+    #expect(try template.render(messages: turn).text == "q")
+    let deaf = try ChatTemplate(source: "{{ messages[0].content }}", name: "deaf")
+    let refusal = message { try deaf.render(messages: turn, tools: tools) }
+    #expect(refusal.contains("deaf: it has no place for the prompt's tools"))
+    #expect(message { try ChatTemplate.plain.render(messages: turn, tools: tools) }.contains("no place"))
+  }
+
   @Test func openedThoughtIsSeen() {
     #expect(ChatTemplate.openedThought(in: "<|im_start|>assistant\n<think>\n")?.close == "</think>")
     #expect(ChatTemplate.openedThought(in: "[THINK]")?.close == "[/THINK]")

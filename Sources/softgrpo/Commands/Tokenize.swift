@@ -30,7 +30,8 @@ struct Tokenize: ParsableCommand {
       var text: String?
       do {
         if line.fields["messages"] != nil, line.fields["text"] == nil {
-          let rendered = try model.rendered(messages(line))
+          let tools = line.fields["tools"].flatMap { $0.isNull ? nil : $0 }
+          let rendered = try model.rendered(messages(line), tools: tools)
           ids = try model.tokens(of: rendered)
           text = rendered.text
         } else {
