@@ -82,6 +82,25 @@ extension LearnerService {
       logger: logger)
   }
 
+  /// The run in a browser, for as long as what is returned lives; nil: not wanted, or none of the standard ports is free.
+  /// - Throws: `ObservabilityError` when a port that was asked for cannot be had.
+  func startDashboard() throws -> Dashboard? {
+    let section = configuration.dashboard
+    guard section.enabled, options.servesDashboard else { return nil }
+    do {
+      let dashboard = try Dashboard(
+        host: section.host, port: section.port, token: section.token, title: configuration.run.name,
+        folder: RunFolder(directory.dashboardFiles))
+      logger.notice("the run in a browser: \(dashboard.address)")
+      return dashboard
+    } catch {
+      // Nobody asked for the standard port: a run does not end for it.
+      guard section == RunConfiguration.Dashboard() else { throw error }
+      logger.notice("no dashboard: \(error)")
+      return nil
+    }
+  }
+
   /// Finds a port in use before the warm-up instead of after it.
   ///
   /// - Throws: `TransportError` for an endpoint that cannot be bound.

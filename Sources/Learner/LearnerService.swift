@@ -36,6 +36,8 @@ public final class LearnerService {
     public var pace: Pace?
     /// Whether the model is evaluated before and after the run too, and not only where `eval.interval` asks for it.
     public var evaluates = false
+    /// Whether the run can be watched in a browser, where `dashboard.enabled` is true.
+    public var servesDashboard = false
     /// The run is measured and nothing is kept of it: no checkpoint is written at its end, and rewards are made up, so that
     /// there is a gradient.
     package var isRehearsal = false
@@ -100,6 +102,9 @@ public final class LearnerService {
     }
     // What would only fail hours into a run, or after its folder was made, is checked here.
     _ = (try configuration.method(), try configuration.updateOptions())
+    if options.servesDashboard, configuration.dashboard.enabled {
+      _ = try PageAccess(host: configuration.dashboard.host, token: configuration.dashboard.token)
+    }
     security = try configuration.learnerSecurity(
       keys: options.keys, allowInsecure: options.allowInsecure, logger: logger)
     for key in configuration.unusedParameters {
@@ -269,6 +274,8 @@ public final class LearnerService {
     periodicEvaluation?.begin()
     observers.begin(try runObservers())
     defer { observers.end() }
+    let dashboard = try startDashboard()
+    defer { withExtendedLifetime(dashboard) {} }
     try versions.publish(model, of: subject, &run, to: frontEnd)
     try whenBound(frontEnd)
 

@@ -2,6 +2,7 @@ import Foundation
 import JSON
 import Kernels
 import ModelFiles
+import Observability
 import RunConfiguration
 import Sessions
 import Tasks
@@ -69,6 +70,11 @@ public struct RunDirectory: Sendable {
   public var isBeingWritten: Bool { RunLock.isHeld(folder: path) }
   public var warningsPath: String { path + "/warnings.jsonl" }
   public var metricsPath: String { path + "/metrics.jsonl" }
+  public var dashboardFiles: RunFolder.Files {
+    RunFolder.Files(
+      status: statusPath, metrics: metricsPath, warnings: warningsPath, evaluations: evaluationsPath,
+      samples: tracesPath)
+  }
   public var samplesPath: String { path + "/samples" }
   /// What is kept of caught workers.
   public var incidentsPath: String { path + "/incidents" }

@@ -57,6 +57,7 @@ public final class TrainingRun {
     var options = LearnerService.Options(resume: resume)
     options.evaluates = !isRehearsal
     options.isRehearsal = isRehearsal
+    options.servesDashboard = true
     service = try LearnerService(configuration, options, stop: stop, logger: logger, console: console)
   }
 

@@ -16,6 +16,7 @@ public struct RunConfiguration: Sendable, Equatable {
   public var sft = SupervisedFineTuning()
   public var eval = Evaluation()
   public var metrics = Metrics()
+  public var dashboard = Dashboard()
 
   public init() {}
 
@@ -63,6 +64,7 @@ extension RunConfiguration: ConfigurationSection {
       .section("rollout", \.rollout), .section("learner", \.learner), .section("worker", \.worker),
       .section("lora", \.lora),
       .section("sft", \.sft), .section("eval", \.eval), .section("metrics", \.metrics),
+      .section("dashboard", \.dashboard),
     ]
   }
 }

@@ -11,7 +11,8 @@ struct SoftGRPO: ParsableCommand {
     abstract: "Trains language models to reason in soft tokens with reinforcement learning, on ordinary Linux boxes.",
     version: softgrpoVersion,
     subcommands: [
-      Train.self, Learner.self, Worker.self, Relay.self, Status.self, Plot.self, Trace.self, SupervisedFineTune.self,
+      Train.self, Learner.self, Worker.self, Relay.self, Status.self, Plot.self, Trace.self, DashboardCommand.self,
+      SupervisedFineTune.self,
       Rollout.self, Score.self, Update.self,
       Evaluate.self, Generate.self, Tokenize.self, RenderTemplate.self, Reward.self, Method.self, Convert.self,
       KeyGeneration.self, Keys.self,

@@ -60,30 +60,6 @@ import Testing
         """)
   }
 
-  @Test func theServerAnswersOnLoopbackAlone() throws {
-    let server = try MetricsServer(port: 0)
-    defer { withExtendedLifetime(server) {} }
-    server.show("softgrpo_step 3\n")
-    #expect(server.port > 0)
-    #expect(try get(server.port, "/metrics").hasSuffix("\r\n\r\nsoftgrpo_step 3\n"))
-    #expect(try get(server.port, "/").hasPrefix("HTTP/1.1 404 "))
-    #expect(throws: ObservabilityError.self) { try MetricsServer(port: server.port) }
-  }
-
-  private func get(_ port: Int, _ path: String) throws -> String {
-    let process = Process()
-    let output = Pipe()
-    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-    process.arguments = [
-      "bash", "-c",
-      "exec 3<>/dev/tcp/127.0.0.1/\(port); printf 'GET \(path) HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n' >&3; cat <&3",
-    ]
-    process.standardOutput = output
-    try process.run()
-    let data = output.fileHandleForReading.readDataToEndOfFile()
-    return String(decoding: data, as: UTF8.self)
-  }
-
   @Test func seedsBecomeABand() {
     func run(_ values: [Double]) -> [MetricsRecord] {
       values.enumerated().map { MetricsRecord(step: $0.offset + 1, time: 0, metrics: ["m": $0.element]) }

@@ -1,6 +1,7 @@
 import Foundation
 import Logging
 import Observability
+import Synchronization
 
 /// Each step's scalars for TensorBoard.
 final class TensorBoardExport: RunObserver {
@@ -16,15 +17,26 @@ final class TensorBoardExport: RunObserver {
 
 /// The newest step's metrics for Prometheus.
 final class PrometheusExport: RunObserver {
-  private let server: MetricsServer
+  private let server: PageServer
+  private let page: Page
   private let run: String
 
   /// - Throws: `ObservabilityError` when the port cannot be had.
   init(port: Int, run: String, logger: Logger) throws {
-    server = try MetricsServer(port: port)
+    let page = Page()
+    self.page = page
+    server = try PageServer(port: port, setting: "metrics.prometheus_port") { request in
+      request.path == "/metrics"
+        ? PageResponse(type: "text/plain; version=0.0.4; charset=utf-8", page.text.withLock { $0 })
+        : PageResponse(status: 404, type: "text/plain; charset=utf-8", "see /metrics\n")
+    }
     self.run = run
     logger.info("metrics for Prometheus are at http://127.0.0.1:\(server.port)/metrics")
   }
 
-  func stepped(_ step: StepReport) { server.show(PrometheusText.page(step.record, run: run)) }
+  func stepped(_ step: StepReport) { page.text.withLock { $0 = PrometheusText.page(step.record, run: run) } }
+
+  private final class Page: Sendable {
+    let text = Mutex("")
+  }
 }

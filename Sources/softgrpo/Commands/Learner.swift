@@ -31,8 +31,11 @@ struct Learner: ParsableCommand {
     let output = RunConsole("learner", level: configuration.run.logLevel)
     if start.dryRun { return try printDryRun(configuration, output) }
     let isStarted = RunDirectory(path: configuration.runDirectory).exists
+    var serviceOptions = LearnerService.Options(
+      resume: resume || (resumeIfStarted && isStarted), allowInsecure: insecure, keys: keys)
+    serviceOptions.servesDashboard = true
     let service = try LearnerService(
-      configuration, .init(resume: resume || (resumeIfStarted && isStarted), allowInsecure: insecure, keys: keys),
+      configuration, serviceOptions,
       stop: Interruption.ofRun(), logger: output.logger, console: output.console)
     try service.prepareDirectory()
     try service.warmUp()

@@ -1,0 +1,91 @@
+import Foundation
+import JSON
+import Synchronization
+
+/// A run's folder as the dashboard reads it. Whatever a run does is in its files, so a dashboard costs the learner nothing and shows
+/// finished runs and other processes' runs as well.
+public final class RunFolder: Sendable {
+  /// Paths of the files that are read.
+  public struct Files: Sendable {
+    public var status: String
+    public var metrics: String
+    public var warnings: String
+    public var evaluations: String
+    public var samples: String
+
+    public init(status: String, metrics: String, warnings: String, evaluations: String, samples: String) {
+      self.status = status
+      self.metrics = metrics
+      self.warnings = warnings
+      self.evaluations = evaluations
+      self.samples = samples
+    }
+  }
+
+  private struct Read: Sendable {
+    var curves = Curves()
+    /// Bytes of whole lines that are in `curves`.
+    var offset: UInt64 = 0
+    var file: UInt64?
+    var lastStep = Int.min
+  }
+
+  /// What a page shows of the end of a file that may be long.
+  private static let tailByteCount: UInt64 = 8 << 20
+  /// Bytes that are read at once.
+  private static let partByteCount = 4 << 20
+
+  public let files: Files
+  private let read = Mutex(Read())
+
+  public init(_ files: Files) { self.files = files }
+
+  /// The curves up to now; only what the file has gained is read.
+  public func curves() -> Curves {
+    read.withLock { read in
+      update(&read)
+      return read.curves
+    }
+  }
+
+  private func update(_ read: inout Read) {
+    guard let handle = FileHandle(forReadingAtPath: files.metrics) else { return }
+    defer { try? handle.close() }
+    var about = stat()
+    guard fstat(handle.fileDescriptor, &about) == 0 else { return }
+    // Another file, or a shorter one: the run was resumed from an earlier step.
+    if read.file != UInt64(about.st_ino) || UInt64(about.st_size) < read.offset { read = Read() }
+    read.file = UInt64(about.st_ino)
+    guard (try? handle.seek(toOffset: read.offset)) != nil else { return }
+    var rest: [UInt8] = []
+    while let part = try? handle.read(upToCount: Self.partByteCount), !part.isEmpty {
+      rest += part
+      guard let end = rest.lastIndex(of: 0x0A) else { continue }
+      for line in rest[..<end].split(separator: 0x0A) {
+        guard let record = try? MetricsRecord(line: line, place: files.metrics) else { continue }
+        // Steps that are there twice were made again after a kill.
+        if record.step > read.lastStep { read.curves.append(record) }
+        read.lastStep = max(read.lastStep, record.step)
+      }
+      read.offset += UInt64(end + 1)
+      rest.removeFirst(end + 1)
+    }
+  }
+
+  /// `status.json`; nil: there is none.
+  public func status() -> RunStatus? { try? RunStatus(path: files.status) }
+
+  /// The last objects of a file of JSON lines, oldest first. Of a long file only the end is read.
+  public func last(_ count: Int, of path: String) -> [JSONValue] {
+    guard let handle = FileHandle(forReadingAtPath: path), let size = try? handle.seekToEnd() else { return [] }
+    defer { try? handle.close() }
+    let start = size > Self.tailByteCount ? size - Self.tailByteCount : 0
+    guard (try? handle.seek(toOffset: start)) != nil,
+      let data = try? handle.read(upToCount: Int(Self.tailByteCount))
+    else { return [] }
+    var lines = data.split(separator: 0x0A)
+    // The first one may have lost its beginning.
+    if start > 0, !lines.isEmpty { lines.removeFirst() }
+    return lines.suffix(count).compactMap { try? JSONValue(parsing: Array($0)) }
+  }
+}
