@@ -181,6 +181,13 @@ targets += [
     dependencies: ["Kernels", "Parameters", "ModelFiles", "Transformer", "SoftThinking", "Objectives", "Wire"],
     path: "Tests/TestSupport",
     swiftSettings: strict + hot),
+  .executableTarget(
+    name: "softgrpo-fuzz",
+    dependencies: [
+      "JSON", "Kernels", "ModelFiles", "RunConfiguration", "SoftThinking", "Templates", "Tokenization", "Transport",
+      "WeightSync", "Wire", "TestSupport",
+    ],
+    path: "Tests/Fuzz", swiftSettings: strict),
   tests("Kernels", ["Machine", "CVectorKernels"]),
   tests("JSON"),
   tests("Parameters"),

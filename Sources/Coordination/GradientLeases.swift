@@ -128,24 +128,24 @@ public struct GradientLeases: Sendable {
   /// - Parameters:
   ///   - limit: the worker's share.
   ///   - mustFit: nothing is lent when that one leaf has more rows.
+  ///   - mayHave: whether the worker may compute a leaf.
   ///   - isWorthwhile: whether a run of so many rows would be back before the learner came to it.
   ///   - expectedSeconds: until a run of so many rows is back.
   public mutating func grant(
     to worker: WorkerID, atMost limit: Double, mustFit: Bool = false, now: Duration,
-    isWorthwhile: (_ rows: Int) -> Bool, expectedSeconds: (_ rows: Int) -> Double
+    mayHave: (_ leaf: Int) -> Bool = { _ in true }, isWorthwhile: (_ rows: Int) -> Bool,
+    expectedSeconds: (_ rows: Int) -> Double
   ) -> GradientLeaseRecord? {
-    guard let last = states.indices.last(where: { states[$0] == .pending && !localOnly.contains($0) }) else {
-      return nil
-    }
+    func isFree(_ leaf: Int) -> Bool { states[leaf] == .pending && !localOnly.contains(leaf) && mayHave(leaf) }
+    guard let last = states.indices.last(where: isFree) else { return nil }
     var run = last..<last + 1
     var rows = leafRows[last]
     var size = 2
     while size / 2 < states.count {
       let start = last / size * size
       let wider = start..<min(states.count, start + size)
-      let isFree = wider.allSatisfy { states[$0] == .pending && !localOnly.contains($0) }
       let widerRows = leafRows[wider].reduce(0, +)
-      guard isFree, Double(widerRows) <= limit else { break }
+      guard wider.allSatisfy(isFree), Double(widerRows) <= limit else { break }
       (run, rows) = (wider, widerRows)
       size *= 2
     }

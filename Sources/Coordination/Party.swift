@@ -13,6 +13,8 @@ public struct Party: Sendable, Hashable, CustomStringConvertible {
   public var keyText: String? {
     description.hasPrefix("key ") && !description.contains(" / ") ? String(description.dropFirst(4)) : nil
   }
+  /// Whether a key stands for it, its own or a relay's.
+  public var hasKey: Bool { description.hasPrefix("key ") }
   /// Where there are no keys: whoever says the random number of a process is that process.
   public static func process(incarnation: UInt64) -> Party { Party(described: "process \(incarnation)") }
   /// Somebody behind this relay, by the relay's word.

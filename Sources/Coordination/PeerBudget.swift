@@ -11,6 +11,9 @@ public struct TokenBucket: Sendable, Equatable {
     level = capacity
   }
 
+  /// Gives `amount` back, as far as it fits.
+  public mutating func put(_ amount: Double) { level = min(capacity, level + amount) }
+
   /// Takes `amount`, if there is as much.
   public mutating func take(_ amount: Double = 1, now: Duration) -> Bool {
     if let last, now > last { level = min(capacity, level + perSecond * ((now - last) / .seconds(1))) }
@@ -27,8 +30,24 @@ public struct PeerBudget: Sendable {
   private var hellos = TokenBucket(capacity: 20, perSecond: 2)
   /// Chunks of weights beyond what the version has `pullFactor` times.
   private var chunks = TokenBucket(capacity: 64, perSecond: 64)
-  private var pulled: (version: Int, isDelta: Bool, count: Int) = (-1, false, 0)
+  private var pulled: [Weights: Int] = [:]
+  /// Messages that lead nowhere, of connections without a session.
+  private var strays = TokenBucket(capacity: 256, perSecond: 16)
   private var unlogged = 0
+
+  private struct Weights: Hashable {
+    var version: Int
+    var isDelta: Bool
+  }
+  /// Versions and deltas that are remembered: more than are ever served.
+  private static let pulledLimit = 4096
+
+  /// What a session may send that is not due: a worker asks, heartbeats and repeats itself far less often.
+  ///
+  /// - Parameter isRelay: it speaks for many workers.
+  public static func messages(isRelay: Bool) -> TokenBucket {
+    isRelay ? TokenBucket(capacity: 131_072, perSecond: 8192) : TokenBucket(capacity: 2048, perSecond: 128)
+  }
 
   /// So often a version may be pulled before it is rationed: transfers break and begin anew.
   public static let pullFactor = 4
@@ -49,10 +68,22 @@ public struct PeerBudget: Sendable {
 
   /// Whether chunks of a version may be sent again.
   ///
-  /// - Parameter total: chunks that the version has.
-  public mutating func pull(version: Int, isDelta: Bool, count: Int, of total: Int, now: Duration) -> Bool {
-    if pulled.version != version || pulled.isDelta != isDelta { pulled = (version, isDelta, 0) }
-    pulled.count += count
-    return pulled.count <= Self.pullFactor * total || chunks.take(Double(count), now: now)
+  /// - Parameters:
+  ///   - total: chunks that the version has.
+  ///   - sessions: that the party has: each may pull it once more.
+  public mutating func pull(
+    version: Int, isDelta: Bool, count: Int, of total: Int, sessions: Int = 1, now: Duration
+  ) -> Bool {
+    let name = Weights(version: version, isDelta: isDelta)
+    if pulled[name] == nil, pulled.count >= Self.pulledLimit,
+      let oldest = pulled.keys.min(by: { $0.version < $1.version })
+    {
+      pulled[oldest] = nil
+    }
+    pulled[name, default: 0] += count
+    return pulled[name]! <= (Self.pullFactor + sessions - 1) * total || chunks.take(Double(count), now: now)
   }
+
+  /// Whether a message of a connection without a session is answered.
+  public mutating func stray(now: Duration) -> Bool { strays.take(now: now) }
 }

@@ -77,9 +77,9 @@ public final class LearnerFrontEnd: Sendable {
     } else if case .client = options.security {
       throw ClusterError("a learner's sockets need a server's keys, not a client's")
     }
-    var controlOptions = socketOptions
-    controlOptions.isMonitored = authentication != nil
-    let control = try Socket(.router, context: context, options: controlOptions)
+    // Connections are watched with keys and without.
+    socketOptions.isMonitored = true
+    let control = try Socket(.router, context: context, options: socketOptions)
     controlEndpoint = try control.bind(Endpoint(options.controlEndpoint), allowInsecure: options.allowInsecure)
       .description
     let publisher = try Socket(.publisher, context: context, options: socketOptions)

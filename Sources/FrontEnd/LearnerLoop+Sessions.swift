@@ -10,16 +10,20 @@ import Wire
 extension LearnerLoop {
   /// Ends the session of a peer that broke the rules; where there are keys, its own is refused from now on. A program that is
   /// merely out of date may come back when it is not.
-  func castOut(_ route: [UInt8], _ error: WireError) {
+  ///
+  /// - Parameter key: whose message it was.
+  func castOut(_ route: [UInt8], _ error: WireError, key: PublicKey?) {
     shared.state.withLock { $0.malformedMessages += 1 }
     let worker = sessions[route]
     let name = worker.flatMap { id in shared.state.withLock { $0.registry[id]?.name } } ?? "an unknown peer"
     var consequence = "its session ends"
-    if !error.isOtherGeneration, let allowed, let key = control.lastSenderKey() {
+    if !error.isOtherGeneration, let allowed, let key {
       quarantine(key, allowed, reason: "broke the protocol: \(error)")
       consequence += ", and its key \(key) is refused until it is pardoned (softgrpo keys pardon)"
     }
-    logger.error("malformed message from \(name): \(error); \(consequence)")
+    log(
+      .error, of: worker.flatMap { parties[$0] } ?? key.map { .key($0.text) },
+      "malformed message from \(name): \(error); \(consequence)")
     if let worker { drop(worker, "broke the protocol", isLoss: true) }
     reply(.protocolError(reason: "\(error)"), session: worker?.value ?? 0, to: route)
     ban(route)
@@ -31,7 +35,8 @@ extension LearnerLoop {
       let reason: String
       switch event {
       case .wrongServerKey: reason = "it has another server's key than this learner's"
-      case .mechanismMismatch: reason = "it has no keys (--insecure?)"
+      case .mechanismMismatch:
+        reason = allowed == nil ? "it has keys and this learner has none" : "it has no keys (--insecure?)"
       case .handshakeBroken: reason = "it does not speak this protocol"
       default: continue
       }
@@ -92,7 +97,9 @@ extension LearnerLoop {
     }
     let party: Party = key.map { .key($0.text) } ?? .process(incarnation: hello.incarnation)
     // One that repeats itself is heard again when it has waited.
-    guard withBudget(of: party, { $0.hello(now: MonotonicClock.now()) }) else { return }
+    guard withBudget(of: party, { $0.hello(now: MonotonicClock.now()) }) else {
+      return mute(route, MonotonicClock.now())
+    }
     if allowed == nil, let reason = shared.state.withLock({ $0.banned[party] }) {
       let words = "this worker was caught: \(reason)".bounded(toBytes: String.reasonByteCount)
       reply(.refused(reason: words), session: 0, to: route)
@@ -123,6 +130,8 @@ extension LearnerLoop {
     routes[worker] = route
     outboxes[worker] = Outbox()
     keys[worker] = key
+    parties[worker] = party
+    sessionCounts[party, default: 0] += 1
     log(
       .info, of: party,
       "worker \(hello.workerName)\(keyName) joined: \(hello.hostname), process \(hello.processID), \(hello.threads) threads, \(hello.fingerprint)"
@@ -157,7 +166,10 @@ extension LearnerLoop {
     gone.remove(worker)
     keys[worker] = nil
     lastPulls[worker] = nil
-    pullBudgets[worker] = nil
+    messageBudgets[worker] = nil
+    if let party = parties.removeValue(forKey: worker) {
+      sessionCounts[party] = sessionCounts[party] == 1 ? nil : sessionCounts[party].map { $0 - 1 }
+    }
     let samples = leases.reduce(0) { $0 + $1.sampleIndices.count }
     let leaves = shared.gradients.state.withLock { $0.leave(worker) }
     if leaves > 0 { shared.gradients.signal.put(()) }

@@ -49,11 +49,14 @@ extension LearnerLoop {
       throw WireError("PullWeights asks for chunks that version \(pull.version) does not have")
     }
     // One that was sent all of it several times asks again when it hears nothing.
-    guard
-      pullBudgets[worker, default: PeerBudget()].pull(
-        version: pull.version, isDelta: pull.isDelta, count: pull.count, of: weights.chunkCount,
-        now: MonotonicClock.now())
-    else { return }
+    if let party = parties[worker] {
+      let isWithin = withBudget(of: party) {
+        $0.pull(
+          version: pull.version, isDelta: pull.isDelta, count: pull.count, of: weights.chunkCount,
+          sessions: sessionCounts[party] ?? 1, now: MonotonicClock.now())
+      }
+      guard isWithin else { return }
+    }
     if pull.firstChunk + pull.count == weights.chunkCount { _ = served(pull.version, pull.isDelta, .ends) }
     for index in pull.firstChunk..<pull.firstChunk + pull.count {
       // Read when it can go: what waits takes no memory.

@@ -14,7 +14,7 @@ final class LearnerLoop {
   let shared: SharedFrontEnd
   let logger: Logger
   let control: Socket
-  private let publisher: Socket
+  let publisher: Socket
   let authentication: AuthenticationHandler?
   /// `nil` without keys.
   let allowed: AllowList?
@@ -42,8 +42,14 @@ final class LearnerLoop {
   var handshakesLogged: Duration?
   var refusedRelayLogged: Duration?
   var budgets: [Party: PeerBudget] = [:]
-  /// Of weights, by session: a key that several workers share is not held against them.
-  var pullBudgets: [WorkerID: PeerBudget] = [:]
+  /// Who is behind each session, and how many sessions each party has.
+  var parties: [WorkerID: Party] = [:]
+  var sessionCounts: [Party: Int] = [:]
+  /// Messages that a session may send beyond those that are due, and connections that are not heard until then.
+  var messageBudgets: [WorkerID: TokenBucket] = [:]
+  var muted: [[UInt8]: Duration] = [:]
+  var nextConnectionCheck: Duration = .zero
+  var oversizedLogged: Duration?
   var nextSession: UInt64 = UInt64.random(in: 1...(1 << 48))
   /// Connections that broke the rules: their frames are dropped unread. Bounded; the oldest are forgotten first.
   var outcasts: Set<[UInt8]> = []
@@ -86,20 +92,28 @@ final class LearnerLoop {
     // A full queue has no event of its own: what waits is offered again soon.
     let timeout: Duration =
       !gone.isEmpty
-      ? .zero : owesGrants ? .milliseconds(1) : waiting.isEmpty ? options.heartbeatInterval / 2 : .milliseconds(5)
+      ? .zero
+      : owesGrants
+        ? .milliseconds(1)
+        : waiting.isEmpty ? min(options.heartbeatInterval / 2, Self.connectionInterval) : .milliseconds(5)
     if let authentication {
       try poll(control, authentication.socket, waker: shared.waker, timeout: timeout)
       try authentication.serve()
-      noteHandshakes()
     } else {
       try poll(control, waker: shared.waker, timeout: timeout)
     }
+    noteHandshakes()
     flushWaiting()
     // A bounded number, so that timers are looked at however much arrives.
     var isRead = false
     for _ in 0..<256 where !isRead {
-      if let frames = try control.receive() { handle(frames) } else { isRead = true }
+      if let frames = try control.receive(maximumByteCount: limits.messageByteCount) {
+        handle(frames)
+      } else {
+        isRead = true
+      }
     }
+    closeOversized()
     if isRead { for worker in gone { drop(worker, "connection lost", isLoss: true) } }
     keepTime()
     try sendOutgoing()
@@ -170,23 +184,30 @@ final class LearnerLoop {
 
   /// Nothing that a message holds leaves this method as an error.
   func handle(_ frames: [[UInt8]]) {
-    guard let route = frames.first, !outcasts.contains(route) else { return }
+    guard let route = frames.first, !outcasts.contains(route), !isMuted(route) else { return }
     do {
       let envelope = try Envelope(decoding: Array(frames.dropFirst()), limits: limits)
       if case .hello(let hello) = envelope.message { return welcome(hello, route) }
       guard let worker = sessions[route] else {
+        guard mayGoOn(strangerAt: route) else { return }
         reply(.refused(reason: "no such session: say Hello"), session: 0, to: route)
         return
       }
       // Sent before the answer to a second Hello arrived: the new session repeats what matters.
-      guard worker.value == envelope.session else { return }
+      guard worker.value == envelope.session else {
+        _ = mayGoOn(worker, route)
+        return
+      }
+      guard isDue(envelope.message, from: worker) || mayGoOn(worker, route) else { return }
       shared.state.withLock { $0.registry.heard(from: worker, now: MonotonicClock.now()) }
       try handle(envelope.message, from: worker)
     } catch let error as WireError {
-      castOut(route, error)
+      castOut(route, error, key: control.lastSenderKey())
     } catch {
       // Whatever a message leads to is its sender's affair: the thread serves everybody else.
-      logger.error("a message could not be answered: \(error); the session of its sender ends")
+      log(
+        .error, of: sessions[route].flatMap { parties[$0] },
+        "a message could not be answered: \(error); the session of its sender ends")
       if let worker = sessions[route] { drop(worker, "its message could not be answered", isLoss: true) }
     }
   }
@@ -249,6 +270,7 @@ final class LearnerLoop {
       state.registry.holds(result.policyVersion, worker: worker)
       return (verdict, state.completed.count > before, state.relayed?.takeFinished() ?? [])
     }
+    if verdict == .accepted { earned(worker) }
     // Held upstream before it is acknowledged down here.
     for result in relayed { options.relay?.deliver(result) }
     if verdict == .stale {

@@ -104,6 +104,7 @@ extension GradientExchange {
         guard
           let record = rounds[index].leases.grant(
             to: candidate.id, atMost: limit, mustFit: number > 0, now: now,
+            mayHave: { offer.mayHave($0, candidate.peer.party) },
             isWorthwhile: { isUrgent || seconds($0) < min(secondsLeft, shares.seconds + Double($0) / fastest) },
             expectedSeconds: seconds)
         else { break }
@@ -136,6 +137,9 @@ extension GradientExchange {
 
   /// Says that a lease is lent.
   mutating func send(_ record: GradientLeaseRecord, of offer: GradientOffer) {
+    if let index = index(of: record.id), let party = peers[record.worker]?.party {
+      rounds[index].holders[record.id] = party
+    }
     var offer = offer
     offer.learnerRowsPerSecond = (rates.learnerRowsPerSecond ?? 0) / Double(max(1, options.learnerThreads))
     outgoing.append(

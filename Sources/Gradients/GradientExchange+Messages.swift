@@ -29,7 +29,7 @@ extension GradientExchange {
   ///
   /// - Throws: `WireError` when what it says cannot belong to the lease.
   package mutating func ready(_ ready: GradientReady, from worker: WorkerID, now: Duration) throws {
-    guard let index = index(of: ready.leaseID),
+    guard let index = index(of: ready.leaseID), isHolder(worker, of: ready.leaseID, in: index),
       rounds[index].leases.computed(ready.leaseID, by: worker, now: now) == .wanted,
       let lease = rounds[index].leases.lease(ready.leaseID)
     else {
@@ -61,6 +61,17 @@ extension GradientExchange {
     }
     rounds[index].waiting.append(ready)
     startTransfers(now: now)
+  }
+
+  /// Whether a lease was granted to the party of this session, whichever session it was then.
+  private func isHolder(_ worker: WorkerID, of leaseID: UInt64, in index: Int) -> Bool {
+    guard let holder = rounds[index].holders[leaseID] else { return true }
+    return holder == peers[worker]?.party
+  }
+
+  /// Whether chunks of a gradient are awaited from a worker.
+  package func isArriving(_ leaseID: UInt64, from worker: WorkerID) -> Bool {
+    index(of: leaseID).flatMap { rounds[$0].transfers[leaseID]?.worker } == worker
   }
 
   /// A relay answers for who computed what it sends; nobody else has anything to say about that.

@@ -123,6 +123,8 @@ package struct GradientExchange: Sendable {
     var firstLeaseID: UInt64
     var offer: GradientOffer
     var leases: GradientLeases
+    /// Whom each lease was granted to: nobody else may answer it.
+    var holders: [UInt64: Party] = [:]
     var transfers: [UInt64: GradientTransfer] = [:]
     /// Computed, and not pulled yet: in order of their word.
     var waiting: [GradientReady] = []

@@ -1,3 +1,4 @@
+import Coordination
 import Machine
 import Objectives
 import Parameters
@@ -38,12 +39,16 @@ package struct GradientOffer: Sendable {
   /// Workers whose bits were found to be others.
   var excludedWorkers: Set<String> = []
 
+  /// Of each leaf the parties that may not compute it, since they sampled of it; empty: everybody may compute everything.
+  var samplers: [Set<Party>] = []
+
   /// What one thread of the learner computes; 0: not known. For relays.
   var learnerRowsPerSecond = 0.0
 
   package init(
     version: Int, intermediate: Intermediate? = nil, leaves: [GradientLeaf], loss: GradientLoss, type: GradientType,
-    elementCount: Int, fingerprint: String? = nil, excludedWorkers: Set<String> = [], learnerRowsPerSecond: Double = 0
+    elementCount: Int, fingerprint: String? = nil, excludedWorkers: Set<String> = [], samplers: [Set<Party>] = [],
+    learnerRowsPerSecond: Double = 0
   ) {
     self.version = version
     self.intermediate = intermediate
@@ -53,6 +58,7 @@ package struct GradientOffer: Sendable {
     self.elementCount = elementCount
     self.fingerprint = fingerprint
     self.excludedWorkers = excludedWorkers
+    self.samplers = samplers
     self.learnerRowsPerSecond = learnerRowsPerSecond
   }
 
@@ -68,6 +74,12 @@ package struct GradientOffer: Sendable {
   }
   package var tree: GradientTree { GradientTree(leafCount: leaves.count) }
   var byteCount: Int { elementCount * type.byteCount }
+
+  /// Whether a party may compute a leaf: nobody vouches for his own samples.
+  func mayHave(_ leaf: Int, _ party: Party?) -> Bool {
+    guard let party, samplers.indices.contains(leaf) else { return true }
+    return !samplers[leaf].contains(party)
+  }
 
   /// The node of an aligned run of leaves.
   func node(of run: Range<Int>) -> GradientTree.Node {

@@ -1,3 +1,4 @@
+import Coordination
 import Credit
 import Equality
 import Foundation
@@ -137,9 +138,13 @@ final class BatchUpdate {
             ? slotBehaviourCap : old == nil || source == .learner ? importanceCap : nil,
           isOlder: source == .behaviour)
       }
-      let weights = StepGradient.Weights(
-        state: state, model: model, version: version, isIntermediate: number > 0, excluded: audit.caught)
       let leaves = leaves(of: microBatches(weighted.map(\.trajectory), tokenBudget: tokenBudget), weighted)
+      let weights = StepGradient.Weights(
+        state: state, model: model, version: version, isIntermediate: number > 0, excluded: audit.caught,
+        samplers: leaves.map { leaf in
+          Set(leaf.joined().compactMap { samples[batch[$0].index].party }.map { Party(described: $0) })
+            .filter(\.hasKey)
+        })
       let results: [LeafResult]
       if loss.scope == .batch {
         // In the first mini-batch the log-probs of a worker that is relied on are those of this very model.

@@ -136,6 +136,8 @@ extension LearnerService {
     }
     var help = configuration.gradientHelp(frontEnd.gradients, audit: audit, logger: logger)
     help?.verification = configuration.learner.verification == .off ? 0 : configuration.learner.gradientVerification
+    // Where every trajectory is sampled again, its log-probs need no second word.
+    help?.separatesSamplers = configuration.learner.verification == .sampled
     help?.caught = { [weak frontEnd] party, reason in frontEnd?.quarantine(party, reason: reason) }
     help?.weights = IntermediateWeights(frontEnd: frontEnd, team: team, logger: logger)
     var method = try configuration.method()

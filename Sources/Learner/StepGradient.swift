@@ -26,6 +26,8 @@ final class StepGradient {
     var logger: Logger
     /// Probability that a leaf which somebody else computed is computed again before it is added.
     var verification = 0.0
+    /// Whether those who proved a key compute no leaf that they sampled of: its log-probs are then somebody else's word on theirs.
+    var separatesSamplers = false
     /// A worker's gradient has other bits than the learner's: told who it was.
     var caught: (Party, String) -> Void = { _, _ in }
   }
@@ -79,6 +81,8 @@ final class StepGradient {
     var isIntermediate = false
     /// Names of workers whose bits are not the learner's.
     var excluded: Set<String> = []
+    /// Of each leaf those who sampled of it.
+    var samplers: [Set<Party>] = []
   }
 
   /// Leaves the gradient of `leaves` in the state's.
@@ -155,7 +159,8 @@ final class StepGradient {
     let isBlind = leaves.allSatisfy { $0.microBatches.joined().allSatisfy { $0.coefficients != nil } }
     let wireLoss = GradientLoss(loss, isBlind: isBlind, reference: help?.reference)
     try withHelp(
-      leaves, weights, loss: wireLoss, elementCount: state.gradientValues.count, compute: compute,
+      leaves, weights, loss: wireLoss, elementCount: state.gradientValues.count,
+      samplers: help?.separatesSamplers == true ? weights.samplers : [], compute: compute,
       isComplete: { sum.isComplete }
     ) { arrived, gradient in
       if isChosen(arrived) {
@@ -202,18 +207,20 @@ final class StepGradient {
   ///
   /// - Parameters:
   ///   - loss: nil: nobody else can compute it.
+  ///   - samplers: who may not compute which leaf.
   ///   - keepsWeights: the weights of a later mini-batch stay published: its gradient follows.
   ///   - take: what arrived, verified.
   private func withHelp(
     _ leaves: [GradientLeaf], _ weights: Weights, loss: GradientLoss?, elementCount: Int,
-    keepsWeights: Bool = false, compute: (_ leaf: Int) throws -> Void, isComplete: () -> Bool,
+    samplers: [Set<Party>] = [], keepsWeights: Bool = false, compute: (_ leaf: Int) throws -> Void,
+    isComplete: () -> Bool,
     take: (ArrivedGradient, GradientBuffer) throws -> Void
   ) throws {
     guard let help, leaves.count > 1, let loss,
       let offer = published(
         GradientOffer(
           version: weights.version, leaves: leaves, loss: loss, type: type, elementCount: elementCount,
-          fingerprint: help.fingerprint, excludedWorkers: weights.excluded), weights)
+          fingerprint: help.fingerprint, excludedWorkers: weights.excluded, samplers: samplers), weights)
     else {
       for index in leaves.indices { try compute(index) }
       return

@@ -199,6 +199,16 @@ public struct Socket: ~Copyable {
   /// `isMonitored`: what happened to the connections since the last call, one event at a time.
   public borrowing func nextEvent() -> ConnectionEvent? { monitor?.next() }
 
+  /// `isMonitored`, of a socket that binds, over TCP: closes connections that send a message without an end. To be called
+  /// regularly, after the events were taken.
+  ///
+  /// - Parameters:
+  ///   - limit: bytes of an unfinished message; of a publisher, all that a connection ever sends.
+  ///   - total: bytes of all unfinished messages together, beyond which those of more than a MiB are closed.
+  public borrowing func closeOversized(beyond limit: Int, together total: Int = .max) -> [OversizedConnection] {
+    monitor?.connections.closeOversized(beyond: limit, together: total, isRead: kind != .publisher) ?? []
+  }
+
   /// The key of whoever sent the message that was received last: proven by CURVE, and let in by the authentication handler.
   /// `nil` where there are no keys.
   public borrowing func lastSenderKey() -> PublicKey? {
@@ -207,11 +217,14 @@ public struct Socket: ~Copyable {
   }
 
   /// Takes the next waiting message, or `nil`.
-  /// - Parameter maximumFrameCount: further frames are read and forgotten; the result then has `maximumFrameCount + 1` frames,
-  ///   the last one empty, so that no receiver mistakes it for a whole message.
+  /// - Parameters:
+  ///   - maximumFrameCount: further frames are read and forgotten; the result then has `maximumFrameCount + 1` frames,
+  ///     the last ones empty, so that no receiver mistakes it for a whole message.
+  ///   - maximumByteCount: the same for frames that are more than this together.
   /// - Throws: `TransportError` when the socket itself fails.
-  public borrowing func receive(maximumFrameCount: Int = 8) throws -> [[UInt8]]? {
+  public borrowing func receive(maximumFrameCount: Int = 8, maximumByteCount: Int = .max) throws -> [[UInt8]]? {
     var frames: [[UInt8]] = []
+    var byteCount = 0
     var message = zmq_msg_t()
     while true {
       zmq_msg_init(&message)
@@ -219,10 +232,16 @@ public struct Socket: ~Copyable {
       while zmq_msg_recv(&message, pointer, ZMQ_DONTWAIT) < 0 {
         let code = zmq_errno()
         if code == EINTR { continue }
-        if code == EAGAIN { return nil }
+        if code == EAGAIN {
+          monitor?.connections.drained()
+          return nil
+        }
         throw TransportError("cannot receive: \(TransportError.text(of: code))")
       }
-      if frames.count < maximumFrameCount {
+      byteCount = min(byteCount, .max / 2) + zmq_msg_size(&message)
+      if byteCount > maximumByteCount {
+        while frames.count <= maximumFrameCount { frames.append([]) }
+      } else if frames.count < maximumFrameCount {
         let bytes = UnsafeRawBufferPointer(start: zmq_msg_data(&message), count: zmq_msg_size(&message))
         frames.append(Array(bytes))
       } else if frames.count == maximumFrameCount {
@@ -230,6 +249,9 @@ public struct Socket: ~Copyable {
       }
       if zmq_msg_more(&message) == 0 {
         if isServer { noteSender(&message) }
+        if let connections = monitor?.connections {
+          connections.took(from: zmq_msg_get(&message, ZMQ_SRCFD), route: frames[0]) { lastSenderKey() }
+        }
         return frames
       }
     }

@@ -32,6 +32,7 @@ public enum ConnectionEvent: Sendable, Equatable {
 struct SocketMonitor {
   let pointer: UnsafeMutableRawPointer
   private let watched: UnsafeMutableRawPointer
+  let connections = ConnectionLedger()
   private static let count = Atomic<Int>(0)
 
   private static let events =
@@ -78,8 +79,12 @@ struct SocketMonitor {
       let value = (2..<6).reduce(UInt32(0)) { $0 | UInt32(header[$1]) << (8 * UInt32($1 - 2)) }
       switch number {
       case ZMQ_EVENT_CONNECTED: return .connected
-      case ZMQ_EVENT_ACCEPTED: return .accepted
-      case ZMQ_EVENT_DISCONNECTED: return .disconnected
+      case ZMQ_EVENT_ACCEPTED:
+        connections.accepted(Int32(bitPattern: value))
+        return .accepted
+      case ZMQ_EVENT_DISCONNECTED:
+        connections.closed(Int32(bitPattern: value))
+        return .disconnected
       case ZMQ_EVENT_HANDSHAKE_SUCCEEDED: return .ready
       case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH: return value == 500 ? .keyQuarantined : .keyRefused
       case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:

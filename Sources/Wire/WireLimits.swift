@@ -17,6 +17,11 @@ public struct WireLimits: Sendable, Equatable {
   /// The largest single frame that any message may have: what a socket should accept.
   public var frameByteCount: Int { max(envelopeByteCount, chunkByteCount, trajectoryByteCount, manifestByteCount) }
 
+  /// The largest message: an envelope and its bulk frames, with room to spare.
+  public var messageByteCount: Int { envelopeByteCount + 2 * frameByteCount }
+  /// All that a subscriber ever sends: a handshake and what it subscribes to.
+  public static let subscriberByteCount = 64 << 10
+
   /// Relays between a learner and a worker.
   public static let relayDepth = 8
 

@@ -112,4 +112,26 @@ import Testing
     let (later, another) = (pull(1, 64, .seconds(1)), pull(2, 64, .seconds(1)))
     #expect(pulls == 46 && later && another)
   }
+
+  @Test func turnsBetweenVersionsAreRationedToo() {
+    var budget = PeerBudget()
+    let pulls = (0..<1000).count { budget.pull(version: $0 % 2, isDelta: $0 % 3 == 0, count: 10, of: 10, now: .zero) }
+    // Four names, four times each, and 64 chunks.
+    #expect(pulls == 4 * PeerBudget.pullFactor + 6)
+    var many = PeerBudget()
+    let shared = (0..<100).count { _ in
+      many.pull(version: 1, isDelta: false, count: 64, of: 64, sessions: 10, now: .zero)
+    }
+    #expect(shared == PeerBudget.pullFactor + 9 + 1)
+  }
+
+  @Test func messagesThatLeadNowhereAreCounted() {
+    var worker = PeerBudget.messages(isRelay: false)
+    let heard = (0..<100_000).count { _ in worker.take(now: .zero) }
+    #expect(heard == 2048)
+    // Accepted samples pay for themselves for ever.
+    for _ in 0..<10 { worker.put(3) }
+    let more = (0..<100).count { _ in worker.take(now: .zero) }
+    #expect(more == 30)
+  }
 }

@@ -58,6 +58,54 @@ import Wire
     #expect(simulation.leavesOf.count == count)
   }
 
+  /// Who sampled a leaf's trajectories does not vouch for them: others compute it, or the learner does.
+  @Test func nobodyComputesTheLeavesOfItsOwnSamples() throws {
+    let (alice, bob) = (Party.key("alice"), Party.key("bob"))
+    for parties in [[alice], [alice, bob]] {
+      var simulation = GradientSimulation()
+      var workers: [WorkerID: Double] = [:]
+      for (index, party) in parties.enumerated() {
+        simulation.exchange.join(WorkerID(UInt64(index)), hello: hello(index), older: nil, party: party)
+        workers[WorkerID(UInt64(index))] = 100
+      }
+      var step = offer(32)
+      step.samplers = (0..<32).map { parties.count == 1 || $0 < 16 ? [alice] : [bob] }
+      for _ in 0..<3 { _ = try simulation.step(step, learner: 100, workers: workers, bytesPerSecond: 1e8) }
+      let totals = simulation.exchange.totals
+      #expect((totals.acceptedLeaves > 0) == (parties.count == 2))
+      for (worker, leaves) in simulation.leavesRun {
+        let party = parties[Int(worker.value)]
+        #expect(leaves.allSatisfy { !step.samplers[$0].contains(party) })
+      }
+    }
+  }
+
+  /// A lease is answered by the party that it was granted to.
+  @Test func aLeaseOfAnotherIsNotAnswered() throws {
+    var exchange = GradientExchange(options: .init(), firstLeaseID: 9)
+    for (index, party) in [Party.key("alice"), .key("bob")].enumerated() {
+      exchange.join(WorkerID(UInt64(index)), hello: hello(index), older: nil, party: party)
+    }
+    exchange.begin(offer(8))
+    let taken = exchange.takeLocal(now: .zero)
+    let leaf = try #require(taken)
+    exchange.finishLocal(leaf, seconds: 1)
+    exchange.grant(now: .zero) { worker, _ in worker == WorkerID(0) }
+    let grant = try #require(
+      exchange.outgoing.compactMap { item -> GradientGrant? in
+        if case .gradientGrant(let grant) = item.message { grant } else { nil }
+      }.first)
+    exchange.outgoing = []
+    let ready = GradientReady(
+      leaseID: grant.id, sums: grant.passSizes.map { _ in NamedSums() }, logProbs: [],
+      root: [UInt8](repeating: 0, count: 32),
+      elapsedMicroseconds: 1, origins: [])
+    try exchange.ready(ready, from: WorkerID(1), now: .zero)
+    #expect(exchange.outgoing.map(\.worker) == [WorkerID(1)])
+    #expect(exchange.outgoing.first?.message == .gradientDone(leaseID: grant.id, accepted: false))
+    #expect(exchange.lease(grant.id)?.record.worker == WorkerID(0))
+  }
+
   /// Different speeds: shares follow them.
   @Test func sharesFollowTheSpeeds() throws {
     var simulation = GradientSimulation()

@@ -17,6 +17,8 @@ struct GradientSimulation {
   /// When each worker's link is free again.
   private var links: [WorkerID: Double] = [:]
   var leavesOf: [WorkerID: Int] = [:]
+  /// Which leaves each worker was ever lent.
+  var leavesRun: [WorkerID: Set<Int>] = [:]
 
   enum Action {
     case local(Int, seconds: Double)
@@ -71,6 +73,7 @@ struct GradientSimulation {
           let rows = offer.leaves[run].reduce(0) { $0 + $1.rowCount }
           let seconds = Double(rows) / workers[worker]!
           leavesOf[worker, default: 0] += run.count
+          leavesRun[worker, default: []].formUnion(run)
           lent += seconds
           let part = NamedSums()
           events.append(
