@@ -68,56 +68,64 @@ targets += [
   room("ModelFiles", ["Kernels", "JSON"], hot: true),
   room("Tokenization", ["JSON", "TemplateSyntax", "Templates"], hot: true),
   room("Transformer", ["Kernels", "ModelFiles", logging], hot: true),
-  room("SoftThinking", ["Kernels", "JSON", "Parameters"], hot: true),
+  room("Thinking", ["Kernels", "JSON", "Parameters"], hot: true),
+  room("Trajectories", ["Kernels", "JSON", "Parameters", "Thinking"], hot: true),
   room("Objectives", ["Parameters"], hot: true),
   room("Credit", ["JSON", "Parameters"]),
-  room("PolicyOptimization", ["Kernels"], hot: true),
+  room("Optimization", ["Kernels"], hot: true),
   room("ExactArithmetic", []),
   room("Verifier", ["ExactArithmetic"]),
-  room("Tasks", ["CWebClient", "JSON", "Parameters", "SoftThinking", "Verifier"]),
-  room("MethodCases", ["JSON", "Kernels", "Parameters", "SoftThinking", "Objectives", "Credit", "Tasks"]),
-  room("Rollouts", ["Kernels", "Transformer", "SoftThinking", logging], hot: true),
+  room("Tasks", ["CWebClient", "JSON", "Parameters", "Thinking", "Trajectories", "Verifier"]),
+  room("MethodCases", ["JSON", "Kernels", "Parameters", "Thinking", "Trajectories", "Objectives", "Credit", "Tasks"]),
+  room("Rollouts", ["Kernels", "Transformer", "Thinking", "Trajectories", logging], hot: true),
   room(
     "Training",
     [
-      "Kernels", "ModelFiles", "Transformer", "Parameters", "SoftThinking", "Objectives", "PolicyOptimization", logging,
+      "Kernels", "ModelFiles", "Transformer", "Parameters", "Thinking", "Trajectories", "Objectives", "Optimization",
+      logging,
     ],
     hot: true),
-  room("Wire", ["CWireMessages", "CProtobufC", "Machine", "Parameters", "SoftThinking", "Objectives"]),
+  room("Wire", ["CWireMessages", "CProtobufC", "Machine", "Parameters", "Thinking", "Trajectories", "Objectives"]),
   room("Coordination", []),
   room("Transport", ["CZeroMQ", "Machine", logging]),
   room("WeightSync", ["CLibCrypto", "CZstd", "CVectorKernels", "Kernels"], hot: true),
   room(
     "Benchmarking",
     [
-      "Machine", "Kernels", "ModelFiles", "Transformer", "SoftThinking", "Objectives", "PolicyOptimization", "Rollouts",
+      "Machine", "Kernels", "ModelFiles", "Transformer", "Thinking", "Trajectories", "Objectives", "Optimization",
+      "Rollouts",
       "Training", "WeightSync",
     ],
     hot: true),
   room("Observability", ["JSON", logging]),
   room(
-    "RunConfiguration", [yams, "JSON", "Parameters", "SoftThinking", "Objectives", "Credit", "Tasks", "Observability"]),
+    "RunConfiguration", [yams, "JSON", "Parameters", "Thinking", "Objectives", "Credit", "Tasks", "Observability"]),
   room(
     "Loading",
     [
-      "Machine", "Kernels", "JSON", "Templates", "ModelFiles", "Tokenization", "Transformer", "SoftThinking", "Tasks",
+      "Machine", "Kernels", "JSON", "Templates", "ModelFiles", "Tokenization", "Transformer", "Trajectories", "Tasks",
       "Training", "WeightSync", "Wire", "RunConfiguration", logging,
     ]),
   room(
     "Equality",
     [
-      "Machine", "Kernels", "ModelFiles", "Transformer", "SoftThinking", "Rollouts", "Training", "WeightSync", "Wire",
+      "Machine", "Kernels", "ModelFiles", "Transformer", "Thinking", "Trajectories", "Rollouts", "Training",
+      "WeightSync", "Wire",
       logging,
     ]),
   room(
     "Evaluation",
-    ["Machine", "JSON", "Kernels", "Transformer", "SoftThinking", "Verifier", "Tasks", "Rollouts", "Observability"]),
+    [
+      "Machine", "JSON", "Kernels", "Transformer", "Thinking", "Trajectories", "Verifier", "Tasks", "Rollouts",
+      "Observability",
+    ]),
   room("Sessions", ["Wire", "Transport", logging]),
   room("WeightExchange", ["Machine", "Kernels", "Wire", "Transport", "WeightSync", logging]),
   room(
     "Gradients",
     [
-      "Machine", "Kernels", "Parameters", "SoftThinking", "Objectives", "Training", "Wire", "Coordination", "Transport",
+      "Machine", "Kernels", "Parameters", "Thinking", "Trajectories", "Objectives", "Training", "Wire", "Coordination",
+      "Transport",
       "WeightSync", logging,
     ]),
   room(
@@ -126,15 +134,17 @@ targets += [
   room(
     "FrontEnd",
     [
-      "Machine", "Parameters", "SoftThinking", "Training", "Wire", "Coordination", "Transport", "WeightSync",
+      "Machine", "Parameters", "Thinking", "Trajectories", "Training", "Wire", "Coordination", "Transport",
+      "WeightSync",
       "Sessions",
       "WeightExchange", "Gradients", logging,
     ]),
   room(
     "Learner",
     [
-      "Machine", "Kernels", "JSON", "ModelFiles", "Tokenization", "Transformer", "SoftThinking", "Objectives", "Credit",
-      "PolicyOptimization", "Verifier", "Tasks", "Rollouts", "Training", "Wire", "Coordination", "Transport",
+      "Machine", "Kernels", "JSON", "ModelFiles", "Tokenization", "Transformer", "Thinking", "Trajectories",
+      "Objectives", "Credit",
+      "Optimization", "Verifier", "Tasks", "Rollouts", "Training", "Wire", "Coordination", "Transport",
       "WeightSync",
       "Observability", "RunConfiguration", "Loading", "Equality", "Evaluation", "Sessions", "Gradients", "FrontEnd",
       logging,
@@ -142,7 +152,8 @@ targets += [
   room(
     "Worker",
     [
-      "Machine", "Kernels", "Parameters", "ModelFiles", "Transformer", "SoftThinking", "Objectives", "Rollouts",
+      "Machine", "Kernels", "Parameters", "ModelFiles", "Transformer", "Thinking", "Trajectories", "Objectives",
+      "Rollouts",
       "Training", "Wire", "Coordination", "Transport", "WeightSync", "Loading", "Equality", "Sessions", "Gradients",
       "WorkerLink", logging,
     ]),
@@ -161,15 +172,16 @@ targets += [
   room(
     "FleetBenchmarks",
     [
-      "Machine", "Kernels", "ModelFiles", "SoftThinking", "Wire", "Coordination", "Transport", "WeightSync",
+      "Machine", "Kernels", "ModelFiles", "Thinking", "Trajectories", "Wire", "Coordination", "Transport", "WeightSync",
       "Observability", "RunConfiguration", "Sessions", "WorkerLink", "FrontEnd", "Learner", "Worker", "Relay", logging,
     ]),
   .executableTarget(
     name: "softgrpo",
     dependencies: [
       "Machine", "Loading", "Equality", "Evaluation", "Sessions", "Learner", "Worker", "Relay", "LocalRun",
-      "FleetBenchmarks", "Kernels", "JSON", "Parameters", "ModelFiles", "Tokenization", "Transformer", "SoftThinking",
-      "Objectives", "Credit", "PolicyOptimization", "Verifier", "Tasks", "MethodCases", "Rollouts", "Training",
+      "FleetBenchmarks", "Kernels", "JSON", "Parameters", "ModelFiles", "Tokenization", "Transformer", "Thinking",
+      "Trajectories",
+      "Objectives", "Credit", "Optimization", "Verifier", "Tasks", "MethodCases", "Rollouts", "Training",
       "Benchmarking",
       "WeightSync", "Transport", "Observability", "RunConfiguration", "CZeroMQ", "CLibCrypto", "TemplateSyntax",
       "Templates",
@@ -178,13 +190,17 @@ targets += [
     swiftSettings: strict),
   .target(
     name: "TestSupport",
-    dependencies: ["Kernels", "Parameters", "ModelFiles", "Transformer", "SoftThinking", "Objectives", "Wire"],
+    dependencies: [
+      "Kernels", "Parameters", "ModelFiles", "Transformer", "Thinking", "Trajectories", "Objectives", "Wire",
+    ],
     path: "Tests/TestSupport",
     swiftSettings: strict + hot),
   .executableTarget(
     name: "softgrpo-fuzz",
     dependencies: [
-      "JSON", "Kernels", "ModelFiles", "RunConfiguration", "SoftThinking", "Templates", "Tokenization", "Transport",
+      "JSON", "Kernels", "ModelFiles", "RunConfiguration", "Thinking", "Trajectories", "TemplateSyntax", "Templates",
+      "Tokenization",
+      "Transport",
       "WeightSync", "Wire", "TestSupport",
     ],
     path: "Tests/Fuzz", swiftSettings: strict),
@@ -195,32 +211,34 @@ targets += [
   tests("ModelFiles", ["JSON"], fixtures: true),
   tests("Tokenization", ["JSON", "TemplateSyntax", "Templates", "ModelFiles"], fixtures: true),
   tests("Transformer", ["ModelFiles"], fixtures: true),
-  tests("SoftThinking", ["JSON", "Parameters"], fixtures: true),
+  tests("Thinking", ["JSON", "Parameters", "Trajectories"], fixtures: true),
   tests("Objectives", ["Parameters"]),
   tests("Credit", ["Parameters"]),
   tests("MethodCases", ["JSON", "Objectives", "Credit"], fixtures: true),
-  tests("PolicyOptimization"),
+  tests("Optimization"),
   tests("Verifier", ["Tasks"]),
   tests("Tasks", ["JSON", "Parameters", "Verifier"]),
-  tests("Rollouts", ["ModelFiles", "Transformer", "SoftThinking", "Objectives", "Training"]),
-  tests("Training", ["ModelFiles", "Transformer", "SoftThinking", "Objectives", "PolicyOptimization"]),
-  tests("Benchmarking", ["ModelFiles", "Transformer", "SoftThinking", "Training"]),
-  tests("Wire", ["Parameters", "SoftThinking", "Objectives"]),
+  tests("Rollouts", ["ModelFiles", "Transformer", "Thinking", "Trajectories", "Objectives", "Training"]),
+  tests("Training", ["ModelFiles", "Transformer", "Thinking", "Trajectories", "Objectives", "Optimization"]),
+  tests("Benchmarking", ["ModelFiles", "Transformer", "Thinking", "Trajectories", "Training"]),
+  tests("Wire", ["Parameters", "Thinking", "Trajectories", "Objectives"]),
   tests("Machine"),
   tests("Coordination"),
   tests("Transport"),
   tests("WeightSync"),
   tests("Observability", ["JSON"]),
-  tests("RunConfiguration", ["JSON", "Parameters", "SoftThinking", "Objectives", "Credit"]),
-  tests("Sessions", ["SoftThinking", "Transport", "Wire"]),
-  tests("WorkerLink", ["SoftThinking", "Transport", "Wire"]),
+  tests("RunConfiguration", ["JSON", "Parameters", "Thinking", "Trajectories", "Objectives", "Credit"]),
+  tests("Sessions", ["Thinking", "Trajectories", "Transport", "Wire"]),
+  tests("WorkerLink", ["Thinking", "Trajectories", "Transport", "Wire"]),
   tests(
-    "Gradients", ["Kernels", "Objectives", "SoftThinking", "Training", "Coordination", "Machine", "Wire"]),
-  tests("Learner", ["JSON", "Parameters", "RunConfiguration", "Sessions", "SoftThinking", "FrontEnd", "Tasks"]),
+    "Gradients", ["Kernels", "Objectives", "Thinking", "Trajectories", "Training", "Coordination", "Machine", "Wire"]),
+  tests(
+    "Learner", ["JSON", "Parameters", "RunConfiguration", "Sessions", "Thinking", "Trajectories", "FrontEnd", "Tasks"]),
   .testTarget(
     name: "ExtendingTests",
     dependencies: [
-      "Kernels", "Parameters", "Transformer", "SoftThinking", "Objectives", "Credit", "Tasks", "Rollouts", "WeightSync",
+      "Kernels", "Parameters", "Transformer", "Thinking", "Trajectories", "Objectives", "Credit", "Tasks", "Rollouts",
+      "WeightSync",
       "Observability", "Sessions", "Learner", "TestSupport",
     ],
     swiftSettings: strict),
@@ -233,8 +251,9 @@ targets += [
   .testTarget(
     name: "ClusterTests",
     dependencies: [
-      "Machine", "Kernels", "Parameters", "ModelFiles", "Tokenization", "Transformer", "SoftThinking", "Objectives",
-      "Credit", "PolicyOptimization", "Tasks", "Rollouts", "Training", "Wire", "Coordination", "Transport",
+      "Machine", "Kernels", "Parameters", "ModelFiles", "Tokenization", "Transformer", "Thinking", "Trajectories",
+      "Objectives",
+      "Credit", "Optimization", "Tasks", "Rollouts", "Training", "Wire", "Coordination", "Transport",
       "WeightSync", "Observability", "RunConfiguration", "Loading", "Equality", "Evaluation", "Sessions",
       "WeightExchange", "Gradients", "WorkerLink", "FrontEnd", "Learner", "Worker", "Relay", "LocalRun",
       "FleetBenchmarks", "TestSupport",

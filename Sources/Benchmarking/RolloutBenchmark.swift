@@ -2,7 +2,8 @@ import Kernels
 import Machine
 import ModelFiles
 import Rollouts
-import SoftThinking
+import Thinking
+import Trajectories
 import Transformer
 
 /// How fast the sampling engine decodes, by batch size, context length and policy.

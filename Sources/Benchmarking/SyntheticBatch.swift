@@ -1,6 +1,7 @@
 import Foundation
-import SoftThinking
+import Thinking
 import Training
+import Trajectories
 
 /// Made-up trajectories of one shape, with all that an update wants to know of them.
 struct SyntheticBatch {

@@ -2,9 +2,10 @@ import Kernels
 import Machine
 import ModelFiles
 import Objectives
-import PolicyOptimization
-import SoftThinking
+import Optimization
+import Thinking
 import Training
+import Trajectories
 import Transformer
 
 /// How fast the learner updates: gradient of made-up trajectories over micro-batches, then one optimiser step.

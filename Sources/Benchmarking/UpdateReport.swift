@@ -1,7 +1,8 @@
 import Kernels
 import ModelFiles
-import SoftThinking
+import Thinking
 import Training
+import Trajectories
 
 /// One update of a shape: the median round.
 public struct UpdateRow: Sendable, Equatable, Encodable {

@@ -1,7 +1,7 @@
 import Kernels
 import Machine
 import ModelFiles
-import PolicyOptimization
+import Optimization
 import Training
 import Transformer
 import WeightSync

@@ -3,8 +3,9 @@ import Kernels
 import Machine
 import ModelFiles
 import Rollouts
-import SoftThinking
+import Thinking
 import Training
+import Trajectories
 import Transformer
 
 /// Whether worker and learner compute the same bits with a model on this machine, tried out on the model itself: its

@@ -1,8 +1,9 @@
 import Foundation
 import Kernels
 import Logging
-import SoftThinking
+import Thinking
 import Training
+import Trajectories
 import Transformer
 import Wire
 

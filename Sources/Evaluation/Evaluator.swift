@@ -1,12 +1,13 @@
-import Verifier
 import JSON
 import Kernels
 import Machine
 import Observability
 import Rollouts
-import SoftThinking
 import Tasks
+import Thinking
+import Trajectories
 import Transformer
+import Verifier
 
 /// Sampled accuracy of a model on prompts with known answers.
 public struct Evaluator {

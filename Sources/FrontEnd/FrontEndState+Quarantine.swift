@@ -1,6 +1,6 @@
 import Coordination
 import Logging
-import SoftThinking
+import Trajectories
 import Transport
 import Wire
 

@@ -1,6 +1,7 @@
 import Coordination
 import Sessions
-import SoftThinking
+import Thinking
+import Trajectories
 import Wire
 
 // What a front end does differently when its work comes from another one: in a relay.

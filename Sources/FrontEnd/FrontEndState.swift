@@ -1,7 +1,8 @@
 import Coordination
 import Machine
 import Sessions
-import SoftThinking
+import Thinking
+import Trajectories
 import WeightExchange
 import WeightSync
 import Wire

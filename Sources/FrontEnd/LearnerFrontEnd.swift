@@ -3,8 +3,8 @@ import Gradients
 import Logging
 import Machine
 import Sessions
-import SoftThinking
 import Synchronization
+import Trajectories
 import Transport
 import WeightSync
 import Wire

@@ -1,4 +1,5 @@
-import SoftThinking
+import Thinking
+import Trajectories
 import Wire
 
 /// A prompt whose completions are to be sampled: the unit of work a trainer submits.

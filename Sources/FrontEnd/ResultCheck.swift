@@ -1,5 +1,6 @@
-import SoftThinking
+import Thinking
 import Training
+import Trajectories
 import Wire
 
 extension FrontEndState {

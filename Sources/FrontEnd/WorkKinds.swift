@@ -1,5 +1,6 @@
 import Parameters
-import SoftThinking
+import Thinking
+import Trajectories
 
 /// Numbers for what groups ask of a worker's build: the policy, and the kinds of stages of the plan. A build that declines one group
 /// would decline every other of its kind.

@@ -2,8 +2,9 @@ import Coordination
 import Machine
 import Objectives
 import Parameters
-import SoftThinking
+import Thinking
 import Training
+import Trajectories
 import WeightSync
 import Wire
 

@@ -6,9 +6,10 @@ import Gradients
 import Kernels
 import Objectives
 import Observability
-import PolicyOptimization
-import SoftThinking
+import Optimization
+import Thinking
 import Training
+import Trajectories
 import Transformer
 import Wire
 

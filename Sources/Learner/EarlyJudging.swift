@@ -1,5 +1,5 @@
-import SoftThinking
 import Tasks
+import Trajectories
 
 /// Rewards that are given elsewhere are asked for as samples arrive, not when their step is complete (docs/rewards.md).
 ///

@@ -1,6 +1,7 @@
 import Foundation
 import Logging
-import SoftThinking
+import Thinking
+import Trajectories
 
 /// What is kept of a caught worker.
 struct Incident {

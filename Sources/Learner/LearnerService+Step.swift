@@ -2,8 +2,9 @@ import FrontEnd
 import Machine
 import Observability
 import Sessions
-import SoftThinking
 import Tasks
+import Thinking
+import Trajectories
 
 // A step of a run: its samples, its updates, its new version.
 extension LearnerService {

@@ -10,8 +10,8 @@ import ModelFiles
 import Observability
 import RunConfiguration
 import Sessions
-import SoftThinking
 import Tasks
+import Thinking
 import Tokenization
 import Training
 import Transformer

@@ -5,7 +5,7 @@ import Kernels
 import Logging
 import Machine
 import Objectives
-import PolicyOptimization
+import Optimization
 import RunConfiguration
 import Training
 import Transformer

@@ -4,7 +4,8 @@ import Kernels
 import Machine
 import Rollouts
 import RunConfiguration
-import SoftThinking
+import Thinking
+import Trajectories
 import Transformer
 
 /// Samples trajectories again and says which are not what their work, noise and weights give (docs/security.md).

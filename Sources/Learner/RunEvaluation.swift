@@ -7,8 +7,9 @@ import Observability
 import Rollouts
 import RunConfiguration
 import Sessions
-import SoftThinking
 import Tasks
+import Thinking
+import Trajectories
 import Transformer
 
 /// The evaluations of a run: held-out prompts and the files of `eval.datasets`, under each policy of `eval.policies`. They sample

@@ -4,9 +4,10 @@ import Logging
 import Machine
 import RunConfiguration
 import Sessions
-import SoftThinking
 import Tasks
+import Thinking
 import Training
+import Trajectories
 import Transformer
 
 /// Submits the groups of steps to the fleet, waits for a step's samples, and has them verified as they come.

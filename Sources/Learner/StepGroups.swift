@@ -1,7 +1,7 @@
 import FrontEnd
 import Sessions
-import SoftThinking
 import Tasks
+import Trajectories
 
 /// The groups of one step while they are sampled: those that were drawn, and the children that follow from them. Pure.
 struct StepGroups {

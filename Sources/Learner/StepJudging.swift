@@ -3,9 +3,9 @@ import Logging
 import Machine
 import RunConfiguration
 import Sessions
-import SoftThinking
 import Tasks
 import Training
+import Trajectories
 import Verifier
 
 /// Has samples judged: as they arrive where somebody else judges, and all of a step's before it is trained.

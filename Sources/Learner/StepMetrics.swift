@@ -1,8 +1,9 @@
 import Foundation
 import FrontEnd
 import Observability
-import SoftThinking
 import Tasks
+import Thinking
+import Trajectories
 
 /// The metrics of one learner step, under the field's names (docs/configuration.md).
 struct StepMetrics {

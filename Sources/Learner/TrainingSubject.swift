@@ -7,10 +7,11 @@ import Observability
 import Rollouts
 import RunConfiguration
 import Sessions
-import SoftThinking
 import Tasks
+import Thinking
 import Tokenization
 import Training
+import Trajectories
 import Transformer
 import WeightSync
 import Wire

@@ -2,9 +2,9 @@ import Foundation
 import Logging
 import ModelFiles
 import RunConfiguration
-import SoftThinking
 import Tasks
 import Tokenization
+import Trajectories
 
 /// How a run's model reads and writes text: tokenizer, chat template, and the tokens that end thinking and answers.
 public struct TextInterface: Sendable {

@@ -1,7 +1,8 @@
 import Credit
 import JSON
 import Objectives
-import SoftThinking
+import Thinking
+import Trajectories
 
 /// Divergences from the reference policy by the base names of their files.
 let klEntries: [MethodEntry] = [

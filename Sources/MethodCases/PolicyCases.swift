@@ -1,7 +1,7 @@
 import Foundation
 import JSON
 import Kernels
-import SoftThinking
+import Thinking
 
 /// Thinking policies by the base names of their files. Each step's log-prob, and its gradient with respect to the
 /// logits of the whole vocabulary: of a soft step those of its recorded ids.

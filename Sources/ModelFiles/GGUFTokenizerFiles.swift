@@ -1,5 +1,5 @@
-import JSON
 import Foundation
+import JSON
 
 /// Builds `tokenizer.json` and `tokenizer_config.json` from the tokenizer a GGUF file carries.
 ///

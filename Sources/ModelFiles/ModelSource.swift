@@ -1,5 +1,5 @@
-import JSON
 import Foundation
+import JSON
 import Kernels
 
 /// An opened model: its configuration, its weights by Hugging Face name, and where its tokenizer is.

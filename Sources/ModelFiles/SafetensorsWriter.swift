@@ -1,5 +1,5 @@
-import JSON
 import Foundation
+import JSON
 import Kernels
 
 /// Writes safetensors files one tensor at a time, so that no second copy of the model is held.

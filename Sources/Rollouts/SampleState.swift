@@ -1,5 +1,6 @@
 import Kernels
-import SoftThinking
+import Thinking
+import Trajectories
 import Transformer
 
 /// One sample in flight: a state machine that takes a row of logits and says what is fed next.
@@ -84,7 +85,7 @@ final class SampleState {
   ///   - hidden: the same position's final hidden state, from which the k recorded logits are computed exactly as the
   ///     learner will compute them.
   ///   - embeddingScale: the root mean square of the model's embeddings.
-  /// - Throws: `SoftThinkingError` or `SamplingError` when logits are not finite.
+  /// - Throws: `ThinkingError` or `SamplingError` when logits are not finite.
   func advance(
     row: UnsafeBufferPointer<Float>, hidden: Operand, model: PreparedModel, embeddingScale: Float
   ) throws {

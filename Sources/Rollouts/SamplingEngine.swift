@@ -1,5 +1,6 @@
 import Kernels
-import SoftThinking
+import Thinking
+import Trajectories
 import Transformer
 
 /// Samples trajectories with continuous batching: a finished sample's slot is refilled at once, a group's prompt is

@@ -1,4 +1,5 @@
-import SoftThinking
+import Thinking
+import Trajectories
 
 /// What went wrong while sampling, and what to do about it.
 public struct SamplingError: Error, Sendable, CustomStringConvertible {

@@ -1,5 +1,6 @@
 import Kernels
-import SoftThinking
+import Thinking
+import Trajectories
 import Transformer
 
 /// Samples a recorded trajectory again and compares: the noise is a key and the arithmetic gives the same bits, so that an honest
@@ -60,7 +61,7 @@ public final class TrajectoryReplay {
   ///   - recorded: with the group and sample that its noise is of, as its worker sent it.
   ///   - model: the weights of a version; nil: they are not here.
   /// - Returns: `nil` too where a version's weights are not here.
-  /// - Throws: `SamplingError` for work that the model cannot sample, `SoftThinkingError` for logits that are not finite.
+  /// - Throws: `SamplingError` for work that the model cannot sample, `ThinkingError` for logits that are not finite.
   public func compare(
     _ recorded: Trajectory, plan: CompletionPlan, noise: NoiseKey, model: (_ version: Int) -> PreparedModel?
   ) throws -> Difference? {

@@ -1,4 +1,4 @@
-import SoftThinking
+import Thinking
 
 extension RunConfiguration {
   /// Evaluation on prompts that are not trained on.

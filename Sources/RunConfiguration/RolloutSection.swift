@@ -1,6 +1,6 @@
 import Parameters
-import SoftThinking
 import Tasks
+import Thinking
 
 extension RunConfiguration {
   /// How trajectories are sampled.

@@ -1,7 +1,7 @@
 import Credit
 import Objectives
-import SoftThinking
 import Tasks
+import Thinking
 
 extension RunConfiguration {
   /// Checks what no single key shows. `source` names the configuration in the error.

@@ -1,4 +1,4 @@
-import SoftThinking
+import Trajectories
 
 /// What a reward function sees of a trajectory, as text.
 public struct Completion: Sendable, Equatable {

@@ -1,5 +1,5 @@
-import TemplateSyntax
 import JSON
+import TemplateSyntax
 
 /// The messages of a conversation as objects, with whatever fields they have.
 public struct Conversation: Sendable {

@@ -1,5 +1,5 @@
-import TemplateSyntax
 import JSON
+import TemplateSyntax
 
 /// A chat template as models ship it: jinja2's language, run as `apply_chat_template` of `transformers` runs it.
 public struct Template: Sendable {

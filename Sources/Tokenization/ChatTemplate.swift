@@ -1,6 +1,6 @@
-import TemplateSyntax
 import JSON
 import Templates
+import TemplateSyntax
 
 /// How a conversation becomes the prompt of a model.
 public struct ChatTemplate: Sendable {

@@ -1,5 +1,5 @@
 import Kernels
-import PolicyOptimization
+import Optimization
 import Transformer
 
 /// LoRA's optimiser state: fp32 factors, gradient and Adam moments of the adapters, on frozen bf16 weights. Beside the

@@ -1,5 +1,5 @@
 import Objectives
-import SoftThinking
+import Trajectories
 import Transformer
 
 extension PolicyGradient {

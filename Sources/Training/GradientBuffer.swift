@@ -1,5 +1,5 @@
 import Kernels
-import PolicyOptimization
+import Optimization
 
 /// Number format of the gradients of a sum: each node of the tree is rounded to it, whoever computes it.
 public enum GradientType: String, Sendable, Codable, CaseIterable {

@@ -1,6 +1,6 @@
 import Kernels
 import Objectives
-import SoftThinking
+import Trajectories
 import Transformer
 
 /// The trajectories of one leaf of a `GradientTree`: passes that follow each other in one buffer.

@@ -1,7 +1,7 @@
 import Foundation
 import Kernels
 import ModelFiles
-import PolicyOptimization
+import Optimization
 import Transformer
 
 /// fp32 master weights, gradient and Adam moments, one flat allocation each; the learner alone owns them.

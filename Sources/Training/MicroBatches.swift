@@ -1,4 +1,4 @@
-import SoftThinking
+import Trajectories
 
 /// Splits trajectories into packed passes of at most `tokenBudget` rows, a shared prompt counted once.
 ///

@@ -1,6 +1,6 @@
 import Kernels
 import Objectives
-import SoftThinking
+import Trajectories
 import Transformer
 
 /// Computes the gradient of a loss over micro-batches; applying it is a `TrainableState`'s business.

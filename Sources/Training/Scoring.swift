@@ -1,5 +1,5 @@
 import Kernels
-import SoftThinking
+import Trajectories
 import Transformer
 
 /// Log-probs of recorded trajectories under a model.

@@ -1,7 +1,8 @@
 import Kernels
 import ModelFiles
-import PolicyOptimization
-import SoftThinking
+import Optimization
+import Thinking
+import Trajectories
 import Transformer
 
 /// A prompt and the completion to imitate.

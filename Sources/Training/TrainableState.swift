@@ -1,5 +1,5 @@
 import Kernels
-import PolicyOptimization
+import Optimization
 import Transformer
 
 /// What an optimiser owns: the fp32 values that it trains, their gradient and their moments. The model's weights

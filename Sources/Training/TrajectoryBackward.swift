@@ -1,5 +1,6 @@
 import Kernels
-import SoftThinking
+import Thinking
+import Trajectories
 import Transformer
 
 extension PolicyGradient {

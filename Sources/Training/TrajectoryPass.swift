@@ -1,5 +1,6 @@
 import Kernels
-import SoftThinking
+import Thinking
+import Trajectories
 import Transformer
 
 /// One teacher-forced pass over a plan: hidden states of the scored rows, their logits and log-probs.

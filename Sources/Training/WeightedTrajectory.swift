@@ -1,6 +1,6 @@
 import Objectives
 import Parameters
-import SoftThinking
+import Trajectories
 
 /// A trajectory with what its share of the loss depends on.
 public struct WeightedTrajectory: Sendable {

@@ -1,6 +1,6 @@
 import CProtobufC
 import CWireMessages
-import SoftThinking
+import Thinking
 
 extension Envelope {
   /// Parses a message that came from outside. Nothing in it is believed: sizes, ranges, counts, enumerations and floats are

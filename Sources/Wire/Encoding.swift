@@ -1,5 +1,6 @@
 import CWireMessages
-import SoftThinking
+import Thinking
+import Trajectories
 
 extension Envelope {
   /// The frames of this message: the envelope, then its bulk frames.

@@ -2,7 +2,8 @@ import CProtobufC
 import CWireMessages
 import Objectives
 import Parameters
-import SoftThinking
+import Thinking
+import Trajectories
 
 // Gradient leases on the wire: values to C messages and back.
 

@@ -1,6 +1,7 @@
 import Objectives
 import Parameters
-import SoftThinking
+import Thinking
+import Trajectories
 
 /// The gradient of an aligned run of leaves, asked of a worker.
 public struct GradientGrant: Sendable, Equatable {

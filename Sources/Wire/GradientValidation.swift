@@ -1,6 +1,7 @@
 import Objectives
 import Parameters
-import SoftThinking
+import Thinking
+import Trajectories
 
 // What the messages of gradient leases may say.
 

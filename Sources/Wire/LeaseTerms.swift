@@ -1,5 +1,6 @@
 import Machine
-import SoftThinking
+import Thinking
+import Trajectories
 
 // What a lease asks of whoever samples it.
 

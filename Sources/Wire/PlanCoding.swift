@@ -1,6 +1,7 @@
 import CProtobufC
 import CWireMessages
-import SoftThinking
+import Thinking
+import Trajectories
 
 // Completion plans on the wire: values to C messages and back.
 

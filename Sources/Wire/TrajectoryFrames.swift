@@ -1,6 +1,7 @@
 import CWireMessages
 import Parameters
-import SoftThinking
+import Thinking
+import Trajectories
 
 // A trajectory travels as segment descriptions in the envelope and four bulk frames: token ids (Int32), values (Float),
 // log-probs (Float) and side streams (Float), little-endian, in the order of the segments. Floats keep their bits.

@@ -1,4 +1,4 @@
-import SoftThinking
+import Trajectories
 
 // What a finished sample may say. Checked without making its bytes: whoever hands a sample over learns at once that it
 // cannot be sent, and the thread that owns the socket encodes it, once.

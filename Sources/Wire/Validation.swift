@@ -1,4 +1,5 @@
-import SoftThinking
+import Thinking
+import Trajectories
 
 // The rules a value must obey to travel. Both directions check them: a broken value never leaves, a hostile one never enters.
 

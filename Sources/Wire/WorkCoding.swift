@@ -1,6 +1,7 @@
 import CProtobufC
 import CWireMessages
-import SoftThinking
+import Thinking
+import Trajectories
 
 // Leases and what is said of their results on the wire: values to C messages and back.
 

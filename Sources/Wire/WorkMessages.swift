@@ -1,5 +1,6 @@
 import Parameters
-import SoftThinking
+import Thinking
+import Trajectories
 
 /// Part or all of a prompt's group, lent to a worker.
 public struct Lease: Sendable, Equatable {

@@ -5,8 +5,9 @@ import Machine
 import Objectives
 import Parameters
 import Sessions
-import SoftThinking
+import Thinking
 import Training
+import Trajectories
 import Transformer
 import Transport
 import WeightSync

@@ -1,5 +1,6 @@
 import Rollouts
-import SoftThinking
+import Thinking
+import Trajectories
 import Wire
 
 // What a lease asks for, in the sampling engine's words.

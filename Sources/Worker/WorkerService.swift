@@ -8,7 +8,8 @@ import Machine
 import ModelFiles
 import Rollouts
 import Sessions
-import SoftThinking
+import Thinking
+import Trajectories
 import Transformer
 import Transport
 import WeightSync

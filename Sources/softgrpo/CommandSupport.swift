@@ -4,7 +4,7 @@ import Kernels
 import Loading
 import Machine
 import ModelFiles
-import SoftThinking
+import Trajectories
 import Transformer
 
 extension ComputeType: ExpressibleByArgument {}

@@ -1,7 +1,7 @@
 import ArgumentParser
 import JSON
 import Parameters
-import SoftThinking
+import Thinking
 
 /// The name of a thinking policy of this build.
 struct PolicyName: ExpressibleByArgument, Sendable {

@@ -6,8 +6,9 @@ import Machine
 import ModelFiles
 import Observability
 import Rollouts
-import SoftThinking
 import Tasks
+import Thinking
+import Trajectories
 import Transformer
 
 /// How a completion is judged.

@@ -1,8 +1,9 @@
 import Kernels
-import SoftThinking
-import TestSupport
 import Testing
+import TestSupport
+import Thinking
 import Training
+import Trajectories
 import Transformer
 
 @testable import Benchmarking

@@ -1,8 +1,9 @@
 import Kernels
 import ModelFiles
-import SoftThinking
-import TestSupport
 import Testing
+import TestSupport
+import Thinking
+import Trajectories
 import Transformer
 
 @testable import Benchmarking

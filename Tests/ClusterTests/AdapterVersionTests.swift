@@ -2,7 +2,7 @@ import Foundation
 import Kernels
 import ModelFiles
 import Objectives
-import PolicyOptimization
+import Optimization
 import Testing
 import Training
 import Transformer

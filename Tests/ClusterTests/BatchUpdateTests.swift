@@ -4,14 +4,15 @@ import Kernels
 import Logging
 import ModelFiles
 import Objectives
+import Optimization
 import Parameters
-import PolicyOptimization
 import Rollouts
-import SoftThinking
 import Synchronization
-import TestSupport
 import Testing
+import TestSupport
+import Thinking
 import Training
+import Trajectories
 import Transformer
 import WeightSync
 

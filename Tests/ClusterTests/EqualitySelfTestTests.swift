@@ -1,9 +1,9 @@
 import Kernels
 import Logging
 import ModelFiles
-import SoftThinking
-import TestSupport
 import Testing
+import TestSupport
+import Thinking
 import Transformer
 
 @testable import Equality

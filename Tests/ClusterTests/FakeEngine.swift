@@ -1,8 +1,9 @@
 import Logging
 import Machine
-import SoftThinking
 import Synchronization
 import TestSupport
+import Thinking
+import Trajectories
 import Transport
 import WeightSync
 import Wire

@@ -4,13 +4,14 @@ import Kernels
 import Logging
 import ModelFiles
 import Objectives
+import Optimization
 import Parameters
-import PolicyOptimization
 import Rollouts
-import SoftThinking
-import TestSupport
 import Testing
+import TestSupport
+import Thinking
 import Training
+import Trajectories
 import Transformer
 
 @testable import Equality

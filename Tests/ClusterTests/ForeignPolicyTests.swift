@@ -1,9 +1,9 @@
 import Logging
 import Parameters
 import Rollouts
-import SoftThinking
-import TestSupport
 import Testing
+import TestSupport
+import Thinking
 import WeightSync
 import Wire
 

@@ -1,7 +1,7 @@
 import Foundation
-import SoftThinking
-import TestSupport
 import Testing
+import TestSupport
+import Thinking
 import Wire
 
 @testable import FrontEnd

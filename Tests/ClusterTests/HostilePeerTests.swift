@@ -1,7 +1,8 @@
-import SoftThinking
 import Synchronization
-import TestSupport
 import Testing
+import TestSupport
+import Thinking
+import Trajectories
 import Transport
 import WeightSync
 import Wire

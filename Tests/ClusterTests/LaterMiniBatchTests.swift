@@ -1,8 +1,8 @@
 import Coordination
 import Kernels
 import Objectives
-import SoftThinking
 import Testing
+import Thinking
 import Training
 import Transport
 import WeightSync

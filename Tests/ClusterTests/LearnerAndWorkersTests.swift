@@ -1,7 +1,7 @@
 import Logging
-import SoftThinking
 import Synchronization
 import Testing
+import Trajectories
 import Transport
 import WeightSync
 import Wire

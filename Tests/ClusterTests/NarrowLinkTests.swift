@@ -1,8 +1,8 @@
 import Kernels
 import Logging
 import Machine
-import TestSupport
 import Testing
+import TestSupport
 import Transport
 import WeightSync
 import Wire

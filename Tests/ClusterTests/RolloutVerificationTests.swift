@@ -2,9 +2,10 @@ import Coordination
 import Kernels
 import ModelFiles
 import Rollouts
-import SoftThinking
-import TestSupport
 import Testing
+import TestSupport
+import Thinking
+import Trajectories
 import Transformer
 
 @testable import FrontEnd

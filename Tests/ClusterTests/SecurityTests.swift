@@ -2,9 +2,9 @@ import Foundation
 import Logging
 import Machine
 import RunConfiguration
-import SoftThinking
 import Synchronization
 import Testing
+import Thinking
 import Transport
 import Wire
 

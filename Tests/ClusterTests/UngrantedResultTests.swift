@@ -1,8 +1,8 @@
 import Coordination
 import Foundation
-import SoftThinking
-import TestSupport
 import Testing
+import TestSupport
+import Thinking
 import Transport
 import WeightSync
 import Wire

@@ -1,7 +1,7 @@
 import Kernels
 import Logging
-import TestSupport
 import Testing
+import TestSupport
 import WeightSync
 import Wire
 

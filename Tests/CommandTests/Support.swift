@@ -101,7 +101,7 @@ final class Scratch {
       #expect(
         outcome.errors.contains(part), "no \"\(part)\" in:\n\(outcome.errors)", sourceLocation: sourceLocation)
     }
-    for name in ["Error(", "SoftThinkingError", "ModelFileError", "Swift.", "NSCocoa", "Fatal"] {
+    for name in ["Error(", "ThinkingError", "ModelFileError", "Swift.", "NSCocoa", "Fatal"] {
       #expect(!outcome.errors.contains(name), "\(outcome.errors)", sourceLocation: sourceLocation)
     }
     #expect(!exists(output), "\(output) was written", sourceLocation: sourceLocation)

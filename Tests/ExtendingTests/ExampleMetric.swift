@@ -1,5 +1,5 @@
 import Observability
-import SoftThinking
+import Trajectories
 
 extension MetricName {
   /// Share of a step's trajectories that earned something.

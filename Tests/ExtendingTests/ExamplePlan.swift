@@ -1,5 +1,5 @@
 import Parameters
-import SoftThinking
+import Trajectories
 
 @testable import Tasks
 

@@ -1,7 +1,7 @@
 import Kernels
 import Parameters
 
-@testable import SoftThinking
+@testable import Thinking
 
 /// Draws a token from the truncated softmax and feeds it mixed with the distribution that it was drawn from: the input
 /// is (1 - blend) E[token] + blend sum_i q_i E[i]. With blend 0 it is the discrete policy under its truncation.

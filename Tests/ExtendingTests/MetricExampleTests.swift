@@ -1,5 +1,6 @@
-import SoftThinking
 import Testing
+import Thinking
+import Trajectories
 
 @Suite struct MetricExampleTests {
   private func trajectory(_ reward: Float?) -> Trajectory {

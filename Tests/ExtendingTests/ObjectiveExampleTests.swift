@@ -1,6 +1,6 @@
 import Parameters
-import TestSupport
 import Testing
+import TestSupport
 
 @testable import Objectives
 

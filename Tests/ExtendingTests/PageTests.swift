@@ -61,7 +61,7 @@ import Testing
 
   private static let folders = ["Sources/", "Tests/", "proto/", "scripts/", "docs/"]
   private static let imagined: Set = [
-    "Sources/Objectives/SPO.swift", "Sources/Credit/MovingBaseline.swift", "Sources/SoftThinking/Blended",
+    "Sources/Objectives/SPO.swift", "Sources/Credit/MovingBaseline.swift", "Sources/Thinking/Blended",
     "Sources/Tasks/Rewards/RelativeLengthReward.swift", "Sources/Tasks/Scheduling/RetryHintScheduler.swift",
     "Sources/Learner/Observers/CollapseGuard.swift",
   ]

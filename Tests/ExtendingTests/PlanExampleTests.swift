@@ -2,12 +2,13 @@ import Foundation
 import Kernels
 import Parameters
 import Rollouts
-import TestSupport
 import Testing
+import TestSupport
 import Transformer
 
-@testable import SoftThinking
 @testable import Tasks
+@testable import Thinking
+@testable import Trajectories
 
 @Suite struct PlanExampleTests {
   private let usual = CompletionPlan(

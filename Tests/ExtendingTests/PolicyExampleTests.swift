@@ -1,15 +1,15 @@
 import Kernels
 import Parameters
-import TestSupport
 import Testing
+import TestSupport
 
-@testable import SoftThinking
+@testable import Thinking
 
 @Suite struct PolicyExampleTests {
   private func steps(_ given: [String: ParameterValue] = [:]) throws -> any SoftSteps {
     let registry = PartRegistry<any ThinkingPart>("policy", [Blended.entry])
     let policy = try registry.make(registry.describe("blended", given))
-    guard case .candidates(let steps) = policy.view else { throw SoftThinkingError("blended draws from candidates") }
+    guard case .candidates(let steps) = policy.view else { throw ThinkingError("blended draws from candidates") }
     return steps
   }
 

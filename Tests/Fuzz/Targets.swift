@@ -7,9 +7,11 @@ import Wire
 
 @testable import ModelFiles
 @testable import RunConfiguration
-@testable import SoftThinking
 @testable import Templates
+@testable import TemplateSyntax
+@testable import Thinking
 @testable import Tokenization
+@testable import Trajectories
 @testable import WeightSync
 
 extension FuzzTarget {

@@ -1,9 +1,10 @@
 import Coordination
 import Objectives
-import SoftThinking
-import TestSupport
 import Testing
+import TestSupport
+import Thinking
 import Training
+import Trajectories
 import Wire
 
 @testable import Gradients

@@ -1,10 +1,11 @@
 import Coordination
 import Kernels
 import Objectives
-import SoftThinking
-import TestSupport
 import Testing
+import TestSupport
+import Thinking
 import Training
+import Trajectories
 import Wire
 
 @testable import Gradients

@@ -1,6 +1,6 @@
 import Kernels
-import TestSupport
 import Testing
+import TestSupport
 
 @Suite struct AdapterMergeTests {
   private func rounded(_ values: [Float]) -> [BFloat16] { values.map { BFloat16($0) } }

@@ -1,7 +1,7 @@
 import Foundation
 import Kernels
-import TestSupport
 import Testing
+import TestSupport
 
 struct AttentionBackwardTests {
   /// Gradients of packed sequences (root and suffixes) through the kernel, for outputs and log-sum-exps of the twin.

@@ -1,6 +1,6 @@
 import Kernels
-import TestSupport
 import Testing
+import TestSupport
 
 struct AttentionTests {
   static let widths = [8, 20, 32, 64, 96, 128]

@@ -1,6 +1,6 @@
 import Kernels
-import TestSupport
 import Testing
+import TestSupport
 
 /// Rounding against a reference that does not share its arithmetic: neighbours are compared in Double.
 struct BFloat16Tests {

@@ -1,6 +1,6 @@
 import Kernels
-import TestSupport
 import Testing
+import TestSupport
 
 /// A row of a product has the same bits in every batch, at every offset, on any number of threads (docs/numerics.md).
 struct BatchInvarianceTests {

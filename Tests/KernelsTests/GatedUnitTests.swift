@@ -1,6 +1,6 @@
 import Kernels
-import TestSupport
 import Testing
+import TestSupport
 
 struct GatedUnitTests {
   static let widths = [1, 3, 15, 16, 17, 31, 33, 64, 100]

@@ -1,7 +1,7 @@
 import Foundation
 import Kernels
-import TestSupport
 import Testing
+import TestSupport
 
 struct RotaryEmbeddingTests {
   private func frequencies(_ width: Int) -> [Float] {

@@ -1,9 +1,10 @@
 import Foundation
 import Parameters
 import RunConfiguration
-import SoftThinking
 import Tasks
 import Testing
+import Thinking
+import Trajectories
 
 @testable import FrontEnd
 @testable import Learner

@@ -1,8 +1,9 @@
 import Foundation
 import RunConfiguration
-import SoftThinking
 import Tasks
 import Testing
+import Thinking
+import Trajectories
 
 @testable import Learner
 

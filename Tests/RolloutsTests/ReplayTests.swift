@@ -1,8 +1,9 @@
 import Kernels
 import ModelFiles
-import SoftThinking
 import Testing
+import Thinking
 import Training
+import Trajectories
 import Transformer
 
 @testable import Rollouts

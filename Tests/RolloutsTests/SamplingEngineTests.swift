@@ -1,6 +1,7 @@
 import Kernels
-import SoftThinking
 import Testing
+import Thinking
+import Trajectories
 import Transformer
 
 @testable import Rollouts

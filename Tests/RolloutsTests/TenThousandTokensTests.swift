@@ -2,10 +2,11 @@ import Kernels
 import Machine
 import ModelFiles
 import Objectives
-import SoftThinking
-import TestSupport
 import Testing
+import TestSupport
+import Thinking
 import Training
+import Trajectories
 import Transformer
 
 @testable import Rollouts

@@ -1,7 +1,8 @@
 import Kernels
 import ModelFiles
-import SoftThinking
 import TestSupport
+import Thinking
+import Trajectories
 import Transformer
 
 @testable import Rollouts

@@ -1,7 +1,8 @@
 import Kernels
 import Machine
-import SoftThinking
 import Testing
+import Thinking
+import Trajectories
 import Transformer
 
 @testable import Rollouts

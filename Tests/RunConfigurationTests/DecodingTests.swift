@@ -1,6 +1,6 @@
-import SoftThinking
-import TestSupport
 import Testing
+import TestSupport
+import Thinking
 
 @testable import RunConfiguration
 

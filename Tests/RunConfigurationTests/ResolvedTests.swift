@@ -1,9 +1,9 @@
 import Credit
 import Foundation
-import Objectives
 import JSON
-import SoftThinking
+import Objectives
 import Testing
+import Thinking
 
 @testable import RunConfiguration
 

@@ -1,5 +1,5 @@
-import SoftThinking
 import Testing
+import Thinking
 import Transport
 import Wire
 

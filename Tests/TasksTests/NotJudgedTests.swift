@@ -1,5 +1,5 @@
-import Verifier
 import Testing
+import Verifier
 
 @testable import Tasks
 

@@ -1,6 +1,6 @@
-import Verifier
 import Parameters
 import Testing
+import Verifier
 
 @testable import Tasks
 

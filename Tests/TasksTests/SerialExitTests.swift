@@ -1,7 +1,8 @@
 import Parameters
-import SoftThinking
-import TestSupport
 import Testing
+import TestSupport
+import Thinking
+import Trajectories
 
 @testable import Tasks
 

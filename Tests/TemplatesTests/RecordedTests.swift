@@ -1,6 +1,6 @@
-import TemplateSyntax
 import Foundation
 import JSON
+import TemplateSyntax
 import Testing
 
 @testable import Templates

@@ -1,5 +1,5 @@
-import TemplateSyntax
 import JSON
+import TemplateSyntax
 import Testing
 
 @testable import Templates

@@ -1,6 +1,6 @@
-import TemplateSyntax
 import JSON
 import Templates
+import TemplateSyntax
 
 /// Makes templates that are nearly right, from a seed: pieces of the language in likely and unlikely order.
 struct TemplateFuzzer {

@@ -1,6 +1,7 @@
 import Objectives
 import Parameters
-import SoftThinking
+import Thinking
+import Trajectories
 import Wire
 
 /// Random but valid messages of every kind.

@@ -1,5 +1,5 @@
 import Parameters
-import SoftThinking
+import Thinking
 
 // Policies in a test's words; values that no part takes end the test.
 extension ThinkingPolicy {

@@ -1,10 +1,11 @@
 import Kernels
 import ModelFiles
 import Objectives
-import PolicyOptimization
-import SoftThinking
-import TestSupport
+import Optimization
 import Testing
+import TestSupport
+import Thinking
+import Trajectories
 import Transformer
 
 @testable import Training

@@ -1,9 +1,10 @@
 import Kernels
 import ModelFiles
 import Objectives
-import SoftThinking
-import TestSupport
 import Testing
+import TestSupport
+import Thinking
+import Trajectories
 import Transformer
 
 @testable import Training

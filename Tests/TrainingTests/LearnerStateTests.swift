@@ -2,9 +2,9 @@ import Foundation
 import Kernels
 import ModelFiles
 import Objectives
-import PolicyOptimization
-import TestSupport
+import Optimization
 import Testing
+import TestSupport
 import Transformer
 
 @testable import Training

@@ -1,6 +1,7 @@
-import SoftThinking
-import TestSupport
 import Testing
+import TestSupport
+import Thinking
+import Trajectories
 
 @testable import Training
 

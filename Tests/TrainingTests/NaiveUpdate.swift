@@ -1,8 +1,9 @@
 import Foundation
 import Kernels
 import Objectives
-import SoftThinking
 import TestSupport
+import Thinking
+import Trajectories
 
 /// The scores and the loss of docs/algorithm.md in Double over the naive transformer, one trajectory at a time.
 struct NaiveUpdate {

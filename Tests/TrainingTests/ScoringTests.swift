@@ -1,9 +1,10 @@
 import Kernels
 import ModelFiles
-import SoftThinking
-import TestSupport
 import Testing
+import TestSupport
+import Thinking
 import Training
+import Trajectories
 import Transformer
 
 struct ScoringTests {

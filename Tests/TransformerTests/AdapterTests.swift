@@ -1,7 +1,7 @@
 import Kernels
 import ModelFiles
-import TestSupport
 import Testing
+import TestSupport
 import Transformer
 
 /// Adapters with both factors away from zero, as after some training.

@@ -1,6 +1,6 @@
 import ModelFiles
-import TestSupport
 import Testing
+import TestSupport
 import Transformer
 
 struct CrossEntropyTests {

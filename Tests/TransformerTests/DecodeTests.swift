@@ -1,7 +1,7 @@
 import Kernels
 import ModelFiles
-import TestSupport
 import Testing
+import TestSupport
 import Transformer
 
 /// Cached decode, prefill and the learner's packed pass are one function: the same bits, row for row (docs/numerics.md).

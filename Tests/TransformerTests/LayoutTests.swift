@@ -1,7 +1,7 @@
 import Kernels
 import ModelFiles
-import TestSupport
 import Testing
+import TestSupport
 
 @testable import Transformer
 

@@ -1,7 +1,7 @@
 import Kernels
 import ModelFiles
-import TestSupport
 import Testing
+import TestSupport
 import Transformer
 
 /// The packed pass against a transformer written in Double from the equations.

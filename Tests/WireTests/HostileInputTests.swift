@@ -1,8 +1,9 @@
 import Objectives
 import Parameters
-import SoftThinking
-import TestSupport
 import Testing
+import TestSupport
+import Thinking
+import Trajectories
 
 @testable import Wire
 

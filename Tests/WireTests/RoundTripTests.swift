@@ -1,7 +1,8 @@
 import CWireMessages
-import SoftThinking
-import TestSupport
 import Testing
+import TestSupport
+import Thinking
+import Trajectories
 
 @testable import Wire
 

@@ -1,5 +1,6 @@
-import SoftThinking
 import Testing
+import Thinking
+import Trajectories
 import Wire
 
 @testable import WorkerLink

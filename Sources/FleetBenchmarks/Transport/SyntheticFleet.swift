@@ -1,8 +1,8 @@
 import Glibc
 import Machine
 import Sessions
-import SoftThinking
 import Synchronization
+import Trajectories
 import Transport
 
 /// When each version was published: written by the trainer, read by the fleet's threads.

@@ -1,7 +1,7 @@
 import Coordination
 import Machine
 import Sessions
-import SoftThinking
+import Trajectories
 import Transport
 import Wire
 

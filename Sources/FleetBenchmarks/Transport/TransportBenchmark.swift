@@ -1,7 +1,8 @@
 import Foundation
 import Logging
 import Sessions
-import SoftThinking
+import Thinking
+import Trajectories
 import Transport
 import WeightSync
 import Wire

@@ -2,8 +2,9 @@ import Foundation
 import FrontEnd
 import Machine
 import Sessions
-import SoftThinking
 import Synchronization
+import Thinking
+import Trajectories
 import Transport
 import WeightSync
 import Wire

@@ -1,8 +1,8 @@
 import Evaluation
 import FrontEnd
 import Observability
-import SoftThinking
 import Tasks
+import Trajectories
 import WeightSync
 
 /// Follows a run. Nothing else in the services knows that it is watched: the metrics file, the progress line, text samples and

@@ -2,8 +2,9 @@ import Foundation
 import JSON
 import Logging
 import Observability
-import SoftThinking
 import Tasks
+import Thinking
+import Trajectories
 
 /// Trajectories step by step for `softgrpo trace`: of some groups of a step what every sample came to, and of the best and the
 /// worst one each step, in `samples.jsonl`, a line a group.

@@ -1,6 +1,6 @@
-import Verifier
 import JSON
 import Parameters
+import Verifier
 
 /// 1 when the completion chooses the right one of several options, by its letter or by its text; else 0.
 public struct ChoiceReward: RewardFunction {

@@ -1,5 +1,5 @@
 import Parameters
-import SoftThinking
+import Thinking
 import Verifier
 
 /// 1 when the text after the thinking is the reference answer, letter for letter but for surrounding white space, and the

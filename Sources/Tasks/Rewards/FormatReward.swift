@@ -1,5 +1,5 @@
 import Parameters
-import SoftThinking
+import Thinking
 import Verifier
 
 /// 1 when the thinking ended, an answer followed it and the completion ended by itself, else 0.

@@ -1,5 +1,5 @@
-import Verifier
 import Parameters
+import Verifier
 
 /// 1 when the final answer is mathematically the reference answer, else 0.
 public struct MathReward: CompletionReward {

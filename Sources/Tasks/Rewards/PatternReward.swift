@@ -1,7 +1,7 @@
-import Verifier
 import Foundation
 import JSON
 import Parameters
+import Verifier
 
 /// 1 when what a regular expression takes from the answer is the reference, else 0.
 public struct PatternReward: RewardFunction {

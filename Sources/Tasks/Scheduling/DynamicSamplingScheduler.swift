@@ -1,5 +1,5 @@
 import Parameters
-import SoftThinking
+import Trajectories
 
 /// Dynamic sampling (DAPO, arXiv 2503.14476): a group whose rewards are all equal has no gradient and is dropped; further prompts
 /// are drawn in its place until the step is full, or has drawn `dynamic_sampling_maximum_draws` times.

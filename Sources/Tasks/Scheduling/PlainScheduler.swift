@@ -1,5 +1,5 @@
 import Parameters
-import SoftThinking
+import Trajectories
 
 /// Every prompt once an epoch, each as one group of `group_size` samples of the usual plan.
 public struct PlainScheduler: PromptScheduler {

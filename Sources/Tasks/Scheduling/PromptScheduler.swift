@@ -1,5 +1,6 @@
 import Parameters
-import SoftThinking
+import Thinking
+import Trajectories
 
 /// What a group's samples are for.
 public enum GroupRole: String, Sendable, Codable {

@@ -1,5 +1,5 @@
 import Parameters
-import SoftThinking
+import Trajectories
 
 /// Serial early exits (S-GRPO, arXiv 2505.07686): one full thought a prompt; once it is there, `group_size` - 1 samples that replay
 /// it up to a random cut, are told to stop thinking, and answer. All of them are one group.

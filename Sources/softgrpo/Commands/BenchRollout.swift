@@ -4,7 +4,8 @@ import Foundation
 import Kernels
 import Loading
 import Observability
-import SoftThinking
+import Thinking
+import Trajectories
 import Transformer
 
 struct BenchRollout: ParsableCommand {

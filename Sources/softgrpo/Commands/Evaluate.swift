@@ -2,8 +2,9 @@ import ArgumentParser
 import Evaluation
 import Foundation
 import Observability
-import SoftThinking
 import Tasks
+import Thinking
+import Trajectories
 
 /// A list given as 1,8,32.
 struct CommaSeparated<Element: ExpressibleByArgument & Sendable>: ExpressibleByArgument, Sendable {
@@ -146,7 +147,7 @@ struct Evaluate: ParsableCommand {
       var fork_effective_components: Double?
       var fork_mixed: Double?
 
-      init(_ softness: SoftThinking.Softness) {
+      init(_ softness: Trajectories.Softness) {
         largest_weight = softness.all.largestWeight
         effective_components = softness.all.effectiveComponents
         mixed = softness.all.mixedShare

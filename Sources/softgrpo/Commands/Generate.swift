@@ -4,9 +4,10 @@ import Kernels
 import Machine
 import Observability
 import Rollouts
-import SoftThinking
 import Tasks
+import Thinking
 import Tokenization
+import Trajectories
 import Transformer
 
 struct Generate: ParsableCommand {

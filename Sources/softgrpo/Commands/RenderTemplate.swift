@@ -1,8 +1,8 @@
-import TemplateSyntax
 import ArgumentParser
 import Foundation
 import JSON
 import Templates
+import TemplateSyntax
 
 struct RenderTemplate: ParsableCommand {
   static let configuration = CommandConfiguration(

@@ -1,8 +1,8 @@
-import Verifier
 import ArgumentParser
 import Foundation
 import JSON
 import Tasks
+import Verifier
 
 struct Reward: ParsableCommand {
   static let configuration = CommandConfiguration(

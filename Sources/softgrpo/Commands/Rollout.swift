@@ -3,8 +3,9 @@ import Foundation
 import Kernels
 import Machine
 import Rollouts
-import SoftThinking
 import Tasks
+import Thinking
+import Trajectories
 import Transformer
 
 struct Rollout: ParsableCommand {

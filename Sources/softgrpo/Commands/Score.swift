@@ -3,8 +3,9 @@ import Foundation
 import Kernels
 import Loading
 import ModelFiles
-import SoftThinking
+import Thinking
 import Training
+import Trajectories
 import Transformer
 
 struct Score: ParsableCommand {

@@ -5,10 +5,10 @@ import Kernels
 import Loading
 import ModelFiles
 import Objectives
+import Optimization
 import Parameters
-import PolicyOptimization
-import SoftThinking
 import Training
+import Trajectories
 import Transformer
 
 struct Update: ParsableCommand {
