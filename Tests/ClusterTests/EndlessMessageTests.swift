@@ -16,7 +16,7 @@ import Wire
     init(_ endpoint: Endpoint, socketType: String = "DEALER") throws {
       descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
       // Whatever goes wrong: no call waits for ever.
-      var patience = timeval(tv_sec: 20, tv_usec: 0)
+      var patience = timeval(tv_sec: 3, tv_usec: 0)
       for option in [SO_SNDTIMEO, SO_RCVTIMEO] {
         setsockopt(descriptor, SOL_SOCKET, option, &patience, socklen_t(MemoryLayout<timeval>.size))
       }
