@@ -53,7 +53,7 @@ import Testing
         && !page.contains("http://www.w3.org/1999"))
     #expect(page.contains("Content-Security-Policy: default-src 'none'"))
     #expect(
-      try get(port, "/api/curves?names=reward%2Fmean,unknown").hasSuffix(
+      try get(port, "/api/curves?names=reward%%2Fmean,unknown").hasSuffix(
         "{\"steps\":[1,2],\"series\":{\"reward/mean\":[0.25,0.75]}}"))
     #expect(try get(port, "/api/names").hasSuffix("[\"reward/mean\"]"))
     #expect(try get(port, "/api/warnings").contains("one_hot"))
