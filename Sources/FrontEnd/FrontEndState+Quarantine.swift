@@ -65,34 +65,3 @@ extension LearnerFrontEnd {
     shared.waker.wake()
   }
 }
-
-extension LearnerLoop {
-  /// Ends the sessions of those who were caught, on every connection.
-  func endConvictedSessions() {
-    let convicted = shared.state.withLock { state in
-      defer { state.convicted = [] }
-      return state.convicted.map { party, reason in
-        (party, reason, state.registry.all.filter { $0.party == party }.map(\.id))
-      }
-    }
-    for (party, reason, workers) in convicted {
-      if let allowed, let text = party.keyText, let key = try? PublicKey(text) {
-        quarantine(key, allowed, reason: reason)
-      }
-      for worker in workers {
-        guard let route = routes[worker] else { continue }
-        drop(worker, "was caught", isLoss: false)
-        let words = "this worker was caught: \(reason)".bounded(toBytes: String.reasonByteCount)
-        reply(.protocolError(reason: words), session: worker.value, to: route)
-        ban(route)
-      }
-    }
-  }
-
-  /// Refuses a key from now on, also after a restart.
-  func quarantine(_ key: PublicKey, _ allowed: AllowList, reason: String) {
-    do { try allowed.quarantine(key, reason: reason.bounded(toBytes: 500)) } catch {
-      logger.error("\(error); the key \(key) is refused until this process ends")
-    }
-  }
-}

@@ -21,40 +21,21 @@ final class LearnerLoop {
   let announcementEndpoint: String
   let learnerIncarnation: UInt64
   let limits: WireLimits
-  var sessions: [[UInt8]: WorkerID] = [:]
-  var routes: [WorkerID: [UInt8]] = [:]
-  var outboxes: [WorkerID: Outbox] = [:]
-  /// Workers whose outbox is not empty.
-  var waiting: Set<WorkerID> = []
-  /// Workers whose connection is gone, but not what they sent before: a goodbye or results may still be unread.
-  var gone: Set<WorkerID> = []
-  var keys: [WorkerID: PublicKey] = [:]
-  /// Chunks that each worker asked for last.
-  var lastPulls: [WorkerID: PullWeights] = [:]
+  var sessions = SessionTable(after: UInt64.random(in: 1...(1 << 48)))
+  var refused = RefusedConnections()
+  var faults = FaultLog()
+  var budgets: [Party: PeerBudget] = [:]
   /// The list of keys that the sessions were last compared with.
   var listGeneration = 0
-  private var nextTimeCheck: Duration = .zero
-  var nextFlush: Duration = .zero
-  private var nextGrants: Duration = .zero
-  /// Grants were put off.
-  private var owesGrants = false
-  var failedHandshakes = 0
-  var handshakesLogged: Duration?
-  var refusedRelayLogged: Duration?
-  var budgets: [Party: PeerBudget] = [:]
-  /// Who is behind each session, and how many sessions each party has.
-  var parties: [WorkerID: Party] = [:]
-  var sessionCounts: [Party: Int] = [:]
-  /// Messages that a session may send beyond those that are due, and connections that are not heard until then.
-  var messageBudgets: [WorkerID: TokenBucket] = [:]
-  var muted: [[UInt8]: Duration] = [:]
-  var nextConnectionCheck: Duration = .zero
-  var oversizedLogged: Duration?
-  var nextSession: UInt64 = UInt64.random(in: 1...(1 << 48))
-  /// Connections that broke the rules: their frames are dropped unread. Bounded; the oldest are forgotten first.
-  var outcasts: Set<[UInt8]> = []
-  /// The same in order.
-  var outcastsByAge: [[UInt8]] = []
+  var timers = Timers()
+  struct Timers {
+    var nextCheck: Duration = .zero
+    var nextFlush: Duration = .zero
+    var nextGrants: Duration = .zero
+    var nextConnectionCheck: Duration = .zero
+    /// Grants were put off.
+    var owesGrants = false
+  }
 
   init(
     options: LearnerFrontEndOptions, shared: SharedFrontEnd, control: consuming Socket, publisher: consuming Socket,
@@ -91,11 +72,11 @@ final class LearnerLoop {
   private func turn() throws -> Bool {
     // A full queue has no event of its own: what waits is offered again soon.
     let timeout: Duration =
-      !gone.isEmpty
+      !sessions.gone.isEmpty
       ? .zero
-      : owesGrants
+      : timers.owesGrants
         ? .milliseconds(1)
-        : waiting.isEmpty ? min(options.heartbeatInterval / 2, Self.connectionInterval) : .milliseconds(5)
+        : sessions.waiting.isEmpty ? min(options.heartbeatInterval / 2, Self.connectionInterval) : .milliseconds(5)
     if let authentication {
       try poll(control, authentication.socket, waker: shared.waker, timeout: timeout)
       try authentication.serve()
@@ -114,7 +95,7 @@ final class LearnerLoop {
       }
     }
     closeOversized()
-    if isRead { for worker in gone { drop(worker, "connection lost", isLoss: true) } }
+    if isRead { for worker in sessions.gone { drop(worker, "connection lost", isLoss: true) } }
     keepTime()
     try sendOutgoing()
     return !shared.state.withLock { $0.shutdownReason != nil && $0.registry.count == 0 || $0.isFinished }
@@ -123,8 +104,8 @@ final class LearnerLoop {
   /// Timers. Looking at every worker and lease costs as much as many messages, so it is not done between any two of them.
   private func keepTime() {
     let now = MonotonicClock.now()
-    guard now >= nextTimeCheck else { return }
-    nextTimeCheck = now + min(.milliseconds(100), options.heartbeatInterval / 10)
+    guard now >= timers.nextCheck else { return }
+    timers.nextCheck = now + min(.milliseconds(100), options.heartbeatInterval / 10)
     endRevokedSessions()
     endConvictedSessions()
     passOnWhatIsGivenBack(now)
@@ -164,10 +145,10 @@ final class LearnerLoop {
     let now = MonotonicClock.now()
     let (outgoing, announcement) = shared.state.withLock { state in
       // A plan looks at every worker: with a thousand of them not after every few messages.
-      owesGrants = now < nextGrants
-      if !owesGrants {
+      timers.owesGrants = now < timers.nextGrants
+      if !timers.owesGrants {
         state.grantWork(now: now, leaseDuration: options.leaseDuration)
-        nextGrants = now + min(.milliseconds(20), .microseconds(4 * state.registry.count))
+        timers.nextGrants = now + min(.milliseconds(20), .microseconds(4 * state.registry.count))
       }
       defer {
         state.outgoing.removeAll()
@@ -184,11 +165,11 @@ final class LearnerLoop {
 
   /// Nothing that a message holds leaves this method as an error.
   func handle(_ frames: [[UInt8]]) {
-    guard let route = frames.first, !outcasts.contains(route), !isMuted(route) else { return }
+    guard let route = frames.first, !refused.isRefused(route, now: MonotonicClock.now()) else { return }
     do {
       let envelope = try Envelope(decoding: Array(frames.dropFirst()), limits: limits)
       if case .hello(let hello) = envelope.message { return welcome(hello, route) }
-      guard let worker = sessions[route] else {
+      guard let worker = sessions.worker(at: route) else {
         guard mayGoOn(strangerAt: route) else { return }
         reply(.refused(reason: "no such session: say Hello"), session: 0, to: route)
         return
@@ -206,9 +187,9 @@ final class LearnerLoop {
     } catch {
       // Whatever a message leads to is its sender's affair: the thread serves everybody else.
       log(
-        .error, of: sessions[route].flatMap { parties[$0] },
+        .error, of: sessions.worker(at: route).flatMap { sessions[$0]?.party },
         "a message could not be answered: \(error); the session of its sender ends")
-      if let worker = sessions[route] { drop(worker, "its message could not be answered", isLoss: true) }
+      if let worker = sessions.worker(at: route) { drop(worker, "its message could not be answered", isLoss: true) }
     }
   }
 
