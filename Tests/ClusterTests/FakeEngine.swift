@@ -92,9 +92,9 @@ final class FakeWorker: Sendable {
 let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
 /// Waits until `condition` holds; false when it does not within the generous time.
-func eventually(_ condition: () throws -> Bool) rethrows -> Bool {
+func eventually(within limit: Duration = .seconds(20), _ condition: () throws -> Bool) rethrows -> Bool {
   let never = Mailbox<Void>()
-  let deadline = MonotonicClock.now() + .seconds(20)
+  let deadline = MonotonicClock.now() + limit
   while MonotonicClock.now() < deadline {
     if try condition() { return true }
     _ = never.take(within: .milliseconds(5))
