@@ -95,7 +95,7 @@ extension LearnerService {
       return dashboard
     } catch {
       // Nobody asked for the standard port: a run does not end for it.
-      guard section == RunConfiguration.Dashboard() else { throw error }
+      guard section.port == Dashboard.standardPort else { throw error }
       logger.notice("no dashboard: \(error)")
       return nil
     }

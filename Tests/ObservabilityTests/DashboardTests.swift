@@ -76,9 +76,11 @@ import Testing
       let answer = try get(dashboard.port, path, host: "box")
       #expect(answer.hasPrefix("HTTP/1.1 401 ") && !answer.contains("<html"), "\(path)")
     }
-    let first = try get(dashboard.port, "/?token=0123456789abcdef", host: "box")
+    let first = try get(dashboard.port, "//?token=0123456789abcdef", host: "box")
+    let cookie = try #require(first.split(separator: "\r\n").first { $0.hasPrefix("Set-Cookie: ") })
+      .dropFirst("Set-Cookie: ".count).prefix { $0 != ";" }
     #expect(first.hasPrefix("HTTP/1.1 302 ") && first.contains("Location: /\r\n") && first.contains("HttpOnly"))
-    for header in ["Authorization: Bearer 0123456789abcdef", "Cookie: a=b; softgrpo_token=0123456789abcdef"] {
+    for header in ["Authorization: Bearer 0123456789abcdef", "Cookie: a=b; \(cookie)"] {
       #expect(
         try get(dashboard.port, "/", host: "box", header: header + "\\r\\n").hasPrefix("HTTP/1.1 200 "), "\(header)")
     }
@@ -86,7 +88,8 @@ import Testing
 
   @Test func offLoopbackATokenIsNeeded() {
     for (host, token) in [
-      ("0.0.0.0", nil), ("10.0.0.3", nil), ("127.0.0.1", "short"), ("0.0.0.0", "with a space in it"),
+      ("0.0.0.0", nil), ("10.0.0.3", nil), ("somewhere", "0123456789abcdef"), ("127.0.0.1", "short"),
+      ("0.0.0.0", "with a space in it"),
     ] {
       #expect(throws: ObservabilityError.self, "\(host) \(token ?? "-")") { try PageAccess(host: host, token: token) }
     }
@@ -140,7 +143,15 @@ import Testing
     try handle.write(contentsOf: Data("\"m\": 3}\n".utf8))
     try handle.close()
     #expect(folder.curves().newest?.metrics["m"] == 3)
-    // Resumed from an earlier step: the file is another one.
+    // Resumed from an earlier step in the same file, which has grown past what was read.
+    let cut = try #require(FileHandle(forWritingAtPath: metrics))
+    try cut.truncate(atOffset: 0)
+    try cut.write(contentsOf: Data((1...9).map { "{\"step\": \($0), \"time\": 0, \"m\": 5}\n" }.joined().utf8))
+    try cut.close()
+    #expect(
+      folder.curves().json(["m"])["series"]?["m"]?.arrayValue?.compactMap(\.doubleValue)
+        == Array(repeating: 5, count: 9))
+    // The file is another one.
     try FileManager.default.removeItem(atPath: metrics)
     try write("{\"step\": 1, \"time\": 0, \"m\": 7}\n", to: metrics)
     #expect(folder.curves().pointCount == 1 && folder.curves().newest?.metrics["m"] == 7)

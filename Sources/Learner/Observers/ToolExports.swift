@@ -25,8 +25,12 @@ final class PrometheusExport: RunObserver {
   init(port: Int, run: String, logger: Logger) throws {
     let page = Page()
     self.page = page
+    let access = try PageAccess(host: "127.0.0.1", token: nil)
     server = try PageServer(port: port, setting: "metrics.prometheus_port") { request in
-      request.path == "/metrics"
+      if case .refused(let status, let reason) = access.answer(to: request) {
+        return PageResponse(status: status, type: "text/plain; charset=utf-8", reason)
+      }
+      return request.path == "/metrics"
         ? PageResponse(type: "text/plain; version=0.0.4; charset=utf-8", page.text.withLock { $0 })
         : PageResponse(status: 404, type: "text/plain; charset=utf-8", "see /metrics\n")
     }

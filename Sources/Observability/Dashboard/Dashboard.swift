@@ -16,7 +16,7 @@ public final class Dashboard: Sendable {
   ///   - title: the run's name.
   /// - Throws: `ObservabilityError` when no port can be had, and for a host off loopback without a token.
   public init(host: String, port: Int, token: String?, title: String, folder: RunFolder) throws(ObservabilityError) {
-    let access = try PageAccess(host: host, token: token)
+    let access = try PageAccess(host: host, token: token, cookie: "softgrpo_token_" + Self.tag(of: title))
     let answer: @Sendable (PageRequest) -> PageResponse = { request in
       switch access.answer(to: request) {
       case .allowed: return Self.page(request, title: title, folder)
@@ -40,6 +40,12 @@ public final class Dashboard: Sendable {
       }
     }
     server = found!
+  }
+
+  /// Letters and digits that differ from run to run.
+  private static func tag(of title: String) -> String {
+    let hash = title.utf8.reduce(UInt64(0xCBF2_9CE4_8422_2325)) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
+    return String(hash, radix: 36)
   }
 
   public var port: Int { server.port }

@@ -12,13 +12,18 @@ public struct PageAccess: Sendable, Equatable {
     case refused(status: Int, reason: String)
   }
 
-  private static let cookie = "softgrpo_token"
-
   private let isLoopback: Bool
   private let token: String?
+  /// Browsers share cookies between the ports of a host: two runs have two names.
+  private let cookie: String
 
   /// - Throws: `ObservabilityError` for a host off loopback without a token.
-  public init(host: String, token: String?) throws(ObservabilityError) {
+  public init(host: String, token: String?, cookie: String = "softgrpo_token") throws(ObservabilityError) {
+    self.cookie = cookie
+    var address = in_addr()
+    guard host == "localhost" || inet_pton(AF_INET, host, &address) == 1 else {
+      throw ObservabilityError("dashboard.host: \"\(host)\" is no IPv4 address, such as 127.0.0.1 or 0.0.0.0")
+    }
     isLoopback = host == "localhost" || host.hasPrefix("127.")
     self.token = token
     if !isLoopback && token == nil {
@@ -45,14 +50,15 @@ public struct PageAccess: Sendable, Equatable {
     if let given = request.query["token"] {
       guard Self.areEqual(given, token) else { return refused }
       return .remembered(
-        cookie: "\(Self.cookie)=\(token); HttpOnly; SameSite=Strict; Path=/", location: request.path)
+        cookie: "\(cookie)=\(token); HttpOnly; SameSite=Strict; Path=/",
+        location: "/" + request.path.drop { $0 == "/" || $0 == "\\" })
     }
     let bearer = request.headers["authorization"].flatMap {
       $0.lowercased().hasPrefix("bearer ") ? String($0.dropFirst(7)) : nil
     }
     let kept = request.headers["cookie"]?.split(separator: ";").lazy
       .map { $0.split(separator: "=", maxSplits: 1).map { $0.trimmingCharacters(in: .whitespaces) } }
-      .first { $0.count == 2 && $0[0] == Self.cookie }?[1]
+      .first { $0.count == 2 && $0[0] == cookie }?[1]
     guard let given = bearer ?? kept, Self.areEqual(given, token) else { return refused }
     return .allowed
   }

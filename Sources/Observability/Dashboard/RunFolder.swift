@@ -2,7 +2,7 @@ import Foundation
 import JSON
 import Synchronization
 
-/// A run's folder as the dashboard reads it. Whatever a run does is in its files, so a dashboard costs the learner nothing and shows
+/// A run's folder as the dashboard reads it. Whatever a run does is in its files, so a dashboard needs nothing of the learner and shows
 /// finished runs and other processes' runs as well.
 public final class RunFolder: Sendable {
   /// Paths of the files that are read.
@@ -27,6 +27,8 @@ public final class RunFolder: Sendable {
     /// Bytes of whole lines that are in `curves`.
     var offset: UInt64 = 0
     var file: UInt64?
+    /// The last line that was read, with its end.
+    var lastLine: [UInt8] = []
     var lastStep = Int.min
   }
 
@@ -56,12 +58,20 @@ public final class RunFolder: Sendable {
     // Another file, or a shorter one: the run was resumed from an earlier step.
     if read.file != UInt64(about.st_ino) || UInt64(about.st_size) < read.offset { read = Read() }
     read.file = UInt64(about.st_ino)
+    // Or it was cut where it is and has grown past this place since: then another line ends here.
+    if !read.lastLine.isEmpty {
+      let count = read.lastLine.count
+      guard (try? handle.seek(toOffset: read.offset - UInt64(count))) != nil else { return }
+      if (try? handle.read(upToCount: count)).map(Array.init) != read.lastLine { read = Read(file: read.file) }
+    }
     guard (try? handle.seek(toOffset: read.offset)) != nil else { return }
     var rest: [UInt8] = []
     while let part = try? handle.read(upToCount: Self.partByteCount), !part.isEmpty {
       rest += part
       guard let end = rest.lastIndex(of: 0x0A) else { continue }
-      for line in rest[..<end].split(separator: 0x0A) {
+      let lines = rest[..<end].split(separator: 0x0A)
+      if let last = lines.last { read.lastLine = last + [0x0A] }
+      for line in lines {
         guard let record = try? MetricsRecord(line: line, place: files.metrics) else { continue }
         // Steps that are there twice were made again after a kill.
         if record.step > read.lastStep { read.curves.append(record) }
