@@ -36,10 +36,13 @@ public enum KeyFile {
   }
 
   /// A public key: the 40 characters themselves, or a file that holds them (public or secret).
+  ///
+  /// A file goes before a key: a path of 40 characters can be spelled in Z85 too, and then names another key than the
+  /// one that it holds.
   /// - Throws: `TransportError` when it is neither.
   public static func publicKey(_ keyOrPath: String) throws -> PublicKey {
-    if let key = try? PublicKey(keyOrPath) { return key }
     guard access(keyOrPath, F_OK) == 0 else {
+      if let key = try? PublicKey(keyOrPath) { return key }
       throw TransportError(
         "\"\(keyOrPath)\" is neither a public key (40 characters of Z85) nor a file; `softgrpo keygen` makes keys")
     }

@@ -47,6 +47,20 @@ final class TemporaryFolder {
     #expect(hidden?.message.contains("xxx") == false)
   }
 
+  /// A path of 40 characters of Z85 is a path still: it was once taken for the key itself, which no learner has.
+  @Test func aPathThatCouldBeAKeyNamesItsFile() throws {
+    let folder = try TemporaryFolder()
+    let pair = try KeyPair.generate()
+    // The temporary folder's path may be too long, so a link stands for it.
+    let link = "/tmp/z85." + String(UInt64.random(in: 0...UInt64.max), radix: 36)
+    #expect(symlink(folder.path, link) == 0)
+    defer { unlink(link) }
+    let path = link + "/" + String(repeating: "k", count: PublicKey.textCount - link.utf8.count - 1)
+    #expect(throws: Never.self) { try PublicKey(path) }
+    try KeyFile.writePublic(pair.publicKey, name: "box", to: path)
+    #expect(try KeyFile.publicKey(path) == pair.publicKey)
+  }
+
   @Test func filesKeepTheKeyAndItsPrivacy() throws {
     let folder = try TemporaryFolder()
     let pair = try KeyPair.generate()

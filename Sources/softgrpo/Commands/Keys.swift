@@ -19,10 +19,11 @@ struct Keys: ParsableCommand {
       let listed = try AllowList.read(list)
       let caught = try Quarantine(besideList: list).read()
       return try texts.map { text in
-        if let key = try? PublicKey(text) { return key }
         let named = Set(
           listed.filter { AllowList.withoutMark($0.value) == text }.map(\.key)
             + caught.filter { $0.name == text }.map(\.key))
+        // A name goes before a key: a host's name of 40 letters is Z85 too.
+        if named.isEmpty, let key = try? PublicKey(text) { return key }
         guard named.count == 1, let key = named.first else {
           throw ValidationError(
             named.isEmpty
