@@ -58,6 +58,7 @@ final class StepGradient {
   var verified = 0
   /// Seconds spent with nothing to compute.
   var waitSeconds = 0.0
+  private var saidWhoSampled = false
 
   init(
     passes: PolicyGradient, loss: Loss, reference: PreparedModel?, type: GradientType,
@@ -225,6 +226,7 @@ final class StepGradient {
       for index in leaves.indices { try compute(index) }
       return
     }
+    noteSamplers(samplers, help.logger)
     let before = help.fleet.totals
     defer { helped.add(help.fleet.totals, since: before) }
     help.fleet.begin(offer)
@@ -253,6 +255,21 @@ final class StepGradient {
         waitSeconds += MonotonicClock.seconds() - start
       }
     }
+  }
+
+  /// Says once that the keys which sampled a step may compute nothing of it, since each sampled of every leaf.
+  private func noteSamplers(_ samplers: [Set<Party>], _ logger: Logger) {
+    guard !saidWhoSampled, let all = samplers.first, !all.isEmpty, samplers.allSatisfy({ $0 == all }) else { return }
+    saidWhoSampled = true
+    let who =
+      all.count == 1
+      ? "one key sampled all of this step" : "each of \(all.count) keys sampled of every leaf of this step"
+    let remedy = all.count == 1 ? "a second key" : "a smaller learner.micro_batch_tokens, for leaves of fewer samples,"
+    logger.notice(
+      """
+      \(who), and at learner.verification sampled nobody computes the gradient of its own samples: the learner computes it alone; \
+      \(remedy) or learner.verification all lets it be lent
+      """)
   }
 
   /// The offer as it can be made: of a later mini-batch once its weights are there for others. nil: they are not worth it.
