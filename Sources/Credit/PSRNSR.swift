@@ -9,7 +9,9 @@ public struct PSRNSR: AdvantageEstimator {
   public static let name = "psr_nsr"
   public static let summary = "Reinforces correct samples, incorrect ones, or both with a weight (2506.01347)"
   public static let parameters: [Parameter] = [
-    .choice("psr_mode", "weighted", of: Mode.allCases.map(\.rawValue), "Which samples are trained on."),
+    .choice(
+      "psr_mode", "weighted", of: Mode.allCases.map(\.rawValue),
+      "Which samples are trained on: `positive`, `negative` or both, the positive ones with a weight (`weighted`)."),
     .number("psr_weight", 0.1, .atLeast(0), "Advantage of a correct sample in the mode `weighted`."),
   ]
 
