@@ -1,5 +1,6 @@
 import Coordination
 import Equality
+import Foundation
 import FrontEnd
 import Kernels
 import Machine
@@ -89,13 +90,13 @@ extension LearnerService {
     guard section.enabled, options.servesDashboard else { return nil }
     do {
       let dashboard = try Dashboard(
-        host: section.host, port: section.port, token: section.token, title: configuration.run.name,
+        host: section.host, port: section.port, token: try section.token(), title: configuration.run.name,
         folder: RunFolder(directory.dashboardFiles))
       logger.notice("the run in a browser: \(dashboard.address)")
       return dashboard
     } catch {
-      // Nobody asked for the standard port: a run does not end for it.
-      guard section.port == Dashboard.standardPort else { throw error }
+      // Nobody asked for these ports: a run does not end for them.
+      guard error.code == EADDRINUSE, section.port == Dashboard.standardPort else { throw error }
       logger.notice("no dashboard: \(error)")
       return nil
     }
@@ -159,5 +160,13 @@ extension LearnerService {
     try update.restore(advantageState: run.advantage)
     if let pace = options.pace { update.gradient.pacing = Pacing(pace) }
     return update
+  }
+}
+
+extension RunConfiguration.Dashboard {
+  /// - Throws: `ObservabilityError` as `PageToken.read`.
+  func token() throws(ObservabilityError) -> String? {
+    guard let tokenFile else { return nil }
+    return try PageToken.read(tokenFile, setting: "dashboard.token_file")
   }
 }

@@ -74,8 +74,8 @@ public final class LearnerService {
   let periodicEvaluation: PeriodicEvaluation?
   /// Why the run ended before its last step; nil: it did not, or a signal came.
   public private(set) var endsEarly: RunStop?
-  /// The right to write the run's folder.
-  private var lock: RunLock?
+  /// For as long as the service lives: the right to write the run's folder, and who serves it to browsers.
+  private var held: (lock: RunLock, dashboard: Dashboard?)?
 
   /// Loads the model, or makes the tiny one, and warms it up when the configuration says so.
   ///
@@ -103,7 +103,7 @@ public final class LearnerService {
     // What would only fail hours into a run, or after its folder was made, is checked here.
     _ = (try configuration.method(), try configuration.updateOptions())
     if options.servesDashboard, configuration.dashboard.enabled {
-      _ = try PageAccess(host: configuration.dashboard.host, token: configuration.dashboard.token)
+      _ = try PageAccess(host: configuration.dashboard.host, token: try configuration.dashboard.token())
     }
     security = try configuration.learnerSecurity(
       keys: options.keys, allowInsecure: options.allowInsecure, logger: logger)
@@ -195,9 +195,11 @@ public final class LearnerService {
   /// refused changes nothing of a folder that is there.
   public func prepareDirectory() throws {
     try directory.create()
-    lock = try RunLock(folder: directory.path)
+    held = (try RunLock(folder: directory.path), nil)
     if options.resume { try MetricsLog.check(resuming: directory.metricsPath, after: run.step) }
     try checkEndpoints()
+    // Before the warm-up, which can be watched too; a port that was asked for and is taken is found now.
+    held?.dashboard = try startDashboard()
     let changes = directory.changes(to: configuration)
     if options.resume, !changes.isEmpty {
       logger.notice("changed since the start before: \(changes.joined(separator: "; "))")
@@ -274,8 +276,6 @@ public final class LearnerService {
     periodicEvaluation?.begin()
     observers.begin(try runObservers())
     defer { observers.end() }
-    let dashboard = try startDashboard()
-    defer { withExtendedLifetime(dashboard) {} }
     try versions.publish(model, of: subject, &run, to: frontEnd)
     try whenBound(frontEnd)
 

@@ -6,7 +6,8 @@ extension RunConfiguration {
     public var host = "127.0.0.1"
     /// 7717: that one, or one of the next that are free; 0: any; else that one alone.
     public var port = 7717
-    public var token: String?
+    /// Holds what a browser must know; its contents stand nowhere else.
+    public var tokenFile: String?
 
     public init() {}
   }
@@ -18,7 +19,7 @@ extension RunConfiguration.Dashboard: ConfigurationSection {
       .flag("enabled", \.enabled),
       .text("host", \.host),
       .integer("port", \.port, 0...65_535),
-      .optionalText("token", \.token),
+      .optionalText("token_file", \.tokenFile),
     ]
   }
 }

@@ -21,13 +21,16 @@ import Testing
     try Data(text.utf8).write(to: URL(fileURLWithPath: path))
   }
 
-  private func get(_ port: Int, _ path: String, host: String = "127.0.0.1", header: String = "") throws -> String {
+  private func get(_ port: Int, _ path: String, host: String = "127.0.0.1", header: String = "", method: String = "GET")
+    throws
+    -> String
+  {
     let process = Process()
     let output = Pipe()
     process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
     process.arguments = [
       "bash", "-c",
-      "exec 3<>/dev/tcp/127.0.0.1/\(port); printf 'GET \(path) HTTP/1.1\\r\\nHost: \(host)\\r\\n\(header)\\r\\n' >&3; cat <&3",
+      "exec 3<>/dev/tcp/127.0.0.1/\(port); printf '\(method) \(path) HTTP/1.1\\r\\nHost: \(host)\\r\\n\(header)\\r\\n' >&3; cat <&3",
     ]
     process.standardOutput = output
     try process.run()
@@ -72,6 +75,8 @@ import Testing
     defer { try? FileManager.default.removeItem(atPath: path) }
     let dashboard = try Dashboard(host: "0.0.0.0", port: 0, token: "0123456789abcdef", title: "t", folder: folder)
     defer { withExtendedLifetime(dashboard) {} }
+    let posted = try get(dashboard.port, "/", host: "box", method: "POST")
+    #expect(posted.hasPrefix("HTTP/1.1 401 "))
     for path in ["/", "/metrics", "/api/status", "/api/curves", "/traces", "/?token=0123456789abcdeF", "/x"] {
       let answer = try get(dashboard.port, path, host: "box")
       #expect(answer.hasPrefix("HTTP/1.1 401 ") && !answer.contains("<html"), "\(path)")
@@ -87,13 +92,47 @@ import Testing
   }
 
   @Test func offLoopbackATokenIsNeeded() {
-    for (host, token) in [
-      ("0.0.0.0", nil), ("10.0.0.3", nil), ("somewhere", "0123456789abcdef"), ("127.0.0.1", "short"),
-      ("0.0.0.0", "with a space in it"),
-    ] {
+    for (host, token) in [("0.0.0.0", nil), ("10.0.0.3", nil), ("somewhere", "0123456789abcdef")] {
       #expect(throws: ObservabilityError.self, "\(host) \(token ?? "-")") { try PageAccess(host: host, token: token) }
     }
     #expect(throws: Never.self) { try PageAccess(host: "127.0.0.1", token: nil) }
+  }
+
+  @Test func theTokenIsInAFileOfItsOwner() throws {
+    let (path, _) = try folder()
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    let file = path + "/token"
+    func refusal() -> String {
+      do { return try PageToken.read(file, setting: "s") } catch { return "\(error)" }
+    }
+    #expect(refusal().contains("cannot be read"))
+    try write("0123456789abcdef\n", to: file)
+    chmod(file, 0o644)
+    #expect(refusal().contains("chmod 600"))
+    chmod(file, 0o600)
+    #expect(refusal() == "0123456789abcdef")
+    for wrong in ["short", "with a space in it", ""] {
+      try write(wrong, to: file)
+      chmod(file, 0o600)
+      #expect(refusal().contains("at least 12"), "\(wrong)")
+    }
+  }
+
+  @Test func aPortThatIsTaken() throws {
+    let (path, folder) = try folder()
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    let first = try Dashboard(host: "127.0.0.1", port: 0, token: nil, title: "t", folder: folder)
+    defer { withExtendedLifetime(first) {} }
+    let error = #expect(throws: ObservabilityError.self) {
+      try Dashboard(host: "127.0.0.1", port: first.port, token: nil, title: "t", folder: folder)
+    }
+    #expect(error?.code == EADDRINUSE)
+    // An address of another machine is no busy port.
+    let foreign = #expect(throws: ObservabilityError.self) {
+      try Dashboard(
+        host: "192.0.2.1", port: Dashboard.standardPort, token: "0123456789abcdef", title: "t", folder: folder)
+    }
+    #expect(foreign?.code == EADDRNOTAVAIL)
   }
 
   /// Whoever says nothing holds up nobody else, and one who sends without an end is not listened to.

@@ -19,6 +19,8 @@ public final class Dashboard: Sendable {
     let access = try PageAccess(host: host, token: token, cookie: "softgrpo_token_" + Self.tag(of: title))
     let answer: @Sendable (PageRequest) -> PageResponse = { request in
       switch access.answer(to: request) {
+      case .allowed where request.method != "GET":
+        return PageResponse(status: 405, type: "text/plain; charset=utf-8", "only GET is answered\n")
       case .allowed: return Self.page(request, title: title, folder)
       case .remembered(let cookie, let location):
         var response = PageResponse(status: 302, type: "text/plain; charset=utf-8", "")
@@ -36,7 +38,7 @@ public final class Dashboard: Sendable {
       do throws(ObservabilityError) {
         found = try PageServer(host: host, port: candidate, setting: "dashboard.port", answer: answer)
       } catch {
-        if candidate == last { throw error }
+        if candidate == last || error.code != EADDRINUSE { throw error }
       }
     }
     server = found!

@@ -203,7 +203,13 @@ enum DashboardPage {
     });
 
     async function status() {
-      const now = await get("api/status");
+      const answer = await fetch("api/status");
+      if (answer.status === 503) {
+        $("phase").textContent = "The run has not begun to sample: it loads its model or warms it up.";
+        return;
+      }
+      if (!answer.ok) throw new Error("api/status answered " + answer.status);
+      const now = await answer.json();
       const age = Date.now() / 1000 - now.time;
       const words = { sampling: `samples: ${now.finished_groups} of ${now.groups} groups`, updating: "updates its weights", ended: "has ended" };
       $("phase").textContent = `Step ${now.completed_steps} of ${now.total_steps} done, ${words[now.phase] ?? now.phase}`
@@ -225,7 +231,7 @@ enum DashboardPage {
       $("worker-rows").replaceChildren(...now.workers.map(worker => {
         const row = make("tr");
         row.append(...[worker.name, worker.leased_samples, worker.active_slots, worker.held_version < 0 ? "–" : worker.held_version,
-          Math.round(worker.tokens_per_second), worker.is_draining ? "drains" : "works"].map(cell => make("td", cell)));
+          Math.round(worker.tokens_per_second), now.phase === "ended" ? "–" : worker.is_draining ? "drains" : "works"].map(cell => make("td", cell)));
         return row;
       }));
     }

@@ -1,8 +1,9 @@
 import Foundation
 import Synchronization
 
-/// What was asked for: a GET request, as far as a page needs it.
+/// What was asked for, as far as a page needs it.
 public struct PageRequest: Sendable, Equatable {
+  public var method: String
   /// Without the query.
   public var path: String
   /// Decoded; of a name that occurs twice the first.
@@ -10,17 +11,19 @@ public struct PageRequest: Sendable, Equatable {
   /// By lower-case name.
   public var headers: [String: String]
 
-  public init(path: String, query: [String: String] = [:], headers: [String: String] = [:]) {
+  public init(method: String = "GET", path: String, query: [String: String] = [:], headers: [String: String] = [:]) {
+    self.method = method
     self.path = path
     self.query = query
     self.headers = headers
   }
 
   /// - Parameter text: the head of an HTTP request.
-  /// - Returns: nil for anything but a GET.
+  /// - Returns: nil for what is none.
   init?(head text: String) {
     var lines = text.split(separator: "\r\n", omittingEmptySubsequences: false)[...]
-    guard let words = lines.popFirst()?.split(separator: " "), words.count == 3, words[0] == "GET" else { return nil }
+    guard let words = lines.popFirst()?.split(separator: " "), words.count == 3 else { return nil }
+    method = String(words[0])
     let parts = words[1].split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
     path = String(parts[0])
     query = [:]
@@ -57,7 +60,8 @@ public struct PageResponse: Sendable, Equatable {
   }
 
   private static let reasons = [
-    200: "OK", 302: "Found", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 503: "Service Unavailable",
+    200: "OK", 302: "Found", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
+    503: "Service Unavailable",
   ]
 
   fileprivate var bytes: [UInt8] {
@@ -68,7 +72,7 @@ public struct PageResponse: Sendable, Equatable {
   }
 }
 
-/// Answers GET requests, on threads of its own. Every request has a deadline and a bound, and there are never more than a few at
+/// Answers requests without a body, on threads of its own. Every request has a deadline and a bound, and there are never more than a few at
 /// once: whoever stalls or floods it costs the process a few threads and some kilobytes, whatever they send. (A library would
 /// be less to read; the Swift ones take headers of any length and wait for them as long as the sender likes.)
 public final class PageServer: Sendable {
@@ -81,8 +85,10 @@ public final class PageServer: Sendable {
   private static let readerLimit = 16
   /// Bytes of a request; a page needs no more to be asked for.
   private static let longestRequest = 16_384
-  /// Seconds for a request, and again for its answer.
-  private static let deadline = 10.0
+  /// Seconds for a request: who says nothing for longer makes room for others.
+  private static let requestDeadline = 3.0
+  /// Seconds for an answer.
+  private static let answerDeadline = 10.0
 
   /// The port in use.
   public let port: Int
@@ -115,9 +121,11 @@ public final class PageServer: Sendable {
       }
     }
     guard isBound else {
-      let reason = String(cString: strerror(errno))
+      let code = errno
       close(listener)
-      throw ObservabilityError("\(setting): port \(port) of \(host) cannot be had: \(reason); choose another")
+      throw ObservabilityError(
+        "\(setting): port \(port) of \(host) cannot be had: \(String(cString: strerror(code))); choose another",
+        code: code)
     }
     self.listener = listener
     self.port = Int(UInt16(bigEndian: address.sin_port))
@@ -154,10 +162,7 @@ public final class PageServer: Sendable {
       }
       Thread.detachNewThread {
         if let head = head(of: reader) {
-          let response =
-            PageRequest(head: head).map(answer)
-            ?? PageResponse(status: 404, type: "text/plain; charset=utf-8", "only GET is answered\n")
-          send(response.bytes, to: reader)
+          if let request = PageRequest(head: head) { send(answer(request).bytes, to: reader) }
         }
         close(reader)
         state.readers.subtract(1, ordering: .relaxed)
@@ -176,7 +181,7 @@ public final class PageServer: Sendable {
 
   /// Read to its end: what is left unread when the connection is closed resets it, and the answer with it.
   private static func head(of reader: Int32) -> String? {
-    let end = Date(timeIntervalSinceNow: deadline)
+    let end = Date(timeIntervalSinceNow: requestDeadline)
     var request: [UInt8] = []
     var part = [UInt8](repeating: 0, count: 4096)
     while !request.suffix(4).elementsEqual("\r\n\r\n".utf8) {
@@ -189,7 +194,7 @@ public final class PageServer: Sendable {
   }
 
   private static func send(_ bytes: [UInt8], to reader: Int32) {
-    let end = Date(timeIntervalSinceNow: deadline)
+    let end = Date(timeIntervalSinceNow: answerDeadline)
     var start = 0
     while start < bytes.count, setTimeout(reader, SO_SNDTIMEO, until: end) {
       let sent = bytes.withUnsafeBytes {

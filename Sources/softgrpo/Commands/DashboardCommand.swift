@@ -20,8 +20,8 @@ struct DashboardCommand: ParsableCommand {
   var host = RunConfiguration.Dashboard().host
   @Option(help: "Port; the default: 7717 or one of the next that are free; 0: any.")
   var port = RunConfiguration.Dashboard().port
-  @Option(help: "What a browser must know, off loopback.")
-  var token: String?
+  @Option(help: "File of the secret that a browser must know, off loopback.")
+  var tokenFile: String?
 
   func validate() throws {
     guard (0...65_535).contains(port) else { throw ValidationError("--port: must be in 0...65535, got \(port)") }
@@ -33,7 +33,9 @@ struct DashboardCommand: ParsableCommand {
       throw CommandError("\(folder): is no folder of a run; name the one that holds its config.yaml")
     }
     let dashboard = try Dashboard(
-      host: host, port: port, token: token, title: (folder as NSString).lastPathComponent,
+      host: host, port: port,
+      token: try tokenFile.map { try PageToken.read($0, setting: "--token-file") },
+      title: (folder as NSString).lastPathComponent,
       folder: RunFolder(directory.dashboardFiles))
     let stop = StopSignal()
     print("\(dashboard.address)  (Ctrl-C ends it)")
