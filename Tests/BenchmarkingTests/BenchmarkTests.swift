@@ -85,8 +85,8 @@ struct BenchmarkTests {
       settings, state: state, backend: try matrixBackend(for: .float32), team: team)
     benchmark.limitEffort = 0
     let results = try benchmark.run()
-    // Two shapes, two rounds, two policies.
-    #expect(state.step == 8)
+    // Two shapes: one update that is not timed, then two rounds of two policies.
+    #expect(state.step == 10)
     #expect(
       results.rows.map { "\($0.softSteps) \($0.answerTokens) \($0.policy)" } == [
         "6 3 gumbel", "6 3 discrete", "2 0 gumbel", "2 0 discrete",
