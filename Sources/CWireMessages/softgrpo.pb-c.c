@@ -6349,7 +6349,7 @@ const ProtobufCMessageDescriptor softgrpo__gradient_ready__descriptor =
   (ProtobufCMessageInit) softgrpo__gradient_ready__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__gradient_origin__field_descriptors[3] =
+static const ProtobufCFieldDescriptor softgrpo__gradient_origin__field_descriptors[4] =
 {
   {
     "worker_name",
@@ -6387,16 +6387,29 @@ static const ProtobufCFieldDescriptor softgrpo__gradient_origin__field_descripto
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "root",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Softgrpo__GradientOrigin, root),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__gradient_origin__field_indices_by_name[] = {
   1,   /* field[1] = fingerprint */
   2,   /* field[2] = leaf_count */
+  3,   /* field[3] = root */
   0,   /* field[0] = worker_name */
 };
 static const ProtobufCIntRange softgrpo__gradient_origin__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor softgrpo__gradient_origin__descriptor =
 {
@@ -6406,7 +6419,7 @@ const ProtobufCMessageDescriptor softgrpo__gradient_origin__descriptor =
   "Softgrpo__GradientOrigin",
   "softgrpo",
   sizeof(Softgrpo__GradientOrigin),
-  3,
+  4,
   softgrpo__gradient_origin__field_descriptors,
   softgrpo__gradient_origin__field_indices_by_name,
   1,  softgrpo__gradient_origin__number_ranges,

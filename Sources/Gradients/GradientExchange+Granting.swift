@@ -137,15 +137,15 @@ extension GradientExchange {
 
   /// Says that a lease is lent.
   mutating func send(_ record: GradientLeaseRecord, of offer: GradientOffer) {
-    if let index = index(of: record.id), let party = peers[record.worker]?.party {
-      rounds[index].holders[record.id] = party
-    }
+    let party = peers[record.worker]?.party
+    if let index = index(of: record.id), let party { rounds[index].holders[record.id] = party }
     var offer = offer
     offer.learnerRowsPerSecond = (rates.learnerRowsPerSecond ?? 0) / Double(max(1, options.learnerThreads))
     outgoing.append(
       (
         record.worker,
-        .gradientGrant(offer.grant(id: record.id, leaves: record.leaves, deadline: options.leaseDuration))
+        .gradientGrant(
+          offer.grant(id: record.id, leaves: record.leaves, deadline: options.leaseDuration, to: party))
       ))
   }
 }

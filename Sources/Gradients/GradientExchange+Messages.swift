@@ -83,8 +83,9 @@ extension GradientExchange {
     guard origins.isEmpty != peer.isRelay else {
       throw WireError("GradientReady \(origins.isEmpty ? "of a relay lacks" : "of a worker has") origins")
     }
+    let excluded = offer.excluded(below: peer.party)
     let isForbidden = origins.contains {
-      ($0.fingerprint != offer.fingerprint ?? $0.fingerprint) || offer.excludedWorkers.contains($0.workerName)
+      ($0.fingerprint != offer.fingerprint ?? $0.fingerprint) || excluded.contains($0.workerName)
     }
     if isForbidden { throw WireError("GradientReady has leaves that a worker computed who was not to") }
   }
@@ -132,13 +133,14 @@ extension GradientExchange {
     guard let leaves = rounds[index].leases.complete(ready.leaseID) else { return }
     let (offer, peer) = (rounds[index].offer, peers[worker])
     let itself = GradientOrigin(
-      workerName: peer?.name ?? "", fingerprint: peer?.fingerprint ?? "", leafCount: leaves.count)
+      workerName: peer?.name ?? "", fingerprint: peer?.fingerprint ?? "", leafCount: leaves.count,
+      root: offer.asksForScores ? [] : ready.root)
     let seconds = Double(ready.elapsedMicroseconds) * 1e-6 + (now - started).inSeconds
     rounds[index].arrived.append(
       ArrivedGradient(
         round: rounds[index].id, leaseID: ready.leaseID, worker: worker, workerName: itself.workerName,
         party: peer?.party, isFromRelay: peer?.isRelay ?? false,
-        leaves: leaves, node: offer.node(of: leaves), payload: payload, root: ready.root,
+        leaves: leaves, node: offer.tree.node(of: leaves)!, payload: payload, root: ready.root,
         results: results(ready, leaves, offer), origins: ready.origins.isEmpty ? [itself] : ready.origins,
         threadSeconds: seconds * Double(peer?.power(for: offer).threads ?? 1)))
   }

@@ -20,7 +20,7 @@ package struct ArrivedGradient: Sendable {
   package var root: [UInt8]
   package var results: [LeafResult]
   /// Who computed the leaves, in their order: the worker itself, or those below a relay.
-  var origins: [GradientOrigin]
+  package var origins: [GradientOrigin]
   /// What it cost: seconds of computing and of its way here, times threads.
   package var threadSeconds: Double
 }
@@ -109,7 +109,7 @@ package struct GradientExchange: Sendable {
         let may = (offer.fingerprint ?? fingerprint) == fingerprint && !offer.excludedWorkers.contains(name)
         return may ? (1, max(1, threads)) : (0, 0)
       }
-      guard offer.excludedWorkers.count <= WireLimits.excludedWorkerCount else { return (0, 0) }
+      guard offer.excluded(below: party).count <= WireLimits.excludedWorkerCount else { return (0, 0) }
       return classes.filter { offer.fingerprint ?? $0.fingerprint == $0.fingerprint }.reduce((0, 0)) {
         ($0.0 + $1.workerCount, $0.1 + max($1.workerCount, $1.threads))
       }

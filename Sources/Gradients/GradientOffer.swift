@@ -39,6 +39,8 @@ package struct GradientOffer: Sendable {
   var fingerprint: String?
   /// Workers whose bits were found to be others.
   var excludedWorkers: Set<String> = []
+  /// Of relays, the workers behind them that were caught: a name is the relay's word, and says nothing of others who have it.
+  package var caughtBelow: [Party: Set<String>] = [:]
 
   /// Of each leaf the parties that may not compute it, since they sampled of it; empty: everybody may compute everything.
   var samplers: [Set<Party>] = []
@@ -82,15 +84,14 @@ package struct GradientOffer: Sendable {
     return !samplers[leaf].contains(party)
   }
 
-  /// The node of an aligned run of leaves.
-  func node(of run: Range<Int>) -> GradientTree.Node {
-    var node = tree.leaf(run.lowerBound)
-    while tree.leaves(below: node) != run, let parent = tree.parent(of: node) { node = parent }
-    return node
+  /// Names of workers that compute nothing behind a relay.
+  func excluded(below relay: Party?) -> Set<String> {
+    excludedWorkers.union(relay.flatMap { caughtBelow[$0] } ?? [])
   }
 
-  func grant(id: UInt64, leaves run: Range<Int>, deadline: Duration) -> GradientGrant {
-    let node = node(of: run)
+  /// - Parameter party: whom it goes to.
+  func grant(id: UInt64, leaves run: Range<Int>, deadline: Duration, to party: Party?) -> GradientGrant {
+    let node = tree.node(of: run)!
     return GradientGrant(
       id: id, policyVersion: version, level: node.level, index: node.index, leafCount: leaves.count,
       passSizes: leaves[run].map { $0.microBatches.map(\.count) }, loss: loss, gradientType: type.rawValue,
@@ -98,7 +99,7 @@ package struct GradientOffer: Sendable {
       longestSequence: trajectories(run).reduce(1) {
         max($0, $1.trajectory.prompt.count + $1.trajectory.completionCount)
       }, deadlineMilliseconds: deadline.milliseconds, fingerprint: fingerprint,
-      excludedWorkers: excludedWorkers.sorted(), rowsPerSecond: learnerRowsPerSecond)
+      excludedWorkers: excluded(below: party).sorted(), rowsPerSecond: learnerRowsPerSecond)
   }
 
   /// The trajectories of a run of leaves, in order.

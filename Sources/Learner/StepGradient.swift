@@ -35,6 +35,8 @@ final class StepGradient {
   /// A gradient that came is not the one that its leaves have.
   private struct WrongGradient: Error {
     var arrived: ArrivedGradient
+    /// Of a relay's: those behind it whose own nodes are wrong; none: the relay's sum is.
+    var workers: [String]
   }
 
   let passes: PolicyGradient
@@ -59,6 +61,10 @@ final class StepGradient {
   /// Seconds spent with nothing to compute.
   var waitSeconds = 0.0
   private var saidWhoSampled = false
+  /// Of each relay, the workers behind it that sent a wrong gradient in this run.
+  private var caughtBelow: [Party: Set<String>] = [:]
+  /// Workers that a relay can blame before it is asked no longer.
+  private static let namesOfARelay = 3
 
   init(
     passes: PolicyGradient, loss: Loss, reference: PreparedModel?, type: GradientType,
@@ -94,44 +100,32 @@ final class StepGradient {
     while true {
       do { return try attempt(leaves, weights) } catch let wrong as WrongGradient {
         // What else came from there is in the sum: it begins anew without that worker, so that the update has the honest bits.
-        accuse(wrong.arrived)
+        accuse(wrong)
       }
     }
   }
 
-  /// A relay answers for those behind it by being asked no longer; a worker by its key.
-  private func accuse(_ arrived: ArrivedGradient) {
+  /// A worker answers by its key; one behind a relay by the name that the relay gives, there alone. A relay is asked no longer
+  /// when its sum is not that of what it says that it was sent, and after three workers that it named: a name costs it nothing.
+  private func accuse(_ wrong: WrongGradient) {
+    let arrived = wrong.arrived
     guard let help, let party = arrived.party else { return }
     help.logger.error(
       """
       the gradient of leaves \(arrived.leaves) from \(arrived.source) is not the one that the learner computes: the step's gradient is \
-      computed anew without it
+      computed anew without \(wrong.workers.isEmpty ? "it" : wrong.workers.joined(separator: ", "))
       """)
-    help.fleet.exclude(party)
-    if !arrived.isFromRelay {
-      help.caught(party, "its gradient of leaves \(arrived.leaves) has other bits than the learner's")
+    let reason = "its gradient of leaves \(arrived.leaves) has other bits than the learner's"
+    guard arrived.isFromRelay else {
+      help.fleet.exclude(party)
+      return help.caught(party, reason)
     }
-  }
-
-  /// Computes a node again and compares its bits with those that came.
-  private func isRight(_ arrived: ArrivedGradient, _ leaves: [GradientLeaf], _ weights: Weights) throws -> Bool {
-    let count = weights.state.gradientValues.count
-    let target = GradientBuffer(count: count)
-    // A subtree has the shape of a tree of its leaves.
-    let sum = GradientSum(
-      tree: GradientTree(leafCount: arrived.leaves.count),
-      into: UnsafeMutableBufferPointer(start: target.values, count: count), type: type, team: team)
-    for (number, index) in arrived.leaves.enumerated() {
-      let buffer = sum.takeBuffer()
-      _ = try passes.compute(
-        leaves[index], model: weights.model, reference: reference, loss: loss, type: type,
-        sink: weights.state.gradientSink(into: buffer.values, backend: weights.model.backend, team: team), into: buffer)
-      try sum.insert(buffer, at: sum.tree.leaf(number))
+    for name in wrong.workers where caughtBelow[party, default: []].insert(name).inserted {
+      help.caught(party.behind(name: name), reason)
     }
-    sum.finish()
-    let payload = GradientPayload(target, type: type, team: team)
-    return VersionHash.root(ofLeaves: VersionHash.leaves(of: UnsafeRawBufferPointer(payload.bytes), team: team)).bytes
-      == arrived.root
+    if wrong.workers.isEmpty || caughtBelow[party, default: []].count >= Self.namesOfARelay {
+      help.fleet.exclude(party)
+    }
   }
 
   private func isChosen(_ arrived: ArrivedGradient) -> Bool {
@@ -166,7 +160,10 @@ final class StepGradient {
     ) { arrived, gradient in
       if isChosen(arrived) {
         verified += arrived.leaves.count
-        guard try isRight(arrived, leaves, weights) else { throw WrongGradient(arrived: arrived) }
+        let check = GradientCheck(passes: passes, loss: loss, reference: reference, type: type, team: team)
+        if let workers = try check.wrongWorkers(arrived, leaves, weights) {
+          throw WrongGradient(arrived: arrived, workers: workers)
+        }
       }
       try sum.insert(gradient, at: arrived.node)
       for (leaf, result) in zip(arrived.leaves, arrived.results) { results[leaf] = result }
@@ -217,12 +214,11 @@ final class StepGradient {
     isComplete: () -> Bool,
     take: (ArrivedGradient, GradientBuffer) throws -> Void
   ) throws {
-    guard let help, leaves.count > 1, let loss,
-      let offer = published(
-        GradientOffer(
-          version: weights.version, leaves: leaves, loss: loss, type: type, elementCount: elementCount,
-          fingerprint: help.fingerprint, excludedWorkers: weights.excluded, samplers: samplers), weights)
-    else {
+    var made = GradientOffer(
+      version: weights.version, leaves: leaves, loss: loss ?? GradientLoss(objective: nil), type: type,
+      elementCount: elementCount, fingerprint: help?.fingerprint, excludedWorkers: weights.excluded, samplers: samplers)
+    made.caughtBelow = caughtBelow
+    guard let help, leaves.count > 1, loss != nil, let offer = published(made, weights) else {
       for index in leaves.indices { try compute(index) }
       return
     }

@@ -106,8 +106,8 @@ private final class GradientAdder {
     var grant: GradientGrant
     var offer: GradientOffer
     var results: [LeafResult?]
-    /// Of each leaf.
-    var origins: [GradientOrigin?]
+    /// Who computed what: the nodes that came, by their first leaf.
+    var origins: [Int: GradientOrigin] = [:]
     var threadSeconds = 0.0
     /// Once there is something to add.
     var sum: (target: GradientBuffer, sum: GradientSum)?
@@ -161,8 +161,7 @@ private final class GradientAdder {
         version: grant.policyVersion, leaves: leaves, loss: grant.loss, type: type,
         elementCount: grant.elementCount, fingerprint: grant.fingerprint,
         excludedWorkers: Set(grant.excludedWorkers), learnerRowsPerSecond: grant.rowsPerSecond),
-      results: Array(repeating: nil, count: grant.passSizes.count),
-      origins: Array(repeating: nil, count: grant.passSizes.count))
+      results: Array(repeating: nil, count: grant.passSizes.count))
     // What was taken before and has no memory yet will want it.
     let needed = works.values.reduce(work.byteCount) { $1.sum == nil ? $0 + $1.byteCount : $0 }
     if let available = availableMemory(), available < needed + needed / 4 {
@@ -213,7 +212,11 @@ private final class GradientAdder {
       return fleet.reject(arrived, isNotFinite: isNotFinite)
     }
     for (leaf, result) in zip(arrived.leaves, arrived.results) { work.results[leaf] = result }
-    for (leaf, origin) in zip(arrived.leaves, arrived.leafOrigins) { work.origins[leaf] = origin }
+    var first = arrived.leaves.lowerBound
+    for origin in arrived.origins {
+      work.origins[first] = origin
+      first += origin.leafCount
+    }
     work.threadSeconds += arrived.threadSeconds
     if work.offer.asksForScores {
       works[id] = work
@@ -256,21 +259,14 @@ private final class GradientAdder {
   private func finish(_ work: Work, _ payload: GradientPayload, root: [UInt8], seconds: Double) {
     let id = work.grant.id
     let results = work.results.compactMap { $0 }
-    var origins: [GradientOrigin] = []
-    for origin in work.origins.compactMap({ $0 }) {
-      if let last = origins.last, last.workerName == origin.workerName, last.fingerprint == origin.fingerprint {
-        origins[origins.count - 1].leafCount += origin.leafCount
-      } else {
-        origins.append(origin)
-      }
-    }
     // As if all threads below had worked on it: leases that overlap must not look faster or slower than they are.
     let threads = max(1, fleet.state.withLock { $0.threads(for: work.offer) })
     let elapsed = work.threadSeconds / Double(threads) + seconds
     let ready = GradientReady(
       leaseID: id, sums: results.map(\.sums),
       logProbs: results.flatMap { $0.logProbs.flatMap { $0 } }, root: root,
-      elapsedMicroseconds: max(1, Int(min(elapsed, 1e9) * 1e6)), origins: origins)
+      elapsedMicroseconds: max(1, Int(min(elapsed, 1e9) * 1e6)),
+      origins: work.origins.sorted { $0.key < $1.key }.map(\.value))
     do {
       try link.send(.computed(ComputedGradient(ready: ready, payload: payload)))
       forget(id)

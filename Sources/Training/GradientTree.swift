@@ -42,6 +42,14 @@ public struct GradientTree: Sendable, Equatable {
   /// The name of one leaf's sum.
   public func leaf(_ index: Int) -> Node { named(Node(level: 0, index: index)) }
 
+  /// The node whose leaves are these; nil: the run is not aligned.
+  public func node(of run: Range<Int>) -> Node? {
+    guard run.lowerBound >= 0, run.upperBound <= leafCount, !run.isEmpty else { return nil }
+    var node: Node? = leaf(run.lowerBound)
+    while let name = node, leaves(below: name) != run { node = parent(of: name) }
+    return node
+  }
+
   /// The highest node that is the same sum.
   public func named(_ node: Node) -> Node {
     var node = node

@@ -172,6 +172,7 @@ func encode(_ ready: GradientReady, _ arena: inout MessageArena) throws -> (
     message.pointee.worker_name = arena.string(origin.workerName)
     message.pointee.fingerprint = arena.string(origin.fingerprint)
     message.pointee.leaf_count = UInt32(origin.leafCount)
+    message.pointee.root = arena.bytes(origin.root)
     return message
   }
   body.pointee.n_origins = origins.count
@@ -196,7 +197,8 @@ func decode(_ body: Softgrpo__GradientReady, bulk: ArraySlice<[UInt8]>, limits: 
     guard let message = body.origins[index]?.pointee else { throw WireError("GradientReady lacks an origin") }
     return GradientOrigin(
       workerName: try string(message.worker_name, "GradientOrigin.worker_name"),
-      fingerprint: try string(message.fingerprint, "GradientOrigin.fingerprint"), leafCount: Int(message.leaf_count))
+      fingerprint: try string(message.fingerprint, "GradientOrigin.fingerprint"), leafCount: Int(message.leaf_count),
+      root: array(message.root.data, message.root.len))
   }
   let ready = GradientReady(
     leaseID: body.lease_id, sums: sums, logProbs: try elements(of: frame, as: Float.self, "log-probs"),

@@ -162,16 +162,19 @@ public struct GradientClass: Sendable, Equatable {
   }
 }
 
-/// A run of leaves that one worker below a relay computed.
+/// A run of leaves that one worker below a relay computed and sent as one node of the tree.
 public struct GradientOrigin: Sendable, Equatable {
   public var workerName: String
   public var fingerprint: String
   public var leafCount: Int
+  /// Merkle root of the node's gradient, as the worker announced it: 32 bytes; empty: not known.
+  public var root: [UInt8]
 
-  public init(workerName: String, fingerprint: String, leafCount: Int) {
+  public init(workerName: String, fingerprint: String, leafCount: Int, root: [UInt8] = []) {
     self.workerName = workerName
     self.fingerprint = fingerprint
     self.leafCount = leafCount
+    self.root = root
   }
 }
 

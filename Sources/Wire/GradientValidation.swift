@@ -154,6 +154,7 @@ extension GradientOrigin {
     try Wire.validate(workerName, "GradientOrigin.worker_name")
     try Wire.validate(fingerprint, "GradientOrigin.fingerprint")
     try require((1...WireLimits.leafCount).contains(leafCount), "GradientOrigin.leaf_count is out of range")
+    try require(root.isEmpty || root.count == 32, "GradientOrigin.root is not 32 bytes")
   }
 }
 

@@ -1,3 +1,4 @@
+import Coordination
 import Credit
 import Foundation
 import Kernels
@@ -225,7 +226,8 @@ struct GradientLeaseTests {
   /// One update with whoever is connected to `frontEnd`.
   func update(
     _ settings: Settings, state: any TrainableState, frontEnd: LearnerFrontEnd?, logger: Logger = quiet,
-    midway: @escaping () -> Void = {}, inspect: (LogProbAudit) -> Void = { _ in }
+    midway: @escaping () -> Void = {}, inspect: (LogProbAudit) -> Void = { _ in },
+    caught: @escaping (Party, String) -> Void = { _, _ in }
   ) throws -> Result {
     let audit = LogProbAudit(fingerprint: Self.fingerprint, equalityHolds: true, fraction: 0, logger: logger)
     var model = PreparedModel(
@@ -249,7 +251,7 @@ struct GradientLeaseTests {
           fleet: $0.gradients, fingerprint: settings.promise,
           reference: frozen?.referenceSnapshot(team: team).description.root,
           weights: IntermediateWeights(frontEnd: $0, team: team, logger: logger), logger: logger,
-          verification: settings.verification)
+          verification: settings.verification, caught: caught)
       }, team: team)
     let never = Mailbox<Void>()
     var leaf = 0

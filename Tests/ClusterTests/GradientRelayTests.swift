@@ -1,3 +1,4 @@
+import Coordination
 import Kernels
 import Logging
 import Objectives
@@ -70,7 +71,7 @@ struct GradientRelayTests {
   private func helped(
     _ settings: Settings, logger: Logger = quiet, build: (Fleet) throws -> Void,
     midway: @escaping (Fleet) -> Void = { _ in }, after: (Fleet) throws -> Void = { _ in },
-    inspect: (LogProbAudit) -> Void = { _ in }
+    inspect: (LogProbAudit) -> Void = { _ in }, caught: @escaping (Party, String) -> Void = { _, _ in }
   ) throws -> (result: GradientLeaseTests.Result, totals: GradientExchange.Totals, fleet: Fleet) {
     let frontEnd = try LearnerFrontEnd(bench.frontOptions(), logger: quiet)
     defer { frontEnd.shutdown(reason: "end", within: .seconds(5)) }
@@ -88,7 +89,8 @@ struct GradientRelayTests {
           }
       })
     let result = try bench.update(
-      settings, state: state, frontEnd: frontEnd, logger: logger, midway: { midway(fleet) }, inspect: inspect)
+      settings, state: state, frontEnd: frontEnd, logger: logger, midway: { midway(fleet) }, inspect: inspect,
+      caught: caught)
     // While everybody is still there.
     try after(fleet)
     return (result, frontEnd.gradients.totals, fleet)
@@ -120,6 +122,27 @@ struct GradientRelayTests {
       #expect(computed > totals.accepted, "\(name): \(computed) gradients below, \(totals)")
       #expect(fleet.helpers.allSatisfy { $0.received > 0 }, "\(name)")
     }
+  }
+
+  /// Of a relay's sum that is wrong, the worker behind it whose leaf is wrong is found: it alone is asked no longer.
+  @Test(arguments: [(GradientHelper.Behaviour.scaling, GradientType.float32), (.flipping, .bfloat16)])
+  func aForgedGradientIsTracedBehindARelay(_ behaviour: GradientHelper.Behaviour, _ type: GradientType) throws {
+    let settings = Settings(type: type, delay: 120, verification: 1)
+    let alone = try bench.update(settings, state: bench.state(settings), frontEnd: nil)
+    let lines = LogLines()
+    var parties: [Party] = []
+    let (result, totals, fleet) = try helped(
+      settings, logger: Logger(label: "test") { _ in CapturingLogHandler(lines: lines) },
+      build: { try $0.workers([behaviour, .helpful, .helpful], at: $0.relay()) },
+      after: { fleet in
+        // The relay goes on: what the others compute still counts.
+        #expect(
+          fleet.frontEnd.gradients.state.withLock { exchange in exchange.peers.values.allSatisfy { !$0.hasDeclined } })
+      }, caught: { party, _ in parties.append(party) })
+    #expect(result == alone && totals.accepted > 0)
+    #expect(fleet.helpers[0].computed > 0, "it was asked, or there is nothing to find")
+    #expect(parties.count == 1 && parties[0].description.hasSuffix(" / helper-0"), "\(parties)")
+    #expect(lines.all.contains { $0.contains("computed anew without helper-0") })
   }
 
   /// What corrects for age and for another arithmetic passes through as it is.

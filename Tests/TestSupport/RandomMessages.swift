@@ -255,7 +255,7 @@ public struct RandomMessages {
       }, logProbs: (0..<small()).map { _ in -float() }, root: bytes(32), elapsedMicroseconds: natural(),
       origins: Bool.random(using: &random)
         ? [GradientOrigin(workerName: text(), fingerprint: text(), leafCount: leaves)]
-        : (0..<leaves).map { GradientOrigin(workerName: "\($0)", fingerprint: text(), leafCount: 1) })
+        : (0..<leaves).map { GradientOrigin(workerName: "\($0)", fingerprint: text(), leafCount: 1, root: bytes(32)) })
   }
 
   public mutating func announcement() -> VersionAnnouncement {

@@ -38,6 +38,12 @@ struct GradientTreeTests {
     (0..<Self.count).map { values[$0].bitPattern }
   }
 
+  @Test func aRunThatIsNotAlignedHasNoNode() {
+    let tree = GradientTree(leafCount: 6)
+    #expect(tree.node(of: 4..<6) != nil && tree.node(of: 0..<4) != nil && tree.node(of: 0..<6) == tree.root)
+    for run in [1..<3, 3..<5, 0..<3, 2..<6, 4..<8, -2..<0] { #expect(tree.node(of: run) == nil, "\(run)") }
+  }
+
   @Test(arguments: [1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 31, 33])
   func shape(_ leafCount: Int) {
     let tree = GradientTree(leafCount: leafCount)
@@ -46,6 +52,7 @@ struct GradientTreeTests {
     for leaf in 0..<leafCount {
       var node = tree.leaf(leaf)
       #expect(tree.leaves(below: node) == leaf..<leaf + 1)
+      #expect(tree.node(of: leaf..<leaf + 1) == node && tree.node(of: leaf..<leaf) == nil)
       var steps = 0
       while let parent = tree.parent(of: node) {
         let sibling = tree.sibling(of: node)!
@@ -58,6 +65,7 @@ struct GradientTreeTests {
         steps += 1
       }
       #expect(node == tree.root && steps <= tree.depth)
+      #expect(tree.node(of: tree.leaves(below: node)) == node)
     }
     for bad in [(-1, 0), (tree.depth + 1, 0), (0, leafCount), (0, -1)] {
       #expect(!tree.contains(GradientTree.Node(level: bad.0, index: bad.1)))

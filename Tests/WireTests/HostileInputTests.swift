@@ -240,6 +240,9 @@ import Trajectories
       ready.origins = leafCounts.map { GradientOrigin(workerName: "a", fingerprint: "f", leafCount: $0) }
       refused(.gradientReady(ready))
     }
+    ready = messages.gradientReady()
+    ready.origins[0].root = [UInt8](repeating: 1, count: 31)
+    refused(.gradientReady(ready))
     func refused(classes: [GradientClass]) { refused(.heartbeat(Heartbeat(gradientClasses: classes))) }
     refused(classes: [GradientClass(fingerprint: "f", workerCount: 0, threads: 1)])
     refused(classes: [GradientClass(fingerprint: "f", workerCount: 1, threads: -1)])

@@ -1238,7 +1238,7 @@ struct  Softgrpo__GradientReady
 
 
 /*
- * A run of leaves that one worker computed: what its Hello said.
+ * A run of leaves that one worker computed and sent as one node of the tree: what its Hello said.
  */
 struct  Softgrpo__GradientOrigin
 {
@@ -1249,10 +1249,15 @@ struct  Softgrpo__GradientOrigin
    * At least 1.
    */
   uint32_t leaf_count;
+  /*
+   * Merkle root of the node's gradient, as the worker announced it; empty in a scoring lease, and where it is not known. With
+   * these a learner that finds the relay's sum wrong knows whose leaf is.
+   */
+  ProtobufCBinaryData root;
 };
 #define SOFTGRPO__GRADIENT_ORIGIN__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__gradient_origin__descriptor) \
-    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0 }
+    , (char *)protobuf_c_empty_string, (char *)protobuf_c_empty_string, 0, {0,NULL} }
 
 
 /*
