@@ -3913,7 +3913,7 @@ const ProtobufCMessageDescriptor softgrpo__cancel__descriptor =
   (ProtobufCMessageInit) softgrpo__cancel__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor softgrpo__heartbeat__field_descriptors[10] =
+static const ProtobufCFieldDescriptor softgrpo__heartbeat__field_descriptors[11] =
 {
   {
     "lease_ids",
@@ -4035,9 +4035,22 @@ static const ProtobufCFieldDescriptor softgrpo__heartbeat__field_descriptors[10]
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "caught_workers",
+    26,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_STRING,
+    offsetof(Softgrpo__Heartbeat, n_caught_workers),
+    offsetof(Softgrpo__Heartbeat, caught_workers),
+    NULL,
+    &protobuf_c_empty_string,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned softgrpo__heartbeat__field_indices_by_name[] = {
   2,   /* field[2] = active_slots */
+  10,   /* field[10] = caught_workers */
   4,   /* field[4] = current_version */
   6,   /* field[6] = gradient_classes */
   5,   /* field[5] = gradient_lease_ids */
@@ -4053,7 +4066,7 @@ static const ProtobufCIntRange softgrpo__heartbeat__number_ranges[3 + 1] =
   { 1, 0 },
   { 20, 5 },
   { 23, 7 },
-  { 0, 10 }
+  { 0, 11 }
 };
 const ProtobufCMessageDescriptor softgrpo__heartbeat__descriptor =
 {
@@ -4063,7 +4076,7 @@ const ProtobufCMessageDescriptor softgrpo__heartbeat__descriptor =
   "Softgrpo__Heartbeat",
   "softgrpo",
   sizeof(Softgrpo__Heartbeat),
-  10,
+  11,
   softgrpo__heartbeat__field_descriptors,
   softgrpo__heartbeat__field_indices_by_name,
   3,  softgrpo__heartbeat__number_ranges,

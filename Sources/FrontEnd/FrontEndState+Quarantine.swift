@@ -28,6 +28,26 @@ extension FrontEndState {
     return count
   }
 
+  /// Of a relay: workers with these names are out, at once and when they come; relays below pass it on.
+  mutating func quarantine(workers names: Set<String>, reason: String) {
+    for worker in registry.all {
+      if worker.isRelay {
+        for name in names { quarantine(worker.party.behind(name: name), reason: reason) }
+      } else if names.contains(worker.name) {
+        quarantine(worker.party, reason: reason)
+      }
+    }
+  }
+
+  /// Where a session is a relay's, names of those below it who were caught, ascending: as many as a heartbeat carries.
+  func caught(below worker: WorkerID) -> [String] {
+    guard let relay = registry[worker], relay.isRelay, !banned.isEmpty else { return [] }
+    let start = relay.party.behind(name: "").description
+    return Array(
+      banned.keys.lazy.map(\.description).filter { $0.hasPrefix(start) }.map { String($0.dropFirst(start.count)) }
+        .sorted().prefix(WireLimits.excludedWorkerCount))
+  }
+
   /// Takes a group back that was handed out, with those of its samples that stay: the others are sampled again.
   /// - Throws: `CoordinationError` when the group was never retired.
   mutating func restore(_ group: PromptGroup, keeping kept: [CollectedTrajectory]) throws {
@@ -55,6 +75,18 @@ extension LearnerFrontEnd {
   package func quarantine(_ party: Party, reason: String) {
     shared.state.withLock { _ = $0.quarantine(party, reason: reason) }
     shared.gradients.state.withLock { $0.exclude(party) }
+    shared.waker.wake()
+  }
+
+  /// Ends the part of workers of a relay whom the learner caught; again and again does no harm.
+  package func quarantine(workers: [String], reason: String) {
+    let parties = shared.state.withLock { state in
+      let before = Set(state.banned.keys)
+      state.quarantine(workers: Set(workers), reason: reason)
+      return Set(state.banned.keys).subtracting(before)
+    }
+    guard !parties.isEmpty else { return }
+    shared.gradients.state.withLock { exchange in for party in parties { exchange.exclude(party) } }
     shared.waker.wake()
   }
 

@@ -127,7 +127,8 @@ final class LearnerLoop {
         state.outgoing.append((lease.worker, .cancel(leaseIDs: [lease.id], reason: "expired")))
       }
       return (
-        state.registry.lost(now: now), state.registry.dueForHeartbeat(now: now),
+        state.registry.lost(now: now),
+        state.registry.dueForHeartbeat(now: now).map { ($0, state.caught(below: $0)) },
         state.versions.announcement
       )
     }
@@ -138,7 +139,9 @@ final class LearnerLoop {
     }
     for worker in lost { drop(worker, "silent for \(options.livenessTimeout)", isLoss: true) }
     noteComputing(now)
-    for worker in due { send(.heartbeat(Heartbeat(currentVersion: current)), to: worker) }
+    for (worker, caught) in due {
+      send(.heartbeat(Heartbeat(currentVersion: current, caughtWorkers: caught)), to: worker)
+    }
   }
 
   private func sendOutgoing() throws {

@@ -227,6 +227,7 @@ public final class RelayService: Sendable {
       }
       gradients.take(task)
     case .cancelledSamples(let id, let samples): frontEnd?.withdraw(id, samples: samples)
+    case .caught(let workers): frontEnd?.quarantine(workers: workers, reason: "the learner caught it")
     case .disconnected: run?.lostSince = MonotonicClock.now()
     case .drain: stop.request()
     case .shutdown: break

@@ -77,6 +77,8 @@ func encode(_ heartbeat: Heartbeat, _ arena: inout MessageArena) -> UnsafeMutabl
   body.pointee.n_gradient_classes = heartbeat.gradientClasses.count
   body.pointee.gradient_classes = encode(heartbeat.gradientClasses, &arena)
   body.pointee.narrow_link_bytes_per_second = UInt64(heartbeat.narrowLinkBytesPerSecond)
+  body.pointee.n_caught_workers = heartbeat.caughtWorkers.count
+  body.pointee.caught_workers = arena.array(heartbeat.caughtWorkers.map { Optional(arena.string($0)) })
   if let version = heartbeat.currentVersion { body.pointee.current_version = encode(version, &arena) }
   return body
 }
@@ -161,6 +163,8 @@ func decode(_ body: Softgrpo__ModelDescription) throws -> ModelDescription {
 }
 
 func decode(_ body: Softgrpo__Heartbeat) throws -> Heartbeat {
+  try require(
+    body.n_caught_workers <= WireLimits.excludedWorkerCount, "Heartbeat.caught_workers names too many workers")
   let heartbeat = Heartbeat(
     leaseIDs: array(body.lease_ids, body.n_lease_ids), tokensPerSecond: body.tokens_per_second,
     activeSlots: Int(body.active_slots), heldVersion: Int(body.held_version),
@@ -169,7 +173,10 @@ func decode(_ body: Softgrpo__Heartbeat) throws -> Heartbeat {
     gradientClasses: try decode(body.gradient_classes, body.n_gradient_classes),
     heldReference: body.held_reference.len == 0 ? nil : bytes(body.held_reference),
     heldGradientVersion: body.held_gradient_version == 0 ? nil : Int(body.held_gradient_version),
-    narrowLinkBytesPerSecond: Int(clamping: body.narrow_link_bytes_per_second))
+    narrowLinkBytesPerSecond: Int(clamping: body.narrow_link_bytes_per_second),
+    caughtWorkers: try (0..<body.n_caught_workers).map {
+      try string(body.caught_workers[$0], "Heartbeat.caught_workers")
+    })
   try heartbeat.validate()
   return heartbeat
 }

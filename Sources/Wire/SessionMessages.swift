@@ -154,11 +154,14 @@ public struct Heartbeat: Sendable, Equatable {
   public var gradientClasses: [GradientClass]
   /// Worker: what its link carries, when that is too little to follow the versions; 0: it follows them.
   public var narrowLinkBytesPerSecond: Int
+  /// Learner, to a relay: names of workers below it that were caught, ascending; their sessions end.
+  public var caughtWorkers: [String]
 
   public init(
     leaseIDs: [UInt64] = [], tokensPerSecond: Double = 0, activeSlots: Int = 0, heldVersion: Int = -1,
     currentVersion: VersionAnnouncement? = nil, gradientLeaseIDs: [UInt64] = [], gradientClasses: [GradientClass] = [],
-    heldReference: [UInt8]? = nil, heldGradientVersion: Int? = nil, narrowLinkBytesPerSecond: Int = 0
+    heldReference: [UInt8]? = nil, heldGradientVersion: Int? = nil, narrowLinkBytesPerSecond: Int = 0,
+    caughtWorkers: [String] = []
   ) {
     self.leaseIDs = leaseIDs
     self.tokensPerSecond = tokensPerSecond
@@ -170,5 +173,6 @@ public struct Heartbeat: Sendable, Equatable {
     self.heldGradientVersion = heldGradientVersion
     self.gradientClasses = gradientClasses
     self.narrowLinkBytesPerSecond = narrowLinkBytesPerSecond
+    self.caughtWorkers = caughtWorkers
   }
 }

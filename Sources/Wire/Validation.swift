@@ -91,6 +91,11 @@ extension Heartbeat {
         && Set(gradientClasses.map(\.fingerprint)).count == gradientClasses.count,
       "Heartbeat.gradient_classes is too long or names a fingerprint twice")
     for part in gradientClasses { try part.validate() }
+    try require(
+      caughtWorkers.count <= WireLimits.excludedWorkerCount
+        && zip(caughtWorkers, caughtWorkers.dropFirst()).allSatisfy { $0 < $1 },
+      "Heartbeat.caught_workers is too long or not ascending")
+    for name in caughtWorkers { try Wire.validate(name, "Heartbeat.caught_workers") }
   }
 }
 

@@ -226,7 +226,7 @@ public final class WorkerService {
       }
     case .base(let snapshot): base = snapshot
     case .reference(let snapshot): (differentiated.reference, differentiated.referenceModel) = (snapshot, nil)
-    case .deltas: break
+    case .deltas, .caught: break
     case .weights(let snapshot):
       newest = snapshot
       dropGradientWeights()

@@ -26,6 +26,8 @@ public enum WorkerEvent: Sendable {
   case cancelled(leaseIDs: [UInt64])
   /// Stop working on these samples of a lease.
   case cancelledSamples(leaseID: UInt64, sampleIndices: [Int])
+  /// Of a relay: workers below it whom the learner caught, with every heartbeat.
+  case caught(workers: [String])
   /// The learner is out of reach; the link keeps trying. Go on with what there is: finished results are kept.
   case disconnected(reason: String)
   /// Finish what was leased and end.

@@ -158,6 +158,9 @@ final class WorkerLoop {
       try spendCredits()
     case .heartbeat(let heartbeat):
       if let current = heartbeat.currentVersion { try announced(current, isAuthoritative: true) }
+      if options.isRelay, !heartbeat.caughtWorkers.isEmpty {
+        shared.events.put(.caught(workers: heartbeat.caughtWorkers))
+      }
     case .resultAcknowledgement(let acknowledgement):
       let known = work.acknowledge(leaseID: acknowledgement.leaseID, sampleIndex: acknowledgement.sampleIndex)
       if known != nil { settle(1) }

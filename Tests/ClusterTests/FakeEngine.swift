@@ -61,7 +61,7 @@ final class FakeWorker: Sendable {
       case .cancelled(let leaseIDs): log.withLock { $0.cancelled += leaseIDs }
       case .cancelledSamples(let id, let samples): log.withLock { $0.cancelledSamples[id, default: []] += samples }
       case .disconnected: log.withLock { $0.disconnected += 1 }
-      case .drain, .gradient, .deltas: break
+      case .drain, .gradient, .deltas, .caught: break
       case .shutdown(let reason):
         log.withLock { $0.shutdownReason = reason }
       }

@@ -84,6 +84,29 @@ import Wire
     #expect(list.judge(keys.publicKey) == .allowed(name: "evil"))
   }
 
+  /// A worker behind two relays who is caught loses its session there; the relays and who else is behind them go on.
+  @Test func aCaughtWorkerBehindRelaysIsOut() throws {
+    let frontEnd = try LearnerFrontEnd(frontEndOptions(), logger: quiet)
+    defer { frontEnd.shutdown(reason: "end", within: .seconds(5)) }
+    try frontEnd.publish(weights(0))
+    let upper = try RunningRelay([frontEnd.controlEndpoint], name: "upper")
+    let lower = try RunningRelay([upper.endpoint()], name: "lower")
+    let evil = try FakeWorker(workerOptions(lower.endpoint(), name: "evil"))
+    try frontEnd.submit(promptGroups(0..<2, sampleCount: 2))
+    let first = try frontEnd.collect(groupCount: 2, within: .seconds(30))
+    let good = try FakeWorker(workerOptions(lower.endpoint(), name: "good"))
+    let below = try #require(lower.service.frontEnd)
+    #expect(eventually { below.statistics().workers.map(\.name).sorted() == ["evil", "good"] })
+    frontEnd.quarantine(
+      Party(described: try #require(first.first?.samples.first?.party)), reason: "on purpose")
+    #expect(eventually { below.statistics().workers.map(\.name) == ["good"] })
+    try frontEnd.submit(promptGroups(2..<6, sampleCount: 2))
+    let later = try frontEnd.collect(groupCount: 4, within: .seconds(30))
+    #expect(later.flatMap(\.samples).allSatisfy { $0.workerName == "good" })
+    #expect(frontEnd.statistics().workers.map(\.name) == ["upper"])
+    for worker in [evil, good] { worker.kill() }
+  }
+
   /// Without keys it is the process that is out.
   @Test func withoutKeysAProcessIsCaught() throws {
     let frontEnd = try LearnerFrontEnd(frontEndOptions(), logger: quiet)

@@ -39,7 +39,7 @@ public struct RandomMessages {
           gradientClasses: (0..<small()).map {
             GradientClass(fingerprint: "\($0) \(text())", workerCount: 1 + natural(), threads: natural())
           }, heldReference: bool() ? bytes(32) : nil, heldGradientVersion: bool() ? -3 - natural() : nil,
-          narrowLinkBytesPerSecond: natural()))
+          narrowLinkBytesPerSecond: natural(), caughtWorkers: (0..<small()).map { "caught \($0)" }))
     case 7: .trajectoryResult(result())
     case 8:
       .resultAcknowledgement(

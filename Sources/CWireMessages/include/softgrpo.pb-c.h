@@ -580,10 +580,15 @@ struct  Softgrpo__Heartbeat
    * Worker: what its link carries, when that is too little to follow the versions as far as `max_staleness` asks; 0: it follows them.
    */
   uint64_t narrow_link_bytes_per_second;
+  /*
+   * Learner, to a relay: names of workers below it that were caught, strictly ascending, at most 1024. Their sessions end.
+   */
+  size_t n_caught_workers;
+  char **caught_workers;
 };
 #define SOFTGRPO__HEARTBEAT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&softgrpo__heartbeat__descriptor) \
-    , 0,NULL, 0, 0, 0, NULL, 0,NULL, {0,NULL}, 0, 0,NULL, 0 }
+    , 0,NULL, 0, 0, 0, NULL, 0,NULL, {0,NULL}, 0, 0,NULL, 0, 0,NULL }
 
 
 /*
