@@ -27,6 +27,12 @@ public struct ProgressReporter: Sendable {
     rate = RateEstimator(window: window)
   }
 
+  /// Notes that the operation begins: the time of its first unit counts, which may be all there is.
+  public mutating func begin(at now: Double) {
+    started = now
+    rate.note(count: Double(earlier), at: now)
+  }
+
   /// Notes that `completed` units are done at `now`, in seconds of any steady clock.
   /// - Parameters:
   ///   - detail: what else to show, such as "reward 0.52".

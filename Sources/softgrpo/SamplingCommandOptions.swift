@@ -168,6 +168,7 @@ struct SamplingProgress {
 
   init(label: String, total: Int) {
     reporter = ProgressReporter(label: label, total: total, unit: "sample", window: 64)
+    reporter.begin(at: MonotonicClock.seconds())
   }
 
   /// - Parameter tokens: sampled so far, nil when not known.
@@ -195,6 +196,7 @@ struct PassProgress {
   init(label: String, total: Int) {
     self.total = total
     reporter = ProgressReporter(label: label, total: total, unit: "sample", interval: 10)
+    reporter.begin(at: start)
   }
 
   mutating func update(completed: Int) {

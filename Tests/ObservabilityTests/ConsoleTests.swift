@@ -48,6 +48,16 @@ final class Screen: Sendable {
   }
 
   /// Of a run that continues another: the steps of both in the state, its own in the time.
+  /// What is done in one go took the time since its beginning, not none.
+  @Test func anOperationOfOneUpdateHasADuration() {
+    let screen = Screen()
+    var progress = ProgressReporter(label: "score", total: 6, unit: "sample", console: screen.console(terminal: false))
+    progress.begin(at: 10)
+    progress.update(completed: 6, at: 13)
+    progress.finish(completed: 6, at: 13)
+    #expect(screen.text == "score: 6/6 (100 %), 2.0 samples/s\nscore: 6 samples in 3.0 s\n")
+  }
+
   @Test func aContinuedOperationCountsItsOwnSteps() {
     let screen = Screen()
     var progress = ProgressReporter(label: "train", total: 6, earlier: 4, console: screen.console(terminal: false))
