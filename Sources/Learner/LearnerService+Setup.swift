@@ -54,7 +54,8 @@ extension LearnerService {
     if configuration.metrics.prometheusPort > 0 {
       made.append(
         try PrometheusExport(
-          port: configuration.metrics.prometheusPort, run: configuration.run.name, logger: logger))
+          port: configuration.metrics.prometheusPort, run: configuration.run.name,
+          folder: directory.dashboardFolder, logger: logger))
     }
     made.append(
       StatusFile(
@@ -91,7 +92,7 @@ extension LearnerService {
     do {
       let dashboard = try Dashboard(
         host: section.host, port: section.port, token: try section.token(), title: configuration.run.name,
-        folder: RunFolder(directory.dashboardFiles))
+        folder: directory.dashboardFolder)
       logger.notice("the run in a browser: \(dashboard.address)")
       return dashboard
     } catch {

@@ -70,10 +70,12 @@ public struct RunDirectory: Sendable {
   public var isBeingWritten: Bool { RunLock.isHeld(folder: path) }
   public var warningsPath: String { path + "/warnings.jsonl" }
   public var metricsPath: String { path + "/metrics.jsonl" }
-  public var dashboardFiles: RunFolder.Files {
-    RunFolder.Files(
-      status: statusPath, metrics: metricsPath, warnings: warningsPath, evaluations: evaluationsPath,
-      samples: tracesPath)
+  public var dashboardFolder: RunFolder {
+    RunFolder(
+      .init(
+        status: statusPath, metrics: metricsPath, warnings: warningsPath, evaluations: evaluationsPath,
+        samples: tracesPath),
+      isBeingWritten: { isBeingWritten })
   }
   public var samplesPath: String { path + "/samples" }
   /// What is kept of caught workers.

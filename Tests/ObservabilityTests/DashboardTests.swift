@@ -13,7 +13,7 @@ import Testing
       RunFolder(
         .init(
           status: path + "/status.json", metrics: path + "/metrics.jsonl", warnings: path + "/warnings.jsonl",
-          evaluations: path + "/evaluations.jsonl", samples: path + "/samples.jsonl"))
+          evaluations: path + "/evaluations.jsonl", samples: path + "/samples.jsonl"), isBeingWritten: { false })
     )
   }
 
@@ -61,6 +61,8 @@ import Testing
     #expect(try get(port, "/api/names").hasSuffix("[\"reward/mean\"]"))
     #expect(try get(port, "/api/warnings").contains("one_hot"))
     #expect(try get(port, "/metrics").contains("softgrpo_reward_mean{run=\"a<b\"} 0.75"))
+    try write("{\"step\": 1, \"metrics\": {\"eval/gumbel/pass@1\": 0.5}}\n", to: path + "/evaluations.jsonl")
+    #expect(try get(port, "/metrics").contains("softgrpo_eval_gumbel_pass_1{run=\"a<b\"} 0.5"))
     #expect(try get(port, "/api/status").hasPrefix("HTTP/1.1 503 "))
     #expect(try get(port, "/traces").hasPrefix("HTTP/1.1 404 ") && get(port, "/x").hasPrefix("HTTP/1.1 404 "))
     // A page of another site asks under that site's name.
@@ -176,12 +178,12 @@ import Testing
     #expect(folder.curves().pointCount == 0)
     let metrics = path + "/metrics.jsonl"
     try write("{\"step\": 1, \"time\": 0, \"m\": 1}\n{\"step\": 2, \"time\": 0, ", to: metrics)
-    #expect(folder.curves().pointCount == 1)
+    #expect(folder.curves().pointCount == 1 && folder.newestRecord()?.step == 1)
     let handle = try #require(FileHandle(forWritingAtPath: metrics))
     try handle.seekToEnd()
     try handle.write(contentsOf: Data("\"m\": 3}\n".utf8))
     try handle.close()
-    #expect(folder.curves().newest?.metrics["m"] == 3)
+    #expect(folder.newestRecord()?.metrics["m"] == 3)
     // Resumed from an earlier step in the same file, which has grown past what was read.
     let cut = try #require(FileHandle(forWritingAtPath: metrics))
     try cut.truncate(atOffset: 0)
@@ -193,7 +195,7 @@ import Testing
     // The file is another one.
     try FileManager.default.removeItem(atPath: metrics)
     try write("{\"step\": 1, \"time\": 0, \"m\": 7}\n", to: metrics)
-    #expect(folder.curves().pointCount == 1 && folder.curves().newest?.metrics["m"] == 7)
+    #expect(folder.curves().pointCount == 1 && folder.newestRecord()?.metrics["m"] == 7)
   }
 
   @Test func theEndOfALongFile() throws {
@@ -204,5 +206,6 @@ import Testing
     try write((1...100).map { "{\"step\": \($0), \"what\": \"\(filler)\"}\n" }.joined(), to: warnings)
     #expect(folder.last(3, of: warnings).compactMap { $0["step"]?.integerValue } == [98, 99, 100])
     #expect(folder.last(1000, of: warnings).count < 100)
+    #expect(folder.last(1, of: warnings).compactMap { $0["step"]?.integerValue } == [100])
   }
 }

@@ -40,26 +40,6 @@ import Testing
         TensorBoardFile.record(TensorBoardFile.scalars(record))))
   }
 
-  @Test func prometheusReadsThePage() {
-    let page = PrometheusText.page(
-      MetricsRecord(step: 3, time: 2, metrics: ["a/b": .nan, "a.b": 1, "reward/mean": 0.5, "x": -.infinity]),
-      run: "a\"b\\")
-    #expect(
-      page == """
-        # TYPE softgrpo_step gauge
-        softgrpo_step{run="a\\"b\\\\"} 3.0
-        # TYPE softgrpo_time gauge
-        softgrpo_time{run="a\\"b\\\\"} 2.0
-        # TYPE softgrpo_a_b gauge
-        softgrpo_a_b{run="a\\"b\\\\"} 1.0
-        # TYPE softgrpo_reward_mean gauge
-        softgrpo_reward_mean{run="a\\"b\\\\"} 0.5
-        # TYPE softgrpo_x gauge
-        softgrpo_x{run="a\\"b\\\\"} -Inf
-
-        """)
-  }
-
   @Test func seedsBecomeABand() {
     func run(_ values: [Double]) -> [MetricsRecord] {
       values.enumerated().map { MetricsRecord(step: $0.offset + 1, time: 0, metrics: ["m": $0.element]) }

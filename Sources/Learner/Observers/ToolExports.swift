@@ -1,7 +1,6 @@
 import Foundation
 import Logging
 import Observability
-import Synchronization
 
 /// Each step's scalars for TensorBoard.
 final class TensorBoardExport: RunObserver {
@@ -15,32 +14,21 @@ final class TensorBoardExport: RunObserver {
   func stepped(_ step: StepReport) throws { try file.append(step.record) }
 }
 
-/// The newest step's metrics for Prometheus.
+/// The newest step's metrics and the run's status for Prometheus, for as long as the run has its observers.
 final class PrometheusExport: RunObserver {
   private let server: PageServer
-  private let page: Page
-  private let run: String
 
   /// - Throws: `ObservabilityError` when the port cannot be had.
-  init(port: Int, run: String, logger: Logger) throws {
-    let page = Page()
-    self.page = page
+  init(port: Int, run: String, folder: RunFolder, logger: Logger) throws {
     let access = try PageAccess(host: "127.0.0.1", token: nil)
     server = try PageServer(port: port, setting: "metrics.prometheus_port") { request in
       if case .refused(let status, let reason) = access.answer(to: request) {
         return PageResponse(status: status, type: "text/plain; charset=utf-8", reason)
       }
       return request.path == "/metrics"
-        ? PageResponse(type: "text/plain; version=0.0.4; charset=utf-8", page.text.withLock { $0 })
+        ? PageResponse(type: PrometheusText.contentType, folder.prometheusPage(run: run))
         : PageResponse(status: 404, type: "text/plain; charset=utf-8", "see /metrics\n")
     }
-    self.run = run
     logger.info("metrics for Prometheus are at http://127.0.0.1:\(server.port)/metrics")
-  }
-
-  func stepped(_ step: StepReport) { page.text.withLock { $0 = PrometheusText.page(step.record, run: run) } }
-
-  private final class Page: Sendable {
-    let text = Mutex("")
   }
 }

@@ -77,13 +77,16 @@ public final class Dashboard: Sendable {
       }
       return html(TracePage.html(title: title, groups: groups))
     case "/metrics":
-      let text = folder.curves().newest.map { PrometheusText.page($0, run: title) } ?? ""
-      return PageResponse(type: "text/plain; version=0.0.4; charset=utf-8", text)
+      return PageResponse(type: PrometheusText.contentType, folder.prometheusPage(run: title))
     case "/api/status":
       guard let status = folder.status() else {
         return PageResponse(status: 503, type: json, "{\"error\": \"the run has no status yet\"}")
       }
-      return PageResponse(type: json, status.json.encoded(indent: nil))
+      var object = status.json.objectValue ?? JSONObject()
+      object["is_running"] = .bool(folder.isBeingWritten())
+      // The clock that `time` is of, for readers whose own is another one.
+      object["now"] = .decimal(Date().timeIntervalSince1970)
+      return PageResponse(type: json, JSONValue.object(object).encoded(indent: nil))
     case "/api/names": return PageResponse(type: json, strings(folder.curves().names.sorted()))
     case "/api/curves":
       let names = (request.query["names"] ?? "").split(separator: ",").prefix(curveLimit).map(String.init)

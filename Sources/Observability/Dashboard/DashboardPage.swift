@@ -210,17 +210,18 @@ enum DashboardPage {
       }
       if (!answer.ok) throw new Error("api/status answered " + answer.status);
       const now = await answer.json();
-      const age = Date.now() / 1000 - now.time;
+      const age = now.now - now.time;
+      const isLost = now.phase !== "ended" && !now.is_running;
       const words = { sampling: `samples: ${now.finished_groups} of ${now.groups} groups`, updating: "updates its weights", ended: "has ended" };
-      $("phase").textContent = `Step ${now.completed_steps} of ${now.total_steps} done, ${words[now.phase] ?? now.phase}`
-        + (now.phase !== "ended" && age > 30 ? `; nothing was heard of it for ${duration(age)}` : "");
+      $("phase").textContent = `Step ${now.completed_steps} of ${now.total_steps} done, ${isLost ? "is not running: it was stopped or died; --resume goes on" : words[now.phase] ?? now.phase}`
+        + (now.phase !== "ended" && !isLost && age > 30 ? `; nothing was heard of it for ${duration(age)}` : "");
       $("progress").value = now.total_steps ? now.completed_steps / now.total_steps : 0;
       document.title = `${now.completed_steps}/${now.total_steps} ${now.name}: softgrpo`;
       const metrics = now.metrics;
       const rate = metrics["time/step"];
       const figures = [["reward", metrics["reward/mean"]], ["thinking length", metrics["thinking_length/mean"]], ["entropy", metrics["actor/entropy"]],
         ["effective components", metrics["softness/effective_components"]], ["tokens/s", metrics["perf/tokens_per_second"]],
-        ["seconds a step", rate], ["left", rate && now.phase !== "ended" ? duration(rate * (now.total_steps - now.completed_steps)) : undefined]];
+        ["seconds a step", rate], ["left", rate && now.phase !== "ended" && !isLost ? duration(rate * (now.total_steps - now.completed_steps)) : undefined]];
       $("figures").replaceChildren(...figures.filter(pair => pair[1] !== undefined).map(([name, value]) => {
         const box = make("div");
         box.append(make("dt", name), make("dd", number(value)));
@@ -231,7 +232,7 @@ enum DashboardPage {
       $("worker-rows").replaceChildren(...now.workers.map(worker => {
         const row = make("tr");
         row.append(...[worker.name, worker.leased_samples, worker.active_slots, worker.held_version < 0 ? "–" : worker.held_version,
-          Math.round(worker.tokens_per_second), now.phase === "ended" ? "–" : worker.is_draining ? "drains" : "works"].map(cell => make("td", cell)));
+          Math.round(worker.tokens_per_second), now.phase === "ended" || isLost ? "–" : worker.is_draining ? "drains" : "works"].map(cell => make("td", cell)));
         return row;
       }));
     }

@@ -33,14 +33,21 @@ public final class RunFolder: Sendable {
   }
 
   /// What a page shows of the end of a file that may be long.
+  private static let firstTailByteCount: UInt64 = 64 << 10
   private static let tailByteCount: UInt64 = 8 << 20
   /// Bytes that are read at once.
   private static let partByteCount = 4 << 20
 
+  /// Whether a process writes the run now.
+  let isBeingWritten: @Sendable () -> Bool
   public let files: Files
   private let read = Mutex(Read())
 
-  public init(_ files: Files) { self.files = files }
+  /// - Parameter isBeingWritten: whether a process writes the run now; called on the server's threads.
+  public init(_ files: Files, isBeingWritten: @escaping @Sendable () -> Bool) {
+    self.files = files
+    self.isBeingWritten = isBeingWritten
+  }
 
   /// The curves up to now; only what the file has gained is read.
   public func curves() -> Curves {
@@ -88,14 +95,37 @@ public final class RunFolder: Sendable {
   /// The last objects of a file of JSON lines, oldest first. Of a long file only the end is read.
   public func last(_ count: Int, of path: String) -> [JSONValue] {
     guard let handle = FileHandle(forReadingAtPath: path), let size = try? handle.seekToEnd() else { return [] }
+    lastLines(count, of: path).compactMap { try? JSONValue(parsing: Array($0)) }
+  }
+
+  /// The newest step's metrics; nil: there is no step yet. The whole file need not be read for it.
+  public func newestRecord() -> MetricsRecord? {
+    // The last line may be one that is being written.
+    lastLines(2, of: files.metrics).compactMap { try? MetricsRecord(line: $0, place: files.metrics) }.last
+  }
+
+  /// The run as Prometheus reads it.
+  public func prometheusPage(run: String) -> String {
+    let evaluation = last(1, of: files.evaluations).last?["metrics"]?.objectValue?.members ?? []
+    return PrometheusText.page(
+      newestRecord(), evaluation: Dictionary(evaluation.map { ($0, $1.doubleValue ?? .nan) }) { $1 }, status: status(),
+      warnings: last(Int.max, of: files.warnings), run: run)
+  }
+
+  /// Reads a part of the file's end that doubles until it has so many lines.
+  private func lastLines(_ count: Int, of path: String) -> [Data] {
     defer { try? handle.close() }
-    let start = size > Self.tailByteCount ? size - Self.tailByteCount : 0
-    guard (try? handle.seek(toOffset: start)) != nil,
-      let data = try? handle.read(upToCount: Int(Self.tailByteCount))
-    else { return [] }
-    var lines = data.split(separator: 0x0A)
-    // The first one may have lost its beginning.
-    if start > 0, !lines.isEmpty { lines.removeFirst() }
-    return lines.suffix(count).compactMap { try? JSONValue(parsing: Array($0)) }
+    var length = Self.firstTailByteCount
+    while true {
+      let start = size > length ? size - length : 0
+      guard (try? handle.seek(toOffset: start)) != nil, let data = try? handle.read(upToCount: Int(size - start)) else {
+        return []
+      }
+      var lines = data.split(separator: 0x0A)
+      // The first one may have lost its beginning.
+      if start > 0, !lines.isEmpty { lines.removeFirst() }
+      if start == 0 || lines.count >= count || length >= Self.tailByteCount { return lines.suffix(count) }
+      length *= 2
+    }
   }
 }

@@ -36,7 +36,7 @@ struct DashboardCommand: ParsableCommand {
       host: host, port: port,
       token: try tokenFile.map { try PageToken.read($0, setting: "--token-file") },
       title: (folder as NSString).lastPathComponent,
-      folder: RunFolder(directory.dashboardFiles))
+      folder: directory.dashboardFolder)
     let stop = StopSignal()
     print("\(dashboard.address)  (Ctrl-C ends it)")
     // A program that reads this through a pipe waits for it.
