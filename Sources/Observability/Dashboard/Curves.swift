@@ -9,38 +9,54 @@ public struct Curves: Sendable {
   private struct Bucket: Sendable {
     var lastStep: Int
     var count: Int
-    /// Sum and number of the values of each metric, by its place in `names`.
+    /// Sum and number of the values of each metric, by its number.
     var sums: [Double]
     var counts: [Int]
   }
 
-  public private(set) var names: [String] = []
-  private var places: [String: Int] = [:]
+  private var reader = MetricsLineReader()
   private var buckets: [Bucket] = []
   /// Steps of a full bucket.
   private var width = 1
-  public private(set) var newest: MetricsRecord?
+  private var lastStep = Int.min
 
   public init() {}
 
+  public var names: [String] { reader.names }
   public var pointCount: Int { buckets.count }
 
   public mutating func append(_ record: MetricsRecord) {
-    newest = record
+    reader.take(record)
+    append(step: record.step)
+  }
+
+  /// Takes a line of `metrics.jsonl`, without its end. What is no record is left out, and so is a step that is there already:
+  /// it was made again after a kill.
+  mutating func append(line: UnsafeRawBufferPointer) {
+    if let step = reader.read(line) {
+      append(step: step)
+    } else if let record = try? MetricsRecord(line: Array(line), place: "") {
+      append(record)
+    }
+  }
+
+  /// Adds the reader's values.
+  private mutating func append(step: Int) {
+    guard step > lastStep else { return }
+    lastStep = step
     if buckets.last.map({ $0.count >= width }) ?? true {
       if buckets.count >= Self.pointLimit { halve() }
       if buckets.last.map({ $0.count >= width }) ?? true {
-        buckets.append(Bucket(lastStep: record.step, count: 0, sums: [], counts: []))
+        buckets.append(Bucket(lastStep: step, count: 0, sums: [], counts: []))
       }
     }
     let last = buckets.count - 1
-    buckets[last].lastStep = record.step
+    buckets[last].lastStep = step
     buckets[last].count += 1
-    for (name, value) in record.metrics where value.isFinite {
-      let place = place(of: name)
-      Self.widen(&buckets[last], to: place + 1)
-      buckets[last].sums[place] += value
-      buckets[last].counts[place] += 1
+    Self.widen(&buckets[last], to: (reader.values.lazy.map(\.metric).max() ?? -1) + 1)
+    for (metric, value) in reader.values {
+      buckets[last].sums[metric] += value
+      buckets[last].counts[metric] += 1
     }
   }
 
@@ -49,13 +65,6 @@ public struct Curves: Sendable {
     guard missing > 0 else { return }
     bucket.sums += Array(repeating: 0, count: missing)
     bucket.counts += Array(repeating: 0, count: missing)
-  }
-
-  private mutating func place(of name: String) -> Int {
-    if let place = places[name] { return place }
-    places[name] = names.count
-    names.append(name)
-    return names.count - 1
   }
 
   /// Two neighbours become one.
@@ -83,10 +92,11 @@ public struct Curves: Sendable {
   public func json(_ wanted: [String]) -> JSONValue {
     var series = JSONObject()
     for name in wanted {
-      guard let place = places[name] else { continue }
+      guard let metric = reader.metric(name) else { continue }
       series[name] = .array(
         buckets.map {
-          place < $0.counts.count && $0.counts[place] > 0 ? .decimal($0.sums[place] / Double($0.counts[place])) : .null
+          metric < $0.counts.count && $0.counts[metric] > 0
+            ? .decimal($0.sums[metric] / Double($0.counts[metric])) : .null
         })
     }
     return .members(["steps": .array(buckets.map { .integer($0.lastStep) }), "series": .object(series)])

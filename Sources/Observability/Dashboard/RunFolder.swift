@@ -29,18 +29,17 @@ public final class RunFolder: Sendable {
     var file: UInt64?
     /// The last line that was read, with its end.
     var lastLine: [UInt8] = []
-    var lastStep = Int.min
   }
 
   /// What a page shows of the end of a file that may be long.
-  private static let firstTailByteCount: UInt64 = 64 << 10
   private static let tailByteCount: UInt64 = 8 << 20
+  private static let firstTailByteCount: UInt64 = 64 << 10
   /// Bytes that are read at once.
   private static let partByteCount = 4 << 20
 
+  public let files: Files
   /// Whether a process writes the run now.
   let isBeingWritten: @Sendable () -> Bool
-  public let files: Files
   private let read = Mutex(Read())
 
   /// - Parameter isBeingWritten: whether a process writes the run now; called on the server's threads.
@@ -76,14 +75,16 @@ public final class RunFolder: Sendable {
     while let part = try? handle.read(upToCount: Self.partByteCount), !part.isEmpty {
       rest += part
       guard let end = rest.lastIndex(of: 0x0A) else { continue }
-      let lines = rest[..<end].split(separator: 0x0A)
-      if let last = lines.last { read.lastLine = last + [0x0A] }
-      for line in lines {
-        guard let record = try? MetricsRecord(line: line, place: files.metrics) else { continue }
-        // Steps that are there twice were made again after a kill.
-        if record.step > read.lastStep { read.curves.append(record) }
-        read.lastStep = max(read.lastStep, record.step)
+      rest.withUnsafeBytes { bytes in
+        var start = 0
+        while start < end {
+          let length = bytes[start...].firstIndex(of: 0x0A)! - start
+          if length > 0 { read.curves.append(line: UnsafeRawBufferPointer(rebasing: bytes[start..<start + length])) }
+          start += length + 1
+        }
       }
+      let before = rest[..<end].lastIndex(of: 0x0A).map { $0 + 1 } ?? 0
+      read.lastLine = Array(rest[before...end])
       read.offset += UInt64(end + 1)
       rest.removeFirst(end + 1)
     }
@@ -94,7 +95,6 @@ public final class RunFolder: Sendable {
 
   /// The last objects of a file of JSON lines, oldest first. Of a long file only the end is read.
   public func last(_ count: Int, of path: String) -> [JSONValue] {
-    guard let handle = FileHandle(forReadingAtPath: path), let size = try? handle.seekToEnd() else { return [] }
     lastLines(count, of: path).compactMap { try? JSONValue(parsing: Array($0)) }
   }
 
@@ -114,6 +114,7 @@ public final class RunFolder: Sendable {
 
   /// Reads a part of the file's end that doubles until it has so many lines.
   private func lastLines(_ count: Int, of path: String) -> [Data] {
+    guard let handle = FileHandle(forReadingAtPath: path), let size = try? handle.seekToEnd() else { return [] }
     defer { try? handle.close() }
     var length = Self.firstTailByteCount
     while true {
