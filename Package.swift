@@ -97,7 +97,7 @@ targets += [
       "Training", "WeightSync",
     ],
     hot: true),
-  room("Observability", ["JSON", logging]),
+  room("Observability", ["CWebClient", "JSON", logging]),
   room(
     "RunConfiguration", [yams, "JSON", "Parameters", "Thinking", "Objectives", "Credit", "Tasks", "Observability"]),
   room(

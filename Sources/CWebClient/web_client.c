@@ -12,6 +12,7 @@ enum {
   curl_global_default = 3,
   option_write_data = 10001,
   option_url = 10002,
+  option_proxy = 10004,
   option_error_buffer = 10010,
   option_post_fields = 10015,
   option_user_agent = 10018,
@@ -111,12 +112,12 @@ static size_t take(char *bytes, size_t one, size_t count, void *context) {
 
 static int is_stopped(void *stop, long long a, long long b, long long c, long long d) {
   (void)a, (void)b, (void)c, (void)d;
-  return softgrpo_web_stop_raised(stop);
+  return stop && softgrpo_web_stop_raised(stop);
 }
 
-void softgrpo_web_post(
+void softgrpo_web_request(
     void *connection, const char *url, const char *const *headers, const char *body, size_t size, long milliseconds,
-    size_t limit, const softgrpo_web_stop *stop, softgrpo_web_reply *reply) {
+    size_t limit, int direct, const softgrpo_web_stop *stop, softgrpo_web_reply *reply) {
   memset(reply, 0, sizeof *reply);
   struct response response = {reply, limit};
   void *list = NULL;
@@ -135,8 +136,11 @@ void softgrpo_web_post(
   curl.set(connection, option_error_buffer, error);
   curl.set(connection, option_user_agent, "softgrpo");
   curl.set(connection, option_header, list);
-  curl.set(connection, option_post_field_size, (long)size);
-  curl.set(connection, option_post_fields, body);
+  if (direct) curl.set(connection, option_proxy, "");
+  if (body) {
+    curl.set(connection, option_post_field_size, (long)size);
+    curl.set(connection, option_post_fields, body);
+  }
   curl.set(connection, option_write_function, take);
   curl.set(connection, option_write_data, &response);
   curl.set(connection, option_transfer_function, is_stopped);
@@ -146,6 +150,7 @@ void softgrpo_web_post(
   if (code == 0) {
     curl.info(connection, info_response_code, &reply->status);
   } else {
+    reply->code = code;
     snprintf(reply->error, sizeof reply->error, "%s", error[0] ? error : curl.text(code));
   }
   // Nothing of this frame may be used by a later request.

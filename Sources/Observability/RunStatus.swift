@@ -101,9 +101,18 @@ public struct RunStatus: Sendable, Equatable {
     guard let data = FileManager.default.contents(atPath: path) else {
       throw ObservabilityError("\(path): cannot be read; is it the folder of a run that has begun?")
     }
-    guard let json = try? JSONValue(parsing: Array(data)), let name = json["name"]?.stringValue,
+    guard let json = try? JSONValue(parsing: Array(data)) else {
+      throw ObservabilityError("\(path): is no run's status; it may be of another version of softgrpo")
+    }
+    try self.init(json: json, place: path)
+  }
+
+  /// - Parameter place: what messages call where it comes from.
+  /// - Throws: `ObservabilityError` for what is no status.
+  init(json: JSONValue, place: String) throws(ObservabilityError) {
+    guard let name = json["name"]?.stringValue,
       let phase = json["phase"]?.stringValue.flatMap(Phase.init(rawValue:))
-    else { throw ObservabilityError("\(path): is no run's status; it may be of another version of softgrpo") }
+    else { throw ObservabilityError("\(place): is no run's status; it may be of another version of softgrpo") }
     func integer(_ key: String) -> Int { json[key]?.integerValue ?? 0 }
     func number(_ value: JSONValue?) -> Double { value?.doubleValue ?? 0 }
     var metrics: [String: Double] = [:]

@@ -159,9 +159,9 @@ private struct Endpoint: Sendable {
     defer { for line in lines { free(UnsafeMutableRawPointer(mutating: line)) } }
     var reply = softgrpo_web_reply()
     body.withUnsafeBytes { bytes in
-      softgrpo_web_post(
+      softgrpo_web_request(
         connection, url, lines + [nil], bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count,
-        milliseconds, HTTPSession.longestResponse, stop, &reply)
+        milliseconds, HTTPSession.longestResponse, 0, stop, &reply)
     }
     defer { softgrpo_web_reply_free(&reply) }
     if reply.status == 0 {
