@@ -33,7 +33,7 @@ extension LearnerService {
   /// - Throws: `ObservabilityError` when the metrics cannot be written.
   func runObservers() throws -> [any RunObserver] {
     let log =
-      options.resume
+      options.start.continues
       ? try MetricsLog(resuming: directory.metricsPath, after: run.step)
       : try MetricsLog(creating: directory.metricsPath)
     var made: [any RunObserver] = [MetricsFile(log, logger: logger)]

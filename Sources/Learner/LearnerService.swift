@@ -26,8 +26,7 @@ import Wire
 ///     try service.run { frontEnd in … start workers that connect to frontEnd.controlEndpoint … }
 public final class LearnerService {
   public struct Options: Sendable {
-    /// Continue from the newest checkpoint of the run directory.
-    public var resume: Bool
+    public var start: RunStart
     /// Permit sockets that other machines can reach without keys.
     public var allowInsecure: Bool
     /// Folder of keys that `softgrpo keygen --cluster` made; goes before the configuration's.
@@ -42,8 +41,8 @@ public final class LearnerService {
     /// there is a gradient.
     package var isRehearsal = false
 
-    public init(resume: Bool = false, allowInsecure: Bool = false, keys: String? = nil) {
-      self.resume = resume
+    public init(start: RunStart = .new, allowInsecure: Bool = false, keys: String? = nil) {
+      self.start = start
       self.allowInsecure = allowInsecure
       self.keys = keys
     }
@@ -92,14 +91,7 @@ public final class LearnerService {
     team = ThreadTeam(threadCount: configuration.learnerThreads)
     var prompts = try PromptSource(configuration)
     let backend = try Loading.backend(for: configuration.model.dtype.rawValue, logger: logger)
-    if !options.resume && directory.hasSteps {
-      throw ClusterError(
-        "\(directory.path): holds a run that has begun: continue it with --resume, or give the new one another run.name "
-          + "or run.directory")
-    }
-    if options.resume && !directory.exists {
-      throw ClusterError("\(directory.path): holds no run to resume; leave --resume away to start one")
-    }
+    try options.start.check(directory)
     // What would only fail hours into a run, or after its folder was made, is checked here.
     _ = (try configuration.method(), try configuration.updateOptions())
     if options.servesDashboard, configuration.dashboard.enabled {
@@ -142,20 +134,22 @@ public final class LearnerService {
       PeriodicEvaluation($0, configuration.eval, subject: subject, directory: directory, stop: stop, logger: logger)
     }
     var scheduler = subject.scheduler
-    let saved =
-      options.resume
-      ? try directory.readLatest(
+    let origin = options.start.origin(directory)
+    let saved = try origin.flatMap { origin in
+      try origin.readCheckpoint(
+        step: options.start.step,
         adapters: configuration.adapterOptions == nil
           ? nil
           : {
             if subject.warmsUpWhole, configuration.sft.enabled {
-              subject.adapt(try ModelWeights(source: ModelSource.open(path: directory.supervisedPath)))
+              subject.adapt(try ModelWeights(source: ModelSource.open(path: origin.supervisedPath)))
             }
             return try subject.adapterRecord(team: team)
-          }) : nil
+          })
+    }
     if let saved {
       guard saved.state.layout == subject.state.layout else {
-        throw ClusterError("\(directory.path): its checkpoint is of another model than model.path")
+        throw ClusterError("\(origin!.path): its checkpoint is of another model than model.path")
       }
       subject.state = saved.state
       run = saved.run
@@ -163,9 +157,15 @@ public final class LearnerService {
       if let record = saved.run.scheduler {
         do { try scheduler.restore(record) } catch { throw ClusterError("rollout.\(error)") }
       }
-      logger.info("resuming run \(run.runID) after step \(run.step)")
+      if case .fork(let origin, _) = options.start {
+        let forked = run.runID
+        run.runID = Self.newRunID(configuration)
+        logger.info("run \(run.runID) goes on after step \(run.step) of \(origin.path) (\(forked))")
+      } else {
+        logger.info("resuming run \(run.runID) after step \(run.step)")
+      }
     } else {
-      if options.resume {
+      if options.start.continues {
         logger.warning("\(directory.path): holds no checkpoint yet: the run begins again")
       }
       run = RunState(
@@ -196,19 +196,42 @@ public final class LearnerService {
   public func prepareDirectory() throws {
     try directory.create()
     held = (try RunLock(folder: directory.path), nil)
-    if options.resume { try MetricsLog.check(resuming: directory.metricsPath, after: run.step) }
+    if let origin = options.start.origin(directory) {
+      try MetricsLog.check(resuming: origin.metricsPath, after: run.step)
+    }
     try checkEndpoints()
     // Before the warm-up, which can be watched too; a port that was asked for and is taken is found now.
     held?.dashboard = try startDashboard()
-    let changes = directory.changes(to: configuration)
-    if options.resume, !changes.isEmpty {
-      logger.notice("changed since the start before: \(changes.joined(separator: "; "))")
+    let changes = options.start.origin(directory)?.changes(to: configuration) ?? []
+    if !changes.isEmpty {
+      let before = if case .fork(let origin, _) = options.start { origin.path } else { "the start before" }
+      logger.notice("changed since \(before): \(changes.joined(separator: "; "))")
     }
+    try prepareStart()
     let text = configuration.resolvedYAML()
     for path in [directory.startConfigurationPath(directory.startCount + 1), directory.configurationPath] {
       do { try text.write(toFile: path, atomically: true, encoding: .utf8) } catch {
         throw ClusterError("\(path): cannot be written: \(error.localizedDescription)")
       }
+    }
+  }
+
+  /// Makes the run's folder what it was after the step from which the run goes on, where that is not its newest checkpoint.
+  private func prepareStart() throws {
+    switch options.start {
+    case .new, .resume(step: nil): return
+    case .resume(step: .some):
+      let removed = try directory.discardCheckpoints(after: run.step)
+      if !removed.isEmpty {
+        logger.notice("back to step \(run.step): later checkpoints are removed: \(RunDirectory.list(removed))")
+      }
+    case .fork(let origin, _):
+      try directory.copyHistory(of: origin, upTo: run.step)
+      // Last: with it the folder is complete.
+      try directory.write(
+        subject.state, weights: model.weights, run: run, tokenizer: subject.checkpointTokenizer,
+        keep: configuration.learner.keepCheckpoints,
+        baseModel: subject.adapterBase(supervised: directory.supervisedPath))
     }
   }
 

@@ -48,6 +48,7 @@ public struct RunState: Codable, Sendable, Equatable {
 ///     evaluations.jsonl                 one line an evaluation
 ///     best/                             the model of the best evaluation, a Hugging Face directory
 ///     tensorboard/                      event files
+///     forked-from.json                  of a fork: the run and the step that it goes on from
 ///     sft/                              the warmed-up model, when the run made one
 ///     checkpoints/step-000050           a Hugging Face directory
 ///     checkpoints/step-000050.state     master weights, moments, cursors; written first, so that a checkpoint with
@@ -235,17 +236,26 @@ public struct RunDirectory: Sendable {
     return UnsafeMutableBufferPointer(rebasing: values[parameter.range])
   }
 
-  /// Reads the newest complete checkpoint.
+  /// Reads a complete checkpoint.
   ///
+  /// - Parameter step: nil: the newest one.
   /// - Parameter adapters: the fresh adapters of a run under LoRA, whose values and moments are read; nil: every weight is
   ///   trained.
-  /// - Returns: nil when there is none.
-  /// - Throws: `ModelFileError` or `ClusterError` naming the damaged file and the checkpoint before it, if any.
-  func readLatest(
+  /// - Returns: nil when there is none and no step is named.
+  /// - Throws: `ModelFileError` or `ClusterError` naming the damaged file and the checkpoint before it, if any, or the checkpoints that
+  ///   are kept, when that of the step is not.
+  func readCheckpoint(
+    step wanted: Int? = nil,
     adapters: (() throws -> (state: AdapterState, record: RunState.AdapterRecord))? = nil
   ) throws -> (state: any TrainableState, run: RunState)? {
     let steps = checkpointSteps()
-    guard let step = steps.last else { return nil }
+    if let wanted, !steps.contains(wanted) {
+      throw ClusterError(
+        "\(path): keeps no checkpoint of step \(wanted); "
+          + (steps.isEmpty ? "it keeps none" : "it keeps those of steps \(Self.list(steps))")
+          + " (learner.checkpoint_interval, learner.keep_checkpoints)")
+    }
+    guard let step = wanted ?? steps.last else { return nil }
     let folder = checkpointPath(step: step) + ".state"
     let isAdapted = FileManager.default.fileExists(atPath: folder + "/adapters")
     guard isAdapted == (adapters != nil) else {
@@ -272,7 +282,7 @@ public struct RunDirectory: Sendable {
       state.resume(atStep: run.optimizerStep)
       return (state, run)
     } catch {
-      let before = steps.dropLast().last.map { "; to resume from step \($0), remove \(checkpointPath(step: step))" }
+      let before = steps.last { $0 < step }.map { "; to go on from step \($0): --resume-step \($0)" }
       throw ClusterError("\(folder): cannot be resumed from: \(error)\(before ?? "")")
     }
   }

@@ -37,7 +37,7 @@ public struct DryRun {
     defer { try? FileManager.default.removeItem(at: folder) }
     let gauge = Gauge()
     let run = try TrainingRun(
-      rehearsal(folder.path), resume: false, executable: executable, stop: stop, logger: quiet(logger),
+      rehearsal(folder.path), start: .new, executable: executable, stop: stop, logger: quiet(logger),
       console: Console(isTerminal: false, columns: { 80 }, write: { _ in }), isRehearsal: true)
     gauge.run = run
     run.observe(gauge)

@@ -26,7 +26,7 @@ public final class TrainingRun {
   ///   - isRehearsal: it is measured and nothing is kept of it: no checkpoint is written, and rewards are made up.
   /// - Throws: an error naming the file or key; nothing has been written then.
   public init(
-    _ configuration: RunConfiguration, resume: Bool, executable: String, stop: StopSignal, logger: Logger,
+    _ configuration: RunConfiguration, start: RunStart, executable: String, stop: StopSignal, logger: Logger,
     console: Console, isRehearsal: Bool = false
   ) throws {
     var configuration = configuration
@@ -54,7 +54,7 @@ public final class TrainingRun {
     self.stop = stop
     self.logger = logger
     self.console = console
-    var options = LearnerService.Options(resume: resume)
+    var options = LearnerService.Options(start: start)
     options.evaluates = !isRehearsal
     options.isRehearsal = isRehearsal
     options.servesDashboard = true

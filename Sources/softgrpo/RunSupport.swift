@@ -14,36 +14,86 @@ struct ConfigurationOptions: ParsableArguments {
   @Option(name: .customLong("set"), help: "Overrides a key, as in rollout.group_size=16. May be given again.")
   var overrides: [String] = []
 
-  /// - Parameter folder: of a run that is resumed: its own configuration is taken when no file is named, and it stays in that
-  ///   folder.
-  func load(resuming folder: String? = nil) throws -> RunConfiguration {
-    guard let path = config ?? folder.map({ RunDirectory(path: $0).configurationPath }) else {
+  /// - Parameter start: a run that is resumed or forked has its own configuration where no file is named, and its folder.
+  func load(_ start: RunStartOptions? = nil) throws -> RunConfiguration {
+    let origin = try start?.origin()
+    guard let path = config ?? origin.map({ RunDirectory(path: $0).configurationPath }) else {
       throw CommandError("--config: name the run's configuration, for instance examples/multiply/config.yaml")
     }
     var configuration = try RunConfiguration.load(path: path, overrides: overrides)
-    if let folder {
+    if let start, let folder = start.folder {
       func absolute(_ path: String) -> String { URL(fileURLWithPath: path).standardizedFileURL.path }
       if absolute(configuration.runDirectory) != absolute(folder) { configuration.run.directory = folder }
+      // Two runs of one name could not be told apart in a dashboard.
+      if start.fork != nil, config == nil, !overrides.contains(where: { $0.hasPrefix("run.name=") }) {
+        configuration.run.name = URL(fileURLWithPath: folder).lastPathComponent
+      }
     }
     try configuration.validate(source: path)
     return configuration
   }
 }
 
-/// A run that is resumed by its folder alone, and one that is only tried out.
+/// A run that goes on by its folder alone, one that goes on from another run, and one that is only tried out.
 struct RunStartOptions: ParsableArguments {
-  @Argument(help: "With --resume: the run's folder, as in runs/multiply, in place of --config.")
+  @Argument(
+    help:
+      "With --resume: the run's folder, as in runs/multiply, in place of --config. With --fork: that of the new run.")
   var folder: String?
+
+  @Option(
+    help: "With --resume: go on from the kept checkpoint of this step; later checkpoints and records are removed.")
+  var resumeStep: Int?
+
+  @Option(
+    help: ArgumentHelp(
+      "Go on from the checkpoint of another run in a folder of its own, as in --fork runs/a@200 runs/b; without @ from the newest.",
+      valueName: "run@step"))
+  var fork: String?
 
   @Flag(help: "Say what the run would need, take and write, from a short measurement; nothing is kept.")
   var dryRun = false
 
-  /// - Throws: a `ValidationError` for a folder that has no use.
+  /// - Throws: a `ValidationError` for what has no use.
   func check(isResumed: Bool) throws {
-    if let folder, !isResumed {
+    if fork != nil {
+      if isResumed {
+        throw ValidationError("--fork: begins a run in a new folder; a fork that has begun goes on with --resume alone")
+      }
+      guard folder != nil else {
+        throw ValidationError("--fork: name the new run's folder after it, as in --fork runs/a@200 runs/b")
+      }
+      _ = try forkPoint()
+    } else if let folder, !isResumed {
       throw ValidationError("'\(folder)': a run's folder belongs to --resume; a new run is named by --config FILE")
     }
-    if dryRun, isResumed { throw ValidationError("--dry-run: tries a start out; it has no use with --resume") }
+    if let resumeStep {
+      guard isResumed else { throw ValidationError("--resume-step: belongs to --resume") }
+      guard resumeStep >= 0 else { throw ValidationError("--resume-step: must be a step, got \(resumeStep)") }
+    }
+    if dryRun, isResumed || fork != nil {
+      throw ValidationError("--dry-run: tries a start out; it has no use with --resume or --fork")
+    }
+  }
+
+  /// The folder and the step of `--fork`; a step of nil: the newest.
+  private func forkPoint() throws -> (folder: String, step: Int?)? {
+    guard let fork else { return nil }
+    guard let at = fork.lastIndex(of: "@") else { return (fork, nil) }
+    let (folder, digits) = (String(fork[..<at]), fork[fork.index(after: at)...])
+    guard !folder.isEmpty, let step = Int(digits), step >= 0 else {
+      throw ValidationError("--fork: must be RUN@STEP, as in runs/a@200, or RUN, got \(fork)")
+    }
+    return (folder, step)
+  }
+
+  /// The folder with the configuration of a run that is resumed or forked.
+  fileprivate func origin() throws -> String? { try forkPoint()?.folder ?? folder }
+
+  /// - Parameter isResumed: whether the run's own folder holds it.
+  func runStart(isResumed: Bool) throws -> RunStart {
+    if let (folder, step) = try forkPoint() { return .fork(RunDirectory(path: folder), step: step) }
+    return isResumed ? .resume(step: resumeStep) : .new
   }
 }
 
@@ -88,9 +138,19 @@ enum Interruption {
     }
   }
 
-  /// The command that continues a run which `arguments` started, as a shell takes it.
+  /// The command that continues a run which `arguments` started, as a shell takes it: from its newest checkpoint, whatever it began
+  /// with.
   static func resumingCommand(_ arguments: [String]) -> String {
-    var words = arguments
+    var words: [String] = []
+    var rest = arguments[...]
+    while let word = rest.popFirst() {
+      let name = word.prefix { $0 != "=" }
+      if name == "--fork" || name == "--resume-step" {
+        if name == word { _ = rest.popFirst() }
+      } else {
+        words.append(word)
+      }
+    }
     if !words.contains("--resume"), !words.contains("--resume-if-started") { words.append("--resume") }
     return words.map(quotedForShell).joined(separator: " ")
   }

@@ -24,15 +24,20 @@ struct Learner: ParsableCommand {
 
   @OptionGroup var start: RunStartOptions
 
-  func validate() throws { try start.check(isResumed: resume || resumeIfStarted) }
+  func validate() throws {
+    try start.check(isResumed: resume || resumeIfStarted)
+    // A container that restarts would begin there again and again.
+    if resumeIfStarted, start.resumeStep != nil { throw ValidationError("--resume-step: belongs to --resume") }
+  }
 
   func run() throws {
-    let configuration = try options.load(resuming: start.folder)
+    let configuration = try options.load(start)
     let output = RunConsole("learner", level: configuration.run.logLevel)
     if start.dryRun { return try printDryRun(configuration, output) }
     let isStarted = RunDirectory(path: configuration.runDirectory).exists
     var serviceOptions = LearnerService.Options(
-      resume: resume || (resumeIfStarted && isStarted), allowInsecure: insecure, keys: keys)
+      start: try start.runStart(isResumed: resume || (resumeIfStarted && isStarted)), allowInsecure: insecure,
+      keys: keys)
     serviceOptions.servesDashboard = true
     let service = try LearnerService(
       configuration, serviceOptions,

@@ -18,12 +18,12 @@ struct Train: ParsableCommand {
   func validate() throws { try start.check(isResumed: resume) }
 
   func run() throws {
-    let configuration = try options.load(resuming: start.folder)
+    let configuration = try options.load(start)
     let output = RunConsole("softgrpo", level: configuration.run.logLevel)
     if start.dryRun { return try printDryRun(configuration, output) }
     let run = try TrainingRun(
-      configuration, resume: resume, executable: executablePath(), stop: Interruption.ofRun(), logger: output.logger,
-      console: output.console)
+      configuration, start: try start.runStart(isResumed: resume), executable: executablePath(),
+      stop: Interruption.ofRun(), logger: output.logger, console: output.console)
     let table = try run.run()
     if let table { print(table) }
   }
