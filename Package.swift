@@ -103,8 +103,8 @@ targets += [
   room(
     "Loading",
     [
-      "Machine", "Kernels", "JSON", "Templates", "ModelFiles", "Tokenization", "Transformer", "Trajectories", "Tasks",
-      "Training", "WeightSync", "Wire", "RunConfiguration", logging,
+      "Machine", "Kernels", "JSON", "Templates", "ModelFiles", "Tokenization", "Transformer", "Thinking",
+      "Trajectories", "Tasks", "Training", "WeightSync", "Wire", "RunConfiguration", logging,
     ]),
   room(
     "Equality",
@@ -228,6 +228,7 @@ targets += [
   tests("WeightSync"),
   tests("Observability", ["JSON"]),
   tests("RunConfiguration", ["JSON", "Parameters", "Thinking", "Trajectories", "Objectives", "Credit"]),
+  tests("Evaluation", ["JSON", "Tasks", "Trajectories"]),
   tests("Sessions", ["Thinking", "Trajectories", "Transport", "Wire"]),
   tests("WorkerLink", ["Thinking", "Trajectories", "Transport", "Wire"]),
   tests(

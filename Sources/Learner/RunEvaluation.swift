@@ -21,12 +21,19 @@ package struct RunEvaluation {
     var items: [Evaluator.Item]
   }
 
+  private struct Policy {
+    var name: String
+    var policy: ThinkingPolicy
+    var plan: CompletionPlan
+  }
+
   private let configuration: RunConfiguration
   private let subject: TrainingSubject
   private let team: ThreadTeam
   private let stop: StopSignal
   private let console: Console
   private let datasets: [Dataset]
+  private let policies: [Policy]
   /// The figure by which evaluations are compared; larger is better.
   let metric: String
 
@@ -77,9 +84,21 @@ package struct RunEvaluation {
     }
     guard let first = made.first else { return nil }
     datasets = made
+    policies = try configuration.eval.policies.map {
+      let rollout = try $0.rollout(over: configuration.rollout)
+      return Policy(name: $0.name, policy: try rollout.thinkingPolicy(), plan: try subject.text.plan(rollout))
+    }
+    for policy in policies {
+      let longest = made.flatMap(\.items).max { $0.prompt.count < $1.prompt.count }
+      guard let longest, longest.prompt.count + policy.plan.longestCompletion > subject.positions else { continue }
+      throw ClusterError(
+        "eval.policies: \(policy.name): prompt \(longest.id) has \(longest.prompt.count) tokens, and with a completion of up to "
+          + "\(policy.plan.longestCompletion) it exceeds the run's \(subject.positions) positions: lower the policy's "
+          + "max_thinking_tokens or max_answer_tokens, or leave long prompts out (task.max_prompt_length)")
+    }
     let ks = configuration.eval.k.filter { $0 <= configuration.eval.samples }.sorted()
     let names = made.flatMap { set in
-      configuration.eval.policies.flatMap { policy in
+      configuration.eval.policies.map(\.name).flatMap { policy in
         ks.flatMap {
           [
             MetricName.passAt($0, policy: policy, dataset: set.name),
@@ -90,7 +109,7 @@ package struct RunEvaluation {
     }
     metric =
       configuration.eval.metric
-      ?? MetricName.passAt(ks.first ?? 1, policy: configuration.eval.policies[0], dataset: first.name)
+      ?? MetricName.passAt(ks.first ?? 1, policy: configuration.eval.policies[0].name, dataset: first.name)
     guard names.contains(metric) else {
       throw ClusterError("eval.metric: " + unknownNameMessage(metric, key: "metric", known: names))
     }
@@ -103,14 +122,13 @@ package struct RunEvaluation {
       // Other noise than training's.
       seed: UInt64(configuration.run.seed) ^ 0x6576_616C, slots: configuration.worker.batchSize * 2)
     return try datasets.flatMap { set in
-      try configuration.eval.policies.map { name in
-        let policy = try configuration.rollout.thinkingPolicy(name)
+      try policies.map { evaluated in
         let total = set.items.count * configuration.eval.samples
         var progress = ProgressReporter(
-          label: "evaluating \(label), \(set.name.map { $0 + ", " } ?? "")\(name)", total: total, unit: "sample",
-          console: console)
+          label: "evaluating \(label), \(set.name.map { $0 + ", " } ?? "")\(evaluated.name)", total: total,
+          unit: "sample", console: console)
         var result = try evaluator.evaluate(
-          set.items, model: model, policy: policy, plan: subject.plan, team: team,
+          set.items, model: model, policy: evaluated.policy, plan: evaluated.plan, named: evaluated.name, team: team,
           ends: subject.text.endOfThinkingTokens, completion: subject.completion,
           // Correctness alone: format and length rewards say nothing about the answer.
           judge: subject.rewards.correctness,
@@ -135,15 +153,15 @@ package struct RunEvaluation {
     for (label, results) in [("before", before ?? []), ("after", after)] {
       for result in results {
         try table.append(
-          [label] + (isNamed ? [result.dataset ?? "held out"] : []) + [Self.mode(result.policy)]
-            + ks.map { formatFixed(result.passAt[$0] ?? .nan, 3) }
+          [label] + (isNamed ? [result.dataset ?? "held out"] : []) + [mode(result.policy)]
+            + ks.map { formatFixed(result.value(.pass, $0), 3) }
             + [formatFixed(result.meanThinkingLength, 1), formatFixed(result.stopped, 3)])
       }
     }
     return table.rendered()
   }
 
-  private static func mode(_ policy: String) -> String {
-    (try? ThinkingPolicy(policy))?.hasSoftSteps == true ? "soft (\(policy))" : policy
+  private func mode(_ name: String) -> String {
+    policies.first { $0.name == name }?.policy.hasSoftSteps == true ? "soft (\(name))" : name
   }
 }

@@ -69,11 +69,7 @@ public final class TrainingSubject {
     let rollout = configuration.rollout
     let tokenizer = text.tokenizer
     let prefix = try rollout.answerPrefix.map { try tokenizer.encode($0) } ?? []
-    plan = CompletionPlan(
-      thinking: rollout.maxThinkingTokens, endOfThinkingTokens: text.endOfThinkingTokens, answerPrefix: prefix,
-      answer: DiscreteSampling(
-        temperature: Float(rollout.answerTemperature), topK: rollout.answerTopK, topP: Float(rollout.answerTopP)),
-      maxAnswerTokens: rollout.maxAnswerTokens, stopTokens: text.stopTokens)
+    plan = try text.plan(rollout)
     answerPrefix = prefix
     let context = SchedulerContext(
       plan: plan, policy: try rollout.thinkingPolicy(), groupSize: rollout.groupSize,
@@ -89,7 +85,12 @@ public final class TrainingSubject {
         "rollout.max_thinking_tokens + rollout.max_answer_tokens: a completion of up to \(completion) tokens leaves no room for a "
           + "prompt in the model's context of \(contextLength)")
     }
-    positions = min(contextLength, configuration.task.maxPromptLength + completion)
+    // An evaluated policy may have longer budgets than the run. One that cannot be sampled is refused where it is evaluated.
+    let evaluated = configuration.eval.policies.compactMap { [text] in
+      (try? $0.rollout(over: rollout)).flatMap { try? text.plan($0).longestCompletion }
+    }
+    positions = min(
+      contextLength, configuration.task.maxPromptLength + max(completion, evaluated.max() ?? completion))
   }
 
   /// Whether the supervised warm-up trains every weight although adapters are to be trained afterwards.

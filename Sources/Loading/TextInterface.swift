@@ -3,6 +3,7 @@ import Logging
 import ModelFiles
 import RunConfiguration
 import Tasks
+import Thinking
 import Tokenization
 import Trajectories
 
@@ -19,6 +20,18 @@ public struct TextInterface: Sendable {
   public var stopTokens: [Int32]
   /// What goes beside the weights of a checkpoint.
   public var checkpointTokenizer: CheckpointWriter.Tokenizer
+
+  /// The usual course of a completion under a `rollout` section.
+  ///
+  /// - Throws: `TokenizationError` for an answer prefix that the vocabulary cannot spell.
+  public func plan(_ rollout: RunConfiguration.Rollout) throws -> CompletionPlan {
+    CompletionPlan(
+      thinking: rollout.maxThinkingTokens, endOfThinkingTokens: endOfThinkingTokens,
+      answerPrefix: try rollout.answerPrefix.map { try tokenizer.encode($0) } ?? [],
+      answer: DiscreteSampling(
+        temperature: Float(rollout.answerTemperature), topK: rollout.answerTopK, topP: Float(rollout.answerTopP)),
+      maxAnswerTokens: rollout.maxAnswerTokens, stopTokens: stopTokens)
+  }
 
   /// Logs one prompt whole, as the model reads it.
   package func show(_ prompt: Prompt?, _ logger: Logger) throws {

@@ -44,9 +44,9 @@ public final class TrainingRun {
       do { _ = try rolloutBackend(for: .int8) } catch { throw ClusterError("worker.dtype: \(error)") }
     }
     // Here rather than after the warm-up: an evaluation may think by another policy than the run's.
-    for name in configuration.eval.policies {
-      do { _ = try configuration.rollout.thinkingPolicy(name) } catch {
-        throw ClusterError("eval.policies: \(name) cannot be evaluated: rollout.\(error)")
+    for policy in configuration.eval.policies {
+      do { _ = try policy.rollout(over: configuration.rollout) } catch {
+        throw ClusterError("eval.policies: \(policy.name) cannot be evaluated: \(error)")
       }
     }
     self.configuration = configuration

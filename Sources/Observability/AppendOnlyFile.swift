@@ -2,14 +2,14 @@ import Foundation
 
 /// A file that grows by whole records: a record is on the disk when `append` returns, or the file is as it was before.
 /// One process at a time: the file is locked.
-struct AppendOnlyFile: ~Copyable {
+package struct AppendOnlyFile: ~Copyable {
   private var descriptor: Int32
-  private(set) var path: String
-  private(set) var size: Int
+  package private(set) var path: String
+  package private(set) var size: Int
 
   /// Opens or creates `path`.
   /// - Throws: `ObservabilityError` when it cannot be opened or another process has it open.
-  init(path: String) throws(ObservabilityError) {
+  package init(path: String) throws(ObservabilityError) {
     (descriptor, size) = try Self.open(path)
     self.path = path
   }
@@ -19,7 +19,7 @@ struct AppendOnlyFile: ~Copyable {
     guard descriptor >= 0 else { throw ObservabilityError("open", path) }
     guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
       close(descriptor)
-      throw ObservabilityError("\(path): another process is writing it; end that run or choose another run.directory")
+      throw ObservabilityError("\(path): another process is writing it; end that one, or name another file (run.directory)")
     }
     let end = lseek(descriptor, 0, SEEK_END)
     guard end >= 0 else {
@@ -83,7 +83,7 @@ struct AppendOnlyFile: ~Copyable {
 
   /// Writes `bytes` at the end and waits for the disk.
   /// - Throws: `ObservabilityError`; what was written of the record is cut off again.
-  mutating func append(_ bytes: [UInt8]) throws(ObservabilityError) {
+  package mutating func append(_ bytes: [UInt8]) throws(ObservabilityError) {
     var written = 0
     while written < bytes.count {
       let count = bytes.withUnsafeBytes {
@@ -106,7 +106,7 @@ struct AppendOnlyFile: ~Copyable {
   }
 
   /// The whole content.
-  func contents() throws(ObservabilityError) -> [UInt8] {
+  package func contents() throws(ObservabilityError) -> [UInt8] {
     var bytes = [UInt8](repeating: 0, count: size)
     var filled = 0
     while filled < bytes.count {
@@ -130,7 +130,7 @@ struct AppendOnlyFile: ~Copyable {
   }
 
   /// Cuts the file to its first `length` bytes.
-  mutating func truncate(to length: Int) throws(ObservabilityError) {
+  package mutating func truncate(to length: Int) throws(ObservabilityError) {
     guard ftruncate(descriptor, off_t(length)) == 0, fdatasync(descriptor) == 0 else {
       throw ObservabilityError("truncate", path)
     }

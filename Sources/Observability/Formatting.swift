@@ -5,6 +5,11 @@ public func formatFixed(_ value: Double, _ decimals: Int) -> String {
   String(format: "%.\(max(0, min(17, decimals)))f", locale: nil, value)
 }
 
+/// A number with a fixed count of decimals; a dash where there is none.
+public func formatFixed(_ value: Double?, _ decimals: Int) -> String {
+  value.map { formatFixed($0, decimals) } ?? "-"
+}
+
 /// A duration as a person says it: `0.4 s`, `12 s`, `3 min 05 s`, `2 h 07 min`, `3 d 04 h`.
 public func formatDuration(_ seconds: Double) -> String {
   guard seconds.isFinite, seconds >= 0, seconds < 1e12 else { return "?" }

@@ -35,6 +35,15 @@ public struct Table: Sendable {
     rows.append((cells + Array(repeating: "", count: columns.count - cells.count)).map(singleLine))
   }
 
+  /// The same as a table of Markdown.
+  public func markdown() -> String {
+    func line(_ cells: [String]) -> String {
+      "| " + cells.map { $0.replacing("|", with: "\\|") }.joined(separator: " | ") + " |\n"
+    }
+    let rule = "|" + columns.map { $0.alignment == .left ? "---|" : "---:|" }.joined() + "\n"
+    return line(columns.map(\.title)) + rule + rows.map(line).joined()
+  }
+
   /// The title row and the rows, each ending in a newline; no blanks at a line's end.
   public func rendered() -> String {
     let cells = [columns.map(\.title)] + rows

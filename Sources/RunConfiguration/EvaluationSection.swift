@@ -11,8 +11,8 @@ extension RunConfiguration {
     public var samples = 32
     /// Each k of pass@k and maj@k.
     public var k = [1, 8, 32]
-    /// Thinking policies that are compared.
-    public var policies = [ThinkingPolicies.standard.name, ThinkingPolicies.tokens.name]
+    /// Thinking policies that are compared, each with its own sampling where it gives some.
+    public var policies = [ThinkingPolicies.standard.name, ThinkingPolicies.tokens.name].map { EvaluatedPolicy($0) }
 
     /// Further files of prompts that are evaluated, each by its name without folder and ending.
     public var datasets: [String] = []
@@ -46,7 +46,7 @@ extension RunConfiguration.Evaluation: ConfigurationSection {
       .integer("prompts", \.prompts, 0...1_000_000_000),
       .integer("samples", \.samples, 1...65_536),
       .integers("k", \.k, 1...65_536),
-      .parts("policies", \.policies, of: ThinkingPolicies.names),
+      .evaluatedPolicies("policies", \.policies),
       .texts("datasets", \.datasets),
       .integer("interval", \.interval, 0...1_000_000_000),
       .optionalText("metric", \.metric),

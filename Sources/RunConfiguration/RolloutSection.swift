@@ -73,19 +73,35 @@ extension RunConfiguration {
 }
 
 extension RunConfiguration.Rollout: ConfigurationSection {
+  static var budgetFields: [Field<Self>] {
+    [
+      .integer("max_thinking_tokens", \.maxThinkingTokens, 0...1_048_576),
+      .integer("max_answer_tokens", \.maxAnswerTokens, 1...1_048_576),
+    ]
+  }
+
+  static func answerFields(temperature: Bounds) -> [Field<Self>] {
+    [
+      .number("answer_temperature", \.answerTemperature, temperature),
+      .integer("answer_top_k", \.answerTopK, 0...1_048_576),
+      .number("answer_top_p", \.answerTopP, .above(0, upTo: 1)),
+    ]
+  }
+
   static var fields: [Field<Self>] {
     var fields: [Field<Self>] = [.part("policy", \.policy, of: ThinkingPolicies.registry)]
     fields += Field.parameters(of: ThinkingPolicies.registry, \.thinking, chosen: \.policy)
     fields += [
       .number("noise_final_share", \.noiseFinalShare, .above(0, upTo: 1)),
       .integer("noise_anneal_steps", \.noiseAnnealSteps, 1...1_000_000_000),
-      .integer("max_thinking_tokens", \.maxThinkingTokens, 0...1_048_576),
-      .integer("max_answer_tokens", \.maxAnswerTokens, 1...1_048_576),
+    ]
+    fields += budgetFields
+    fields += [
       .optionalText("end_of_thinking_token", \.endOfThinkingToken),
       .optionalText("answer_prefix", \.answerPrefix),
-      .number("answer_temperature", \.answerTemperature, .above(0, upTo: 100)),
-      .integer("answer_top_k", \.answerTopK, 0...1_048_576),
-      .number("answer_top_p", \.answerTopP, .above(0, upTo: 1)),
+    ]
+    fields += answerFields(temperature: .above(0, upTo: 100))
+    fields += [
       .flag("partial_rollouts", \.partialRollouts),
       .integer("prompts_per_step", \.promptsPerStep, 1...65_536),
       .integer("group_size", \.groupSize, 1...4096),

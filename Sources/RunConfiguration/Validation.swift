@@ -199,9 +199,10 @@ extension RunConfiguration {
     }
     rules.requireDistinct(eval.k.map(String.init), "eval.k")
     rules.require(!eval.policies.isEmpty, "eval.policies: must name at least one policy")
-    rules.requireDistinct(eval.policies, "eval.policies")
+    rules.requireDistinct(eval.policies.map(\.name), "eval.policies")
     rules.requireDistinct(eval.datasetNames, "eval.datasets: names without folder and ending")
-    for name in eval.datasetNames where name.isEmpty || name.contains("/") || eval.policies.contains(name) {
+    let policies = Set(eval.policies.map(\.name))
+    for name in eval.datasetNames where name.isEmpty || name.contains("/") || policies.contains(name) {
       rules.require(false, "eval.datasets: \(quoted(name)) cannot name a set of prompts in metrics; rename the file")
     }
     rules.require(

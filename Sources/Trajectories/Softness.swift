@@ -7,9 +7,9 @@ import Thinking
 /// A thinking step is a soft step, or a sampled token of a thought; a token counts as a mixture of one component. Replayed steps
 /// count where they were sampled. At a *fork*, a step whose largest categorical probability is below `forkThreshold`, there is
 /// something to mix.
-public struct Softness: Sendable, Equatable {
+public struct Softness: Sendable, Equatable, Codable {
   /// Of steps over the same few numbers.
-  public struct Sums: Sendable, Equatable {
+  public struct Sums: Sendable, Equatable, Codable {
     public private(set) var steps = 0
     private var largest = 0.0
     private var components = 0.0

@@ -61,6 +61,21 @@ struct ModelOptions: ParsableArguments {
   func team() -> ThreadTeam { arithmetic.team() }
 }
 
+extension ArithmeticOptions {
+  /// The weights made ready, for sequences of up to `positions`.
+  func prepare(_ source: ModelSource, positions: Int, team: ThreadTeam) throws -> PreparedModel {
+    try prepare(source, ModelWeights(source: source), positions: positions, team: team)
+  }
+
+  func prepare(
+    _ source: ModelSource, _ weights: @autoclosure () throws -> ModelWeights, positions: Int, team: ThreadTeam
+  ) throws -> PreparedModel {
+    try ModelMemory.checkSampling(source.configuration)
+    return PreparedModel(
+      try weights(), backend: try backend(), trainable: false, positions: positions, team: team)
+  }
+}
+
 /// Reads trajectories and checks them against a model.
 func readTrajectories(_ path: String, for configuration: ModelConfiguration) throws -> [Trajectory] {
   var trajectories: [Trajectory] = []

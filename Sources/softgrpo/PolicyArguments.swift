@@ -42,11 +42,14 @@ struct PolicyArguments: ParsableArguments {
     }.joined(separator: "\n")
   }
 
+  /// - Throws: `CommandError` naming the option.
+  func values() throws -> [String: ParameterValue] { try ParameterArguments.values(given, of: Self.parameters) }
+
   /// The policy `name` with these parameters; those that it does not have belong to other policies.
   ///
   /// - Throws: `CommandError` naming the option.
   func policy(_ policy: PolicyName) throws -> ThinkingPolicy {
-    let values = try ParameterArguments.values(given, of: Self.parameters)
+    let values = try values()
     do { return try ThinkingPolicy(policy.name, values) } catch {
       throw CommandError("policy \(policy.name): \(error)")
     }

@@ -128,6 +128,13 @@ enum Interruption {
     }
   }
 
+  /// What goes on from a file of its own by the same command.
+  static func ofComputation(_ name: String, keptIn path: String) -> StopSignal {
+    StopSignal {
+      say("\(name) is interrupted; the same command goes on from \(path) (Ctrl-C again ends at once)")
+    }
+  }
+
   /// A worker or a relay: what was started is delivered.
   static func ofMember(_ name: String, parent: Int32? = nil) -> StopSignal {
     if parent != nil { return StopSignal(.terminate) }

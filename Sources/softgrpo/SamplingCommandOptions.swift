@@ -5,7 +5,9 @@ import Loading
 import Machine
 import ModelFiles
 import Observability
+import Parameters
 import Rollouts
+import RunConfiguration
 import Tasks
 import Thinking
 import Trajectories
@@ -60,12 +62,25 @@ struct SamplingCommandOptions: ParsableArguments {
 
   /// - Throws: `CommandError` naming the option, `TokenizationError` for a prefix that the vocabulary cannot spell.
   func plan(_ model: LoadedModel) throws -> CompletionPlan {
+    try model.textInterface.plan(try rollout([:]))
+  }
+
+  /// These options as a `rollout` section.
+  ///
+  /// - Parameter thinking: parameters of thinking policies.
+  /// - Throws: `CommandError` naming the option.
+  func rollout(_ thinking: [String: ParameterValue]) throws -> RunConfiguration.Rollout {
     try checkRanges()
-    return CompletionPlan(
-      thinking: maxThinkingTokens, endOfThinkingTokens: model.endOfThinkingTokens,
-      answerPrefix: try answerPrefix.map { try model.tokenizer.encode($0) } ?? [],
-      answer: DiscreteSampling(temperature: answerTemperature, topK: answerTopK, topP: answerTopP),
-      maxAnswerTokens: maxAnswerTokens, stopTokens: model.stopTokens)
+    var rollout = RunConfiguration.Rollout()
+    rollout.thinking.given = thinking
+    rollout.maxThinkingTokens = maxThinkingTokens
+    rollout.maxAnswerTokens = maxAnswerTokens
+    rollout.endOfThinkingToken = endOfThinkingToken
+    rollout.answerPrefix = answerPrefix
+    rollout.answerTemperature = Double(answerTemperature)
+    rollout.answerTopK = answerTopK
+    rollout.answerTopP = Double(answerTopP)
+    return rollout
   }
 
   /// The model with its texts.
@@ -94,10 +109,7 @@ struct SamplingCommandOptions: ParsableArguments {
 extension ModelOptions {
   /// The weights made ready, for sequences of up to `positions`.
   func prepare(_ source: ModelSource, positions: Int, team: ThreadTeam) throws -> PreparedModel {
-    try ModelMemory.checkSampling(source.configuration)
-    return PreparedModel(
-      try ModelWeights(source: source), backend: try backend(), trainable: false,
-      positions: positions, team: team)
+    try arithmetic.prepare(source, positions: positions, team: team)
   }
 }
 

@@ -92,7 +92,7 @@ struct TinyModelTests {
       "eval", "--model", model, "--prompts", "prompts.jsonl", "--samples", "2", "--k", "1", "--policy", "discrete",
       "--max-thinking-tokens", "4", "--max-answer-tokens", "4", "--dtype", "int8", "--output", "e.json",
     ])
-    #expect(try scratch.text("e.json").contains("\"dtype\" : \"int8\""))
+    #expect(try scratch.text("e.json").contains("\"dtype\": \"int8\""))
     try scratch.succeed([
       "generate", "--model", model, "1 + 2 = ?", "--max-thinking-tokens", "5", "--max-answer-tokens", "4", "--dtype",
       "int8",
@@ -120,6 +120,74 @@ struct TinyModelTests {
       #expect(try #require(result["thinking_length_mean"] as? Double) <= 8)
     }
     #expect(report["samples"] as? Int == 4 && report["prompt_count"] as? Int == 2)
+  }
+
+  /// Two models under policies with sampling of their own; every figure again from the samples that were kept, and the same
+  /// figures by an evaluation that goes on from a part of them.
+  @Test func keptSamplesGiveTheFiguresAndAnInterruptedEvaluationGoesOn() throws {
+    try scratch.succeed(["convert", "--model", model, "--output", "other", "--dtype", "float32"])
+    let policies =
+      "gumbel, {name: cold, policy: discrete, temperature: 0.2, answer_temperature: 0, max_thinking_tokens: 3}"
+    func evaluate(_ name: String) throws -> [String: Any] {
+      try scratch.succeed([
+        "eval", "--model", model, "--model", "other", "--prompts", "prompts.jsonl", "--samples", "4", "--k", "1,2,4",
+        "--policy", policies, "--max-thinking-tokens", "8", "--max-answer-tokens", "4", "--reward", "exact", "--record",
+        "\(name).jsonl", "--output", "\(name).json", "--csv", "\(name).csv", "--markdown", "\(name).md",
+      ])
+      let text = try scratch.text("\(name).json")
+      let report = try #require(
+        try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])
+      return report
+    }
+    let whole = try evaluate("whole")
+    let rows = try #require(whole["results"] as? [[String: Any]])
+    #expect(rows.map { $0["policy"] as? String } == ["gumbel", "cold", "gumbel", "cold"])
+    #expect(rows.map { $0["model"] as? String } == [model, model, "other", "other"])
+    let settings = try #require(rows[1]["settings"] as? [String: Any])
+    #expect(settings["policy"] as? String == "discrete" && settings["temperature"] as? Double == 0.2)
+    #expect(settings["answer_temperature"] as? Double == 0 && settings["max_thinking_tokens"] as? Int == 3)
+    #expect(try #require(rows[1]["thinking_length_mean"] as? Double) <= 3)
+
+    let lines = try scratch.text("whole.jsonl").split(separator: "\n").map(String.init)
+    #expect(lines.count == 4 * (1 + 2 * 4))
+    for row in rows {
+      let name = "\(row["model"] as? String ?? "") \(row["policy"] as? String ?? "")"
+      let samples = try lines.map { try #require(try objects($0).first) }.filter { $0["row"] as? String == name }
+        .compactMap { $0["sample"] as? [String: Any] }
+      #expect(samples.count == 8)
+      let verdicts = Dictionary(grouping: samples) { $0["prompt"] as? Int ?? -1 }
+        .mapValues { $0.map { $0["correct"] as? Bool } }
+      for k in [1, 2, 4] {
+        let values = verdicts.values.map { verdicts in
+          let subsets = (0..<16).filter { $0.nonzeroBitCount == k }
+          return Double(subsets.count { subset in (0..<4).contains { subset >> $0 & 1 == 1 && verdicts[$0] == true } })
+            / Double(subsets.count)
+        }
+        let reported = try #require((row["pass_at_k"] as? [String: Double])?["\(k)"])
+        #expect(abs(reported - values.reduce(0, +) / 2) < 1e-12)
+      }
+      let lengths = samples.compactMap { $0["thinking_length"] as? Double }
+      #expect(row["thinking_length_mean"] as? Double == lengths.reduce(0, +) / 8)
+    }
+
+    // Killed in the third row, in the middle of a prompt.
+    try scratch.write("part.jsonl", lines[..<22].joined(separator: "\n") + "\n" + lines[22].prefix(40))
+    _ = try evaluate("part")
+    func figures(_ name: String) throws -> [String] {
+      try scratch.text("\(name).json").split(separator: "\n").map(String.init)
+        .filter { !$0.contains("tokens_per_second") }
+    }
+    if hasBFloat16Products { #expect(try figures("part") == figures("whole")) }
+    #expect(Set(try scratch.text("part.jsonl").split(separator: "\n").map(String.init)) == Set(lines))
+    for name in ["whole.csv", "whole.md", "whole.json"] { #expect(!(try scratch.text(name).contains("nan"))) }
+    #expect(try scratch.text("whole.csv").split(separator: "\n").count == 5)
+    // Nothing of it is another evaluation's.
+    let other = try Program.run(
+      [
+        "eval", "--model", model, "--prompts", "prompts.jsonl", "--samples", "4", "--policy", "gumbel", "--seed", "2",
+        "--max-thinking-tokens", "8", "--max-answer-tokens", "4", "--reward", "exact", "--record", "whole.jsonl",
+      ], in: scratch)
+    #expect(other.status != 0 && other.errors.contains("seed \"1\" -> \"2\""), "\(other.errors)")
   }
 
   @Test func generateShowsTheTrace() throws {

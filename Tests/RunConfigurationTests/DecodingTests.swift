@@ -77,7 +77,7 @@ func problems(_ more: String, overrides: [String] = []) -> [String] {
     #expect(run.learner.advantage == "dr_grpo")
     #expect(run.sft == RunConfiguration.SupervisedFineTuning())
     #expect(run.eval.k == [1, 4])
-    #expect(run.eval.policies == ["discrete"])
+    #expect(run.eval.policies.map(\.name) == ["discrete"])
     #expect(run.runDirectory == "runs/007")
     #expect(run.trajectoriesPerStep == 512)
     #expect(run.miniBatchSize == 512)

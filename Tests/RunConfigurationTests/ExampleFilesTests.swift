@@ -24,4 +24,28 @@ import Testing
       path: Self.examples.appending(path: file).path, overrides: overrides)
     #expect(!presets || configuration.learner.learningRate == 1e-6)
   }
+
+  /// A preset reads back from what a run keeps of it, its evaluated policies can be made, and it says where its numbers are from.
+  @Test(arguments: files().filter { $0.hasPrefix("presets/") }) func presetsResolve(_ file: String) throws {
+    let path = Self.examples.appending(path: file).path
+    let configuration = try RunConfiguration.load(
+      path: path, overrides: ["model.path=MODEL", "task.prompts=train.jsonl"])
+    #expect(try RunConfiguration.parse(configuration.resolvedYAML(), source: "resolved") == configuration)
+    for policy in configuration.eval.policies {
+      _ = try policy.rollout(over: configuration.rollout).thinkingPolicy()
+    }
+    #expect(try String(contentsOfFile: path, encoding: .utf8).prefix(300).contains("arXiv 2"))
+  }
+
+  @Test func presetsUseTheirMethods() throws {
+    func preset(_ name: String) throws -> RunConfiguration {
+      try RunConfiguration.load(
+        path: Self.examples.appending(path: "presets/\(name).yaml").path,
+        overrides: ["model.path=MODEL", "task.prompts=train.jsonl"])
+    }
+    #expect(try preset("dapo").rollout.scheduler == "dynamic_sampling")
+    let soft = try preset("soft-tokens")
+    #expect(soft.rollout.policy == "gaussian" && soft.learner.advantage == "rloo")
+    #expect(try soft.rollout.thinkingPolicy().description.values["temperature"] == .number(0.5))
+  }
 }

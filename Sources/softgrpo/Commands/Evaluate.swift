@@ -1,10 +1,15 @@
 import ArgumentParser
 import Evaluation
 import Foundation
+import JSON
+import Loading
 import Observability
+import RunConfiguration
 import Tasks
 import Thinking
 import Trajectories
+import Transformer
+import WeightSync
 
 /// A list given as 1,8,32.
 struct CommaSeparated<Element: ExpressibleByArgument & Sendable>: ExpressibleByArgument, Sendable {
@@ -24,23 +29,38 @@ struct CommaSeparated<Element: ExpressibleByArgument & Sendable>: ExpressibleByA
 struct Evaluate: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "eval",
-    abstract: "pass@k, maj@k and lengths of a model on prompts with known answers, by thinking policy.")
+    abstract: "pass@k, maj@k, softness and lengths of models on prompts with known answers, by thinking policy.",
+    discussion: "docs/evaluation.md says what each number is.")
 
-  @OptionGroup var options: ModelOptions
+  @Option(
+    help: "A Hugging Face directory or a GGUF file. May be given again: each model is evaluated under each policy.")
+  var model: [String]
+  @OptionGroup var arithmetic: ArithmeticOptions
   @OptionGroup var prompts: PromptOptions
   @Option(help: "Samples of a prompt.")
   var samples = 32
-  @Option(help: "Each k of pass@k and maj@k; default: those of 1,8,16,32 that the samples allow.")
+  @Option(help: "Each k of pass@k, mean@k and maj@k; default: those of 1,8,16,32 that the samples allow.")
   var k: CommaSeparated<Int>?
-  @Option(help: "Thinking policies that are compared: \(ThinkingPolicies.names.joined(separator: ", ")).")
-  var policy = CommaSeparated([PolicyName(ThinkingPolicies.standard), PolicyName(ThinkingPolicies.tokens)])
+  @Option(
+    help: ArgumentHelp(
+      """
+      Thinking policies that are compared, by name (\(ThinkingPolicies.names.joined(separator: ", "))) or with sampling of \
+      their own, as in 'gumbel, {name: cold, policy: gumbel, temperature: 0.6, answer_temperature: 0}'.
+      """))
+  var policy = "\(ThinkingPolicies.standard.name),\(ThinkingPolicies.tokens.name)"
   @OptionGroup var sampling: SamplingCommandOptions
   @Option(help: "Sequences decoded at once.")
   var slots = 64
   @Option(help: "How completions are judged: math or exact.")
   var reward = RewardKind(MathReward.name)
+  @Option(help: "Where all samples are kept (JSON lines); an evaluation that was interrupted goes on from it.")
+  var record: String?
   @Option(help: "Where the figures go as JSON; the table is printed either way.")
   var output: String?
+  @Option(help: "Where the tables go as Markdown.")
+  var markdown: String?
+  @Option(help: "Where the figures go as CSV.")
+  var csv: String?
 
   func run() throws {
     try requirePositive(samples, "--samples", atMost: 65_536)
@@ -50,49 +70,100 @@ struct Evaluate: ParsableCommand {
       throw CommandError(
         "--k: \(k) is not among 1 to \(samples), the samples of a prompt; raise --samples or lower --k")
     }
+    guard Set(model).count == model.count else { throw CommandError("--model: a model is given twice; keep one") }
     let judge = try judge()
-    let policies = try policy.elements.map { try sampling.policy($0) }
+    let policies = try policies()
     let prompts = try prompts.read()
     self.prompts.warnOfReferences(prompts, for: try reward.sum())
-    let loaded = try sampling.load(options.model)
-    let plan = try sampling.plan(loaded)
-    let tokens = try loaded.encodePrompts(prompts, longestCompletion: plan.longestCompletion)
-    let items = zip(prompts, tokens).map {
-      Evaluator.Item(id: $0.id, prompt: $1, question: $0.text, answer: $0.answer, fields: $0.fields)
+    for path in [output, markdown, csv] { if let path { try checkWritable(path) } }
+    let loaded = try model.map { path in
+      let loaded = try sampling.load(path)
+      let longest = try policies.map { try loaded.textInterface.plan($0.rollout).longestCompletion }.max() ?? 0
+      return (path: path, loaded, tokens: try loaded.encodePrompts(prompts, longestCompletion: longest), longest)
     }
-    if let output { try checkWritable(output) }
-
-    let stop = Interruption.ofComputation("eval")
-    let team = options.team()
-    let positions = (tokens.map(\.count).max() ?? 1) + plan.longestCompletion
-    let model = try options.prepare(loaded.source, positions: positions, team: team)
+    let record = try record.map { try EvaluationRecord(path: $0) }
+    let stop = self.record.map { Interruption.ofComputation("eval", keptIn: $0) } ?? Interruption.ofComputation("eval")
+    let team = arithmetic.team()
     let evaluator = Evaluator(samples: samples, k: ks, seed: sampling.seed, slots: slots)
-    let text = loaded.textInterface
-    let results = try policies.map { policy in
-      var progress = SamplingProgress(label: "eval \(policy.name)", total: items.count * samples)
-      let result = try evaluator.evaluate(
-        items, model: model, policy: policy, plan: plan, team: team, ends: text.endOfThinkingTokens,
-        completion: text.completion, judge: judge,
-        progress: { finished, _ in
-          progress.update(completed: finished)
-          return !stop.isRequested
-        })
-      progress.finish(
-        completed: items.count * samples, detail: "\(Int(result.tokensPerSecond.rounded())) tokens/s")
-      return result
+    var rows: [EvaluationReport.Row] = []
+    for (path, loaded, tokens, longest) in loaded {
+      let items = zip(prompts, tokens).map {
+        Evaluator.Item(id: $0.id, prompt: $1, question: $0.text, answer: $0.answer, fields: $0.fields)
+      }
+      let weights = try ModelWeights(source: loaded.source)
+      let digest = record == nil ? nil : Self.digest(UnsafeRawBufferPointer(weights.elements))
+      let model = try arithmetic.prepare(
+        loaded.source, weights, positions: (tokens.map(\.count).max() ?? 1) + longest, team: team)
+      let text = loaded.textInterface
+      for (name, rollout) in policies {
+        var settings = try rollout.evaluationSettings()
+        settings["samples"] = .integer(samples)
+        settings["seed"] = .string(String(sampling.seed))
+        settings["dtype"] = .string(arithmetic.dataType.rawValue)
+        settings["reward"] = .string(reward.name)
+        let row = "\(path) \(name)"
+        var kept = settings
+        kept["weights"] = digest.map { .string($0) }
+        kept["prompts"] = .string(Self.digest(of: items))
+        let known = try record?.begin(row, settings: kept, samples: samples) ?? []
+        if let outside = known.first(where: { $0.prompt >= items.count || items[$0.prompt].id != $0.promptID }) {
+          throw CommandError(
+            "\(self.record ?? ""): its sample of \(outside.promptID) belongs to other prompts; name another file")
+        }
+        var progress = SamplingProgress(
+          label: "eval \(self.model.count > 1 ? row : name)", total: items.count * samples)
+        let result = try evaluator.evaluate(
+          items, model: model, policy: try rollout.thinkingPolicy(), plan: try text.plan(rollout), named: name,
+          team: team, ends: text.endOfThinkingTokens, completion: text.completion, judge: judge, known: known,
+          record: { try record?.append($0, to: row) },
+          progress: { finished, _ in
+            progress.update(completed: finished)
+            return !stop.isRequested
+          })
+        progress.finish(
+          completed: items.count * samples, detail: "\(formatFixed(result.tokensPerSecond, 0)) tokens/s")
+        rows.append(.init(model: path, settings: settings, result: result))
+      }
     }
-    let table = try table(results, ks)
+    try write(EvaluationReport(settings: settings(prompts.count), k: ks, rows: rows))
+  }
+
+  private func policies() throws -> [(name: String, rollout: RunConfiguration.Rollout)] {
+    let base = try sampling.rollout(sampling.parameters.values())
+    let listed = try RunConfiguration.EvaluatedPolicy.list(parsing: policy, source: "--policy")
+    let names = listed.map(\.name)
+    guard !names.isEmpty, Set(names).count == names.count else {
+      throw CommandError("--policy: needs at least one policy, each with a name of its own; got \(policy)")
+    }
+    return try listed.map { ($0.name, try $0.rollout(over: base)) }
+  }
+
+  /// What all rows share.
+  private func settings(_ count: Int) -> JSONObject {
+    var settings = JSONObject()
+    settings["version"] = .string(softgrpoVersion)
+    settings["models"] = .array(model.map { .string($0) })
+    settings["prompts"] = .string(prompts.prompts)
+    settings["prompt_count"] = .integer(count)
+    settings["samples"] = .integer(samples)
+    // A number beyond Int is none that every reader of JSON keeps.
+    settings["seed"] = Int(exactly: sampling.seed).map { .integer($0) } ?? .string(String(sampling.seed))
+    settings["dtype"] = .string(arithmetic.dataType.rawValue)
+    settings["reward"] = .string(reward.name)
+    return settings
+  }
+
+  private func write(_ report: EvaluationReport) throws {
+    let text = try report.text()
     // Figures on standard output are for a program, which a table would confuse.
-    if let output, AtomicFile.isStandardOutput(output) {
-      Console.standardError.writeLine(table)
+    if [output, markdown, csv].contains(where: { $0.map(AtomicFile.isStandardOutput) == true }) {
+      Console.standardError.writeLine(text)
     } else {
-      print(table, terminator: "")
+      print(text, terminator: "")
     }
-    if let output {
-      let encoder = JSONEncoder()
-      encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-      try writeAtomically(try encoder.encode(Report(self, results)), to: output)
-    }
+    if let output { try writeAtomically(Data((report.json().encoded() + "\n").utf8), to: output) }
+    if let markdown { try writeAtomically(Data(report.markdown().utf8), to: markdown) }
+    if let csv { try writeAtomically(Data(report.csv().utf8), to: csv) }
   }
 
   /// A sample counts in pass@k when its reward is 1.
@@ -101,103 +172,18 @@ struct Evaluate: ParsableCommand {
     return { try rewards.judge($0).map { judged in judged.total.map { $0 >= 1 } } }
   }
 
-  private func table(_ results: [Evaluator.Result], _ ks: [Int]) throws -> String {
-    var table = Table(
-      columns: [.init("policy", .left)] + ks.map { .init("pass@\($0)") } + ks.map { .init("maj@\($0)") }
-        + [.init("thinking"), .init("right"), .init("wrong"), .init("completion"), .init("stopped"), .init("tokens/s")])
-    for result in results {
-      try table.append(
-        [result.policy] + ks.map { formatFixed(result.passAt[$0] ?? .nan, 3) }
-          + ks.map { formatFixed(result.majorityAt[$0] ?? .nan, 3) }
-          + [
-            formatFixed(result.meanThinkingLength, 1), formatFixed(result.thinkingLengthCorrect ?? .nan, 1),
-            formatFixed(result.thinkingLengthWrong ?? .nan, 1), formatFixed(result.meanCompletionLength, 1),
-            formatFixed(result.stopped, 3), formatFixed(result.tokensPerSecond, 0),
-          ])
-    }
-    return try table.rendered() + softness(results)
+  private static func digest(_ bytes: UnsafeRawBufferPointer) -> String {
+    VersionHash.root(ofLeaves: VersionHash.leaves(of: bytes)).hexadecimal
   }
 
-  /// How soft the thinking was, in all steps and at forks.
-  private func softness(_ results: [Evaluator.Result]) throws -> String {
-    var table = Table(
-      columns: [
-        .init("policy", .left), .init("largest weight"), .init("effective"), .init("mixed"), .init("entropy"),
-        .init("forks"), .init("largest weight"), .init("effective"), .init("mixed"),
-      ])
-    for result in results {
-      let (softness, forks) = (result.softness, result.softness.forks)
-      let values = [
-        softness.all.largestWeight, softness.all.effectiveComponents, softness.all.mixedShare, softness.meanEntropy,
-        softness.forkShare, forks.largestWeight, forks.effectiveComponents, forks.mixedShare,
-      ]
-      try table.append([result.policy] + values.map { formatFixed($0 ?? .nan, 3) })
-    }
-    return "thinking steps, and those of them that are forks (largest probability below 0.9)\n" + table.rendered()
-  }
-
-  private struct Report: Encodable {
-    struct Softness: Encodable {
-      var largest_weight: Double?
-      var effective_components: Double?
-      var mixed: Double?
-      var entropy: Double?
-      var forks: Double?
-      var fork_largest_weight: Double?
-      var fork_effective_components: Double?
-      var fork_mixed: Double?
-
-      init(_ softness: Trajectories.Softness) {
-        largest_weight = softness.all.largestWeight
-        effective_components = softness.all.effectiveComponents
-        mixed = softness.all.mixedShare
-        entropy = softness.meanEntropy
-        forks = softness.forkShare
-        fork_largest_weight = softness.forks.largestWeight
-        fork_effective_components = softness.forks.effectiveComponents
-        fork_mixed = softness.forks.mixedShare
-      }
-    }
-    struct Row: Encodable {
-      var policy: String
-      var pass_at_k: [String: Double]
-      var maj_at_k: [String: Double]
-      var thinking_length_mean: Double
-      var thinking_length_correct: Double?
-      var thinking_length_wrong: Double?
-      var softness: Softness
-      var completion_length_mean: Double
-      var stopped: Double
-      var tokens_per_second: Double
-      var not_judged: Int
-    }
-    var model: String
-    var prompts: String
-    var prompt_count: Int
-    var samples: Int
-    var seed: UInt64
-    var dtype: String
-    var results: [Row]
-
-    init(_ command: Evaluate, _ results: [Evaluator.Result]) {
-      model = command.options.model
-      prompts = command.prompts.prompts
-      prompt_count = results.first?.prompts ?? 0
-      samples = command.samples
-      seed = command.sampling.seed
-      dtype = command.options.dataType.rawValue
-      func named(_ values: [Int: Double]) -> [String: Double] {
-        Dictionary(uniqueKeysWithValues: values.map { (String($0.key), $0.value) })
-      }
-      self.results = results.map {
-        Row(
-          policy: $0.policy, pass_at_k: named($0.passAt), maj_at_k: named($0.majorityAt),
-          thinking_length_mean: $0.meanThinkingLength, thinking_length_correct: $0.thinkingLengthCorrect,
-          thinking_length_wrong: $0.thinkingLengthWrong, softness: Softness($0.softness),
-          completion_length_mean: $0.meanCompletionLength,
-          stopped: $0.stopped, tokens_per_second: $0.tokensPerSecond,
-          not_judged: $0.notJudged)
-      }
-    }
+  /// Of everything that the samples and verdicts follow from in the prompts.
+  private static func digest(of items: [Evaluator.Item]) -> String {
+    let text = items.map {
+      JSONValue.array([
+        .string($0.id), .array($0.prompt.map { .integer(Int($0)) }), .string($0.question), .string($0.answer),
+        $0.fields.map { .object($0) } ?? .null,
+      ]).encoded(indent: nil)
+    }.joined(separator: "\n")
+    return Array(text.utf8).withUnsafeBytes(digest)
   }
 }
