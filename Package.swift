@@ -116,8 +116,7 @@ targets += [
   room(
     "Evaluation",
     [
-      "Machine", "JSON", "Kernels", "Transformer", "Thinking", "Trajectories", "Verifier", "Tasks", "Rollouts",
-      "Observability",
+      "Machine", "JSON", "Kernels", "Transformer", "Thinking", "Trajectories", "Tasks", "Rollouts", "Observability",
     ]),
   room("Sessions", ["Wire", "Transport", logging]),
   room("WeightExchange", ["Machine", "Kernels", "Wire", "Transport", "WeightSync", logging]),

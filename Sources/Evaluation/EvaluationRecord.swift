@@ -5,7 +5,7 @@ import Observability
 /// A file of an evaluation's samples (JSON lines), from which the evaluation goes on after it was interrupted.
 ///
 /// Each row, a model under a policy, begins with a line `{"row": …, "settings": …}`; a line a sample follows, with the row's
-/// name. All samples of a prompt are written together when they are judged.
+/// name. All samples of a prompt are written together when they are judged, and a prompt of which some are missing is cut off.
 public final class EvaluationRecord {
   private struct Line: Codable {
     var row: String
@@ -18,7 +18,7 @@ public final class EvaluationRecord {
   private var samples: [String: [EvaluationSample]] = [:]
   private let encoder = JSONEncoder()
 
-  /// Opens the file, or makes it. A torn last line is cut off.
+  /// Opens the file, or makes it. What a power cut left of the last prompt is cut off.
   ///
   /// - Throws: `ObservabilityError`, and `EvaluationRecordError` naming a line that is none of such a file.
   public init(path: String) throws {
@@ -26,34 +26,47 @@ public final class EvaluationRecord {
     file = try AppendOnlyFile(path: path)
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     let bytes = try file.contents()
-    let whole = bytes.lastIndex(of: UInt8(ascii: "\n")).map { $0 + 1 } ?? 0
-    for (index, line) in bytes[..<whole].split(separator: UInt8(ascii: "\n")).enumerated() {
+    let newline = UInt8(ascii: "\n")
+    // A file of one line that has no end may be somebody else's.
+    let start = Array("{\"row\"".utf8)
+    guard bytes.contains(newline) || bytes.starts(with: start) || start.starts(with: bytes) else {
+      throw EvaluationRecordError("\(path): holds no samples of an evaluation; name another file")
+    }
+    // Where the last prompt's lines begin, and how many there are.
+    var last = (start: 0, row: "", count: 0)
+    var end = 0
+    for (index, line) in bytes.split(separator: newline, omittingEmptySubsequences: false).dropLast().enumerated() {
+      defer { end = line.endIndex + 1 }
       if let value = try? JSONValue(parsing: Array(line)), let row = value["row"]?.stringValue,
         let given = value["settings"]?.objectValue
       {
         settings[row] = given
+        last = (line.endIndex + 1, row, 0)
       } else if let line = try? JSONDecoder().decode(Line.self, from: Data(line)) {
+        if line.row != last.row || samples[line.row]?.last?.prompt != line.sample.prompt { last = (end, line.row, 0) }
+        last.count += 1
         samples[line.row, default: []].append(line.sample)
       } else {
         throw EvaluationRecordError("\(path):\(index + 1): is no line of an evaluation's samples; name another file")
       }
     }
-    if whole < bytes.count {
-      guard whole > 0 || bytes.starts(with: Array("{".utf8)) else {
-        throw EvaluationRecordError("\(path): holds no samples of an evaluation; name another file")
-      }
-      try file.truncate(to: whole)
+    if last.count > 0, let wanted = settings[last.row]?["samples"]?.integerValue, last.count < wanted {
+      samples[last.row]?.removeLast(last.count)
+      end = last.start
     }
+    if end < bytes.count { try file.truncate(to: end) }
   }
 
   /// Begins a row, or goes on with it.
   ///
   /// - Parameters:
-  ///   - settings: everything that the row's samples follow from.
+  ///   - settings: everything else that the row's samples follow from.
   ///   - count: samples of a prompt.
-  /// - Returns: the samples of prompts that have all of theirs.
-  /// - Throws: `EvaluationRecordError` when the file's row was made with other settings.
-  public func begin(_ row: String, settings wanted: JSONObject, samples count: Int) throws -> [EvaluationSample] {
+  /// - Returns: the samples that were taken: all of their prompts.
+  /// - Throws: `EvaluationRecordError` when the file's row was made with other settings, or lines of it are missing.
+  public func begin(_ row: String, settings others: JSONObject, samples count: Int) throws -> [EvaluationSample] {
+    var wanted = others
+    wanted["samples"] = .integer(count)
     guard let given = settings[row] else {
       let head = JSONValue.members(["row": .string(row), "settings": .object(wanted)])
       try append([head.encoded(indent: nil)])
@@ -67,12 +80,12 @@ public final class EvaluationRecord {
         "\(path): its samples of \(row) were taken with other settings (\(changes.joined(separator: ", "))); name another "
           + "file, or take those settings")
     }
-    // A prompt whose lines were cut short was sampled again, with the same samples.
-    var byPrompt: [Int: [Int: EvaluationSample]] = [:]
-    for sample in samples[row] ?? [] where (0..<count).contains(sample.sample) {
-      byPrompt[sample.prompt, default: [:]][sample.sample] = sample
+    let byPrompt = Dictionary(grouping: samples[row] ?? [], by: \.prompt)
+    for (prompt, taken) in byPrompt where taken.map(\.sample).sorted() != Array(0..<count) {
+      throw EvaluationRecordError(
+        "\(path): of prompt \(prompt) of \(row) it does not hold each of \(count) samples once; name another file")
     }
-    return byPrompt.values.filter { $0.count == count }.flatMap(\.values)
+    return samples[row] ?? []
   }
 
   /// Adds all samples of a prompt.

@@ -6,14 +6,28 @@ import Trajectories
 public struct EvaluationReport {
   /// A model under a policy.
   public struct Row {
-    public var model: String
+    public let model: String
     /// What the samples follow from beside model, prompts and seed.
-    public var settings: JSONObject
-    public var result: Evaluator.Result
+    public let settings: JSONObject
+    public let result: Evaluator.Result
+    /// By figure and k: resampling takes its time.
+    fileprivate let intervals: [Evaluator.Figure: [Int: ConfidenceInterval]]
 
     public init(model: String, settings: JSONObject, result: Evaluator.Result) {
       (self.model, self.settings, self.result) = (model, settings, result)
+      intervals = result.byPrompt.mapValues { values in
+        values.compactMapValues { bootstrapInterval(of: $0.compactMap { $0 }) }
+      }
     }
+  }
+
+  /// Of the row `row` less the row `other`, which stands before it.
+  private struct Comparison {
+    var row: Int
+    var other: Int
+    var figure: Evaluator.Figure
+    var k: Int
+    var found: PairedComparison
   }
 
   private enum Cell {
@@ -45,12 +59,25 @@ public struct EvaluationReport {
   }
 
   /// What all rows share.
-  public var settings: JSONObject
-  public var k: [Int]
-  public var rows: [Row]
+  public let settings: JSONObject
+  public let k: [Int]
+  public let rows: [Row]
+  /// Of every pair of rows.
+  private let comparisons: [Comparison]
 
   public init(settings: JSONObject, k: [Int], rows: [Row]) {
     (self.settings, self.k, self.rows) = (settings, k, rows)
+    comparisons = rows.indices.flatMap { row in
+      (0..<row).flatMap { other in
+        [Evaluator.Figure.pass, .majority].flatMap { figure in
+          k.compactMap { k in
+            rows[row].result.comparison(with: rows[other].result, figure, k).map {
+              Comparison(row: row, other: other, figure: figure, k: k, found: $0)
+            }
+          }
+        }
+      }
+    }
   }
 
   // MARK: Columns
@@ -60,10 +87,10 @@ public struct EvaluationReport {
       + [Column("policy") { .text($0.result.policy) }]
   }
 
-  private var figures: [Column] {
-    Evaluator.Figure.allCases.flatMap { figure in
-      k.map { k in
-        Column(figure.label(k)) { .estimate($0.result.value(figure, k), $0.result.interval(figure, k)) }
+  private func columns(_ figures: [Evaluator.Figure]) -> [Column] {
+    figures.flatMap { figure in
+      figure.reported(k).map { k in
+        Column(figure.label(k)) { .estimate($0.result.value(figure, k), $0.intervals[figure]?[k]) }
       }
     }
   }
@@ -84,9 +111,11 @@ public struct EvaluationReport {
     Column("mixed") { .number($0.result.softness.all.mixedShare, 3) },
     Column("entropy") { .number($0.result.softness.meanEntropy, 3) },
     Column("forks") { .number($0.result.softness.forkShare, 3) },
-    Column("largest weight", "fork_largest_weight") { .number($0.result.softness.forks.largestWeight, 3) },
-    Column("effective", "fork_effective_components") { .number($0.result.softness.forks.effectiveComponents, 3) },
-    Column("mixed", "fork_mixed") { .number($0.result.softness.forks.mixedShare, 3) },
+    Column("largest at forks", "fork_largest_weight") { .number($0.result.softness.forks.largestWeight, 3) },
+    Column("effective at forks", "fork_effective_components") {
+      .number($0.result.softness.forks.effectiveComponents, 3)
+    },
+    Column("mixed at forks", "fork_mixed") { .number($0.result.softness.forks.mixedShare, 3) },
   ]
 
   // MARK: Tables
@@ -99,55 +128,42 @@ public struct EvaluationReport {
 
   private func name(_ row: Row) -> String { names.map { $0.cell(row).shown }.joined(separator: " ") }
 
-  /// Every pair of rows: the later less the earlier one.
-  private func comparisons(_ figures: [Evaluator.Figure], _ ks: [Int], ofFirst isFirst: Bool = false)
-    -> [(row: Row, to: Row, figure: String, comparison: PairedComparison)]
-  {
-    rows.indices.flatMap { index in
-      rows.indices.prefix(isFirst ? min(1, index) : index).flatMap { earlier in
-        figures.flatMap { figure in
-          ks.compactMap { k in
-            rows[index].result.comparison(with: rows[earlier].result, figure, k).map {
-              (rows[index], rows[earlier], figure.label(k), $0)
-            }
-          }
-        }
-      }
-    }
-  }
-
   private func comparisonTable() throws -> Table? {
     guard rows.count > 1 else { return nil }
     var table = Table(
       columns: [
-        .init("row", .left), .init("less", .left), .init("figure", .left), .init("difference"), .init("p"),
+        .init("row", .left), .init("minus", .left), .init("figure", .left), .init("difference"), .init("p"),
         .init("prompts"),
       ])
-    for (row, to, figure, comparison) in comparisons([.pass], k, ofFirst: true) {
+    for comparison in comparisons where comparison.other == 0 && comparison.figure == .pass {
+      let found = comparison.found
       try table.append([
-        name(row), name(to), figure, Cell.estimate(comparison.difference, comparison.interval).shown,
-        formatFixed(comparison.pValue, 4), String(comparison.prompts),
+        name(rows[comparison.row]), name(rows[0]), comparison.figure.label(comparison.k),
+        Cell.estimate(found.difference, found.interval).shown, formatFixed(found.pValue, 4), String(found.prompts),
       ])
     }
     return table
   }
 
-  private static let softnessTitle = "thinking steps, and those of them that are forks (largest probability below 0.9)"
+  private static let softnessTitle =
+    "softness of thinking steps; forks are those whose largest probability is below 0.9"
   private static let intervalTitle =
     "brackets: \(formatFixed(Resampling.confidence * 100, 0)) % bootstrap intervals over prompts, \(Resampling.resamples) resamples"
   private static let comparisonTitle = "paired over prompts: difference from the first row, sign-flip test"
 
   /// For the terminal.
   public func text() throws -> String {
-    try table(figures).rendered() + Self.intervalTitle + "\n" + table(Self.lengths).rendered()
-      + Self.softnessTitle + "\n" + table(Self.softness).rendered()
+    try table(columns([.pass, .mean])).rendered() + table(columns([.majority])).rendered()
+      + Self.intervalTitle + "\n" + table(Self.lengths).rendered() + Self.softnessTitle + "\n"
+      + table(Self.softness).rendered()
       + (comparisonTable().map { Self.comparisonTitle + "\n" + $0.rendered() } ?? "")
   }
 
   public func markdown() throws -> String {
     let shared = settings.members.map { "- \($0.key): \($0.value.encoded(indent: nil))\n" }.joined()
     let rows = rows.map { "- \(name($0)): \(JSONValue.object($0.settings).encoded(indent: nil))\n" }.joined()
-    return try "# Evaluation\n\n\(shared)\n\(table(figures).markdown())\n\(Self.intervalTitle)\n\n"
+    return try "# Evaluation\n\n\(shared)\n\(table(columns([.pass, .mean])).markdown())\n"
+      + "\(table(columns([.majority])).markdown())\n\(Self.intervalTitle)\n\n"
       + "\(table(Self.lengths).markdown())\n\(Self.softnessTitle):\n\n\(table(Self.softness).markdown())\n"
       + (comparisonTable().map { "\(Self.comparisonTitle):\n\n\($0.markdown())\n" } ?? "") + "Settings:\n\n\(rows)"
   }
@@ -156,8 +172,9 @@ public struct EvaluationReport {
 
   /// A line a row, numbers in full; nothing between two commas where there is no number.
   public func csv() -> String {
-    let columns = [Column("model") { .text($0.model) }, Column("policy") { .text($0.result.policy) }]
-      + figures + Self.lengths + Self.softness
+    let columns =
+      [Column("model") { .text($0.model) }, Column("policy") { .text($0.result.policy) }]
+      + self.columns(Evaluator.Figure.allCases) + Self.lengths + Self.softness
     func quoted(_ text: String) -> String {
       text.contains { ",\"\n\r".contains($0) } ? "\"" + text.replacing("\"", with: "\"\"") + "\"" : text
     }
@@ -183,9 +200,9 @@ public struct EvaluationReport {
     func bounds(_ interval: ConfidenceInterval?) -> JSONValue {
       interval.map { .array([.decimal($0.lower), .decimal($0.upper)]) } ?? .null
     }
-    func byK(_ value: (Int) -> JSONValue) -> JSONValue {
+    func byK(_ figure: Evaluator.Figure, _ value: (Int) -> JSONValue) -> JSONValue {
       var object = JSONObject()
-      for k in k { object[String(k)] = value(k) }
+      for k in figure.reported(k) { object[String(k)] = value(k) }
       return .object(object)
     }
     var report = settings
@@ -201,8 +218,8 @@ public struct EvaluationReport {
         object["settings"] = .object(row.settings)
         for figure in Evaluator.Figure.allCases {
           let key = "\(figure.rawValue)_at_k"
-          object[key] = byK { decimal(result.value(figure, $0)) }
-          object[key + "_interval"] = byK { bounds(result.interval(figure, $0)) }
+          object[key] = byK(figure) { decimal(result.value(figure, $0)) }
+          object[key + "_interval"] = byK(figure) { bounds(row.intervals[figure]?[$0]) }
         }
         object["thinking_length_mean"] = decimal(result.meanThinkingLength)
         object["thinking_length_correct"] = decimal(result.thinkingLengthCorrect)
@@ -219,12 +236,13 @@ public struct EvaluationReport {
         return .object(object)
       })
     report["comparisons"] = .array(
-      comparisons([.pass, .majority], k).map { row, to, figure, comparison in
-        .members([
-          "model": .string(row.model), "policy": .string(row.result.policy), "other_model": .string(to.model),
-          "other_policy": .string(to.result.policy), "figure": .string(figure),
-          "difference": .decimal(comparison.difference), "interval": bounds(comparison.interval),
-          "p": .decimal(comparison.pValue), "prompts": .integer(comparison.prompts),
+      comparisons.map { comparison in
+        let (row, other, found) = (rows[comparison.row], rows[comparison.other], comparison.found)
+        return .members([
+          "model": .string(row.model), "policy": .string(row.result.policy), "other_model": .string(other.model),
+          "other_policy": .string(other.result.policy),
+          "figure": .string(comparison.figure.label(comparison.k)), "difference": .decimal(found.difference),
+          "interval": bounds(found.interval), "p": .decimal(found.pValue), "prompts": .integer(found.prompts),
         ])
       })
     return .object(report)

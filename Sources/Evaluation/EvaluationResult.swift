@@ -1,14 +1,13 @@
 import Observability
 import Tasks
 import Trajectories
-import Verifier
 
 extension Evaluator {
   /// A figure of the samples of a prompt.
   public enum Figure: String, Sendable, CaseIterable {
     /// Probability that at least one of k samples is right, unbiased.
     case pass
-    /// Share of right ones among the first k samples.
+    /// Share of right ones among all samples.
     case mean
     /// How often the most frequent of k answers is right.
     case majority = "maj"
@@ -17,18 +16,22 @@ extension Evaluator {
     public func label(_ k: Int) -> String { "\(rawValue)@\(k)" }
 
     /// - Parameter samples: the judged ones of a prompt, in the order of their indices.
-    /// - Returns: nil when there are fewer than k.
-    func value(_ samples: [EvaluationSample], k: Int) throws -> Double? {
+    /// - Returns: nil when there are fewer than k, or nothing is known of how they vote.
+    func value(_ samples: [EvaluationSample], k: Int, ballot: Ballot?) throws -> Double? {
       guard samples.count >= k else { return nil }
       let verdicts = samples.map { $0.isCorrect == true }
       switch self {
       case .pass: return try passAtK(n: verdicts.count, c: verdicts.count { $0 }, k: k)
-      case .mean: return Double(verdicts.prefix(k).count { $0 }) / Double(k)
+      case .mean: return Double(verdicts.count { $0 }) / Double(verdicts.count)
       case .majority:
-        return try majorityAtK(
-          answers: samples.map(\.answer), isCorrect: verdicts, k: k, areEqual: MathVerifier.areEqual)
+        return try ballot.map {
+          try majorityAtK(answers: samples.map(\.answer), isCorrect: verdicts, k: k, areEqual: $0.areEqual)
+        }
       }
     }
+
+    /// Those of `ks` at which it is told: the mean is of all samples whatever k, and stands under the largest.
+    func reported(_ ks: [Int]) -> [Int] { self == .mean ? ks.max().map { [$0] } ?? [] : ks }
   }
 
   /// One policy's figures: all but the speed follow from the samples.
@@ -59,8 +62,11 @@ extension Evaluator {
     /// - Parameters:
     ///   - policy: the name under which it is evaluated.
     ///   - all: every sample of every prompt, in any order.
+    ///   - ballot: how they vote; nil: there is no majority.
     /// - Throws: `TaskError` for a k below 1.
-    public init(policy: String, prompts: Int, samples: Int, k ks: [Int], of all: [EvaluationSample]) throws {
+    public init(policy: String, prompts: Int, samples: Int, k ks: [Int], of all: [EvaluationSample], ballot: Ballot?)
+      throws
+    {
       (self.policy, self.prompts, self.samples) = (policy, prompts, samples)
       // In one order, whatever the sampling's: sums have its bits.
       let all = all.sorted { ($0.prompt, $0.sample) < ($1.prompt, $1.sample) }
@@ -71,8 +77,8 @@ extension Evaluator {
       }
       for figure in Figure.allCases {
         byPrompt[figure] = Dictionary(
-          uniqueKeysWithValues: try Set(ks).filter { $0 <= samples }.map { k in
-            (k, try judged.map { try figure.value($0, k: k) })
+          uniqueKeysWithValues: try figure.reported(Array(Set(ks).filter { $0 <= samples })).map { k in
+            (k, try judged.map { try figure.value($0, k: k, ballot: ballot) })
           })
       }
       func mean(_ lengths: [Int]) -> Double? {
@@ -89,11 +95,6 @@ extension Evaluator {
     public func value(_ figure: Figure, _ k: Int) -> Double? {
       let values = byPrompt[figure]?[k]?.compactMap { $0 } ?? []
       return values.isEmpty ? nil : values.reduce(0, +) / Double(values.count)
-    }
-
-    /// Its bootstrap interval over prompts.
-    public func interval(_ figure: Figure, _ k: Int) -> ConfidenceInterval? {
-      bootstrapInterval(of: byPrompt[figure]?[k]?.compactMap { $0 } ?? [])
     }
 
     /// Compares a figure with another row's of the same prompts; nil: no prompt has both.

@@ -1,6 +1,5 @@
 import Tasks
 import Trajectories
-import Verifier
 
 /// What an evaluation keeps of a sample: every figure follows from these.
 public struct EvaluationSample: Sendable, Equatable, Codable {
@@ -13,7 +12,7 @@ public struct EvaluationSample: Sendable, Equatable, Codable {
   public var text: String
   /// Everything after the prompt; the tokens that soft steps emitted stand for them.
   public var fullText: String
-  /// What votes in maj@k; nil: no answer was found.
+  /// What it votes for in maj@k; nil: it does not vote.
   public var answer: String?
   /// Nil: it could not be judged.
   public var isCorrect: Bool?
@@ -33,13 +32,13 @@ public struct EvaluationSample: Sendable, Equatable, Codable {
     case thinkingLength = "thinking_length"
   }
 
-  init(_ query: RewardQuery, softness: Softness, isCorrect: Bool?) {
+  init(_ query: RewardQuery, softness: Softness, answer: String?, isCorrect: Bool?) {
     prompt = query.group
     promptID = query.promptID
     sample = query.sampleIndex
     text = query.completion.text
     fullText = query.completion.fullText
-    answer = AnswerExtraction.finalAnswer(in: query.completion.text)
+    self.answer = answer
     self.isCorrect = isCorrect
     thinkingLength = query.completion.thinkingLength
     length = query.completion.length

@@ -46,16 +46,15 @@ public struct Evaluator {
   ///   - name: under which the policy's figures go.
   ///   - ends: tokens that end a thought.
   ///   - completion: what a trajectory says.
-  ///   - judge: whether each answer is right; nil: that cannot be said, and the sample does not count.
+  ///   - rewards: those among them that judge answers say which are right and how they vote.
   ///   - known: samples of whole prompts that were taken before; those prompts are not sampled again.
   ///   - record: called with all samples of one prompt, judged.
   ///   - progress: called after each batched step with the samples finished so far; returns false to stop.
-  /// - Throws: `SamplingError`, and what `judge` and `record` throw.
+  /// - Throws: `SamplingError`, and what `rewards` and `record` throw.
   public func evaluate(
     _ items: [Item], model: PreparedModel, policy: ThinkingPolicy, plan: CompletionPlan, named name: String,
-    team: ThreadTeam, ends: [Int32], completion: (Trajectory) -> Completion,
-    judge: ([RewardQuery]) throws -> [Bool?], known: [EvaluationSample] = [],
-    record: ([EvaluationSample]) throws -> Void = { _ in },
+    team: ThreadTeam, ends: [Int32], completion: (Trajectory) -> Completion, rewards: RewardSum,
+    known: [EvaluationSample] = [], record: ([EvaluationSample]) throws -> Void = { _ in },
     progress: (_ finished: Int, _ total: Int) -> Bool = { _, _ in true }
   ) throws -> Result {
     let longest = (items.map(\.prompt.count).max() ?? 0) + plan.longestCompletion
@@ -70,6 +69,7 @@ public struct Evaluator {
           sampleIndices: Array(0..<samples), policy: policy, plan: plan, noise: NoiseKey(seed: seed),
           policyVersion: 0))
     }
+    let ballot = rewards.ballot
     var all = known
     var open: [Int: [(query: RewardQuery, softness: Softness)]] = [:]
     var (finished, steps, seconds) = (known.count, 0, 0.0)
@@ -95,8 +95,9 @@ public struct Evaluator {
         (open.removeValue(forKey: index) ?? []).sorted { $0.query.sampleIndex < $1.query.sampleIndex }
       }
       if !ended.isEmpty {
-        let judged = zip(ended, try judge(ended.map(\.query))).map { one, isCorrect in
-          EvaluationSample(one.query, softness: one.softness, isCorrect: isCorrect)
+        let judged = zip(ended, try rewards.correctness(ended.map(\.query))).map { one, isCorrect in
+          EvaluationSample(
+            one.query, softness: one.softness, answer: ballot?.answer(one.query), isCorrect: isCorrect)
         }
         for start in stride(from: 0, to: judged.count, by: samples) {
           try record(Array(judged[start..<start + samples]))
@@ -105,7 +106,7 @@ public struct Evaluator {
       }
       if !progress(finished, items.count * samples) { throw SamplingError("the evaluation was stopped") }
     }
-    var result = try Result(policy: name, prompts: items.count, samples: samples, k: k, of: all)
+    var result = try Result(policy: name, prompts: items.count, samples: samples, k: k, of: all, ballot: ballot)
     if steps > 0 { result.tokensPerSecond = Double(steps) / max(1e-9, seconds) }
     return result
   }

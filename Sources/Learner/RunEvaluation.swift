@@ -99,11 +99,10 @@ package struct RunEvaluation {
     let ks = configuration.eval.k.filter { $0 <= configuration.eval.samples }.sorted()
     let names = made.flatMap { set in
       configuration.eval.policies.map(\.name).flatMap { policy in
-        ks.flatMap {
-          [
-            MetricName.passAt($0, policy: policy, dataset: set.name),
-            MetricName.majorityAt($0, policy: policy, dataset: set.name),
-          ]
+        ks.flatMap { k in
+          [MetricName.passAt(k, policy: policy, dataset: set.name)]
+            // Where answers do not vote there is none.
+            + (subject.rewards.ballot == nil ? [] : [MetricName.majorityAt(k, policy: policy, dataset: set.name)])
         }
       }
     }
@@ -130,8 +129,8 @@ package struct RunEvaluation {
         var result = try evaluator.evaluate(
           set.items, model: model, policy: evaluated.policy, plan: evaluated.plan, named: evaluated.name, team: team,
           ends: subject.text.endOfThinkingTokens, completion: subject.completion,
-          // Correctness alone: format and length rewards say nothing about the answer.
-          judge: subject.rewards.correctness,
+          // Of them the evaluator asks for correctness alone: format and length rewards say nothing about the answer.
+          rewards: subject.rewards,
           progress: { finished, _ in
             progress.update(completed: finished, at: MonotonicClock.seconds())
             return !stop.isRequested

@@ -19,7 +19,8 @@ package struct AppendOnlyFile: ~Copyable {
     guard descriptor >= 0 else { throw ObservabilityError("open", path) }
     guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
       close(descriptor)
-      throw ObservabilityError("\(path): another process is writing it; end that one, or name another file (run.directory)")
+      throw ObservabilityError(
+        "\(path): another process is writing it; end that one, or name another file (run.directory)")
     }
     let end = lseek(descriptor, 0, SEEK_END)
     guard end >= 0 else {

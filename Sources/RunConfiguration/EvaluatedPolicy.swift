@@ -47,7 +47,7 @@ extension RunConfiguration {
     public static func list(parsing text: String, source: String) throws(ConfigurationError) -> [EvaluatedPolicy] {
       var context = DecodingContext(source: source, hasLines: false)
       guard let node = try composeYAML("[\(text)]", context: context) else { return [] }
-      let read = list(node, path: "a policy", context: &context)
+      let read = list(node, path: "policies", context: &context)
       guard let read, context.problems.isEmpty else { throw ConfigurationError(context.problems) }
       return read
     }
@@ -81,7 +81,8 @@ extension RunConfiguration {
       }
       guard let policyNode = mapping["policy"] else {
         context.report(
-          "\(path): a mapping needs the key policy, as in {name: cold, policy: gumbel, temperature: 0.6}", at: node.mark)
+          "\(path): a mapping needs the key policy, as in {name: cold, policy: gumbel, temperature: 0.6}", at: node.mark
+        )
         return nil
       }
       guard let policy = known(policyNode, "\(path).policy") else { return nil }
@@ -90,6 +91,7 @@ extension RunConfiguration {
       let fields = Rollout.evaluationFields
       let before = context.problems.count
       var scratch = Rollout()
+      scratch.policy = policy
       var given: [String: String] = [:]
       for (keyNode, value) in mapping {
         let key = readText(keyNode) ?? ""
@@ -107,7 +109,9 @@ extension RunConfiguration {
           context.report("\(path).\(key): is no parameter of policy \(policy); remove it", at: keyNode.mark)
         default:
           guard let field = fields.first(where: { $0.key == key }) else {
-            let known = ["name", "policy"] + fields.map(\.key)
+            let known =
+              ["name", "policy"]
+              + fields.map(\.key)
               .filter { own.contains($0) || !ThinkingPolicies.registry.knows(parameter: $0) }
             context.report(unknownNameMessage(key, key: "\(path): the key", known: known), at: keyNode.mark)
             continue

@@ -48,11 +48,11 @@ struct SamplingCommandOptions: ParsableArguments {
   @Option(help: "Text forced after the thinking, such as $'\\nThe final answer is: '.")
   var answerPrefix: String?
   @Option(help: "Temperature of the answer's tokens; 0 is greedy.")
-  var answerTemperature: Float = 1
+  var answerTemperature = 1.0
   @Option(help: "Tokens that the answer may choose among; 0: all.")
   var answerTopK = 0
   @Option(help: "Nucleus threshold of the answer's tokens.")
-  var answerTopP: Float = 1
+  var answerTopP = 1.0
   @OptionGroup var prompts: PromptRenderingOptions
   @Option(help: "Seed of the noise: the same seed gives the same samples.")
   var seed: UInt64 = 1
@@ -77,9 +77,9 @@ struct SamplingCommandOptions: ParsableArguments {
     rollout.maxAnswerTokens = maxAnswerTokens
     rollout.endOfThinkingToken = endOfThinkingToken
     rollout.answerPrefix = answerPrefix
-    rollout.answerTemperature = Double(answerTemperature)
+    rollout.answerTemperature = answerTemperature
     rollout.answerTopK = answerTopK
-    rollout.answerTopP = Double(answerTopP)
+    rollout.answerTopP = answerTopP
     return rollout
   }
 

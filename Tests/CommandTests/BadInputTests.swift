@@ -75,7 +75,20 @@ struct BadInputTests {
     let base = ["eval", "--model", model, "--prompts", "prompts.jsonl", "--output", "out"]
     try scratch.refuse(base + ["--samples", "4", "--k", "1,8"], saying: ["--k", "8", "--samples"])
     try scratch.refuse(base + ["--k", "1,x"], saying: ["--k"])
+    try scratch.refuse(base + ["--k", "4,1,4"], saying: ["--k", "twice"])
     try scratch.refuse(base + ["--policy", "gumbel,magic"], saying: ["--policy"])
+    try scratch.refuse(base + ["--policy", "gumbl"], saying: ["--policy", "did you mean gumbel"])
+    try scratch.refuse(base + ["--policy", "{policy: none, width: 3}"], saying: ["--policy", "width"])
+    try scratch.refuse(base + ["--policy", "none,none"], saying: ["--policy", "name of its own"])
+    try scratch.refuse(base + ["--reward", "format"], saying: ["--reward", "whether an answer is right", "math"])
+    try scratch.refuse(base + ["--model", model], saying: ["--model", "twice"])
+    try scratch.refuse(base + ["--csv", "out"], saying: ["--csv", "twice"])
+    // What is somebody else's stays as it is.
+    let prompts = try scratch.text("prompts.jsonl")
+    try scratch.refuse(
+      base + ["--record", "prompts.jsonl", "--max-thinking-tokens", "4", "--max-answer-tokens", "4"],
+      saying: ["prompts.jsonl:1", "name another file"])
+    #expect(try scratch.text("prompts.jsonl") == prompts)
   }
 
   // MARK: Trajectories

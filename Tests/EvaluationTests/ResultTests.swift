@@ -6,6 +6,9 @@ import Trajectories
 
 @testable import Evaluation
 
+/// How samples vote that are judged by `reward.math`.
+private let ballot = MathReward().ballot!
+
 /// Samples as an evaluation might keep them.
 func drawnSamples(prompts: Int, samples: Int, seed: UInt64) -> [EvaluationSample] {
   var numbers = SplitMix64(seed: seed)
@@ -18,7 +21,8 @@ func drawnSamples(prompts: Int, samples: Int, seed: UInt64) -> [EvaluationSample
           text: draw == 5 ? "none" : "The answer is \\boxed{\(draw)}.", thinkingLength: draw + 3, length: draw + 7,
           finishReason: draw == 4 ? .length : .stop),
         group: prompt, sampleIndex: sample)
-      return EvaluationSample(query, softness: Softness(), isCorrect: draw == 3 ? nil : draw <= 1)
+      return EvaluationSample(
+        query, softness: Softness(), answer: ballot.answer(query), isCorrect: draw == 3 ? nil : draw <= 1)
     }
   }
 }
@@ -48,8 +52,9 @@ private struct NaiveEvaluator {
     }
   }
 
+  /// Of prompts with k samples, over all of theirs.
   func mean(_ k: Int) -> Double? {
-    average(k) { samples in Double(samples[..<k].count { $0.isCorrect == true }) / Double(k) }
+    average(k) { samples in Double(samples.count { $0.isCorrect == true }) / Double(samples.count) }
   }
 
   /// The mean over disjoint runs of k samples; answers that tie share the vote.
@@ -71,21 +76,24 @@ private struct NaiveEvaluator {
   @Test(arguments: [1, 2, 3] as [UInt64]) func figuresAgreeWithExhaustiveSubsets(seed: UInt64) throws {
     let samples = drawnSamples(prompts: 9, samples: 6, seed: seed)
     let ks = [1, 2, 3, 5, 6]
-    let result = try Evaluator.Result(policy: "p", prompts: 9, samples: 6, k: ks, of: samples.shuffled())
+    let result = try Evaluator.Result(
+      policy: "p", prompts: 9, samples: 6, k: ks, of: samples.shuffled(), ballot: ballot)
     let naive = NaiveEvaluator(samples: samples)
     func agree(_ a: Double?, _ b: Double?, _ what: String) {
       #expect((a == nil) == (b == nil) && abs((a ?? 0) - (b ?? 0)) < 1e-12, "\(what): \(String(describing: a))")
     }
     for k in ks {
       agree(result.value(.pass, k), naive.pass(k), "pass@\(k)")
-      agree(result.value(.mean, k), naive.mean(k), "mean@\(k)")
       agree(result.value(.majority, k), naive.majority(k), "maj@\(k)")
     }
+    let mean = try Evaluator.Result(policy: "p", prompts: 9, samples: 6, k: [1, 3], of: samples, ballot: nil)
+    agree(mean.value(.mean, 3), naive.mean(3), "mean@3")
+    #expect(mean.value(.mean, 1) == nil && mean.value(.majority, 1) == nil && mean.value(.pass, 1) != nil)
     #expect(result.notJudged == samples.count { $0.isCorrect == nil } && result.notJudged > 0)
     let right = samples.filter { $0.isCorrect == true }.map { Double($0.thinkingLength) }
-    let mean = try #require(result.thinkingLengthCorrect)
-    #expect(abs(mean - right.reduce(0, +) / Double(right.count)) < 1e-12)
-    let interval = try #require(result.interval(.pass, 1))
+    let length = try #require(result.thinkingLengthCorrect)
+    #expect(abs(length - right.reduce(0, +) / Double(right.count)) < 1e-12)
+    let interval = try #require(bootstrapInterval(of: result.byPrompt[.pass]?[1]?.compactMap { $0 } ?? []))
     let value = try #require(result.value(.pass, 1))
     #expect(interval.lower < value && value < interval.upper)
   }
@@ -94,7 +102,7 @@ private struct NaiveEvaluator {
   @Test func nothingJudgedIsNoNumber() throws {
     var samples = drawnSamples(prompts: 2, samples: 2, seed: 1)
     for index in samples.indices { samples[index].isCorrect = nil }
-    let result = try Evaluator.Result(policy: "p", prompts: 2, samples: 2, k: [1, 2], of: samples)
+    let result = try Evaluator.Result(policy: "p", prompts: 2, samples: 2, k: [1, 2], of: samples, ballot: ballot)
     #expect(result.notJudged == 4 && result.metrics.keys.sorted() == ["eval/p/completion_length/mean"])
     let report = EvaluationReport(
       settings: JSONObject(), k: [1, 2],
@@ -116,7 +124,7 @@ private struct NaiveEvaluator {
     var second = first
     for index in second.indices where second[index].isCorrect != nil { second[index].isCorrect = true }
     func result(_ samples: [EvaluationSample]) throws -> Evaluator.Result {
-      try Evaluator.Result(policy: "p", prompts: 8, samples: 4, k: [1], of: samples)
+      try Evaluator.Result(policy: "p", prompts: 8, samples: 4, k: [1], of: samples, ballot: ballot)
     }
     let (low, high) = (try result(first), try result(second))
     let found = try #require(high.comparison(with: low, .pass, 1))
@@ -160,6 +168,9 @@ private struct NaiveEvaluator {
     do {
       let record = try EvaluationRecord(path: path)
       #expect(sorted(try record.begin("m gumbel", settings: settings, samples: 2)) == Array(samples[0..<2]))
+      // What is left of the prompt is gone, so that no sample stands there twice.
+      let lines = try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n")
+      #expect(lines.count == 2 + 2)
       try record.append(Array(samples[2..<4]), to: "m gumbel")
     }
     let record = try EvaluationRecord(path: path)
@@ -177,7 +188,8 @@ private struct NaiveEvaluator {
     #expect(error.description.contains("temperature 0.6 -> 1.0"))
   }
 
-  @Test(arguments: ["{\"step\": 1}\n", "my notes"]) func otherFilesAreRefused(text: String) throws {
+  @Test(arguments: ["{\"step\": 1}\n", "my notes", "{\"step\": 1}", "\n"])
+  func otherFilesAreRefused(text: String) throws {
     defer { try? FileManager.default.removeItem(atPath: path) }
     try text.write(toFile: path, atomically: true, encoding: .utf8)
     #expect(throws: EvaluationRecordError.self) { try EvaluationRecord(path: path) }

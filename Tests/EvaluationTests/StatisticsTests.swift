@@ -38,10 +38,12 @@ import Testing
   }
 
   /// Differences, and how many of all assignments of signs have a sum at least as far from 0.
-  @Test(arguments: [
-    ([1, 1, 1], 2.0 / 8), ([1, 1, 1, 1, 1], 2.0 / 32), ([2, -1], 1), ([2, 1], 2.0 / 4), ([3, 1, -1], 6.0 / 8),
-    ([1, 0, 0], 1), ([0.1, 0.2, 0.3], 2.0 / 8),
-  ] as [([Double], Double)]) func signFlipsAreCounted(differences: [Double], p: Double) throws {
+  @Test(
+    arguments: [
+      ([1, 1, 1], 2.0 / 8), ([1, 1, 1, 1, 1], 2.0 / 32), ([2, -1], 1), ([2, 1], 2.0 / 4), ([3, 1, -1], 6.0 / 8),
+      ([1, 0, 0], 1), ([0.1, 0.2, 0.3], 2.0 / 8),
+    ] as [([Double], Double)]) func signFlipsAreCounted(differences: [Double], p: Double) throws
+  {
     let zeros = [Double?](repeating: 0, count: differences.count)
     #expect(try #require(pairedComparison(differences, zeros)).pValue == p)
     #expect(try #require(pairedComparison(zeros, differences)).pValue == p)

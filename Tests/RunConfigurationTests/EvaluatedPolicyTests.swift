@@ -7,7 +7,8 @@ import Thinking
 /// `eval.policies`: names, and mappings with sampling of their own.
 @Suite struct EvaluatedPolicyTests {
   private func load(_ policies: String, _ more: [String] = []) throws -> RunConfiguration {
-    try RunConfiguration.parse("eval: {policies: \(policies)}\n", source: "run.yaml", overrides: more)
+    try RunConfiguration.parse(
+      "task: {kind: multiply}\neval: {policies: \(policies)}\n", source: "run.yaml", overrides: more)
   }
 
   private func problem(_ policies: String) -> String {
@@ -42,7 +43,8 @@ import Thinking
     let settings = try cold.evaluationSettings()
     #expect(settings["policy"] == .string("multiplex") && settings["width"] == .integer(2))
     #expect(settings["answer_top_k"] == .integer(9) && settings["answer_temperature"]?.doubleValue == 0)
-    #expect(try RunConfiguration.parse(run.resolvedYAML(), source: "resolved.yaml") == run)
+    let again = try RunConfiguration.parse(run.resolvedYAML(), source: "resolved.yaml")
+    #expect(again.eval.policies == run.eval.policies && again.resolvedYAML() == run.resolvedYAML())
     #expect(run.resolvedYAML().contains("policies: [discrete, {name: \"cold\", policy: multiplex, "))
   }
 

@@ -101,6 +101,18 @@ public struct ChoiceReward: RewardFunction {
     } catch { return error.message }
   }
 
+  /// By option, whether its letter or its text was given. An answer that names no option does not vote.
+  public var ballot: Ballot? {
+    Ballot(
+      answer: { query in
+        guard let options = try? options(query.fields),
+          let answer = AnswerExtraction.finalAnswer(in: query.completion.text)
+        else { return nil }
+        return options.index(of: answer).map { options.labels[$0] }
+      },
+      areEqual: ==)
+  }
+
   public func rewards(for queries: [RewardQuery]) throws -> [RewardVerdict] {
     queries.map { query in
       do {

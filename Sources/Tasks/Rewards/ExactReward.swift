@@ -18,5 +18,16 @@ public struct ExactReward: CompletionReward {
 
   public func hasAnswer(_ completion: Completion) -> Bool? { !Self.trimmed(completion.text).isEmpty }
 
+  /// A completion that was cut off is never right, and does not vote.
+  public var ballot: Ballot? {
+    Ballot(
+      answer: { query in
+        guard query.completion.finishReason == .stop else { return nil }
+        let text = Self.trimmed(query.completion.text)
+        return text.isEmpty ? nil : String(decoding: text, as: UTF8.self)
+      },
+      areEqual: { $0.utf8.elementsEqual($1.utf8) })
+  }
+
   private static func trimmed(_ text: String) -> ArraySlice<UInt8> { AnswerExtraction.trimmed(Array(text.utf8)[...]) }
 }

@@ -21,6 +21,10 @@ public struct MathReward: CompletionReward {
     AnswerExtraction.finalAnswer(in: completion.text) != nil
   }
 
+  public var ballot: Ballot? {
+    Ballot(answer: { AnswerExtraction.finalAnswer(in: $0.completion.text) }, areEqual: MathVerifier.areEqual)
+  }
+
   public func explanation(_ query: RewardQuery) -> String? {
     let found = verifier.explain(query.completion.text, answer: query.answer)
     let taken = found.extracted.map { "took \"\($0)\" (\(found.rule?.rawValue ?? "no rule"))" } ?? "found no answer"

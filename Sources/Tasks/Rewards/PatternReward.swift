@@ -70,6 +70,16 @@ public struct PatternReward: RewardFunction {
     }
   }
 
+  public var ballot: Ballot? {
+    let isMath = isMath
+    return Ballot(
+      answer: { query in
+        guard case .answer(let answer) = taken(from: query.completion.text) else { return nil }
+        return answer
+      },
+      areEqual: { isMath ? MathVerifier.areEqual($0, $1) : trimmed($0).elementsEqual(trimmed($1)) })
+  }
+
   private func trimmed(_ text: String) -> ArraySlice<UInt8> { AnswerExtraction.trimmed(Array(text.utf8)[...]) }
 
   private func taken(from text: String) -> Taken {

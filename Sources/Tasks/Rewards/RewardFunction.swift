@@ -86,6 +86,9 @@ public protocol RewardFunction: Part {
   /// Whether a completion holds what the reward takes for an answer, be it right or wrong; nil: it looks for none.
   func hasAnswer(_ completion: Completion) -> Bool?
 
+  /// How completions vote in maj@k; nil: the reward does not say which answers are the same.
+  var ballot: Ballot? { get }
+
   /// Why a completion gets what it gets, for people; nil: the reward says nothing about it.
   func explanation(_ query: RewardQuery) -> String?
 
@@ -104,6 +107,7 @@ extension RewardFunction {
   public func referenceFault(_ answer: String) -> String? { nil }
   public func referenceFault(_ answer: String, fields: JSONObject?) -> String? { referenceFault(answer) }
   public func hasAnswer(_ completion: Completion) -> Bool? { nil }
+  public var ballot: Ballot? { nil }
   public func explanation(_ query: RewardQuery) -> String? { nil }
 }
 

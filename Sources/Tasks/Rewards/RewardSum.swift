@@ -156,6 +156,9 @@ public struct RewardSum: Sendable {
     terms.compactMap { term in term.function.explanation(query).map { (term.name, $0) } }
   }
 
+  /// How completions vote in maj@k: as the first of the rewards that judge the answer has it; nil: none of them says.
+  public var ballot: Ballot? { judges.lazy.compactMap(\.function.ballot).first }
+
   /// Whether each answer is correct: what pass@k counts. nil: it was not judged.
   public func correctness(_ queries: [RewardQuery]) throws -> [Bool?] { try correctness(queries, known: [:]) }
 

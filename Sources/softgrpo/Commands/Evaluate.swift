@@ -39,7 +39,7 @@ struct Evaluate: ParsableCommand {
   @OptionGroup var prompts: PromptOptions
   @Option(help: "Samples of a prompt.")
   var samples = 32
-  @Option(help: "Each k of pass@k, mean@k and maj@k; default: those of 1,8,16,32 that the samples allow.")
+  @Option(help: "Each k of pass@k and maj@k; default: those of 1,8,16,32 that the samples allow.")
   var k: CommaSeparated<Int>?
   @Option(
     help: ArgumentHelp(
@@ -51,7 +51,7 @@ struct Evaluate: ParsableCommand {
   @OptionGroup var sampling: SamplingCommandOptions
   @Option(help: "Sequences decoded at once.")
   var slots = 64
-  @Option(help: "How completions are judged: math or exact.")
+  @Option(help: "How answers are judged: math or exact.")
   var reward = RewardKind(MathReward.name)
   @Option(help: "Where all samples are kept (JSON lines); an evaluation that was interrupted goes on from it.")
   var record: String?
@@ -65,19 +65,30 @@ struct Evaluate: ParsableCommand {
   func run() throws {
     try requirePositive(samples, "--samples", atMost: 65_536)
     try requirePositive(slots, "--slots", atMost: 4096)
-    let ks = k?.elements ?? [1, 8, 16, 32].filter { $0 <= samples }
+    let ks = (k?.elements ?? [1, 8, 16, 32].filter { $0 <= samples }).sorted()
+    guard Set(ks).count == ks.count else { throw CommandError("--k: a number is given twice; keep one") }
     for k in ks where k < 1 || k > samples {
       throw CommandError(
         "--k: \(k) is not among 1 to \(samples), the samples of a prompt; raise --samples or lower --k")
     }
     guard Set(model).count == model.count else { throw CommandError("--model: a model is given twice; keep one") }
-    let judge = try judge()
+    guard RewardRegistry.correctness.contains(reward.name) else {
+      throw CommandError(
+        "--reward: \(reward.name) does not say whether an answer is right; take one of "
+          + RewardKind.allValueStrings.filter(RewardRegistry.correctness.contains).joined(separator: ", "))
+    }
+    let rewards = try reward.sum()
     let policies = try policies()
     let prompts = try prompts.read()
-    self.prompts.warnOfReferences(prompts, for: try reward.sum())
+    self.prompts.warnOfReferences(prompts, for: rewards)
+    let files = [record, output, markdown, csv].compactMap { $0 }
+    guard Set(files).count == files.count else {
+      throw CommandError("--record, --output, --markdown, --csv: a file is given twice; name another one")
+    }
     for path in [output, markdown, csv] { if let path { try checkWritable(path) } }
     let loaded = try model.map { path in
       let loaded = try sampling.load(path)
+      try ModelMemory.checkSampling(loaded.source.configuration)
       let longest = try policies.map { try loaded.textInterface.plan($0.rollout).longestCompletion }.max() ?? 0
       return (path: path, loaded, tokens: try loaded.encodePrompts(prompts, longestCompletion: longest), longest)
     }
@@ -97,7 +108,6 @@ struct Evaluate: ParsableCommand {
       let text = loaded.textInterface
       for (name, rollout) in policies {
         var settings = try rollout.evaluationSettings()
-        settings["samples"] = .integer(samples)
         settings["seed"] = .string(String(sampling.seed))
         settings["dtype"] = .string(arithmetic.dataType.rawValue)
         settings["reward"] = .string(reward.name)
@@ -114,14 +124,16 @@ struct Evaluate: ParsableCommand {
           label: "eval \(self.model.count > 1 ? row : name)", total: items.count * samples)
         let result = try evaluator.evaluate(
           items, model: model, policy: try rollout.thinkingPolicy(), plan: try text.plan(rollout), named: name,
-          team: team, ends: text.endOfThinkingTokens, completion: text.completion, judge: judge, known: known,
+          team: team, ends: text.endOfThinkingTokens, completion: text.completion, rewards: rewards, known: known,
           record: { try record?.append($0, to: row) },
           progress: { finished, _ in
             progress.update(completed: finished)
             return !stop.isRequested
           })
         progress.finish(
-          completed: items.count * samples, detail: "\(formatFixed(result.tokensPerSecond, 0)) tokens/s")
+          completed: items.count * samples,
+          detail: result.tokensPerSecond.map { "\(formatFixed($0, 0)) tokens/s" }
+            ?? "all from \(self.record ?? "before")")
         rows.append(.init(model: path, settings: settings, result: result))
       }
     }
@@ -164,12 +176,6 @@ struct Evaluate: ParsableCommand {
     if let output { try writeAtomically(Data((report.json().encoded() + "\n").utf8), to: output) }
     if let markdown { try writeAtomically(Data(report.markdown().utf8), to: markdown) }
     if let csv { try writeAtomically(Data(report.csv().utf8), to: csv) }
-  }
-
-  /// A sample counts in pass@k when its reward is 1.
-  private func judge() throws -> ([RewardQuery]) throws -> [Bool?] {
-    let rewards = try reward.sum()
-    return { try rewards.judge($0).map { judged in judged.total.map { $0 >= 1 } } }
   }
 
   private static func digest(_ bytes: UnsafeRawBufferPointer) -> String {
