@@ -156,14 +156,7 @@ extension RunConfiguration.Rollout {
     var settings = JSONObject()
     settings["policy"] = .string(policy.name)
     for parameter in try ThinkingPolicies.registry.entry(policy.name).parameters {
-      settings[parameter.name] =
-        switch policy.description.values[parameter.name] {
-        case .integer(let value)?: .integer(value)
-        case .number(let value)?: .decimal(value)
-        case .flag(let value)?: .bool(value)
-        case .text(let value)?: .string(value)
-        case .null?, nil: .null
-        }
+      settings[parameter.name] = policy.description.values[parameter.name]?.json ?? .null
     }
     for field in Self.budgetFields + Self.answerFields(temperature: .atLeast(0)) {
       guard case .scalar(let text)? = field.encode(self, true) else { continue }

@@ -42,14 +42,18 @@ struct PolicyArguments: ParsableArguments {
     }.joined(separator: "\n")
   }
 
+  /// - Parameter others: parameters that the command takes besides.
   /// - Throws: `CommandError` naming the option.
-  func values() throws -> [String: ParameterValue] { try ParameterArguments.values(given, of: Self.parameters) }
+  func values(besides others: [Parameter] = []) throws -> [String: ParameterValue] {
+    try ParameterArguments.values(given, of: Self.parameters + others)
+  }
 
   /// The policy `name` with these parameters; those that it does not have belong to other policies.
   ///
+  /// - Parameter others: parameters that the command takes besides.
   /// - Throws: `CommandError` naming the option.
-  func policy(_ policy: PolicyName) throws -> ThinkingPolicy {
-    let values = try values()
+  func policy(_ policy: PolicyName, besides others: [Parameter] = []) throws -> ThinkingPolicy {
+    let values = try values(besides: others).filter { ThinkingPolicies.registry.knows(parameter: $0.key) }
     do { return try ThinkingPolicy(policy.name, values) } catch {
       throw CommandError("policy \(policy.name): \(error)")
     }

@@ -13,28 +13,6 @@ import Thinking
 import Trajectories
 import Transformer
 
-/// How a completion is judged.
-struct RewardKind: ExpressibleByArgument {
-  var name: String
-
-  init(_ name: String) { self.name = name }
-
-  init?(argument: String) {
-    guard Self.allValueStrings.contains(argument) else { return nil }
-    name = argument
-  }
-
-  /// Those that judge a completion by itself and have nothing to be set.
-  static var allValueStrings: [String] {
-    RewardRegistry.types.filter { $0.scope == .completion && $0.parameters.isEmpty }.map { $0.name }
-  }
-
-  var defaultValueDescription: String { name }
-
-  /// - Throws: `ParameterError`.
-  func sum() throws -> RewardSum { try RewardSum(weights: [name: 1]) }
-}
-
 /// Everything about sampling that `rollout`, `eval` and `generate` share; names are those of the run configuration's
 /// `rollout` section.
 struct SamplingCommandOptions: ParsableArguments {
@@ -57,8 +35,11 @@ struct SamplingCommandOptions: ParsableArguments {
   @Option(help: "Seed of the noise: the same seed gives the same samples.")
   var seed: UInt64 = 1
 
+  /// - Parameter others: parameters that the command takes besides.
   /// - Throws: `CommandError` naming the option.
-  func policy(_ name: PolicyName) throws -> ThinkingPolicy { try parameters.policy(name) }
+  func policy(_ name: PolicyName, besides others: [Parameter] = []) throws -> ThinkingPolicy {
+    try parameters.policy(name, besides: others)
+  }
 
   /// - Throws: `CommandError` naming the option, `TokenizationError` for a prefix that the vocabulary cannot spell.
   func plan(_ model: LoadedModel) throws -> CompletionPlan {
@@ -72,7 +53,7 @@ struct SamplingCommandOptions: ParsableArguments {
   func rollout(_ thinking: [String: ParameterValue]) throws -> RunConfiguration.Rollout {
     try checkRanges()
     var rollout = RunConfiguration.Rollout()
-    rollout.thinking.given = thinking
+    rollout.thinking.given = thinking.filter { ThinkingPolicies.registry.knows(parameter: $0.key) }
     rollout.maxThinkingTokens = maxThinkingTokens
     rollout.maxAnswerTokens = maxAnswerTokens
     rollout.endOfThinkingToken = endOfThinkingToken

@@ -59,6 +59,10 @@ struct SoftGRPO: ParsableCommand {
 private func parameterisedArguments(_ arguments: [String]) -> [String] {
   guard let command = arguments.first else { return arguments }
   switch command {
+  case "reward": return ParameterArguments.rewritten(arguments, names: ParameterArguments.names(RewardKind.parameters))
+  case "rollout", "eval":
+    return ParameterArguments.rewritten(
+      arguments, names: ParameterArguments.names(PolicyArguments.parameters + RewardKind.parameters))
   case "update": return ParameterArguments.rewritten(arguments, names: ParameterArguments.names(Update.parameters))
   default:
     return PolicyArguments.isTaken(by: arguments)

@@ -63,6 +63,8 @@ public struct RewardSum: Sendable {
     judges = try chosen.map { ($0, try made[$0] ?? make($0)) }
   }
 
+  /// Whether one of them says which answers are right.
+  public var judgesAnswers: Bool { terms.contains { $0.function.role == .correctness } }
   /// Of the rewards with a weight.
   public var names: [String] { terms.map(\.name) }
   /// Parallel to `names`.

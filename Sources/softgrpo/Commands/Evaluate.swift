@@ -4,6 +4,7 @@ import Foundation
 import JSON
 import Loading
 import Observability
+import Parameters
 import RunConfiguration
 import Tasks
 import Thinking
@@ -51,7 +52,8 @@ struct Evaluate: ParsableCommand {
   @OptionGroup var sampling: SamplingCommandOptions
   @Option(help: "Sequences decoded at once.")
   var slots = 64
-  @Option(help: "How answers are judged: math or exact.")
+  @Option(
+    help: ArgumentHelp("How answers are judged (docs/rewards.md).", discussion: RewardKind.lines))
   var reward = RewardKind(MathReward.name)
   @Option(help: "Where all samples are kept (JSON lines); an evaluation that was interrupted goes on from it.")
   var record: String?
@@ -72,13 +74,15 @@ struct Evaluate: ParsableCommand {
         "--k: \(k) is not among 1 to \(samples), the samples of a prompt; raise --samples or lower --k")
     }
     guard Set(model).count == model.count else { throw CommandError("--model: a model is given twice; keep one") }
-    guard RewardRegistry.correctness.contains(reward.name) else {
+    let values = try sampling.parameters.values(besides: RewardKind.parameters)
+    let rewards = try reward.sum(values)
+    guard rewards.judgesAnswers else {
       throw CommandError(
-        "--reward: \(reward.name) does not say whether an answer is right; take one of "
-          + RewardKind.allValueStrings.filter(RewardRegistry.correctness.contains).joined(separator: ", "))
+        "--reward: \(reward.name) does not say here whether an answer is right; take one of "
+          + RewardRegistry.correctness.joined(separator: ", ") + ", in the role correctness")
     }
-    let rewards = try reward.sum()
-    let policies = try policies()
+    let judging = reward.settings(values)
+    let policies = try policies(values)
     let prompts = try prompts.read()
     self.prompts.warnOfReferences(prompts, for: rewards)
     let files = [record, output, markdown, csv].compactMap { $0 }
@@ -110,7 +114,7 @@ struct Evaluate: ParsableCommand {
         var settings = try rollout.evaluationSettings()
         settings["seed"] = .string(String(sampling.seed))
         settings["dtype"] = .string(arithmetic.dataType.rawValue)
-        settings["reward"] = .string(reward.name)
+        for (key, value) in judging.members { settings[key] = value }
         let row = "\(path) \(name)"
         var kept = settings
         kept["weights"] = digest.map { .string($0) }
@@ -137,11 +141,13 @@ struct Evaluate: ParsableCommand {
         rows.append(.init(model: path, settings: settings, result: result))
       }
     }
-    try write(EvaluationReport(settings: settings(prompts.count), k: ks, rows: rows))
+    try write(EvaluationReport(settings: settings(prompts.count, judging), k: ks, rows: rows))
   }
 
-  private func policies() throws -> [(name: String, rollout: RunConfiguration.Rollout)] {
-    let base = try sampling.rollout(sampling.parameters.values())
+  private func policies(_ values: [String: ParameterValue]) throws -> [(
+    name: String, rollout: RunConfiguration.Rollout
+  )] {
+    let base = try sampling.rollout(values)
     let listed = try RunConfiguration.EvaluatedPolicy.list(parsing: policy, source: "--policy")
     let names = listed.map(\.name)
     guard !names.isEmpty, Set(names).count == names.count else {
@@ -151,7 +157,7 @@ struct Evaluate: ParsableCommand {
   }
 
   /// What all rows share.
-  private func settings(_ count: Int) -> JSONObject {
+  private func settings(_ count: Int, _ judging: JSONObject) -> JSONObject {
     var settings = JSONObject()
     settings["version"] = .string(softgrpoVersion)
     settings["models"] = .array(model.map { .string($0) })
@@ -161,7 +167,7 @@ struct Evaluate: ParsableCommand {
     // A number beyond Int is none that every reader of JSON keeps.
     settings["seed"] = Int(exactly: sampling.seed).map { .integer($0) } ?? .string(String(sampling.seed))
     settings["dtype"] = .string(arithmetic.dataType.rawValue)
-    settings["reward"] = .string(reward.name)
+    for (key, value) in judging.members { settings[key] = value }
     return settings
   }
 

@@ -2,6 +2,8 @@ import ArgumentParser
 import Foundation
 import Kernels
 import Machine
+import Observability
+import Parameters
 import Rollouts
 import Tasks
 import Thinking
@@ -42,7 +44,9 @@ struct Rollout: ParsableCommand {
   var slots = 32
   @Option(help: "Policy version recorded in the trajectories.")
   var policyVersion = 0
-  @Option(help: "How completions are judged; none leaves the reward out.")
+  @Option(
+    help: ArgumentHelp(
+      "How completions are judged (docs/rewards.md); none leaves the reward out.", discussion: RewardKind.lines))
   var reward = RewardChoice(kind: RewardKind(MathReward.name))
   @Option(help: "Where the trajectories go (JSONL).")
   var output: String
@@ -50,9 +54,10 @@ struct Rollout: ParsableCommand {
   func run() throws {
     try requirePositive(groupSize, "--group-size")
     try requirePositive(slots, "--slots", atMost: 4096)
-    let policy = try sampling.policy(policy)
+    let policy = try sampling.policy(policy, besides: RewardKind.parameters)
+    let rewards = try self.rewards()
     let prompts = try prompts.read()
-    self.prompts.warnOfReferences(prompts, for: try reward.kind?.sum())
+    self.prompts.warnOfReferences(prompts, for: rewards)
     let loaded = try sampling.load(options.model)
     let plan = try sampling.plan(loaded)
     let tokens = try loaded.encodePrompts(prompts, longestCompletion: plan.longestCompletion)
@@ -73,28 +78,32 @@ struct Rollout: ParsableCommand {
           policyVersion: policyVersion))
     }
     let text = loaded.textInterface
-    let rewards = try reward.kind?.sum()
     var progress = SamplingProgress(label: "rollout", total: total)
     let start = MonotonicClock.seconds()
     var (finished, written) = (0, 0)
-    var rewardSum = 0.0
+    var (rewardSum, judged) = (0.0, 0)
     // Samples that ended before one that stands earlier in the file.
-    var early: [Int: Trajectory] = [:]
+    var early: [Int: (trajectory: Trajectory, query: RewardQuery, asked: AskedCompletion?)] = [:]
     progress.update(completed: 0, tokens: 0)
     while !engine.isIdle {
       for sample in try engine.step() {
-        var trajectory = sample.trajectory
         let prompt = prompts[Int(sample.requestID)]
         let query = RewardQuery(
           promptID: prompt.id, question: prompt.text, answer: prompt.answer, fields: prompt.fields,
-          completion: text.completion(trajectory))
-        trajectory.reward = try rewards?.judge([query])[0].total
-        rewardSum += Double(trajectory.reward ?? 0)
-        early[Int(sample.requestID) * groupSize + trajectory.sampleIndex] = trajectory
+          completion: text.completion(sample.trajectory), group: Int(sample.requestID),
+          sampleIndex: sample.trajectory.sampleIndex)
+        // Whoever judges elsewhere does so while others are sampled.
+        early[Int(sample.requestID) * groupSize + sample.trajectory.sampleIndex] = (
+          sample.trajectory, query, rewards?.ask([query])[0]
+        )
         finished += 1
       }
-      while let next = early.removeValue(forKey: written) {
-        try file.write(line: next.jsonLine())
+      while var next = early.removeValue(forKey: written) {
+        if let reward = try rewards?.judge([next.query], asked: [next.asked])[0].total {
+          next.trajectory.reward = reward
+          (rewardSum, judged) = (rewardSum + Double(reward), judged + 1)
+        }
+        try file.write(line: next.trajectory.jsonLine())
         written += 1
       }
       if stop.isRequested { throw CommandError("rollout: interrupted; \(output) is not written") }
@@ -103,7 +112,20 @@ struct Rollout: ParsableCommand {
     try file.commit()
     let rate = Double(engine.statistics.sampledTokens) / max(1e-9, MonotonicClock.seconds() - start)
     var summary = "\(engine.statistics.sampledTokens) tokens, \(Int(rate.rounded())) tokens/s"
-    if rewards != nil { summary += ", mean reward \(String(format: "%.3f", rewardSum / Double(total)))" }
+    if rewards != nil {
+      summary += ", mean reward \(formatFixed(judged == 0 ? nil : rewardSum / Double(judged), 3))"
+      if judged < total { summary += ", \(total - judged) not judged" }
+    }
     progress.finish(completed: total, detail: summary)
+  }
+
+  /// - Throws: `CommandError` naming the option.
+  private func rewards() throws -> RewardSum? {
+    let values = try sampling.parameters.values(besides: RewardKind.parameters)
+    if let kind = reward.kind { return try kind.sum(values) }
+    if let unused = RewardKind.parameters.first(where: { values[$0.name] != nil }) {
+      throw CommandError("\(ParameterArguments.flag(unused.name)): has no use with --reward none; remove it")
+    }
+    return nil
   }
 }
