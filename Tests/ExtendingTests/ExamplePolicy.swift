@@ -8,7 +8,7 @@ import Parameters
 ///
 /// A record's ids are the drawn token and the rest of the truncated support by falling probability; its values are
 /// log q of each under the sampling policy. A step has one slot, log q of the drawn token.
-struct Blended: ThinkingPart, SoftSteps {
+struct Blended: TruncatedSteps {
   static let name = "blended"
   static let summary = "A drawn token, mixed with the distribution that it was drawn from."
   static let parameters =
@@ -25,11 +25,6 @@ struct Blended: ThinkingPart, SoftSteps {
     blend = Float(values.number("blend"))
   }
 
-  var view: ThinkingView { .candidates(self) }
-  var scoringTemperature: Float { truncation.temperature }
-  var candidateCount: Int { truncation.topK }
-  var recordWidth: Int { truncation.topK }
-  var slotCount: Int { 1 }
   var endIsScoredUnderSupport: Bool { true }
 
   // Draw: argmax of z / T + Gumbel noise over the support, ties to the smaller id.

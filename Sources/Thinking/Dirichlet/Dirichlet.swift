@@ -8,7 +8,7 @@ import Parameters
 /// log y_i (`simplex`) or log gamma_i (`released`), largest first, then log q_i, which the draw can be repeated from. The next
 /// input is sum_i y_i E_i; the emitted token is the first. Thinking ends when it is an end token, which is scored as a token over
 /// the whole vocabulary, as released. Logarithms, because a draw of a small shape underflows.
-struct Dirichlet: ThinkingPart, SoftSteps {
+struct Dirichlet: TruncatedSteps {
   /// The log-density under which a step is scored.
   enum Density: String, CaseIterable {
     /// That of the weights that are fed.
@@ -46,12 +46,6 @@ struct Dirichlet: ThinkingPart, SoftSteps {
     alpha = Double(try values.float(Self.concentration))
     density = Density(rawValue: values.text("dirichlet_density")) ?? .simplex
   }
-
-  var view: ThinkingView { .candidates(self) }
-  var scoringTemperature: Float { truncation.temperature }
-  var candidateCount: Int { truncation.topK }
-  var recordWidth: Int { truncation.topK }
-  var slotCount: Int { 1 }
 
   func draw(
     tokenIDs: UnsafeBufferPointer<Int32>, logits: UnsafeBufferPointer<Float>, noise: StepNoise,

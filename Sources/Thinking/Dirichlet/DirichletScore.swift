@@ -37,7 +37,7 @@ extension Dirichlet {
     to gradient: UnsafeMutableBufferPointer<Float>
   ) {
     let values = draws(of: record)
-    differentiate(logits, scale: Double(upstream[0]), into: gradient) { q, i in
+    differentiateComponents(logits, scale: Double(upstream[0]), into: gradient) { q, i in
       if density == .released, !Released.bounds.contains(logDensity(q[i], values[i])), !q[i].isNaN { return 0 }
       return alpha * (Double(values[i]) - PortableMath.digamma(alpha * q[i]))
     }
@@ -49,11 +49,7 @@ extension Dirichlet {
     _ record: StepRecord, logits: UnsafeBufferPointer<Float>, referenceLogits: UnsafeBufferPointer<Float>,
     upstream: Float, addingGradientTo gradient: UnsafeMutableBufferPointer<Float>?
   ) -> Float {
-    withUnsafeTemporaryAllocation(of: Double.self, capacity: 2 * logits.count) { scratch in
-      let q = UnsafeMutableBufferPointer(rebasing: scratch[..<logits.count])
-      let reference = UnsafeMutableBufferPointer(rebasing: scratch[logits.count...])
-      softmax(logits, temperature: Double(truncation.temperature), into: q)
-      softmax(referenceLogits, temperature: Double(truncation.temperature), into: reference)
+    withProbabilities(logits, reference: referenceLogits) { q, reference in
       var (sum, components) = (0.0, 0)
       for i in q.indices where counts(q[i]) {
         let (a, b) = (alpha * q[i], alpha * reference[i])
@@ -61,7 +57,7 @@ extension Dirichlet {
         components += 1
       }
       if let gradient {
-        differentiate(logits, scale: Double(upstream), into: gradient) { q, i in
+        differentiateComponents(logits, scale: Double(upstream), into: gradient) { q, i in
           alpha * alpha * (q[i] - reference[i]) * PortableMath.trigamma(alpha * q[i])
         }
       }
@@ -83,20 +79,14 @@ extension Dirichlet {
 
   /// Adds `scale` times the gradient of the sum, or mean, over the components that count, of which `slope` gives the derivative
   /// with respect to q_i.
-  private func differentiate(
+  private func differentiateComponents(
     _ logits: UnsafeBufferPointer<Float>, scale: Double, into gradient: UnsafeMutableBufferPointer<Float>,
     _ slope: (_ q: UnsafeMutableBufferPointer<Double>, _ i: Int) -> Double
   ) {
-    precondition(gradient.count >= logits.count, "a soft step's gradient: output buffer too short")
-    withUnsafeTemporaryAllocation(of: Double.self, capacity: 2 * logits.count) { scratch in
-      let q = UnsafeMutableBufferPointer(rebasing: scratch[..<logits.count])
-      let dQ = UnsafeMutableBufferPointer(rebasing: scratch[logits.count...])
-      softmax(logits, temperature: Double(truncation.temperature), into: q)
-      let components = q.count { counts($0) }
-      guard components > 0 else { return }
+    differentiate(logits, scale: scale, into: gradient) { q, dQ in
       for i in q.indices { dQ[i] = counts(q[i]) ? slope(q, i) : 0 }
-      let divisor = density == .simplex ? 1 : Double(components)
-      addThroughProbabilities(q, dQ, scale: scale / (divisor * Double(truncation.temperature)), into: gradient)
+      let components = q.count { counts($0) }
+      return density == .simplex ? min(1, Double(components)) : Double(components)
     }
   }
 }

@@ -2,7 +2,7 @@ import Kernels
 import Parameters
 
 /// SofT-GRPO (2511.06411): a mixture weighted by Gumbel-perturbed log-probabilities, scored by a density of the perturbed values.
-struct Gumbel: ThinkingPart, SoftSteps {
+struct Gumbel: TruncatedSteps {
   /// The log-density under which a step is scored.
   enum Density: String, CaseIterable {
     /// The authors' code: all k components recorded, noise clamped, masked mean.
@@ -121,11 +121,6 @@ struct Gumbel: ThinkingPart, SoftSteps {
     }
   }
 
-  var view: ThinkingView { .candidates(self) }
-  var scoringTemperature: Float { truncation.temperature }
-  var candidateCount: Int { truncation.topK }
-  var recordWidth: Int { truncation.topK }
-  var slotCount: Int { 1 }
   var endsOnLikeliest: Bool { noise == .oneSided }
   var continuation: (softSteps: Int, sampling: DiscreteSampling)? {
     guard softSteps > 0 else { return nil }

@@ -6,7 +6,7 @@ import Parameters
 ///
 /// A record's ids are the K draws in order, repeats included, then the rest of the truncated support by falling probability;
 /// its values are log q of each of these ids under the sampling policy.
-struct Multiplex: ThinkingPart, SoftSteps {
+struct Multiplex: TruncatedSteps {
   /// The weights of the drawn tokens' embeddings.
   enum Mixture: String, CaseIterable {
     /// 1 / K each.
@@ -68,9 +68,6 @@ struct Multiplex: ThinkingPart, SoftSteps {
     }
   }
 
-  var view: ThinkingView { .candidates(self) }
-  var scoringTemperature: Float { truncation.temperature }
-  var candidateCount: Int { truncation.topK }
   var recordWidth: Int { truncation.topK + width - 1 }
   var slotCount: Int { ratio == .joint ? 1 : width }
   var scoresFullVocabulary: Bool { scoring == .full }

@@ -3,7 +3,7 @@ import Parameters
 
 /// Soft Thinking (2505.15778): the mixture weighted by the probabilities themselves. Deterministic: for inference and
 /// evaluation only. A record's values are log q, largest first; its log-prob is 0.
-struct Noiseless: ThinkingPart, SoftSteps {
+struct Noiseless: TruncatedSteps {
   static let name = "none"
   static let summary = "Soft Thinking (2505.15778): the mixture of the probabilities themselves; for evaluation only."
   static let parameters = Truncation.parameters
@@ -12,12 +12,7 @@ struct Noiseless: ThinkingPart, SoftSteps {
 
   init(_ values: ParameterValues) throws { truncation = try Truncation(values) }
 
-  var view: ThinkingView { .candidates(self) }
-  var scoringTemperature: Float { truncation.temperature }
   var untrainable: (parameter: String, reason: String)? { ("policy", "none is deterministic and cannot be trained") }
-  var candidateCount: Int { truncation.topK }
-  var recordWidth: Int { truncation.topK }
-  var slotCount: Int { 1 }
 
   func draw(
     tokenIDs: UnsafeBufferPointer<Int32>, logits: UnsafeBufferPointer<Float>, noise: StepNoise,

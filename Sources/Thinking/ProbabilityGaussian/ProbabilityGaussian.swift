@@ -6,7 +6,7 @@ import Parameters
 /// The next input is sum_i v_i / (sum_j v_j) E_i, which is what was sampled; the authors' learner rebuilds another one,
 /// softmax(v). Weights may be negative. A record's values are v, largest first; the emitted token is the first. Thinking ends
 /// when it is an end token, which is scored as a token over the whole vocabulary, as released.
-struct ProbabilityGaussian: ThinkingPart, SoftSteps {
+struct ProbabilityGaussian: TruncatedSteps {
   static let name = "probability_gaussian"
   static let summary = "A SofT-GRPO ablation (2511.06411): a mixture weighted by probabilities with normal noise."
   private static let sigmaParameter = Parameter.number(
@@ -35,12 +35,6 @@ struct ProbabilityGaussian: ThinkingPart, SoftSteps {
           + "probabilities come near 0; got \(plainNumber(values.number("probability_sigma")))")
     }
   }
-
-  var view: ThinkingView { .candidates(self) }
-  var scoringTemperature: Float { truncation.temperature }
-  var candidateCount: Int { truncation.topK }
-  var recordWidth: Int { truncation.topK }
-  var slotCount: Int { 1 }
 
   func draw(
     tokenIDs: UnsafeBufferPointer<Int32>, logits: UnsafeBufferPointer<Float>, noise: StepNoise,
@@ -93,7 +87,7 @@ struct ProbabilityGaussian: ThinkingPart, SoftSteps {
     _ record: StepRecord, logits: UnsafeBufferPointer<Float>, upstream: UnsafeBufferPointer<Float>,
     to gradient: UnsafeMutableBufferPointer<Float>
   ) {
-    differentiate(logits, scale: Double(upstream[0]), into: gradient) { q, dQ in
+    differentiateMean(logits, scale: Double(upstream[0]), into: gradient) { q, dQ in
       for i in q.indices where q[i] > Self.supportMinimum || q[i].isNaN {
         let distance = Double(record.values[i]) - q[i]
         if !(abs(distance) >= Self.clampSigmas * sigma) { dQ[i] = distance / (sigma * sigma) }
@@ -107,11 +101,7 @@ struct ProbabilityGaussian: ThinkingPart, SoftSteps {
     _ record: StepRecord, logits: UnsafeBufferPointer<Float>, referenceLogits: UnsafeBufferPointer<Float>,
     upstream: Float, addingGradientTo gradient: UnsafeMutableBufferPointer<Float>?
   ) -> Float {
-    withUnsafeTemporaryAllocation(of: Double.self, capacity: 2 * logits.count) { scratch in
-      let q = UnsafeMutableBufferPointer(rebasing: scratch[..<logits.count])
-      let reference = UnsafeMutableBufferPointer(rebasing: scratch[logits.count...])
-      softmax(logits, temperature: Double(truncation.temperature), into: q)
-      softmax(referenceLogits, temperature: Double(truncation.temperature), into: reference)
+    withProbabilities(logits, reference: referenceLogits) { q, reference in
       var (sum, components) = (0.0, 0)
       for i in q.indices where q[i] > Self.supportMinimum || q[i].isNaN {
         let distance = (q[i] - reference[i]) / sigma
@@ -119,7 +109,7 @@ struct ProbabilityGaussian: ThinkingPart, SoftSteps {
         components += 1
       }
       if let gradient {
-        differentiate(logits, scale: Double(upstream), into: gradient) { q, dQ in
+        differentiateMean(logits, scale: Double(upstream), into: gradient) { q, dQ in
           for i in q.indices where q[i] > Self.supportMinimum || q[i].isNaN {
             dQ[i] = (q[i] - reference[i]) / (sigma * sigma)
           }
@@ -131,21 +121,14 @@ struct ProbabilityGaussian: ThinkingPart, SoftSteps {
 
   /// Adds `scale` times the gradient of a mean over the components that count, of which `body` writes the derivatives with
   /// respect to q, over zeros.
-  private func differentiate(
+  private func differentiateMean(
     _ logits: UnsafeBufferPointer<Float>, scale: Double, into gradient: UnsafeMutableBufferPointer<Float>,
     _ body: (_ q: UnsafeMutableBufferPointer<Double>, _ dQ: UnsafeMutableBufferPointer<Double>) -> Void
   ) {
-    precondition(gradient.count >= logits.count, "a soft step's gradient: output buffer too short")
-    withUnsafeTemporaryAllocation(of: Double.self, capacity: 2 * logits.count) { scratch in
-      let q = UnsafeMutableBufferPointer(rebasing: scratch[..<logits.count])
-      let dQ = UnsafeMutableBufferPointer(rebasing: scratch[logits.count...])
-      softmax(logits, temperature: Double(truncation.temperature), into: q)
+    differentiate(logits, scale: scale, into: gradient) { q, dQ in
       dQ.update(repeating: 0)
-      let components = q.count { $0 > Self.supportMinimum || $0.isNaN }
-      guard components > 0 else { return }
       body(q, dQ)
-      addThroughProbabilities(
-        q, dQ, scale: scale / (Double(components) * Double(truncation.temperature)), into: gradient)
+      return Double(q.count { $0 > Self.supportMinimum || $0.isNaN })
     }
   }
 
