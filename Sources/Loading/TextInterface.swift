@@ -86,7 +86,7 @@ public struct TextInterface: Sendable {
 extension TextInterface {
   /// A token for each symbol of a generated task.
   package init(_ symbols: TaskSymbols) throws {
-    let json = try Tokenizer.characterLevelTokenizerJSON(
+    let json = try CharacterLevelTokenizer.tokenizerJSON(
       characters: symbols.characters, specialTokens: symbols.special)
     var configuration = TokenizerConfiguration()
     configuration.beginningOfSequenceToken = "<bos>"

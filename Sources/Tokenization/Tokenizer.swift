@@ -110,6 +110,38 @@ public struct Tokenizer: Sendable {
   /// The spelling of an id in the vocabulary.
   public func token(for id: Int32) -> String? { vocabulary.spelling(of: id) }
 
+  /// The id of a token that something cannot do without.
+  /// - Parameter remedy: what the user may do; a default is given for end-of-thinking tokens.
+  /// - Throws: `TokenizationError` with the nearest tokens of the vocabulary and the remedy.
+  public func requireToken(_ token: String, remedy: String? = nil) throws -> Int32 {
+    if let id = tokenID(of: token) { return id }
+    let added = Set(definition.addedTokens.map(\.id))
+    let near = vocabulary.nearest(to: token, count: 3, preferring: added).map { "\"\($0)\"" }.joined(separator: ", ")
+    let remedy =
+      remedy
+      ?? (token == "</think>"
+        ? "Configure `end_of_thinking_token` with a token this vocabulary has."
+        : "Configure a token this vocabulary has.")
+    throw TokenizationError(
+      "\(definition.fileName): the vocabulary of \(vocabularySize) tokens has no token \"\(token)\". "
+        + (near.isEmpty ? "" : "Nearest: \(near). ") + remedy)
+  }
+
+  /// The `tokenizer.json` of this tokenizer, which `transformers` and this library read back to the same ids: what a
+  /// checkpoint of a GGUF model needs.
+  public func tokenizerJSON() -> [UInt8] {
+    TokenizerFileWriter(definition, spelling: vocabulary.spelling(of:)).tokenizerJSON()
+  }
+
+  /// The `tokenizer_config.json` that goes with it.
+  public func tokenizerConfigurationJSON() -> [UInt8] {
+    TokenizerConfiguration(
+      beginningOfSequenceToken: beginningOfSequenceID.flatMap(token(for:)),
+      endOfSequenceToken: endOfSequenceID.flatMap(token(for:)), chatTemplates: chatTemplates,
+      specialTokenNames: specialTokenNames
+    ).json()
+  }
+
   /// The ids of a text.
   ///
   /// Special tokens written out in the text become those tokens, as in `tokenizers`.

@@ -124,6 +124,31 @@ public struct TokenizerConfiguration: Sendable, Equatable {
     }
   }
 
+  /// `tokenizer_config.json`.
+  public func json() -> [UInt8] {
+    var out = JSONText()
+    out.raw("{\n  \"tokenizer_class\": \"PreTrainedTokenizerFast\",\n  \"clean_up_tokenization_spaces\": false")
+    for (role, token) in specialTokenNames where Self.roles.contains(role) {
+      out.raw(",\n  \"\(role)\": ")
+      out.string(token.utf8)
+    }
+    let others = specialTokenNames.filter { !Self.roles.contains($0.name) }
+    if !others.isEmpty {
+      out.raw(",\n  \"extra_special_tokens\": {")
+      out.list(others) { out, entry in
+        out.string(entry.name.utf8)
+        out.raw(": ")
+        out.string(entry.token.utf8)
+      }
+      out.raw("}")
+    }
+    if let templates = chatTemplates.json {
+      out.raw(",\n  \"chat_template\": \(templates.encoded(indent: nil))")
+    }
+    out.raw("\n}\n")
+    return out.bytes
+  }
+
   public static func == (left: TokenizerConfiguration, right: TokenizerConfiguration) -> Bool {
     left.chatTemplates == right.chatTemplates && left.specialTokenNames.elementsEqual(right.specialTokenNames, by: ==)
   }

@@ -85,4 +85,11 @@ struct JSONTests {
     #expect(try parse("1e2") == .decimal(100))
     #expect(try parse("1e999").doubleValue == nil)
   }
+
+  @Test func distancesAreLevenshteins() {
+    func distance(_ first: String, _ second: String) -> Int { editDistance(Array(first), Array(second)) }
+    #expect(distance("kitten", "sitting") == 3 && distance("sitting", "kitten") == 3)
+    #expect(distance("", "abc") == 3 && distance("abc", "") == 3)
+    #expect(distance("same", "same") == 0)
+  }
 }

@@ -220,10 +220,7 @@ func problems(_ more: String, overrides: [String] = []) -> [String] {
     #expect(throws: ConfigurationError.self) { try RunConfiguration.load(path: "/") }
   }
 
-  @Test func distancesAreLevenshteins() {
-    #expect(editDistance("kitten", "sitting") == 3)
-    #expect(editDistance("", "abc") == 3)
-    #expect(editDistance("same", "same") == 0)
+  @Test func theNearestKeyIsFound() {
     #expect(nearest("temprature", among: ["top_k", "temperature"]) == "temperature")
     #expect(nearest("qqqqqqqq", among: ["top_k", "temperature"]) == nil)
   }

@@ -4,7 +4,7 @@ import Testing
 
 struct CharacterLevelTokenizerTests {
   @Test func tinyTaskTokenizer() throws {
-    let json = try Tokenizer.characterLevelTokenizerJSON(
+    let json = try CharacterLevelTokenizer.tokenizerJSON(
       characters: Array("0123456789+-*="), specialTokens: ["<pad>", "<bos>", "<think>", "</think>", "<eos>"])
     let tokenizer = try Tokenizer(tokenizerJSON: json, fileName: "tiny")
     #expect(tokenizer.vocabularySize == 19)
@@ -15,9 +15,9 @@ struct CharacterLevelTokenizerTests {
 
   @Test func badAlphabetsAreRefused() {
     #expect(
-      message { try Tokenizer.characterLevelTokenizerJSON(characters: ["é"], specialTokens: []) }.contains("ASCII"))
+      message { try CharacterLevelTokenizer.tokenizerJSON(characters: ["é"], specialTokens: []) }.contains("ASCII"))
     #expect(
-      message { try Tokenizer.characterLevelTokenizerJSON(characters: ["a", "a"], specialTokens: []) }.contains("twice")
+      message { try CharacterLevelTokenizer.tokenizerJSON(characters: ["a", "a"], specialTokens: []) }.contains("twice")
     )
   }
 }

@@ -1,18 +1,4 @@
-/// Levenshtein distance in Unicode scalars: the fewest insertions, deletions and substitutions from `first` to `second`.
-func editDistance(_ first: String, _ second: String) -> Int {
-  let first = Array(first.unicodeScalars)
-  let second = Array(second.unicodeScalars)
-  var previous = Array(0...second.count)
-  for (row, scalar) in first.enumerated() {
-    var current = [row + 1]
-    for (column, other) in second.enumerated() {
-      let substituted = previous[column] + (scalar == other ? 0 : 1)
-      current.append(min(substituted, previous[column + 1] + 1, current[column] + 1))
-    }
-    previous = current
-  }
-  return previous[second.count]
-}
+import JSON
 
 /// The candidate that `text` most probably means (the first of equals), or `nil` when none is near enough: a misspelling of
 /// it, an abbreviation of its words (`lr`, `max_len`), or some of its words (`batch_size` of `mini_batch_size`).
@@ -31,7 +17,7 @@ func nearest(_ text: String, among candidates: [String]) -> String? {
 
 /// Twice the edits, when they are few beside both lengths: a name of one letter is near to no other.
 private func misspelling(_ text: String, of candidate: String) -> Int? {
-  let distance = editDistance(text, candidate)
+  let distance = editDistance(Array(text.unicodeScalars), Array(candidate.unicodeScalars))
   let shorter = min(text.unicodeScalars.count, candidate.unicodeScalars.count)
   return distance <= max(2, candidate.unicodeScalars.count / 3) && 2 * distance <= shorter ? 2 * distance : nil
 }
