@@ -1,49 +1,7 @@
 import JSON
 
-extension ModelConfiguration {
-  /// Reads a Hugging Face `config.json`, of transformers 4 (`rope_theta`, `rope_scaling`) or 5 (`rope_parameters`).
-  /// `generation`, when given, is the text of `generation_config.json`: its end tokens are added.
-  ///
-  /// Throws `ModelFileError` for what this system does not compute: other families, sliding windows in use, mixtures of
-  /// experts, quantised checkpoints, other rope types, other activations or biases.
-  public init(huggingFace json: JSONValue, path: String, generation: JSONValue? = nil) throws {
-    let reader = ConfigurationReader(json: json, path: path)
-    guard json.objectValue != nil else { throw reader.failure("does not hold a JSON object") }
-    architecture = try reader.architecture()
-    try reader.rejectUnsupported(architecture)
-    hiddenSize = try reader.integer("hidden_size")
-    layerCount = try reader.integer("num_hidden_layers")
-    headCount = try reader.integer("num_attention_heads")
-    keyValueHeadCount = try reader.optionalInteger("num_key_value_heads") ?? headCount
-    if let explicit = try reader.optionalInteger("head_dim") {
-      headDimension = explicit
-    } else {
-      guard headCount > 0, hiddenSize % headCount == 0 else {
-        throw reader.failure("hidden_size (\(hiddenSize)) is not a multiple of num_attention_heads (\(headCount))")
-      }
-      // The transformers default of the family, not hidden_size / heads.
-      headDimension = architecture == .qwen3 ? 128 : hiddenSize / headCount
-    }
-    intermediateSize = try reader.integer("intermediate_size")
-    vocabularySize = try reader.integer("vocab_size")
-    contextLength = try reader.integer("max_position_embeddings")
-    (ropeTheta, ropeScaling) = try reader.rope()
-    rmsNormEpsilon = try reader.optionalNumber("rms_norm_eps") ?? 1e-6
-    tiedEmbeddings = try reader.optionalBool("tie_word_embeddings") ?? false
-    attentionBias = architecture == .qwen2
-    queryKeyNorm = architecture == .qwen3
-    bosTokenID = try reader.optionalInteger("bos_token_id")
-    eosTokenIDs = try reader.tokens("eos_token_id")
-    if let generation {
-      let more = try ConfigurationReader(json: generation, path: path + " (with generation_config.json)")
-        .tokens("eos_token_id")
-      eosTokenIDs += more.filter { !eosTokenIDs.contains($0) }
-    }
-    try validate(path: path)
-  }
-}
-
-private struct ConfigurationReader {
+/// Reads single values of a Hugging Face `config.json`; what this system does not compute is an error.
+struct ConfigurationReader {
   let json: JSONValue
   let path: String
 
@@ -127,7 +85,7 @@ private struct ConfigurationReader {
     }
   }
 
-  func rope() throws -> (theta: Double, scaling: ModelConfiguration.RopeScaling) {
+  func rope() throws -> (theta: Double, scaling: RopeScaling) {
     var theta = try optionalNumber("rope_theta")
     let key = value("rope_parameters") != nil ? "rope_parameters" : "rope_scaling"
     guard let parameters = value(key) else { return (theta ?? 10_000, .none) }
@@ -142,7 +100,7 @@ private struct ConfigurationReader {
       return number
     }
     let type = nested.value("rope_type") ?? nested.value("type")
-    let scaling: ModelConfiguration.RopeScaling
+    let scaling: RopeScaling
     switch type?.stringValue {
     case "default": scaling = .none
     case "linear": scaling = .linear(factor: try required("factor"))

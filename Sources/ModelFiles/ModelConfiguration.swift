@@ -5,16 +5,6 @@ public struct ModelConfiguration: Sendable, Equatable {
     case llama, qwen2, qwen3
   }
 
-  /// How rotary frequencies are changed for contexts longer than those of pre-training.
-  public enum RopeScaling: Sendable, Equatable {
-    case none
-    /// Llama 3.1: wavelengths above `originalContextLength / lowFrequencyFactor` are divided by `factor`, those below
-    /// `originalContextLength / highFrequencyFactor` are kept, those between are blended.
-    case llama3(factor: Double, lowFrequencyFactor: Double, highFrequencyFactor: Double, originalContextLength: Int)
-    /// Every frequency is divided by `factor`.
-    case linear(factor: Double)
-  }
-
   public var architecture: Architecture
   /// Width of the residual stream.
   public var hiddenSize: Int
@@ -67,6 +57,38 @@ public struct ModelConfiguration: Sendable, Equatable {
     self.eosTokenIDs = eosTokenIDs
   }
 
+  /// Hugging Face parameter names and shapes (row-major, out x in), in the canonical order of this project: embeddings;
+  /// per layer q, k, v, o, gate, up, down, biases, head norms, layer norms; final norm; the head when untied.
+  public func parameterShapes() -> [(name: String, shape: [Int])] {
+    let queries = headCount * headDimension
+    let keys = keyValueHeadCount * headDimension
+    var parameters: [(name: String, shape: [Int])] = [("model.embed_tokens.weight", [vocabularySize, hiddenSize])]
+    for layer in 0..<layerCount {
+      func add(_ name: String, _ shape: [Int]) { parameters.append(("model.layers.\(layer).\(name)", shape)) }
+      add("self_attn.q_proj.weight", [queries, hiddenSize])
+      add("self_attn.k_proj.weight", [keys, hiddenSize])
+      add("self_attn.v_proj.weight", [keys, hiddenSize])
+      add("self_attn.o_proj.weight", [hiddenSize, queries])
+      add("mlp.gate_proj.weight", [intermediateSize, hiddenSize])
+      add("mlp.up_proj.weight", [intermediateSize, hiddenSize])
+      add("mlp.down_proj.weight", [hiddenSize, intermediateSize])
+      if attentionBias {
+        add("self_attn.q_proj.bias", [queries])
+        add("self_attn.k_proj.bias", [keys])
+        add("self_attn.v_proj.bias", [keys])
+      }
+      if queryKeyNorm {
+        add("self_attn.q_norm.weight", [headDimension])
+        add("self_attn.k_norm.weight", [headDimension])
+      }
+      add("input_layernorm.weight", [hiddenSize])
+      add("post_attention_layernorm.weight", [hiddenSize])
+    }
+    parameters.append(("model.norm.weight", [hiddenSize]))
+    if !tiedEmbeddings { parameters.append(("lm_head.weight", [vocabularySize, hiddenSize])) }
+    return parameters
+  }
+
   /// Number of weights, the tied head counted once.
   public var parameterCount: Int {
     parameterShapes().reduce(0) { $0 + $1.shape.reduce(1, *) }
@@ -103,19 +125,7 @@ public struct ModelConfiguration: Sendable, Equatable {
       attentionBias == (architecture == .qwen2) && queryKeyNorm == (architecture == .qwen3),
       "a \(architecture.rawValue) model has \(architecture == .qwen2 ? "" : "no ")q/k/v biases and "
         + "\(architecture == .qwen3 ? "" : "no ")q/k norms; other combinations are not supported")
-    switch ropeScaling {
-    case .none: break
-    case .linear(let factor):
-      try check(
-        factor.isFinite && factor >= 1 && factor <= 1e6, "the rope scaling factor is \(factor); expected 1 to 1e6")
-    case .llama3(let factor, let low, let high, let original):
-      try check(
-        factor.isFinite && factor >= 1 && factor <= 1e6, "the rope scaling factor is \(factor); expected 1 to 1e6")
-      try check(
-        low > 0 && high > low && high <= 1e6,
-        "rope scaling needs 0 < low_freq_factor < high_freq_factor; they are \(low) and \(high)")
-      try check(original, "original_max_position_embeddings", 1...1 << 28)
-    }
+    if let problem = ropeScaling.problem { throw ModelFileError(path: path, reason: problem) }
     for token in eosTokenIDs + (bosTokenID.map { [$0] } ?? []) {
       try check(
         token >= 0 && token < vocabularySize,
