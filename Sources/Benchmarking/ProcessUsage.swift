@@ -1,4 +1,5 @@
 import Foundation
+import Machine
 
 /// What this process has used and what the machine still has.
 enum ProcessUsage {
@@ -12,7 +13,7 @@ enum ProcessUsage {
 
   /// Largest resident memory since the process began, or since `resetPeak`, bytes.
   static var peakBytes: Int {
-    if let peak = kilobytes("VmHWM", of: "/proc/self/status") { return peak * 1024 }
+    if let peak = ProcessFile.bytes("VmHWM", of: "/proc/self/status") { return peak }
     var usage = rusage()
     getrusage(resourceUsageSelf, &usage)
     return usage.ru_maxrss * 1024
@@ -27,9 +28,8 @@ enum ProcessUsage {
 
   /// Memory that may still be taken: what the machine has available and the cgroup's limit leaves; nil when unknown.
   static var availableBytes: Int? {
-    let machine = kilobytes("MemAvailable", of: "/proc/meminfo").map { $0 * 1024 }
     let group = integer("/sys/fs/cgroup/memory.max").map { $0 - (integer("/sys/fs/cgroup/memory.current") ?? 0) }
-    return [machine, group].compactMap(\.self).min()
+    return [availableMemory, group].compactMap(\.self).min()
   }
 
   /// - Throws: `BenchmarkError` when `bytes` are not to be had; `what` needs them.
@@ -53,14 +53,6 @@ enum ProcessUsage {
 
   private static func content(_ path: String) -> String? {
     (try? String(contentsOfFile: path, encoding: .utf8))?.trimmingCharacters(in: .whitespacesAndNewlines)
-  }
-
-  private static func kilobytes(_ key: String, of path: String) -> Int? {
-    guard let text = content(path) else { return nil }
-    for line in text.split(separator: "\n") where line.hasPrefix(key + ":") {
-      return line.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap { Int($0) }
-    }
-    return nil
   }
 
   /// RUSAGE_SELF, whose type differs between C libraries.

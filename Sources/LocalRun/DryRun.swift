@@ -138,15 +138,7 @@ public struct DryRun {
 
   /// What can be had without swapping, within the control group's limit.
   static var availableBytes: Int? {
-    let text = (try? String(contentsOfFile: "/proc/meminfo", encoding: .utf8)) ?? ""
-    let machine = kilobytes("MemAvailable", in: text).map { $0 << 10 }
-    return [machine, MemoryLimits.current.controlGroup].compactMap(\.self).min()
-  }
-
-  fileprivate static func kilobytes(_ key: String, in text: String) -> Int? {
-    text.split(separator: "\n").first { $0.hasPrefix(key + ":") }.flatMap {
-      $0.split(separator: " ").dropFirst().first.flatMap { Int($0) }
-    }
+    [availableMemory, MemoryLimits.current.controlGroup].compactMap(\.self).min()
   }
 
   // MARK: Measuring
@@ -170,8 +162,7 @@ public struct DryRun {
     func stepped(_ step: StepReport) {
       func metric(_ name: String) -> Double { step.record.metrics[name] ?? 0 }
       func peak(_ process: String) -> Int? {
-        let text = (try? String(contentsOfFile: "/proc/\(process)/status", encoding: .utf8)) ?? ""
-        return DryRun.kilobytes("VmHWM", in: text).map { $0 << 10 }
+        ProcessFile.bytes("VmHWM", of: "/proc/\(process)/status")
       }
       guard step.step == DryRun.steps else { return }
       measured = Measured(

@@ -1,5 +1,3 @@
-import Foundation
-
 /// The memory that this process may have at most, and who says so.
 public struct MemoryLimits: Sendable, Equatable {
   /// Bytes that limits of the address space or of data leave (`ulimit -v`, `ulimit -d`); nil: no limit.
@@ -16,11 +14,8 @@ public struct MemoryLimits: Sendable, Equatable {
   }
 
   private static let machineBytes: Int? = {
-    let text = (try? String(contentsOfFile: "/proc/meminfo", encoding: .utf8)) ?? ""
-    // "MemTotal:       24635072 kB"
-    let kilobytes = text.split(separator: "\n").filter { $0.hasPrefix("MemTotal:") || $0.hasPrefix("SwapTotal:") }
-      .compactMap { $0.split(separator: " ").dropFirst().first.flatMap { Int($0) } }
-    return kilobytes.isEmpty ? nil : kilobytes.reduce(0, +) << 10
+    let parts = ["MemTotal", "SwapTotal"].compactMap { ProcessFile.bytes($0, of: "/proc/meminfo") }
+    return parts.isEmpty ? nil : parts.reduce(0, +)
   }()
 
   /// Those in force now.

@@ -183,12 +183,10 @@ enum Machine {
   }
 
   static var memory: String {
-    func kilobytes(_ key: String) -> String {
-      field(key, of: "/proc/meminfo").flatMap { $0.split(separator: " ").first.flatMap { Int($0) } }
-        .map { formatBytes($0 * 1024) } ?? "unknown"
-    }
+    let total = ProcessFile.bytes("MemTotal", of: "/proc/meminfo").map(formatBytes) ?? "unknown"
+    let available = availableMemory.map(formatBytes) ?? "unknown"
     let limit = ControlGroup.current.memory.map(formatBytes) ?? "none"
-    return "\(kilobytes("MemTotal")), \(kilobytes("MemAvailable")) available, cgroup limit \(limit)"
+    return "\(total), \(available) available, cgroup limit \(limit)"
   }
 
   static var processorQuota: String? {
