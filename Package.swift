@@ -232,6 +232,7 @@ targets += [
   tests("WorkerLink", ["Thinking", "Trajectories", "Transport", "Wire"]),
   tests(
     "Gradients", ["Kernels", "Objectives", "Thinking", "Trajectories", "Training", "Coordination", "Machine", "Wire"]),
+  tests("FrontEnd", ["Coordination", "Thinking", "Trajectories"]),
   tests(
     "Learner", ["JSON", "Parameters", "RunConfiguration", "Sessions", "Thinking", "Trajectories", "FrontEnd", "Tasks"]),
   .testTarget(

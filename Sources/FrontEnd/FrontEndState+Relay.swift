@@ -40,9 +40,7 @@ extension FrontEndState {
 
   private mutating func forgetIfComplete(_ ordinal: Int) {
     guard table.isComplete(groupOrdinal: ordinal) else { return }
-    groups[ordinal] = nil
-    samples[ordinal] = nil
-    firstGranted[ordinal] = nil
+    groups.forget(ordinal)
     table.retire(groupOrdinal: ordinal)
     ledger.forget(groupOrdinal: ordinal)
     relayed?.remove(ordinal)
@@ -56,14 +54,14 @@ extension FrontEndState {
     guard let key = relayed?.key(groupOrdinal: result.groupOrdinal, sampleIndex: result.sampleIndex),
       let group = groups[key.groupOrdinal], let above = relayed?.leases[key.groupOrdinal]
     else {
-      forgottenResults += 1
+      counters.forgottenResults += 1
       return .unknown
     }
     guard let sender = registry[worker], ledger.wasGranted(key, to: sender.party) else {
-      ungrantedResults += 1
+      counters.ungrantedResults += 1
       return .unknown
     }
-    try check(result, against: group, model)
+    try group.check(result, model: model)
     guard result.origin == nil || sender.isRelay else {
       throw WireError("TrajectoryResult has an origin, but its sender is no relay")
     }
@@ -96,7 +94,7 @@ extension FrontEndState {
     let samples = relayed?.positions(work.sampleIndices, of: lease.groupOrdinal) ?? work.sampleIndices
     if lease.worker == worker, !work.reason.isEmpty {
       table.decline(groupOrdinal: lease.groupOrdinal, by: worker)
-      lastRefusal = work.reason
+      relayed?.lastRefusal = work.reason
     }
     table.giveBack(work.leaseID, samples: samples, by: worker, isLoss: work.isLoss)
   }
@@ -114,7 +112,7 @@ extension FrontEndState {
 
   /// Samples that nobody below can do, all of whom have said so: they go back up with the last one's reason.
   mutating func takeRefused() -> [ReturnedWork] {
-    guard relayed != nil, let reason = lastRefusal else { return [] }
+    guard let reason = relayed?.lastRefusal else { return [] }
     return table.refusedGroups(by: registry.all.filter { !$0.isDraining }.map(\.id)).compactMap { ordinal in
       guard let lease = relayed?.leases[ordinal] else { return nil }
       let positions = table.queuedSamples(of: ordinal)
@@ -150,65 +148,5 @@ extension FrontEndState {
     }
     load.activeSlots = min(load.activeSlots, 1 << 30)
     return load
-  }
-}
-
-extension LearnerFrontEnd {
-  /// - Throws: `ClusterError` when the model cannot sample it.
-  package func lend(_ lease: Lease) throws {
-    try shared.state.withLock { try $0.lend(lease, model: options.model) }
-    shared.waker.wake()
-  }
-
-  package func withdraw(_ leaseID: UInt64, samples: [Int]? = nil) {
-    shared.state.withLock { $0.withdraw(leaseID, samples: samples) }
-    shared.waker.wake()
-  }
-
-  package func takeQueued(atMost limit: Int) -> [ReturnedWork] {
-    shared.state.withLock { $0.takeQueued(atMost: limit) }
-  }
-
-  /// All that is held, finished samples of the same leases included.
-  package var unfinishedWork: [ReturnedWork] {
-    shared.state.withLock { state in
-      (state.relayed?.leases.values.map { $0 } ?? []).sorted { $0.id < $1.id }.map {
-        ReturnedWork(leaseID: $0.id, sampleIndices: $0.sampleIndices)
-      }
-    }
-  }
-
-  package var relayLoad: RelayLoad { shared.state.withLock { $0.relayLoad } }
-
-  /// Who below computes gradients, and under which intermediate version, when it is one.
-  package var gradientsBelow: (classes: [GradientClass], version: Int?) {
-    let present = shared.state.withLock { state in
-      let reference = state.versions.reference?.description.root.bytes
-      return Set(
-        state.registry.all.filter {
-          !$0.isDraining && $0.heldVersion >= 0 && (reference == nil || $0.heldReference == reference)
-        }.map(\.id))
-    }
-    return shared.gradients.state.withLock { exchange in
-      func isPresent(_ worker: WorkerID) -> Bool { present.contains(worker) }
-      return (exchange.branch(isPresent: isPresent), exchange.versionBelow(isPresent: isPresent))
-    }
-  }
-}
-
-extension LearnerLoop {
-  func passOnWhatIsGivenBack(_ now: Duration) {
-    guard let relay = options.relay else { return }
-    for work in shared.state.withLock({ $0.takeRefused() }) {
-      logger.warning(
-        "nobody below can sample \(work.sampleIndices.count) samples of lease \(work.leaseID); they go back up")
-      relay.giveBack(work)
-    }
-    for work in shared.state.withLock({ $0.takeLost() }) {
-      logger.warning(
-        "\(options.maximumLosses) workers were lost with samples \(work.sampleIndices) of lease \(work.leaseID); they go back up"
-      )
-      relay.giveBack(work)
-    }
   }
 }

@@ -11,27 +11,15 @@ import Wire
 struct FrontEndState: Sendable {
   var table: LeaseTable
   var registry: WorkerRegistry
-  /// Parties that were caught, and why; and those whose sessions are still to be ended.
-  var banned: [Party: String] = [:]
-  var convicted: [(party: Party, reason: String)] = []
+  /// Who was caught: nothing of theirs counts any longer.
+  var caught = CaughtParties()
   /// Who may answer which sample.
   var ledger = GrantLedger()
   var names = NameBindings()
   var kinds = WorkKinds()
   var versions = VersionStore()
   /// Submitted and not yet handed to the trainer.
-  var groups: [Int: PromptGroup] = [:]
-  /// Accepted samples of groups that are not handed out yet, by ordinal and sample index.
-  var samples: [Int: [Int: CollectedTrajectory]] = [:]
-  /// Samples that were accepted since somebody looked; nil: nobody looks.
-  var arrivals: [CollectedTrajectory]?
-  /// Complete groups in order of completion; some may become incomplete again when their samples go stale.
-  var completed: [Int] = []
-  /// When the first sample of a group was granted, and when its last one came.
-  var firstGranted: [Int: Duration] = [:]
-  var completedAt: [Int: Duration] = [:]
-  /// Handed out, then put back by a `collect` that ran out of time.
-  var putBack: [CompletedGroup] = []
+  var groups = SubmittedGroups()
   /// Of a relay: what it was lent itself.
   var relayed: RelayedWork?
   /// Messages for the I/O thread to send.
@@ -39,47 +27,16 @@ struct FrontEndState: Sendable {
   var announcement: VersionAnnouncement?
   /// Of accepted samples, smoothed.
   var tokensPerSample: Double?
-  var shutdownReason: String?
-  var isFinished = false
-  var failure: String?
-  var staleAfterArrival = 0
-  /// Of a relay: why a worker below could not do what it was lent.
-  var lastRefusal: String?
-  /// Of a relay: results of leases that it has no longer.
-  var forgottenResults = 0
-  var lostSessions = 0
-  var malformedMessages = 0
-  /// Results of samples that their sender was never lent.
-  var ungrantedResults = 0
-  var weightBytesSent = 0
+  var ending = FrontEndEnding()
+  var counters = FrontEndCounters()
 
   /// - Throws: `ClusterError` when the group cannot be sampled by this model, `CoordinationError` when its ordinal is taken.
   mutating func submit(_ group: PromptGroup, model: ModelDescription) throws {
-    func complaint(_ what: String) -> ClusterError { ClusterError("prompt \"\(group.promptID)\": \(what)") }
-    guard !group.prompt.isEmpty else { throw complaint("it has no tokens") }
-    guard (1...65_536).contains(group.sampleCount) else {
-      throw complaint("\(group.sampleCount) samples are out of range")
-    }
-    guard group.prompt.allSatisfy({ $0 >= 0 && Int($0) < model.vocabularySize }) else {
-      throw complaint("it has token ids outside the vocabulary of \(model.vocabularySize)")
-    }
-    let longest = group.prompt.count + group.plan.longestCompletion
-    guard longest <= model.contextLength else {
-      throw complaint(
-        "\(group.prompt.count) prompt tokens and up to \(group.plan.longestCompletion) completion tokens exceed the context of "
-          + "\(model.contextLength); lower max_thinking_tokens, max_answer_tokens or max_prompt_length")
-    }
-    // What cannot be encoded must not wait in the queue: it would break when it is granted.
-    let probe = Lease(
-      id: 1, groupOrdinal: group.ordinal, promptID: group.promptID, prompt: group.prompt,
-      sampleIndices: Array(0..<group.sampleCount), policy: group.policy.description, plan: group.plan,
-      noiseSeed: group.noiseSeed, policyVersions: 0...Int.max, deadlineMilliseconds: 1)
-    do { _ = try Envelope(.grant([probe])).encoded() } catch { throw complaint("\(error)") }
+    try group.check(model: model)
     try table.enqueue(
       groupOrdinal: group.ordinal, sampleCount: group.sampleCount, dueVersion: group.dueVersion,
       kind: kinds.number(of: group))
-    groups[group.ordinal] = group
-    samples[group.ordinal] = [:]
+    groups.add(group)
   }
 
   mutating func publish(
@@ -91,15 +48,17 @@ struct FrontEndState: Sendable {
       outgoing.append(
         (lease.worker, .cancel(leaseIDs: [lease.id], reason: "stale: version \(snapshot.version) is out")))
     }
-    for (ordinal, collected) in samples {
-      let oldest = table.staleness.oldest(current: snapshot.version, due: groups[ordinal]?.dueVersion ?? .max)
-      for (index, sample) in collected where sample.trajectory.policyVersion < oldest {
-        samples[ordinal]![index] = nil
-        staleAfterArrival += 1
-        table.reopen(SampleKey(groupOrdinal: ordinal, sampleIndex: index))
-      }
+    let stale = groups.removeSamples { [staleness = table.staleness] sample, group in
+      sample.trajectory.policyVersion < staleness.oldest(current: snapshot.version, due: group.dueVersion ?? .max)
     }
-    completed.removeAll { !table.isComplete(groupOrdinal: $0) }
+    counters.staleAfterArrival += stale.count
+    reopen(stale)
+  }
+
+  /// Samples that were accepted are sampled again; their groups are not complete any longer.
+  mutating func reopen(_ keys: [SampleKey]) {
+    for key in keys { table.reopen(key) }
+    groups.reopenGroups { [table] in table.isComplete(groupOrdinal: $0) }
   }
 
   /// Announces a version whose deltas are here before itself: a relay's, whose leases are voided from above.
@@ -126,13 +85,13 @@ struct FrontEndState: Sendable {
     if relayed != nil { return try acceptRelayed(result, from: worker, model: model, now: now) }
     let key = SampleKey(groupOrdinal: result.groupOrdinal, sampleIndex: result.sampleIndex)
     // Between a verdict and the end of the session something may still come.
-    guard let sender = registry[worker], banned[sender.party] == nil else { return .unknown }
+    guard let sender = registry[worker], caught[sender.party] == nil else { return .unknown }
     if let group = groups[result.groupOrdinal] {
       guard ledger.wasGranted(key, to: sender.party) else {
-        ungrantedResults += 1
+        counters.ungrantedResults += 1
         return .unknown
       }
-      try check(result, against: group, model)
+      try group.check(result, model: model)
     }
     guard result.origin == nil || sender.isRelay else {
       throw WireError("TrajectoryResult has an origin, but its sender is no relay")
@@ -162,8 +121,7 @@ struct FrontEndState: Sendable {
       trajectory: trajectory, workerName: source.name, fingerprint: result.origin?.fingerprint ?? sender.fingerprint,
       elapsedMicroseconds: result.elapsedMicroseconds, party: source.party.description,
       sender: sender.party.description)
-    samples[group.ordinal]![result.sampleIndex] = sample
-    arrivals?.append(sample)
+    groups.accept(sample, of: group.ordinal)
     noteCompletion(group.ordinal, now: now)
     return verdict
   }
@@ -199,9 +157,7 @@ struct FrontEndState: Sendable {
   }
 
   private mutating func noteCompletion(_ ordinal: Int, now: Duration) {
-    guard table.isComplete(groupOrdinal: ordinal), groups[ordinal] != nil, !completed.contains(ordinal) else { return }
-    completed.append(ordinal)
-    completedAt[ordinal] = now
+    if table.isComplete(groupOrdinal: ordinal) { groups.complete(ordinal, now: now) }
   }
 
   /// A worker is back and still works on leases that its lost session held, or on some that were taken back.
@@ -232,7 +188,7 @@ struct FrontEndState: Sendable {
 
   /// The policy versions that those hold who may be asked for gradients: with a KL term they need its reference model, too.
   var gradientHolders: [WorkerID: Int] {
-    if shutdownReason != nil { return [:] }
+    if ending.announced != nil { return [:] }
     // A reference is served only where every gradient needs it.
     let root = versions.reference?.description.root.bytes
     let able = registry.all.filter { !$0.isDraining && (root == nil || $0.heldReference == root) }
@@ -249,22 +205,15 @@ struct FrontEndState: Sendable {
   /// Hands out the completed group with the smallest ordinal, when that is below `bound`: whatever arrives for it later is a
   /// duplicate.
   mutating func takeCompleted(below bound: Int = .max) -> CompletedGroup? {
-    if let index = putBack.firstIndex(where: { $0.ordinal < bound }) { return putBack.remove(at: index) }
-    guard let ordinal = completed.min(), ordinal < bound, let collected = samples.removeValue(forKey: ordinal) else {
-      return nil
-    }
-    completed.removeAll { $0 == ordinal }
-    groups[ordinal] = nil
-    table.retire(groupOrdinal: ordinal)
-    ledger.forget(groupOrdinal: ordinal)
-    return CompletedGroup(
-      ordinal: ordinal, samples: collected.sorted { $0.key < $1.key }.map(\.value),
-      firstGranted: firstGranted.removeValue(forKey: ordinal), completed: completedAt.removeValue(forKey: ordinal))
+    guard let group = groups.takeCompleted(below: bound) else { return nil }
+    table.retire(groupOrdinal: group.ordinal)
+    ledger.forget(groupOrdinal: group.ordinal)
+    return group
   }
 
   /// Grants what credits and the workers' speeds allow (`LeasePlanner`).
   mutating func grantWork(now: Duration, leaseDuration: Duration) {
-    guard shutdownReason == nil else { return }
+    guard ending.announced == nil else { return }
     var grants: [WorkerID: (leases: [Lease], byteCount: Int)] = [:]
     for record in LeasePlanner.plan(&table, &registry, now: now) {
       let worker = record.worker
@@ -277,7 +226,7 @@ struct FrontEndState: Sendable {
       if let party = registry[worker]?.party {
         ledger.granted(record.sampleIndices, ofGroup: record.groupOrdinal, to: party)
       }
-      if firstGranted[group.ordinal] == nil { firstGranted[group.ordinal] = now }
+      groups.noteGrant(of: group.ordinal, now: now)
       var lease = Lease(
         id: record.id, groupOrdinal: group.ordinal, promptID: group.promptID, prompt: group.prompt,
         sampleIndices: record.sampleIndices, policy: group.policy.description, plan: group.plan,
@@ -297,10 +246,10 @@ struct FrontEndState: Sendable {
     for (worker, grant) in grants.sorted(by: { $0.key < $1.key }) { outgoing.append((worker, .grant(grant.leases))) }
   }
 
-  var statistics: ClusterStatistics {
-    var statistics = ClusterStatistics()
+  var statistics: FleetStatistics {
+    var statistics = FleetStatistics()
     statistics.workers = registry.all.map {
-      ClusterStatistics.Worker(
+      FleetStatistics.Worker(
         name: $0.name, fingerprint: $0.fingerprint, credits: $0.credits,
         leasedSamples: table.leasedCount(of: $0.id), heldVersion: $0.heldVersion, tokensPerSecond: $0.tokensPerSecond,
         speed: $0.speed ?? 0, activeSlots: $0.activeSlots, isDraining: $0.isDraining,
@@ -308,45 +257,9 @@ struct FrontEndState: Sendable {
     }
     statistics.queuedSamples = table.queuedSampleCount
     statistics.leasedSamples = table.leasedSampleCount
-    statistics.grantedSamples = table.counters.granted
-    statistics.acceptedSamples = table.counters.accepted
-    statistics.duplicateResults = table.counters.duplicate
-    statistics.staleResults = table.counters.stale + staleAfterArrival
-    statistics.unknownResults = table.counters.unknown + forgottenResults
-    statistics.requeuedSamples = table.counters.requeued
-    statistics.expiredLeases = table.counters.expiredLeases
-    statistics.hedgedSamples = table.counters.hedged
-    statistics.hedgesWon = table.counters.hedgesWon
-    statistics.reclaimedSamples = table.counters.reclaimed
-    statistics.setAsideSamples = table.counters.setAside
-    statistics.lostSessions = lostSessions
-    statistics.malformedMessages = malformedMessages
-    statistics.ungrantedResults = ungrantedResults
-    statistics.weightBytesSent = weightBytesSent
+    statistics.leases = table.counters
+    statistics.counters = counters
     statistics.currentVersion = versions.current?.version
     return statistics
-  }
-}
-
-extension CompletionPlan {
-  /// An upper bound of its bytes on the wire.
-  fileprivate var largestByteCount: Int {
-    stages.reduce(0) { total, stage in
-      let numbers =
-        switch stage {
-        case .think(_, let ends, let forcedEnd): ends.count + forcedEnd.count
-        case .force(let tokenIDs), .replay(.tokens(let tokenIDs)): tokenIDs.count
-        case .answer(_, _, let stops): stops.count
-        case .replay(.soft(let soft)): 2 * soft.count + soft.tokenIDs.elements.count + soft.values.elements.count
-        }
-      return total + 64 + 5 * numbers
-    }
-  }
-}
-
-extension Lease {
-  /// An upper bound of its bytes on the wire: a variable-length integer has at most 5.
-  fileprivate var largestByteCount: Int {
-    256 + promptID.utf8.count + 5 * (prompt.count + sampleIndices.count) + plan.largestByteCount
   }
 }

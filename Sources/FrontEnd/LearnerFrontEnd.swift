@@ -128,7 +128,7 @@ public final class LearnerFrontEnd: Sendable {
   }
 
   deinit {
-    shared.state.withLock { $0.isFinished = true }
+    shared.state.withLock { $0.ending.finish() }
     shared.waker.wake()
   }
 
@@ -173,6 +173,20 @@ public final class LearnerFrontEnd: Sendable {
     shared.waker.wake()
   }
 
+  /// Ends a party's part in the run (docs/security.md).
+  package func quarantine(_ party: Party, reason: String) {
+    shared.state.withLock { _ = $0.quarantine(party, reason: reason) }
+    shared.gradients.state.withLock { $0.exclude(party) }
+    shared.waker.wake()
+  }
+
+  /// Has the missing samples of a group that was handed out sampled again.
+  /// - Throws: `CoordinationError` when the group was never handed out.
+  package func restore(_ group: PromptGroup, keeping kept: [CollectedTrajectory]) throws {
+    try shared.state.withLock { try $0.restore(group, keeping: kept) }
+    shared.waker.wake()
+  }
+
   /// The version that was published last.
   public var currentVersion: WeightSnapshot? { shared.state.withLock { $0.versions.current } }
 
@@ -185,7 +199,9 @@ public final class LearnerFrontEnd: Sendable {
     while true {
       let group = try shared.state.withLock { state in
         if let group = state.takeCompleted(below: bound) { return Optional(group) }
-        if state.isFinished { throw ClusterError(state.failure ?? "the learner's front end was shut down") }
+        if state.ending.isFinished {
+          throw ClusterError(state.ending.failure ?? "the learner's front end was shut down")
+        }
         return nil
       }
       if let group { return group }
@@ -199,10 +215,7 @@ public final class LearnerFrontEnd: Sendable {
   /// Samples that were accepted since the last call, in the order in which they came. The first call returns none: from then on
   /// they are kept. A sample among them may become stale and be sampled again.
   package func takeArrivals() -> [CollectedTrajectory] {
-    shared.state.withLock { state in
-      defer { state.arrivals = [] }
-      return state.arrivals ?? []
-    }
+    shared.state.withLock { $0.groups.takeArrivals() }
   }
 
   /// Waits for `groupCount` complete groups.
@@ -213,7 +226,7 @@ public final class LearnerFrontEnd: Sendable {
   ///   starts with what there is.
   public func collect(
     groupCount: Int, within duration: Duration,
-    progress: (_ groups: Int, _ statistics: ClusterStatistics) -> Void = { _, _ in }
+    progress: (_ groups: Int, _ statistics: FleetStatistics) -> Void = { _, _ in }
   ) throws -> [CompletedGroup] {
     let deadline = MonotonicClock.now() + duration
     var groups: [CompletedGroup] = []
@@ -221,7 +234,7 @@ public final class LearnerFrontEnd: Sendable {
       let left = deadline - MonotonicClock.now()
       guard left > .zero else {
         let statistics = statistics()
-        shared.state.withLock { $0.putBack += groups }
+        shared.state.withLock { $0.groups.putBack(groups) }
         throw ClusterError(
           "only \(groups.count) of \(groupCount) groups were completed within \(duration): \(statistics.workers.count) workers, "
             + "\(statistics.leasedSamples) samples leased, \(statistics.queuedSamples) queued. "
@@ -235,9 +248,9 @@ public final class LearnerFrontEnd: Sendable {
   }
 
   /// Why its thread has ended, when it was not asked to.
-  package var failure: String? { shared.state.withLock { $0.failure } }
+  package var failure: String? { shared.state.withLock { $0.ending.failure } }
 
-  public func statistics() -> ClusterStatistics {
+  public func statistics() -> FleetStatistics {
     var statistics = shared.state.withLock { $0.statistics }
     if case .server(_, let allowed) = options.security {
       statistics.refusedKeys = allowed.refusals
@@ -251,7 +264,7 @@ public final class LearnerFrontEnd: Sendable {
 
   /// Ends without a word: what workers see when the process is killed. For tests.
   package func abort() {
-    shared.state.withLock { $0.isFinished = true }
+    shared.state.withLock { $0.ending.finish() }
     shared.waker.wake()
     thread.join()
   }
@@ -262,18 +275,17 @@ public final class LearnerFrontEnd: Sendable {
   public func shutdown(reason: String, within duration: Duration) -> Bool {
     let text = reason.bounded(toBytes: String.reasonByteCount)
     shared.state.withLock { state in
-      guard state.shutdownReason == nil else { return }
-      state.shutdownReason = text
+      guard state.ending.announce(text) else { return }
       for worker in state.registry.all { state.outgoing.append((worker.id, .shutdown(reason: text))) }
     }
     shared.waker.wake()
     let deadline = MonotonicClock.now() + duration
-    while !shared.state.withLock({ $0.isFinished }), MonotonicClock.now() < deadline {
+    while !shared.state.withLock({ $0.ending.isFinished }), MonotonicClock.now() < deadline {
       _ = shared.signal.take(within: deadline - MonotonicClock.now())
     }
     let isClean = shared.state.withLock { state in
-      defer { state.isFinished = true }
-      return state.isFinished && state.failure == nil
+      defer { state.ending.finish() }
+      return state.ending.isFinished && state.ending.failure == nil
     }
     shared.waker.wake()
     thread.join()

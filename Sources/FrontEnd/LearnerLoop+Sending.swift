@@ -108,7 +108,7 @@ extension LearnerLoop {
       // Read when it can go: what waits takes no memory.
       sessions[worker]?.outbox?.putBulk { [shared] in
         guard let bytes = weights.chunk(index) else { return nil }
-        shared.state.withLock { $0.weightBytesSent += bytes.count }
+        shared.state.withLock { $0.counters.weightBytesSent += bytes.count }
         return .weightsChunk(WeightsChunk(version: pull.version, index: index, bytes: bytes, isDelta: pull.isDelta))
       }
     }
@@ -175,6 +175,24 @@ extension LearnerLoop {
       default: break
       }
       send(message, to: worker)
+    }
+  }
+}
+
+// Of a relay: what nobody below can do.
+extension LearnerLoop {
+  func passOnWhatIsGivenBack(_ now: Duration) {
+    guard let relay = options.relay else { return }
+    for work in shared.state.withLock({ $0.takeRefused() }) {
+      logger.warning(
+        "nobody below can sample \(work.sampleIndices.count) samples of lease \(work.leaseID); they go back up")
+      relay.giveBack(work)
+    }
+    for work in shared.state.withLock({ $0.takeLost() }) {
+      logger.warning(
+        "\(options.maximumLosses) workers were lost with samples \(work.sampleIndices) of lease \(work.leaseID); they go back up"
+      )
+      relay.giveBack(work)
     }
   }
 }

@@ -13,7 +13,7 @@ extension LearnerLoop {
   ///
   /// - Parameter key: whose message it was.
   func castOut(_ route: [UInt8], _ error: WireError, key: PublicKey?) {
-    shared.state.withLock { $0.malformedMessages += 1 }
+    shared.state.withLock { $0.counters.malformedMessages += 1 }
     let worker = sessions.worker(at: route)
     let name = worker.flatMap { id in shared.state.withLock { $0.registry[id]?.name } } ?? "an unknown peer"
     var consequence = "its session ends"
@@ -95,7 +95,7 @@ extension LearnerLoop {
     guard withBudget(of: party, { $0.hello(now: MonotonicClock.now()) }) else {
       return mute(route, MonotonicClock.now())
     }
-    if allowed == nil, let reason = shared.state.withLock({ $0.banned[party] }) {
+    if allowed == nil, let reason = shared.state.withLock({ $0.caught[party] }) {
       let words = "this worker was caught: \(reason)".bounded(toBytes: String.reasonByteCount)
       reply(.refused(reason: words), session: 0, to: route)
       return ban(route)
@@ -109,13 +109,13 @@ extension LearnerLoop {
       if let older { state.table.transfer(from: older, to: worker) }
       if allowed != nil {
         // The list lets it in: it was pardoned, if it was ever caught.
-        state.banned[party] = nil
+        state.caught.pardon(party)
         hello.workerName = state.names.name(for: party, asking: hello.workerName, own: ownName)
       }
       state.registry.join(
         worker, name: hello.workerName, incarnation: hello.incarnation, fingerprint: hello.fingerprint, party: party,
         isRelay: hello.isRelay, now: now)
-      return (state.versions.announcement, state.shutdownReason, older)
+      return (state.versions.announcement, state.ending.announced, older)
     }
     shared.gradients.state.withLock { $0.join(worker, hello: hello, older: older, party: party) }
     if let older { drop(older, "came back", isLoss: false) }
@@ -144,7 +144,7 @@ extension LearnerLoop {
       let name = state.registry[worker]?.name ?? "\(worker)"
       let party = state.registry[worker]?.party
       state.registry.leave(worker)
-      if isLoss { state.lostSessions += 1 }
+      if isLoss { state.counters.lostSessions += 1 }
       return (name, party, state.table.remove(worker: worker, isLoss: isLoss))
     }
     sessions.remove(worker)
@@ -162,8 +162,7 @@ extension LearnerLoop {
   /// Ends the sessions of those who were caught, on every connection.
   func endConvictedSessions() {
     let convicted = shared.state.withLock { state in
-      defer { state.convicted = [] }
-      return state.convicted.map { party, reason in
+      state.caught.takeUnended().map { party, reason in
         (party, reason, state.registry.all.filter { $0.party == party }.map(\.id))
       }
     }
@@ -285,7 +284,7 @@ extension LearnerLoop {
 
   /// Once a minute: nobody knows whose it was.
   private func noteOversized(_ connection: OversizedConnection, _ place: String, _ now: Duration) {
-    shared.state.withLock { $0.malformedMessages += 1 }
+    shared.state.withLock { $0.counters.malformedMessages += 1 }
     guard faults.isDue(.oversized, now: now) else { return }
     logger.warning("a connection \(place) was closed: it sent \(connection.byteCount) bytes that were no whole message")
   }

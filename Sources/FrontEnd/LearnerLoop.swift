@@ -56,13 +56,10 @@ final class LearnerLoop {
   func run() {
     do {
       while try turn() {}
-      shared.state.withLock { $0.isFinished = true }
+      shared.state.withLock { $0.ending.finish() }
     } catch {
       logger.critical("the learner's I/O thread ends: \(error)")
-      shared.state.withLock {
-        $0.failure = "\(error)"
-        $0.isFinished = true
-      }
+      shared.state.withLock { $0.ending.finish(failure: "\(error)") }
     }
     shared.signal.put(())
     shared.signal.close()
@@ -98,7 +95,7 @@ final class LearnerLoop {
     if isRead { for worker in sessions.gone { drop(worker, "connection lost", isLoss: true) } }
     keepTime()
     try sendOutgoing()
-    return !shared.state.withLock { $0.shutdownReason != nil && $0.registry.count == 0 || $0.isFinished }
+    return !shared.state.withLock { $0.ending.announced != nil && $0.registry.count == 0 || $0.ending.isFinished }
   }
 
   /// Timers. Looking at every worker and lease costs as much as many messages, so it is not done between any two of them.
@@ -110,9 +107,9 @@ final class LearnerLoop {
     endConvictedSessions()
     passOnWhatIsGivenBack(now)
     let (setAside, isComplete) = shared.state.withLock { state in
-      let before = state.completed.count
+      let before = state.groups.completedCount
       let setAside = state.takeSetAside(now: now)
-      return (setAside, state.completed.count > before)
+      return (setAside, state.groups.completedCount > before)
     }
     for key in setAside {
       logger.error(
@@ -128,7 +125,7 @@ final class LearnerLoop {
       }
       return (
         state.registry.lost(now: now),
-        state.registry.dueForHeartbeat(now: now).map { ($0, state.caught(below: $0)) },
+        state.registry.dueForHeartbeat(now: now).map { ($0, state.caughtWorkers(below: $0)) },
         state.versions.announcement
       )
     }
@@ -249,10 +246,10 @@ final class LearnerLoop {
 
   private func take(_ result: TrajectoryResult, from worker: WorkerID) throws {
     let (verdict, isComplete, relayed) = try shared.state.withLock { state in
-      let before = state.completed.count
+      let before = state.groups.completedCount
       let verdict = try state.accept(result, from: worker, model: options.model, now: MonotonicClock.now())
       state.registry.holds(result.policyVersion, worker: worker)
-      return (verdict, state.completed.count > before, state.relayed?.takeFinished() ?? [])
+      return (verdict, state.groups.completedCount > before, state.relayed?.takeFinished() ?? [])
     }
     if verdict == .accepted { earned(worker) }
     // Held upstream before it is acknowledged down here.

@@ -49,6 +49,8 @@ struct RelayedWork: Sendable {
   private var ordinals: [UInt64: Int] = [:]
   private var keys: [SampleKey: SampleKey] = [:]
   private var nextOrdinal = 0
+  /// Why a worker below could not do what it was lent, the last time.
+  var lastRefusal: String?
   /// On the way up.
   private var finished: [TrajectoryResult] = []
 

@@ -71,7 +71,7 @@ extension LearnerService {
     var record = StepMetrics(
       step: run.step, trajectories: trajectories, rewardNames: subject.rewards.names, judged: judged,
       withoutAnswer: subject.rewards.shareWithoutAnswer(queries, judged), outcome: outcome,
-      version: version, subject: subject, cluster: statistics, wireBytes: collector.recorded.weightBytesSent,
+      version: version, subject: subject, cluster: statistics, wireBytes: collector.recorded.counters.weightBytesSent,
       weightsDensity: versions.weightsDensity, before: collector.recorded,
       sampling: Self.samplingSeconds(groups.completed),
       isPartial: configuration.rollout.partialRollouts, judging: rewardsCame - collected,

@@ -15,7 +15,7 @@ struct StepCollector {
   let frontEnd: LearnerFrontEnd
   var judging: StepJudging
   /// The cluster at the last step's record.
-  var recorded = ClusterStatistics()
+  var recorded = FleetStatistics()
   private let subject: TrainingSubject
   private let verification: RolloutVerification
   /// Whether samples go on under new weights.

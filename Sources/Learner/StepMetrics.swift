@@ -19,13 +19,13 @@ struct StepMetrics {
   var outcome: BatchUpdate.Outcome
   var version: Int
   var subject: TrainingSubject
-  var cluster: ClusterStatistics
+  var cluster: FleetStatistics
   /// Weight bytes sent up to the record before.
   var wireBytes: Int
   /// Share of the weights that the update changed.
   var weightsDensity: Double?
   /// The cluster at the record before: what is counted since then belongs to this step.
-  var before = ClusterStatistics()
+  var before = FleetStatistics()
   /// Seconds from the step's first grant to its last result.
   var sampling: Double?
   /// Whether trajectories may have several versions.
@@ -58,21 +58,21 @@ struct StepMetrics {
       MetricName.gradientNorm: outcome.gradientNorm, MetricName.learningRate: outcome.learningRate,
       MetricName.offPolicyMean: lags.reduce(0, +) / count, MetricName.offPolicyMaximum: lags.max() ?? 0,
       MetricName.offPolicyDropped: Double(cluster.staleResults - before.staleResults),
-      MetricName.hedged: Double(cluster.hedgedSamples - before.hedgedSamples),
-      MetricName.hedgesWon: Double(cluster.hedgesWon - before.hedgesWon),
+      MetricName.hedged: Double(cluster.leases.hedged - before.leases.hedged),
+      MetricName.hedgesWon: Double(cluster.leases.hedgesWon - before.leases.hedgesWon),
       MetricName.tokensPerSecond: lengths.reduce(0, +) / max(1e-9, published - start),
-      MetricName.weightsWireBytes: Double(cluster.weightBytesSent - wireBytes),
+      MetricName.weightsWireBytes: Double(cluster.counters.weightBytesSent - wireBytes),
       MetricName.workers: Double(cluster.workers.count),
       MetricName.timeGenerate: sampling ?? collected - start, MetricName.timeWait: collected - start,
       MetricName.timeJudge: judging, MetricName.timeUpdate: updated - collected - judging,
       MetricName.timeBroadcast: published - updated, MetricName.timeStep: published - start,
     ]
-    metrics[MetricName.rolloutAccepted] = Double(cluster.acceptedSamples - before.acceptedSamples)
+    metrics[MetricName.rolloutAccepted] = Double(cluster.leases.accepted - before.leases.accepted)
     metrics[MetricName.rolloutTrained] = Double(trajectories.count)
-    metrics[MetricName.rolloutDuplicates] = Double(cluster.duplicateResults - before.duplicateResults)
-    metrics[MetricName.rolloutRequeued] = Double(cluster.requeuedSamples - before.requeuedSamples)
-    metrics[MetricName.rolloutSetAside] = Double(cluster.setAsideSamples - before.setAsideSamples)
-    metrics[MetricName.lostSessions] = Double(cluster.lostSessions - before.lostSessions)
+    metrics[MetricName.rolloutDuplicates] = Double(cluster.leases.duplicate - before.leases.duplicate)
+    metrics[MetricName.rolloutRequeued] = Double(cluster.leases.requeued - before.leases.requeued)
+    metrics[MetricName.rolloutSetAside] = Double(cluster.leases.setAside - before.leases.setAside)
+    metrics[MetricName.lostSessions] = Double(cluster.counters.lostSessions - before.counters.lostSessions)
     for (index, name) in rewardNames.enumerated() {
       let values = judged.compactMap { $0.values[index].map(Double.init) }
       if !values.isEmpty { metrics[MetricName.rewardMean(of: name)] = values.reduce(0, +) / Double(values.count) }

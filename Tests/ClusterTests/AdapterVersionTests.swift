@@ -132,11 +132,11 @@ import Wire
     }
     let name = "base \(base.description.root)"
     #expect(early.log.withLock { $0.weightEvents } == [name, "version 0", "version 1", "version 2"])
-    #expect(frontEnd.statistics().weightBytesSent == base.byteCount + 3 * adapterBytes)
+    #expect(frontEnd.statistics().counters.weightBytesSent == base.byteCount + 3 * adapterBytes)
     let late = try FakeWorker(workerOptions(frontEnd.controlEndpoint, name: "late"))
     #expect(eventually { late.log.withLock { $0.versions == [2] } })
     #expect(late.log.withLock { $0.weightEvents } == [name, "version 2"])
-    #expect(frontEnd.statistics().weightBytesSent == 2 * base.byteCount + 4 * adapterBytes)
+    #expect(frontEnd.statistics().counters.weightBytesSent == 2 * base.byteCount + 4 * adapterBytes)
     try frontEnd.submit(promptGroups(0..<2))
     let groups = try frontEnd.collect(groupCount: 2, within: .seconds(30))
     #expect(groups.flatMap(\.samples).allSatisfy { $0.trajectory.policyVersion == 2 })
@@ -162,6 +162,6 @@ import Wire
     #expect(eventually { worker.log.withLock { $0.versions.last == 1 } })
     let name = "base \(base.description.root)"
     #expect(worker.log.withLock { $0.weightEvents.count { $0 == name } } == 2)
-    #expect(second.statistics().weightBytesSent == one.byteCount)
+    #expect(second.statistics().counters.weightBytesSent == one.byteCount)
   }
 }

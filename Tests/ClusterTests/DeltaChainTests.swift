@@ -22,13 +22,13 @@ import WeightSync
       #expect(holds(worker, Array(0...index)))
     }
     let deltas = chain.deltas[1..<5].reduce(0) { $0 + ($1?.bytes.count ?? 0) }
-    #expect(frontEnd.statistics().weightBytesSent == byteCount + deltas && deltas < byteCount / 20)
+    #expect(frontEnd.statistics().counters.weightBytesSent == byteCount + deltas && deltas < byteCount / 20)
     let later = try FakeWorker(workerOptions(frontEnd.controlEndpoint, name: "later"))
     #expect(eventually { later.log.withLock { $0.versions.last == 4 } })
     try frontEnd.publish(chain.snapshots[5], delta: chain.deltas[5])
     #expect(holds(worker, [0, 1, 2, 3, 4, 5]))
     #expect(eventually { later.log.withLock { $0.versions.last == 5 } })
-    #expect(frontEnd.statistics().weightBytesSent < 2 * byteCount + 3 * deltas)
+    #expect(frontEnd.statistics().counters.weightBytesSent < 2 * byteCount + 3 * deltas)
     #expect(worker.log.withLock { $0.disconnected } == 0)
   }
 
@@ -43,7 +43,7 @@ import WeightSync
       try frontEnd.publish(chain.snapshots[index], delta: chain.deltas[index])
       #expect(holds(worker, Array(0...index)))
     }
-    #expect(relay.corruptedCount >= 2 && frontEnd.statistics().weightBytesSent > 3 * byteCount)
+    #expect(relay.corruptedCount >= 2 && frontEnd.statistics().counters.weightBytesSent > 3 * byteCount)
     #expect(worker.log.withLock { $0.joined == 1 && $0.disconnected == 0 })
   }
 
@@ -115,6 +115,6 @@ import WeightSync
     try second.publish(again)
     #expect(eventually { worker.log.withLock { $0.joined == 2 } })
     #expect(eventually { second.statistics().workers.first?.heldVersion == 1 })
-    #expect(second.statistics().weightBytesSent == 0)
+    #expect(second.statistics().counters.weightBytesSent == 0)
   }
 }

@@ -90,7 +90,7 @@ import Wire
     // One that has said nothing, and one with a session.
     let silent = try HandWritten(endpoint)
     #expect(silent.flood(frame(silent), atMost: 16 << 30) < 16 << 30)
-    wait { frontEnd.statistics().malformedMessages == 1 }
+    wait { frontEnd.statistics().counters.malformedMessages == 1 }
     let known = try HandWritten(endpoint)
     let hello = try Envelope(.hello(RawPeer.hello("endless"))).encoded()
     #expect(known.write(known.frame(hello[0], more: false)))
@@ -98,7 +98,7 @@ import Wire
     #expect(frontEnd.statistics().workers.map(\.name) == ["endless"])
     #expect(known.flood(frame(known), atMost: 16 << 30) < 16 << 30)
     wait { frontEnd.statistics().workers.isEmpty }
-    #expect(frontEnd.statistics().workers.isEmpty && frontEnd.statistics().malformedMessages == 2)
+    #expect(frontEnd.statistics().workers.isEmpty && frontEnd.statistics().counters.malformedMessages == 2)
     // Everybody else is served.
     let worker = try FakeWorker(workerOptions(frontEnd.controlEndpoint))
     try frontEnd.submit(promptGroups(0..<3))
@@ -112,8 +112,8 @@ import Wire
     let peer = try HandWritten(Endpoint(frontEnd.announcementEndpoint), socketType: "SUB")
     let frame = peer.frame([1] + [UInt8](repeating: 7, count: 1000), more: false)
     #expect(peer.flood(frame, atMost: 16 << 30) < 16 << 30)
-    wait { frontEnd.statistics().malformedMessages == 1 }
-    #expect(frontEnd.statistics().malformedMessages == 1)
+    wait { frontEnd.statistics().counters.malformedMessages == 1 }
+    #expect(frontEnd.statistics().counters.malformedMessages == 1)
   }
 
   /// A whole message that is too large is dropped as it is read.

@@ -206,7 +206,7 @@ struct GradientRelayTests {
         #expect(eventually { fleet.helpers[0].received > 0 })
         fleet.helpers[0].kill()
         // The learner does not take over what the relay has not yet missed.
-        #expect(eventually { fleet.relays[0].service.frontEnd?.statistics().lostSessions == 1 })
+        #expect(eventually { fleet.relays[0].service.frontEnd?.statistics().counters.lostSessions == 1 })
       },
       after: { fleet in
         // The relay did not need the learner for it. Rounds are counted when they end.

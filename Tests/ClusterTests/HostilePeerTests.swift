@@ -26,11 +26,11 @@ import Wire
       // From here on the connection is not read: a proper Hello gets no answer and costs nobody anything.
       try peer.send([[1], [2], [3]])
     }
-    #expect(frontEnd.statistics().malformedMessages == 5)
+    #expect(frontEnd.statistics().counters.malformedMessages == 5)
     let worker = try FakeWorker(workerOptions(frontEnd.controlEndpoint))
     try frontEnd.submit(promptGroups(0..<3))
     #expect(try frontEnd.collect(groupCount: 3, within: .seconds(30)).count == 3)
-    #expect(frontEnd.statistics().malformedMessages == 5)
+    #expect(frontEnd.statistics().counters.malformedMessages == 5)
     _ = worker
   }
 
@@ -58,8 +58,8 @@ import Wire
     }
     #expect(reason.contains("vocabulary"))
     let statistics = frontEnd.statistics()
-    #expect(statistics.workers.isEmpty && statistics.queuedSamples == 4 && statistics.acceptedSamples == 0)
-    #expect(statistics.malformedMessages == 1 && statistics.lostSessions == 1)
+    #expect(statistics.workers.isEmpty && statistics.queuedSamples == 4 && statistics.leases.accepted == 0)
+    #expect(statistics.counters.malformedMessages == 1 && statistics.counters.lostSessions == 1)
   }
 
   @Test func repeatedAndForeignResultsAreAcknowledgedAndNotTrainedTwice() throws {
@@ -108,7 +108,7 @@ import Wire
     #expect(relay.corruptedCount == 1)
     #expect(worker.log.withLock { $0.versions } == [0])
     // One leaf of four chunks went twice.
-    #expect(frontEnd.statistics().weightBytesSent == 3_000_000 + 1 << 20)
+    #expect(frontEnd.statistics().counters.weightBytesSent == 3_000_000 + 1 << 20)
     relay.stop()
   }
 }

@@ -111,7 +111,7 @@ import Wire
     }
     #expect(reason.contains("TrajectoryResult"))
     let statistics = frontEnd.statistics()
-    #expect(statistics.acceptedSamples == 1 && statistics.queuedSamples == 1 && statistics.lostSessions == 1)
+    #expect(statistics.leases.accepted == 1 && statistics.queuedSamples == 1 && statistics.counters.lostSessions == 1)
   }
 
   /// What no machine can do must not break the arithmetic of shares.

@@ -42,9 +42,10 @@ import Wire
       expectWhole(try frontEnd.collect(groupCount: 10, within: .seconds(30)), ordinals, version: version)
     }
     let statistics = frontEnd.statistics()
-    #expect(statistics.acceptedSamples == 120 && statistics.staleResults == 0 && statistics.malformedMessages == 0)
+    #expect(
+      statistics.leases.accepted == 120 && statistics.staleResults == 0 && statistics.counters.malformedMessages == 0)
     #expect(statistics.queuedSamples == 0 && statistics.leasedSamples == 0 && statistics.workers.count == 3)
-    #expect(statistics.weightBytesSent >= 3_000_000)
+    #expect(statistics.counters.weightBytesSent >= 3_000_000)
 
     #expect(frontEnd.shutdown(reason: "test is over", within: .seconds(10)))
     for worker in workers {
@@ -67,8 +68,8 @@ import Wire
     expectWhole(try frontEnd.collect(groupCount: 4, within: .seconds(30)), 0..<4, version: 0)
     let statistics = frontEnd.statistics()
     // Whichever is noticed first: that its connection is gone, or that it finishes nothing.
-    #expect(statistics.acceptedSamples == 16 && statistics.requeuedSamples + statistics.hedgedSamples >= 6)
-    #expect(eventually { frontEnd.statistics().lostSessions == 1 })
+    #expect(statistics.leases.accepted == 16 && statistics.leases.requeued + statistics.leases.hedged >= 6)
+    #expect(eventually { frontEnd.statistics().counters.lostSessions == 1 })
     _ = survivors
   }
 
@@ -84,8 +85,9 @@ import Wire
     try frontEnd.submit(promptGroups(0..<4000, sampleCount: 1))
     expectWhole(try frontEnd.collect(groupCount: 4000, within: .seconds(60)), 0..<4000, sampleCount: 1, version: 0)
     let statistics = frontEnd.statistics()
-    #expect(statistics.acceptedSamples == 4000 && statistics.grantedSamples == 4000)
-    #expect(statistics.lostSessions == 0 && statistics.requeuedSamples == 0 && statistics.duplicateResults == 0)
+    #expect(statistics.leases.accepted == 4000 && statistics.leases.granted == 4000)
+    #expect(
+      statistics.counters.lostSessions == 0 && statistics.leases.requeued == 0 && statistics.leases.duplicate == 0)
     #expect(worker.log.withLock { $0.joined == 1 && $0.disconnected == 0 && $0.leases.count == 4000 })
   }
 
@@ -154,7 +156,7 @@ import Wire
     try frontEnd.publish(zero)
     let worker = try FakeWorker(workerOptions(frontEnd.controlEndpoint))
     try frontEnd.submit(promptGroups(0..<2))
-    #expect(eventually { frontEnd.statistics().acceptedSamples == 8 })
+    #expect(eventually { frontEnd.statistics().leases.accepted == 8 })
     // Nobody took the groups; two versions later their samples are too old.
     let one = try weights(1, after: zero)
     try frontEnd.publish(one)
@@ -194,7 +196,7 @@ import Wire
     #expect(groups[0].samples.allSatisfy { $0.workerName == "staying" })
     #expect(leaving.link.close(reason: "drained", within: .seconds(5)))
     #expect(eventually { frontEnd.statistics().workers.map(\.name) == ["staying"] })
-    #expect(frontEnd.statistics().lostSessions == 0)
+    #expect(frontEnd.statistics().counters.lostSessions == 0)
     _ = staying
   }
 

@@ -40,7 +40,7 @@ import Wire
       if case .disconnected = event { isDisconnected = true }
     }
     #expect(isDisconnected)
-    #expect(eventually { frontEnd.statistics().lostSessions == 1 })
+    #expect(eventually { frontEnd.statistics().counters.lostSessions == 1 })
     for sample in lease.sampleIndices { try link.send(FakeWorker.result(lease, sample, snapshot)) }
     #expect(frontEnd.statistics().queuedSamples == 4)
 
@@ -48,7 +48,7 @@ import Wire
     let groups = try frontEnd.collect(groupCount: 1, within: .seconds(20))
     #expect(groups.first?.samples.count == 4)
     #expect(link.close(reason: "end", within: .seconds(10)))
-    #expect(frontEnd.statistics().acceptedSamples == 4)
+    #expect(frontEnd.statistics().leases.accepted == 4)
   }
 
   /// A worker that comes back with unfinished samples goes on with them.
@@ -65,15 +65,15 @@ import Wire
     let found = try nextLease(link)
     let (lease, snapshot) = try #require(found)
     relay.isBlocked = true
-    #expect(eventually { frontEnd.statistics().lostSessions >= 1 && frontEnd.statistics().queuedSamples == 4 })
+    #expect(eventually { frontEnd.statistics().counters.lostSessions >= 1 && frontEnd.statistics().queuedSamples == 4 })
     relay.isBlocked = false
-    #expect(eventually { frontEnd.statistics().reclaimedSamples == 4 })
+    #expect(eventually { frontEnd.statistics().leases.reclaimed == 4 })
     #expect(frontEnd.statistics().queuedSamples == 0 && frontEnd.statistics().leasedSamples == 4)
     for sample in lease.sampleIndices { try link.send(FakeWorker.result(lease, sample, snapshot)) }
     let groups = try frontEnd.collect(groupCount: 1, within: .seconds(20))
     #expect(groups.first?.samples.count == 4)
     #expect(link.close(reason: "end", within: .seconds(10)))
-    #expect(frontEnd.statistics().acceptedSamples == 4 && frontEnd.statistics().duplicateResults == 0)
+    #expect(frontEnd.statistics().leases.accepted == 4 && frontEnd.statistics().leases.duplicate == 0)
   }
 
   /// A worker that lives, renews its leases and finishes nothing: an idle one does its samples, and it is told so.
@@ -90,7 +90,8 @@ import Wire
     #expect(groups.flatMap(\.samples).count == 16)
     #expect(groups.flatMap(\.samples).allSatisfy { $0.workerName == "sound" })
     let statistics = frontEnd.statistics()
-    #expect(statistics.hedgesWon == 4 && statistics.expiredLeases == 0 && statistics.lostSessions == 0)
+    #expect(
+      statistics.leases.hedgesWon == 4 && statistics.leases.expiredLeases == 0 && statistics.counters.lostSessions == 0)
     // Told sample by sample, and at the end that the lease is over.
     #expect(
       eventually {
@@ -115,12 +116,12 @@ import Wire
       let victim = try FakeWorker(workerOptions(frontEnd.controlEndpoint, name: "victim"), holding: true)
       #expect(eventually { victim.log.withLock { !$0.leases.isEmpty } })
       victim.kill()
-      #expect(eventually { frontEnd.statistics().lostSessions == turn })
+      #expect(eventually { frontEnd.statistics().counters.lostSessions == turn })
     }
     let sound = try FakeWorker(workerOptions(frontEnd.controlEndpoint, name: "sound"))
     let groups = try frontEnd.collect(groupCount: 2, within: .seconds(30))
     #expect(groups.map(\.samples.count) == [0, 4])
-    #expect(frontEnd.statistics().setAsideSamples == 4)
+    #expect(frontEnd.statistics().leases.setAside == 4)
     #expect(lines.all.count { $0.hasPrefix("error") && $0.contains("group 0 is set aside: 2 workers") } == 4)
     _ = sound
   }
@@ -134,7 +135,7 @@ import Wire
     try frontEnd.publish(weights(0))
     try frontEnd.submit(promptGroups(0..<1))
     let sleeper = try FakeWorker(workerOptions(frontEnd.controlEndpoint, name: "sleeper"), holding: true)
-    #expect(eventually { frontEnd.statistics().expiredLeases >= 1 })
+    #expect(eventually { frontEnd.statistics().leases.expiredLeases >= 1 })
     #expect(eventually { !sleeper.log.withLock { $0.cancelled.isEmpty } })
     let worker = try FakeWorker(workerOptions(frontEnd.controlEndpoint, name: "worker", capacity: 8))
     let groups = try frontEnd.collect(groupCount: 1, within: .seconds(20))

@@ -93,7 +93,7 @@ final class RunningRelay: Sendable {
       results.append(samples(groups))
       let statistics = frontEnd.statistics()
       #expect(
-        statistics.acceptedSamples == 120 && statistics.malformedMessages == 0)
+        statistics.leases.accepted == 120 && statistics.counters.malformedMessages == 0)
       // The workers that drew them are known by name, not the relay.
       #expect(Set(groups.flatMap(\.samples).map(\.workerName)).isSubset(of: ["worker-0", "worker-1"]))
       if relay != nil { #expect(statistics.workers.map(\.name) == ["relay"]) }
@@ -136,8 +136,8 @@ final class RunningRelay: Sendable {
     #expect(eventually { workers.allSatisfy { $0.log.withLock { $0.versions == [0] } } })
     try frontEnd.publish(weights(1, after: zero))
     #expect(eventually { workers.allSatisfy { $0.log.withLock { $0.versions.last == 1 } } })
-    #expect(frontEnd.statistics().weightBytesSent == 2 * 3_000_000)
-    #expect(relay.service.frontEnd?.statistics().weightBytesSent ?? 0 >= 5 * 3_000_000)
+    #expect(frontEnd.statistics().counters.weightBytesSent == 2 * 3_000_000)
+    #expect(relay.service.frontEnd?.statistics().counters.weightBytesSent ?? 0 >= 5 * 3_000_000)
   }
 
   @Test func deltasArePassedOn() throws {
@@ -152,8 +152,8 @@ final class RunningRelay: Sendable {
       #expect(eventually { workers.allSatisfy { $0.log.withLock { $0.versions == Array(0...index) } } })
     }
     let deltas = chain.deltas[1..<4].reduce(0) { $0 + ($1?.bytes.count ?? 0) }
-    #expect(frontEnd.statistics().weightBytesSent == 2_600_000 + deltas)
-    #expect(relay.service.frontEnd?.statistics().weightBytesSent == 3 * (2_600_000 + deltas))
+    #expect(frontEnd.statistics().counters.weightBytesSent == 2_600_000 + deltas)
+    #expect(relay.service.frontEnd?.statistics().counters.weightBytesSent == 3 * (2_600_000 + deltas))
   }
 
   @Test func workersOfADeadRelayGoToTheLearner() throws {
@@ -172,7 +172,7 @@ final class RunningRelay: Sendable {
     try frontEnd.submit(promptGroups(0..<40))
     #expect(eventually { workers[0].log.withLock { !$0.leases.isEmpty } })
     workers += [try worker(1), try worker(2)]
-    #expect(eventually { frontEnd.statistics().acceptedSamples >= 20 })
+    #expect(eventually { frontEnd.statistics().leases.accepted >= 20 })
     relay.service.abort()
     relay.join()
     #expect(eventually { frontEnd.statistics().workers.map(\.name).sorted() == ["worker-0", "worker-1", "worker-2"] })
@@ -180,7 +180,7 @@ final class RunningRelay: Sendable {
     workers[0].kill()
     let groups = try frontEnd.collect(groupCount: 40, within: .seconds(60))
     #expect(groups.map(\.ordinal) == Array(0..<40) && groups.allSatisfy { $0.samples.count == 4 })
-    #expect(frontEnd.statistics().acceptedSamples == 160)
+    #expect(frontEnd.statistics().leases.accepted == 160)
   }
 
   /// When the first place answers again its workers go back, and nothing is lost by it.
@@ -200,14 +200,14 @@ final class RunningRelay: Sendable {
     relay.service.abort()
     relay.join()
     #expect(eventually { frontEnd.statistics().workers.map(\.name).sorted() == ["worker-0", "worker-1"] })
-    let lost = frontEnd.statistics().lostSessions
+    let lost = frontEnd.statistics().counters.lostSessions
     try frontEnd.submit(promptGroups(0..<40))
     let second = try RunningRelay([frontEnd.controlEndpoint], at: endpoint)
     #expect(try second.endpoint() == endpoint)
     #expect(eventually { frontEnd.statistics().workers.map(\.name) == ["relay"] })
     #expect(try frontEnd.collect(groupCount: 40, within: .seconds(60)).count == 40)
     let statistics = frontEnd.statistics()
-    #expect(statistics.acceptedSamples == 160 && statistics.lostSessions == lost)
+    #expect(statistics.leases.accepted == 160 && statistics.counters.lostSessions == lost)
     #expect(eventually { workers.allSatisfy { $0.log.withLock { $0.joined } == 3 } })
   }
 
@@ -270,7 +270,7 @@ final class RunningRelay: Sendable {
     try frontEnd.submit(promptGroups(0..<4))
     let groups = try frontEnd.collect(groupCount: 4, within: .seconds(30))
     #expect(groups.flatMap(\.samples).allSatisfy { $0.trajectory.policyVersion == 1 })
-    #expect(frontEnd.statistics().staleResults == 0 && frontEnd.statistics().lostSessions == 0)
+    #expect(frontEnd.statistics().staleResults == 0 && frontEnd.statistics().counters.lostSessions == 0)
     gate.open()
     #expect(
       eventually {
@@ -296,7 +296,7 @@ final class RunningRelay: Sendable {
     #expect(eventually { frontEnd.statistics().queuedSamples == 12 })
     #expect(eventually { frontEnd.statistics().workers.first?.credits == 0 })
     // The relay's session is as it was.
-    #expect(frontEnd.statistics().lostSessions == 0 && relay.service.frontEnd?.relayLoad == RelayLoad())
+    #expect(frontEnd.statistics().counters.lostSessions == 0 && relay.service.frontEnd?.relayLoad == RelayLoad())
     let other = try FakeWorker(workerOptions(frontEnd.controlEndpoint, name: "other"))
     #expect(try frontEnd.collect(groupCount: 3, within: .seconds(30)).count == 3)
     _ = other
@@ -315,11 +315,11 @@ final class RunningRelay: Sendable {
     #expect(try eventually { try socket.send(Envelope(.hello(hello)).encoded()) == .sent })
     #expect(eventually { relay.service.frontEnd?.statistics().workers.map(\.name) == ["cheat"] })
     #expect(try socket.send([[1, 2, 3]]) == .sent)
-    #expect(eventually { relay.service.frontEnd?.statistics().malformedMessages == 1 })
+    #expect(eventually { relay.service.frontEnd?.statistics().counters.malformedMessages == 1 })
     let worker = try FakeWorker(workerOptions(endpoint))
     try frontEnd.submit(promptGroups(0..<3))
     #expect(try frontEnd.collect(groupCount: 3, within: .seconds(30)).count == 3)
-    #expect(frontEnd.statistics().malformedMessages == 0 && frontEnd.statistics().lostSessions == 0)
+    #expect(frontEnd.statistics().counters.malformedMessages == 0 && frontEnd.statistics().counters.lostSessions == 0)
     _ = worker
   }
 
@@ -336,7 +336,7 @@ final class RunningRelay: Sendable {
     relay.join()
     #expect(relay.error == nil)
     #expect(try frontEnd.collect(groupCount: 20, within: .seconds(30)).count == 20)
-    #expect(frontEnd.statistics().acceptedSamples == 80 && frontEnd.statistics().lostSessions == 0)
+    #expect(frontEnd.statistics().leases.accepted == 80 && frontEnd.statistics().counters.lostSessions == 0)
     _ = worker
   }
 

@@ -151,7 +151,7 @@ struct RecordingLogHandler: LogHandler {
       #expect(try eventually { try socket.send([[1, 2, 3]]) == .sent })
       #expect(eventually { frontEnd.statistics().quarantinedKeys == 1 })
     }
-    #expect(frontEnd.statistics().malformedMessages == 1)
+    #expect(frontEnd.statistics().counters.malformedMessages == 1)
     #expect(lines.takeAll().contains { $0.contains("is refused until it is pardoned") })
 
     let workerLines = Mailbox<String>()
@@ -180,7 +180,7 @@ struct RecordingLogHandler: LogHandler {
     try socket.connect(Endpoint(frontEnd.controlEndpoint))
     // Field 1 of the envelope: another generation.
     #expect(try eventually { try socket.send([[8, 99]]) == .sent })
-    #expect(eventually { frontEnd.statistics().malformedMessages == 1 })
+    #expect(eventually { frontEnd.statistics().counters.malformedMessages == 1 })
     #expect(frontEnd.statistics().quarantinedKeys == 0)
   }
 

@@ -43,7 +43,7 @@ import Wire
         #expect(try verdict(thief, theirs, result) == .unknown)
       }
     }
-    #expect(frontEnd.statistics().acceptedSamples == 0 && frontEnd.statistics().ungrantedResults == 8)
+    #expect(frontEnd.statistics().leases.accepted == 0 && frontEnd.statistics().counters.ungrantedResults == 8)
     // Nobody lost anything by it.
     #expect(frontEnd.statistics().leasedSamples == 4)
     for sample in held.sampleIndices {
@@ -63,7 +63,7 @@ import Wire
     let slow = try RawPeer(frontEnd.controlEndpoint)
     let session = try slow.join("slow")
     let held = try #require(try lease(slow, session))
-    #expect(eventually { frontEnd.statistics().expiredLeases == 1 })
+    #expect(eventually { frontEnd.statistics().leases.expiredLeases == 1 })
     #expect(try eventually { try slow.receive() != nil })
     #expect(try verdict(slow, session, FakeWorker.result(held, 0, snapshot)) == .accepted)
 
@@ -75,7 +75,7 @@ import Wire
       return
     }
     #expect(try verdict(thief, theirs, FakeWorker.result(held, 1, snapshot)) == .unknown)
-    #expect(frontEnd.statistics().acceptedSamples == 1)
+    #expect(frontEnd.statistics().leases.accepted == 1)
   }
 
   /// Who drew a sample is for relays to say.
@@ -95,7 +95,7 @@ import Wire
       Issue.record("no protocol error")
       return
     }
-    #expect(reason.contains("origin") && frontEnd.statistics().acceptedSamples == 0)
+    #expect(reason.contains("origin") && frontEnd.statistics().leases.accepted == 0)
   }
 
   /// A field of protobuf: a length-delimited one, or bytes that are its value.
@@ -141,10 +141,7 @@ import Wire
     try frontEnd.publish(weights(0))
     let relay = try RunningRelay([frontEnd.controlEndpoint])
     _ = try relay.endpoint()
-    relay.service.frontEnd?.shared.state.withLock {
-      $0.failure = "broken on purpose"
-      $0.isFinished = true
-    }
+    relay.service.frontEnd?.shared.state.withLock { $0.ending.finish(failure: "broken on purpose") }
     #expect(eventually { relay.error?.contains("broken on purpose") ?? false })
     #expect(eventually { frontEnd.statistics().workers.isEmpty })
   }

@@ -58,7 +58,7 @@ public struct BroadcastMeasurement: Sendable {
           capacity: 1), logger: logger)
     }
     try bring(first.version, links, patience)
-    let before = frontEnd.statistics().weightBytesSent
+    let before = frontEnd.statistics().counters.weightBytesSent
     let arrivals = Mailbox<UInt64>()
     let (start, processor) = (MonotonicClock.nanoseconds(), processorSeconds)
     let waiters = try links.map { link in
@@ -76,7 +76,8 @@ public struct BroadcastMeasurement: Sendable {
         "\(count - ends.count) of \(count) workers did not get version \(second.version) in \(patience)")
     }
     return BroadcastMeasurement(
-      seconds: ends.map { Double($0 - start) * 1e-9 }, wireBytes: frontEnd.statistics().weightBytesSent - before,
+      seconds: ends.map { Double($0 - start) * 1e-9 },
+      wireBytes: frontEnd.statistics().counters.weightBytesSent - before,
       cpuSeconds: processorSeconds - processor, depth: depth)
   }
 

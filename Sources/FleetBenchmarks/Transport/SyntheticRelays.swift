@@ -50,7 +50,7 @@ final class SyntheticRelays {
     endpoints = found.compactMap(\.self)
   }
 
-  var lostSessions: Int { services.reduce(0) { $0 + ($1.frontEnd?.statistics().lostSessions ?? 0) } }
+  var lostSessions: Int { services.reduce(0) { $0 + ($1.frontEnd?.statistics().counters.lostSessions ?? 0) } }
 
   /// After the learner has told them that the run is over.
   func join() { for thread in threads { thread.join() } }

@@ -161,7 +161,7 @@ extension TransportBenchmark {
     try trainer.turn(until: MonotonicClock.now() + .seconds(0.3))
 
     func usage() throws -> Usage {
-      Usage(fleet: try fleet.counters(), accepted: frontEnd.statistics().acceptedSamples)
+      Usage(fleet: try fleet.counters(), accepted: frontEnd.statistics().leases.accepted)
     }
     let before = try usage()
     let end = before.time + .seconds(settings.seconds)
@@ -194,14 +194,14 @@ extension TransportBenchmark {
     }
     let statistics = frontEnd.statistics()
     if rate == nil {
-      result.lostTrajectories = max(0, trainer.submittedSamples - statistics.acceptedSamples)
+      result.lostTrajectories = max(0, trainer.submittedSamples - statistics.leases.accepted)
       result.lostTrajectories += max(0, last.sent - last.acknowledged)
     }
     // A sample lent twice on purpose, near the end, comes back twice: perhaps when its group is done with and forgotten.
     result.repeatedResults =
-      max(0, statistics.duplicateResults + statistics.unknownResults - statistics.hedgedSamples)
-      + statistics.staleResults + statistics.requeuedSamples
-    result.lostSessions = last.lost + statistics.lostSessions + (relays?.lostSessions ?? 0)
+      max(0, statistics.leases.duplicate + statistics.unknownResults - statistics.leases.hedged)
+      + statistics.staleResults + statistics.leases.requeued
+    result.lostSessions = last.lost + statistics.counters.lostSessions + (relays?.lostSessions ?? 0)
     return result
   }
 
@@ -216,7 +216,7 @@ extension TransportBenchmark {
     try trainer.turn(
       until: MonotonicClock.now() + .seconds(10),
       unless: { frontEnd.statistics().workers.allSatisfy { $0.heldVersion >= current } })
-    let (before, bytes) = (try usage(), frontEnd.statistics().weightBytesSent)
+    let (before, bytes) = (try usage(), frontEnd.statistics().counters.weightBytesSent)
     for round in 1...rounds {
       version = try publish(
         version, byteCount: max(Self.announcedByteCount + 2, settings.broadcastByteCount), to: frontEnd,
@@ -233,7 +233,7 @@ extension TransportBenchmark {
     }
     let after = try usage()
     return Broadcast(
-      byteCount: (frontEnd.statistics().weightBytesSent - bytes) / rounds,
+      byteCount: (frontEnd.statistics().counters.weightBytesSent - bytes) / rounds,
       learnerSeconds: (after.learner + after.library - before.learner - before.library) / Double(rounds),
       arrivals: after.fleet.arrivals)
   }

@@ -81,7 +81,7 @@ public struct FleetReport: Sendable {
   /// Groups of the current step that are complete, and all of them.
   public var finishedGroups: Int
   public var groups: Int
-  public var statistics: ClusterStatistics
+  public var statistics: FleetStatistics
 }
 
 /// An evaluation on held-out prompts.

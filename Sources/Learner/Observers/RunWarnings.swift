@@ -40,7 +40,7 @@ final class RunWarnings: RunObserver {
   func fleetChanged(_ fleet: FleetReport) throws {
     let statistics = fleet.statistics
     let warning = stalls.receive(
-      step: fleet.completedSteps + 1, accepted: statistics.acceptedSamples, queued: statistics.queuedSamples,
+      step: fleet.completedSteps + 1, accepted: statistics.leases.accepted, queued: statistics.queuedSamples,
       holders: statistics.workers.map { .init(name: $0.name, samples: $0.leasedSamples) },
       leaseSeconds: leaseSeconds, now: MonotonicClock.seconds())
     if let warning { try say(warning) }

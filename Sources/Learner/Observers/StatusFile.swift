@@ -45,7 +45,7 @@ final class StatusFile: RunObserver {
       time: Date().timeIntervalSince1970, phase: phase, completedSteps: completed, totalSteps: totalSteps,
       finishedGroups: phase == .sampling ? fleet?.finishedGroups ?? 0 : 0, groups: fleet?.groups ?? 0,
       version: statistics?.currentVersion, queuedSamples: statistics?.queuedSamples ?? 0,
-      leasedSamples: statistics?.leasedSamples ?? 0, lostSessions: statistics?.lostSessions ?? 0,
+      leasedSamples: statistics?.leasedSamples ?? 0, lostSessions: statistics?.counters.lostSessions ?? 0,
       workers: (statistics?.workers ?? []).map {
         .init(
           name: $0.name, leasedSamples: $0.leasedSamples, heldVersion: $0.heldVersion,
