@@ -53,13 +53,3 @@ public enum ResultVerdict: Sendable, Equatable {
   case stale
   case unknown
 }
-
-/// Groups that will be trained on at the same version, and what is left to do of them.
-public struct LeaseCohort: Sendable, Equatable {
-  /// The learner's version when it trains on them; `Int.max` when that was not said.
-  public var dueVersion: Int
-  public var queuedSamples = 0
-  public var leasedSamples = 0
-
-  public var unfinishedSamples: Int { queuedSamples + leasedSamples }
-}

@@ -10,21 +10,10 @@ extension LeaseTable {
     let group = groups[key.groupOrdinal]!
     let old = group.states[key.sampleIndex]
     groups[key.groupOrdinal]!.states[key.sampleIndex] = new
-    let due = group.dueVersion
-    switch old {
-    case .queued: cohortsByDue[due, default: LeaseCohort(dueVersion: due)].queuedSamples -= 1
-    case .leased: cohortsByDue[due, default: LeaseCohort(dueVersion: due)].leasedSamples -= 1
-    case .accepted, .setAside: break
-    }
-    switch new {
-    case .queued:
-      cohortsByDue[due, default: LeaseCohort(dueVersion: due)].queuedSamples += 1
-      insertIntoQueue(key.groupOrdinal)
-    case .leased: cohortsByDue[due, default: LeaseCohort(dueVersion: due)].leasedSamples += 1
-    case .accepted, .setAside: break
-    }
+    cohortCounts.change(from: old, to: new, dueVersion: group.dueVersion)
+    if new == .queued { queue.insert(key.groupOrdinal) }
     if old == .queued, new != .queued, !groups[key.groupOrdinal]!.states.contains(.queued) {
-      removeFromQueue(key.groupOrdinal)
+      queue.remove(key.groupOrdinal)
     }
   }
 
@@ -44,18 +33,8 @@ extension LeaseTable {
 
   mutating func register(_ lease: LeaseRecord) {
     leases[lease.id] = lease
-    holdings[lease.worker, default: Holdings()].leases.insert(lease.id)
-    count(lease, lease.sampleIndices.count)
+    holdings.add(lease, dueVersion: groups[lease.groupOrdinal]?.dueVersion)
     nextLook = min(nextLook ?? lease.expires, lease.expires)
-  }
-
-  mutating func count(_ lease: LeaseRecord, _ change: Int) {
-    holdings[lease.worker]?.samples += change
-    if lease.losses > 0 { holdings[lease.worker]?.suspects += change }
-    if !lease.isHedge, let due = groups[lease.groupOrdinal]?.dueVersion {
-      let before = holdings[lease.worker]?.samplesByDue[due] ?? 0
-      holdings[lease.worker]?.samplesByDue[due] = before + change == 0 ? nil : before + change
-    }
   }
 
   mutating func judge(_ key: SampleKey, leaseID: UInt64, policyVersion: Int) -> ResultVerdict {
@@ -93,11 +72,11 @@ extension LeaseTable {
   @discardableResult
   mutating func shrink(_ id: UInt64, by sampleIndex: Int) -> Bool {
     guard let lease = leases[id] else { return true }
-    count(lease, -1)
+    holdings.shrink(lease, dueVersion: groups[lease.groupOrdinal]?.dueVersion)
     leases[id]!.sampleIndices.removeAll { $0 == sampleIndex }
     guard leases[id]!.sampleIndices.isEmpty else { return false }
     leases[id] = nil
-    holdings[lease.worker]?.leases.remove(id)
+    holdings.end(lease)
     return true
   }
 
@@ -124,25 +103,21 @@ extension LeaseTable {
     }
   }
 
-  func queuePosition(_ ordinal: Int) -> Int {
-    var low = 0
-    var high = groupsWithQueue.count
-    while low < high {
-      let middle = (low + high) / 2
-      if groupsWithQueue[middle] < ordinal { low = middle + 1 } else { high = middle }
+  /// Takes a retired group back: some of its samples turned out to be of no use, and are queued again.
+  ///
+  /// - Parameter accepted: indices of the samples that stay as they are.
+  /// - Throws: `CoordinationError` when the group was not retired.
+  public mutating func restore(
+    groupOrdinal: Int, sampleCount: Int, accepted: Set<Int>, dueVersion: Int? = nil, kind: Int = 0
+  ) throws {
+    guard retired.contains(groupOrdinal) else {
+      throw CoordinationError("group \(groupOrdinal) cannot be taken back: it was never finished")
     }
-    return low
-  }
-
-  mutating func insertIntoQueue(_ ordinal: Int) {
-    let position = queuePosition(ordinal)
-    if position == groupsWithQueue.count || groupsWithQueue[position] != ordinal {
-      groupsWithQueue.insert(ordinal, at: position)
+    retired.remove(groupOrdinal)
+    try enqueue(groupOrdinal: groupOrdinal, sampleCount: sampleCount, dueVersion: dueVersion, kind: kind)
+    for index in accepted.sorted() where index < sampleCount {
+      set(SampleKey(groupOrdinal: groupOrdinal, sampleIndex: index), .accepted)
     }
-  }
-
-  mutating func removeFromQueue(_ ordinal: Int) {
-    let position = queuePosition(ordinal)
-    if position < groupsWithQueue.count, groupsWithQueue[position] == ordinal { groupsWithQueue.remove(at: position) }
+    counters.requeued += sampleCount - accepted.count
   }
 }

@@ -37,16 +37,6 @@ public struct LeaseTable: Sendable {
     case setAside
   }
 
-  /// What one worker has been lent.
-  struct Holdings: Sendable {
-    var leases: Set<UInt64> = []
-    var samples = 0
-    /// Those that were lost with a worker before.
-    var suspects = 0
-    /// By cohort, without hedges: those count with their first holder.
-    var samplesByDue: [Int: Int] = [:]
-  }
-
   struct Group: Sendable {
     var states: [SampleState]
     /// Per sample, the workers that were lost with it.
@@ -65,20 +55,18 @@ public struct LeaseTable: Sendable {
   let maximumLosses: Int
   var nextLeaseID: UInt64
   var groups: [Int: Group] = [:]
-  /// Ascending ordinals of the groups that have queued samples: the oldest group is served first.
-  var groupsWithQueue: [Int] = []
+  var queue = GroupQueue()
   var leases: [UInt64: LeaseRecord] = [:]
-  var holdings: [WorkerID: Holdings] = [:]
+  var holdings = LeaseHoldings()
   /// Leases of lost sessions whose workers may come back.
   var lostLeases: [UInt64: LeaseRecord] = [:]
-  var cohortsByDue: [Int: LeaseCohort] = [:]
+  var cohortCounts = LeaseCohorts()
   var retired = OrdinalSet()
   /// At or before the earliest expiry.
   var nextLook: Duration?
   var superseded: [SupersededSample] = []
   var newlySetAside: [SampleKey] = []
-  /// Kinds of work that a session cannot do.
-  var declined: [WorkerID: Set<Int>] = [:]
+  var declined = DeclinedKinds()
 
   /// - Parameters:
   ///   - leaseDuration: time until a lease expires unless renewed.
@@ -104,18 +92,16 @@ public struct LeaseTable: Sendable {
   /// A lease of a lost session whose worker may come back.
   public func lostLease(_ id: UInt64) -> LeaseRecord? { lostLeases[id] }
 
-  public var queuedSampleCount: Int { cohortsByDue.values.reduce(0) { $0 + $1.queuedSamples } }
+  public var queuedSampleCount: Int { cohortCounts.queuedSampleCount }
   /// Samples that are lent; a hedged one counts once.
-  public var leasedSampleCount: Int { cohortsByDue.values.reduce(0) { $0 + $1.leasedSamples } }
+  public var leasedSampleCount: Int { cohortCounts.leasedSampleCount }
 
   /// The cohorts with unfinished samples, the first one due first.
-  public var cohorts: [LeaseCohort] {
-    cohortsByDue.values.filter { $0.unfinishedSamples > 0 }.sorted { $0.dueVersion < $1.dueVersion }
-  }
+  public var cohorts: [LeaseCohort] { cohortCounts.unfinished }
 
   /// Samples of a cohort that are neither finished nor given up.
   public func unfinished(dueVersion: Int) -> (queued: Int, leased: Int) {
-    cohortsByDue[dueVersion].map { ($0.queuedSamples, $0.leasedSamples) } ?? (0, 0)
+    cohortCounts[dueVersion].map { ($0.queuedSamples, $0.leasedSamples) } ?? (0, 0)
   }
 
   /// Samples that a worker holds.
@@ -141,8 +127,8 @@ public struct LeaseTable: Sendable {
     groups[groupOrdinal] = Group(
       states: Array(repeating: .queued, count: sampleCount), losses: Array(repeating: 0, count: sampleCount),
       dueVersion: due, kind: kind)
-    cohortsByDue[due, default: LeaseCohort(dueVersion: due)].queuedSamples += sampleCount
-    insertIntoQueue(groupOrdinal)
+    cohortCounts.enqueue(sampleCount, dueVersion: due)
+    queue.insert(groupOrdinal)
   }
 
   /// A worker still works on these leases. Ids that are not its own are ignored.
@@ -173,22 +159,15 @@ public struct LeaseTable: Sendable {
       takeBack(lease, isLoss: isLoss)
       if isLoss { lostLeases[lease.id] = lease }
     }
-    holdings[worker] = nil
-    declined[worker] = nil
+    holdings.remove(worker)
+    declined.remove(worker)
     return lost
   }
 
   /// The same worker process came back under a new session and still holds its leases.
   public mutating func transfer(from old: WorkerID, to new: WorkerID) {
-    if let kinds = declined.removeValue(forKey: old) { declined[new, default: []].formUnion(kinds) }
-    guard let moved = holdings.removeValue(forKey: old) else { return }
-    for id in moved.leases { leases[id]?.worker = new }
-    guard var held = holdings[new] else { return holdings[new] = moved }
-    held.leases.formUnion(moved.leases)
-    held.samples += moved.samples
-    held.suspects += moved.suspects
-    held.samplesByDue.merge(moved.samplesByDue, uniquingKeysWith: +)
-    holdings[new] = held
+    declined.move(from: old, to: new)
+    for id in holdings.move(from: old, to: new) { leases[id]?.worker = new }
   }
 
   /// Judges a result. `accepted` is said once per sample, whatever arrives.
@@ -249,7 +228,7 @@ public struct LeaseTable: Sendable {
       release(SampleKey(groupOrdinal: groupOrdinal, sampleIndex: index), wonBy: nil)
     }
     groups[groupOrdinal] = nil
-    if cohortsByDue[group.dueVersion]?.unfinishedSamples == 0 { cohortsByDue[group.dueVersion] = nil }
+    cohortCounts.forgetIfFinished(dueVersion: group.dueVersion)
     if !lostLeases.isEmpty { lostLeases = lostLeases.filter { $0.value.groupOrdinal != groupOrdinal } }
     retired.insert(groupOrdinal)
   }

@@ -11,7 +11,7 @@ extension LeaseTable {
   ) -> LeaseRecord? {
     guard limit > 0, let current = currentVersion else { return nil }
     let suspects = holdings[worker]?.suspects ?? 0
-    for ordinal in groupsWithQueue {
+    for ordinal in queue.ordinals {
       let group = groups[ordinal]!
       if let dueVersion, group.dueVersion != dueVersion { continue }
       guard canDo(group, worker) else { continue }
@@ -104,5 +104,34 @@ extension LeaseTable {
     }
     counters.reclaimed += lease.sampleIndices.count
     return (lease.sampleIndices, dropped)
+  }
+
+  // MARK: What some workers cannot do
+
+  /// A session cannot do what a group asks for: it is lent nothing of that kind any longer.
+  public mutating func decline(groupOrdinal: Int, by worker: WorkerID) {
+    guard let kind = groups[groupOrdinal]?.kind else { return }
+    declined.add(kind, by: worker)
+  }
+
+  /// Whether a session may be lent samples of a group.
+  func canDo(_ group: Group, _ worker: WorkerID) -> Bool { !declined.contains(group.kind, by: worker) }
+
+  /// Whether a cohort has unfinished samples that a session could be lent.
+  func hasWork(for worker: WorkerID, dueVersion: Int) -> Bool {
+    guard declined[worker] != nil else { return true }
+    return queue.ordinals.contains { ordinal in
+      guard let group = groups[ordinal], group.dueVersion == dueVersion else { return false }
+      return canDo(group, worker)
+    }
+  }
+
+  /// Groups with queued samples of which every one of these sessions has said that it cannot do them.
+  public func refusedGroups(by workers: [WorkerID]) -> [Int] {
+    guard !workers.isEmpty, workers.allSatisfy({ declined[$0] != nil }) else { return [] }
+    return queue.ordinals.filter { ordinal in
+      guard let group = groups[ordinal] else { return false }
+      return workers.allSatisfy { !canDo(group, $0) }
+    }
   }
 }
