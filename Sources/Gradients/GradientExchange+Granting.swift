@@ -5,42 +5,6 @@ import Wire
 
 // Who is lent what.
 extension GradientExchange {
-  /// A worker or relay that may have leaves of an offer.
-  struct Candidate {
-    var id: WorkerID
-    var peer: Peer
-    /// Workers (one, or a relay's) and their threads.
-    var workers: Int
-    var threads: Int
-  }
-
-  /// Who could compute an offer's leaves, in a fixed order.
-  func candidates(for offer: GradientOffer) -> [Candidate] {
-    peers.sorted { $0.key < $1.key }.compactMap { id, peer in
-      let power = peer.power(for: offer)
-      guard !peer.hasDeclined, power.workers > 0 else { return nil }
-      return Candidate(id: id, peer: peer, workers: power.workers, threads: power.threads)
-    }
-  }
-
-  /// Threads that could compute an offer's leaves.
-  package func threads(for offer: GradientOffer) -> Int { candidates(for: offer).reduce(0) { $0 + $1.threads } }
-
-  func rowsPerSecond(of candidate: Candidate) -> Double {
-    rates.rowsPerSecond(
-      of: candidate.peer.incarnation, threads: candidate.threads, learnerThreads: options.learnerThreads) ?? 0
-  }
-
-  /// What each worker is busy with: leases that are not computed, and seconds until the last of them should be.
-  func occupation(now: Duration) -> [WorkerID: (leases: Int, seconds: Double)] {
-    var busy: [WorkerID: (leases: Int, seconds: Double)] = [:]
-    for lease in rounds.flatMap(\.leases.outstanding) where !lease.isComputed {
-      let entry = busy[lease.worker] ?? (0, 0)
-      busy[lease.worker] = (entry.leases + 1, max(entry.seconds, (lease.expected - now).inSeconds))
-    }
-    return busy
-  }
-
   /// Lends leaves to workers, as far as they are expected back before the learner would have computed them itself. A relay
   /// has nobody but them.
   ///
@@ -52,24 +16,21 @@ extension GradientExchange {
   }
 
   private mutating func grant(_ index: Int, now: Duration, isReady: (WorkerID, Int) -> Bool) {
-    guard let assumed = rates.learnerRowsPerSecond else { return }
+    guard let assumed = forecast.rates.learnerRowsPerSecond else { return }
     let learnerRate = options.isLearner ? assumed : 0
     let offer = rounds[index].offer
-    let busy = occupation(now: now)
-    let candidates = candidates(for: offer).filter { isReady($0.id, offer.policyVersion) }
-    func room(_ candidate: Candidate) -> Int {
+    let busy = rounds.occupation(now: now)
+    let candidates = peers.candidates(for: offer).filter { isReady($0.id, offer.policyVersion) }
+    func room(_ candidate: GradientCandidate) -> Int {
       (candidate.peer.isRelay ? Self.leasesOfARelay : 1) - (busy[candidate.id]?.leases ?? 0)
     }
     guard candidates.contains(where: { room($0) > 0 }) else { return }
-    let workers = shareWorkers(candidates, offer: offer, told: rounds[index].told, now: now)
+    let workers = forecast.workers(
+      candidates, offer: offer, told: rounds[index].told, rounds: rounds, now: now)
     // The learner comes to what is left when it is done with the leaf that it is at.
     let local = rounds[index].leases.localRowsLeft(learnerRowsPerSecond: learnerRate, now: now)
-    let shares = GradientShares(
-      rowsLeft: Double(rounds[index].leases.pendingRows) + local, learnerRowsPerSecond: learnerRate,
-      workers: workers.map {
-        GradientShares.Worker(
-          rowsPerSecond: $0.rowsPerSecond, delaySeconds: $0.delaySeconds + Self.samplingFirst * samplingSeconds)
-      })
+    let shares = forecast.shares(
+      rowsLeft: Double(rounds[index].leases.pendingRows) + local, learnerRowsPerSecond: learnerRate, workers: workers)
     // A last leaf is better left to whoever comes free and is faster: the fastest machine, below a relay too.
     let fastest = candidates.indices.reduce(learnerRate) {
       shares.rows[$1] > 0 ? max($0, workers[$1].rowsPerSecond / Double(candidates[$1].workers)) : $0
@@ -93,7 +54,7 @@ extension GradientExchange {
       }
       // A speed that is only assumed is tried on one leaf for each worker.
       var limit = shares.rows[position]
-      if !rates.isMeasured(candidate.peer.incarnation) {
+      if !forecast.rates.isMeasured(candidate.peer.incarnation) {
         limit = candidate.peer.isRelay ? min(limit, meanRows * (Double(candidate.workers) + 0.5)) : 0
       }
       // A relay's share need not be one node.
@@ -115,37 +76,112 @@ extension GradientExchange {
     }
   }
 
-  /// What each candidate could do, and from when on: what it is busy with still, the way to the weights, and the transfer.
-  ///
-  /// - Parameter told: who was told of the offer's weights when.
-  func shareWorkers(
-    _ candidates: [Candidate], offer: GradientOffer, told: [WorkerID: Duration], now: Duration
-  ) -> [GradientShares.Worker] {
-    let busy = occupation(now: now)
-    // Gradients come some at a time: each waits for those before it.
-    let atOnce = Self.transfersAtOnce(byteCount: offer.byteCount)
-    let ahead = rounds.flatMap(\.leases.outstanding).count { $0.isComputed }
-    return candidates.enumerated().map { position, candidate in
-      let transfer = Double(offer.byteCount) / rates.bytesPerSecond(of: candidate.peer.incarnation)
-      return GradientShares.Worker(
-        rowsPerSecond: rowsPerSecond(of: candidate),
-        delaySeconds: max(0, busy[candidate.id]?.seconds ?? 0)
-          + secondsUntilReady(candidate, for: offer, told: told[candidate.id], now: now)
-          + transfer * Double(1 + (ahead + position) / atOnce))
-    }
-  }
-
   /// Says that a lease is lent.
   mutating func send(_ record: GradientLeaseRecord, of offer: GradientOffer) {
     let party = peers[record.worker]?.party
-    if let index = index(of: record.id), let party { rounds[index].holders[record.id] = party }
+    if let index = rounds.index(of: record.id), let party { rounds[index].holders[record.id] = party }
     var offer = offer
-    offer.learnerRowsPerSecond = (rates.learnerRowsPerSecond ?? 0) / Double(max(1, options.learnerThreads))
+    offer.learnerRowsPerSecond = (forecast.rates.learnerRowsPerSecond ?? 0) / Double(max(1, options.learnerThreads))
     outgoing.append(
       (
         record.worker,
         .gradientGrant(
           offer.grant(id: record.id, leaves: record.leaves, deadline: options.leaseDuration, to: party))
       ))
+  }
+
+  // MARK: Leaves of a later mini-batch, whose weights the workers do not have yet
+
+  /// Tells a worker of an offer's weights, once.
+  mutating func tell(_ worker: WorkerID, round index: Int, now: Duration) {
+    guard let announcement = rounds[index].offer.intermediate?.announcement, rounds[index].told[worker] == nil else {
+      return
+    }
+    rounds[index].told[worker] = now
+    outgoing.append((worker, .gradientVersion(announcement)))
+  }
+
+  /// A worker says with which intermediate version it can compute.
+  package mutating func report(gradientVersion: Int?, by worker: WorkerID, now: Duration) {
+    guard let peer = peers.note(gradientVersion: gradientVersion, of: worker) else { return }
+    for round in rounds where round.offer.version == gradientVersion {
+      guard let told = round.told[worker] else { continue }
+      forecast.rates.followed(peer.incarnation, seconds: (now - told).inSeconds)
+    }
+  }
+
+  /// The rounds are about to end: who was told of their weights in vain is not counted on so soon again.
+  mutating func noteLaggards(now: Duration) {
+    for round in rounds {
+      for (worker, told) in round.told {
+        guard let peer = peers[worker], !peer.hasWeights(of: round.offer) else { continue }
+        forecast.rates.didNotFollow(peer.incarnation, seconds: (now - told).inSeconds)
+      }
+    }
+  }
+
+  /// Whether workers would save the learner at least twice the time that publishing an offer's weights costs it.
+  ///
+  /// - Parameters:
+  ///   - offer: its weights are not published yet.
+  ///   - seconds: what publishing costs.
+  ///   - isReady: whether a worker holds the policy version that they branch off.
+  package func isWorthPublishing(
+    _ offer: GradientOffer, seconds: Double, now: Duration, isReady: (_ worker: WorkerID, _ version: Int) -> Bool
+  ) -> Bool {
+    forecast.isWorthPublishing(
+      offer, seconds: seconds, candidates: peers.candidates(for: offer).filter { isReady($0.id, offer.policyVersion) },
+      rounds: rounds, now: now)
+  }
+
+  // MARK: A relay's
+
+  /// Lends what is out with a slow worker to one that has nothing to do and would sooner be done with it.
+  mutating func reassign(now: Duration, isReady: (_ worker: WorkerID, _ version: Int) -> Bool) {
+    for index in rounds.indices where rounds[index].leases.pendingRows == 0 && rounds[index].failure == nil {
+      let offer = rounds[index].offer
+      let busy = rounds.occupation(now: now)
+      let idle = peers.candidates(for: offer).filter {
+        busy[$0.id] == nil && isReady($0.id, offer.policyVersion) && $0.peer.hasWeights(of: offer)
+      }
+      guard let fastest = idle.max(by: { forecast.rowsPerSecond(of: $0) < forecast.rowsPerSecond(of: $1) }) else {
+        continue
+      }
+      let rate = max(forecast.rowsPerSecond(of: fastest), 1e-9)
+      let transfer = Double(offer.byteCount) / forecast.rates.bytesPerSecond(of: fastest.peer.incarnation)
+      guard
+        let record = rounds[index].leases.takeOver(
+          learnerRowsPerSecond: rate, now: now, isAllowed: { $0.worker != fastest.id })
+      else { continue }
+      disappointed(record, now)
+      forget(record, "another worker computes it")
+      if let granted = rounds[index].leases.grant(
+        to: fastest.id, atMost: Double(record.rows), now: now, isWorthwhile: { _ in true },
+        expectedSeconds: { transfer + Double($0) / rate })
+      {
+        send(granted, of: offer)
+      }
+    }
+  }
+
+  /// Rounds that nobody below is going to finish.
+  mutating func failures(now: Duration) -> [(id: UInt64, failure: RoundFailure)] {
+    for index in rounds.indices where rounds[index].failure == nil {
+      let round = rounds[index]
+      guard round.leases.pendingRows > 0, round.leases.outstanding.isEmpty else {
+        rounds[index].idleSince = nil
+        continue
+      }
+      if peers.candidates(for: round.offer).isEmpty {
+        rounds[index].failure = RoundFailure(reason: "no worker is left below that may compute it")
+      } else if let since = round.idleSince {
+        // They may be about to hold the version.
+        guard now - since >= options.patience else { continue }
+        rounds[index].failure = RoundFailure(reason: "no worker below took it for \(options.patience)")
+      } else {
+        rounds[index].idleSince = now
+      }
+    }
+    return rounds.compactMap { round in round.failure.map { (round.id, $0) } }
   }
 }

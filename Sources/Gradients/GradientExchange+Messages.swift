@@ -9,7 +9,7 @@ extension GradientExchange {
   ///
   /// - Throws: `WireError` for trajectories that the lease does not have.
   package mutating func serve(_ pull: GradientPull, to worker: WorkerID) throws {
-    guard let (index, lease) = lease(pull.leaseID), lease.worker == worker else {
+    guard let (index, lease) = rounds.lease(pull.leaseID), lease.worker == worker else {
       return outgoing.append((worker, forgetMessage(pull.leaseID)))
     }
     let trajectories = rounds[index].offer.trajectories(lease.leaves)
@@ -29,11 +29,12 @@ extension GradientExchange {
   ///
   /// - Throws: `WireError` when what it says cannot belong to the lease.
   package mutating func ready(_ ready: GradientReady, from worker: WorkerID, now: Duration) throws {
-    guard let index = index(of: ready.leaseID), isHolder(worker, of: ready.leaseID, in: index),
+    guard let index = rounds.index(of: ready.leaseID),
+      rounds[index].isHolder(peers[worker]?.party, of: ready.leaseID),
       rounds[index].leases.computed(ready.leaseID, by: worker, now: now) == .wanted,
       let lease = rounds[index].leases.lease(ready.leaseID)
     else {
-      drop(ready.leaseID)
+      rounds.drop(ready.leaseID)
       return outgoing.append((worker, forgetMessage(ready.leaseID)))
     }
     let offer = rounds[index].offer
@@ -47,9 +48,9 @@ extension GradientExchange {
       rounds[index].transfers[ready.leaseID]!.forgetRequests(now)
       return request(ready.leaseID)
     }
-    drop(ready.leaseID)
+    rounds[index].drop(ready.leaseID)
     if let peer = peers[worker] {
-      rates.workerComputed(
+      forecast.rates.workerComputed(
         peer.incarnation, rows: lease.rows, seconds: Double(ready.elapsedMicroseconds) * 1e-6,
         threads: peer.power(for: offer).threads)
     }
@@ -63,15 +64,9 @@ extension GradientExchange {
     startTransfers(now: now)
   }
 
-  /// Whether a lease was granted to the party of this session, whichever session it was then.
-  private func isHolder(_ worker: WorkerID, of leaseID: UInt64, in index: Int) -> Bool {
-    guard let holder = rounds[index].holders[leaseID] else { return true }
-    return holder == peers[worker]?.party
-  }
-
   /// Whether chunks of a gradient are awaited from a worker.
   package func isArriving(_ leaseID: UInt64, from worker: WorkerID) -> Bool {
-    index(of: leaseID).flatMap { rounds[$0].transfers[leaseID]?.worker } == worker
+    rounds.index(of: leaseID).flatMap { rounds[$0].transfers[leaseID]?.worker } == worker
   }
 
   /// A relay answers for who computed what it sends; nobody else has anything to say about that.
@@ -91,10 +86,10 @@ extension GradientExchange {
   }
 
   package mutating func declined(_ leaseID: UInt64, reason: String = "", isNotFinite: Bool, by worker: WorkerID) {
-    guard let (index, lease) = lease(leaseID), lease.worker == worker else { return }
-    drop(leaseID)
+    guard let (index, lease) = rounds.lease(leaseID), lease.worker == worker else { return }
+    rounds[index].drop(leaseID)
     rounds[index].leases.revoke(leaseID, toLearner: isNotFinite)
-    if isNotFinite { countUnusable(of: worker) } else { peers[worker]?.hasDeclined = true }
+    if isNotFinite { peers.countUnusable(of: worker) } else { peers.decline(worker) }
     // There is no learner here that could see for itself.
     if isNotFinite, !options.isLearner {
       rounds[index].failure = RoundFailure(
@@ -106,7 +101,7 @@ extension GradientExchange {
   /// - Throws: `WireError` for a chunk that was not asked for.
   package mutating func receive(_ chunk: GradientChunk, from worker: WorkerID, now: Duration) throws -> Bool {
     // What was given up in the meantime is still on its way.
-    guard let index = index(of: chunk.leaseID), let transfer = rounds[index].transfers[chunk.leaseID],
+    guard let index = rounds.index(of: chunk.leaseID), let transfer = rounds[index].transfers[chunk.leaseID],
       transfer.worker == worker
     else { return false }
     try rounds[index].transfers[chunk.leaseID]!.receive(chunk, now: now)
@@ -141,22 +136,8 @@ extension GradientExchange {
         round: rounds[index].id, leaseID: ready.leaseID, worker: worker, workerName: itself.workerName,
         party: peer?.party, isFromRelay: peer?.isRelay ?? false,
         leaves: leaves, node: offer.tree.node(of: leaves)!, payload: payload, root: ready.root,
-        results: results(ready, leaves, offer), origins: ready.origins.isEmpty ? [itself] : ready.origins,
+        results: offer.results(of: ready, leaves: leaves), origins: ready.origins.isEmpty ? [itself] : ready.origins,
         threadSeconds: seconds * Double(peer?.power(for: offer).threads ?? 1)))
-  }
-
-  private func results(_ ready: GradientReady, _ leaves: Range<Int>, _ offer: GradientOffer) -> [LeafResult] {
-    var at = 0
-    return zip(leaves, ready.sums).map { leaf, sums in
-      var result = LeafResult()
-      result.sums = sums
-      for item in offer.leaves[leaf].microBatches.joined() {
-        let count = item.trajectory.slotCount
-        result.logProbs.append(Array(ready.logProbs[at..<at + count]))
-        at += count
-      }
-      return result
-    }
   }
 
   /// Pulls the next gradients, as many at a time as there may be in memory.
@@ -179,7 +160,7 @@ extension GradientExchange {
       for (position, ready) in rounds[index].waiting.enumerated() {
         guard let lease = rounds[index].leases.lease(ready.leaseID), let peer = peers[lease.worker] else { continue }
         let byteCount = rounds[index].offer.byteCount
-        let transfer = Double(byteCount) / rates.bytesPerSecond(of: peer.incarnation)
+        let transfer = Double(byteCount) / forecast.rates.bytesPerSecond(of: peer.incarnation)
         rounds[index].leases.arriving(
           ready.leaseID, expectedSeconds: transfer * Double(2 + position / Self.transfersAtOnce(byteCount: byteCount)),
           now: now)
@@ -190,8 +171,8 @@ extension GradientExchange {
   /// Asks for more of a gradient: as much as comes in about half a second, so that a worker's heartbeats never wait long
   /// behind it.
   mutating func request(_ id: UInt64) {
-    guard let index = index(of: id), let transfer = rounds[index].transfers[id] else { return }
-    let rate = peers[transfer.worker].map { rates.bytesPerSecond(of: $0.incarnation) }
+    guard let index = rounds.index(of: id), let transfer = rounds[index].transfers[id] else { return }
+    let rate = peers[transfer.worker].map { forecast.rates.bytesPerSecond(of: $0.incarnation) }
     let isMeasured = transfer.nextExpected > 16
     let window = isMeasured ? Int((rate ?? 0) / 2) / GradientChunk.byteCount : 4
     guard let pull = rounds[index].transfers[id]!.request(window: min(32, max(1, window))) else { return }

@@ -23,7 +23,7 @@ package protocol GradientFleet: AnyObject, Sendable {
   func wait(within duration: Duration)
   func end()
   /// Since the beginning.
-  var totals: GradientExchange.Totals { get }
+  var totals: GradientTotals { get }
 }
 
 /// The front end's fleet: what the trainer's thread and the I/O thread share.
@@ -68,7 +68,7 @@ package final class SharedGradientExchange: GradientFleet {
     }
     waker.wake()
   }
-  package var totals: GradientExchange.Totals { state.withLock { $0.totals } }
+  package var totals: GradientTotals { state.withLock { $0.totals } }
 
   // MARK: A relay's
 

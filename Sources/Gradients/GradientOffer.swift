@@ -151,6 +151,23 @@ extension GradientLoss {
   }
 }
 
+extension GradientOffer {
+  /// What a worker says of leaves, leaf by leaf.
+  func results(of ready: GradientReady, leaves range: Range<Int>) -> [LeafResult] {
+    var at = 0
+    return zip(range, ready.sums).map { leaf, sums in
+      var result = LeafResult()
+      result.sums = sums
+      for item in leaves[leaf].microBatches.joined() {
+        let count = item.trajectory.slotCount
+        result.logProbs.append(Array(ready.logProbs[at..<at + count]))
+        at += count
+      }
+      return result
+    }
+  }
+}
+
 extension GradientTrajectory {
   init(_ item: WeightedTrajectory, leaseID: UInt64, index: Int) {
     self.init(

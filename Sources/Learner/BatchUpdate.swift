@@ -119,7 +119,7 @@ final class BatchUpdate {
     // A worker caught just now has more to be computed.
     try scoreBeforeUpdate([], model)
 
-    gradient.helped = GradientExchange.Totals()
+    gradient.helped = GradientTotals()
     var norms = 0.0
     for (number, batch) in batches.enumerated() {
       let weighted = batch.map { item in

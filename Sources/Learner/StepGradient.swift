@@ -53,7 +53,7 @@ final class StepGradient {
   /// Rows of the leaves of the last gradient.
   private(set) var leafRows: [Int] = []
   /// What workers did, until somebody resets it.
-  var helped = GradientExchange.Totals()
+  var helped = GradientTotals()
   /// Who computed the last step's leaves; nil: the learner.
   private(set) var computers: [GradientOrigin?] = []
   /// Leaves of others that were computed again, until somebody resets it.

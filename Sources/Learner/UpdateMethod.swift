@@ -23,7 +23,7 @@ extension BatchUpdate {
     /// Rows of the leaves of each mini-batch's gradient.
     var leafRows: [[Int]] = []
     /// What workers did of it.
-    var gradients = GradientExchange.Totals()
+    var gradients = GradientTotals()
   }
 
   /// How trajectories become a loss.

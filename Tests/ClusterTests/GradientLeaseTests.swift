@@ -292,7 +292,7 @@ struct GradientLeaseTests {
     _ settings: Settings, _ kinds: [GradientHelper.Behaviour], logger: Logger = quiet,
     midway: @escaping ([GradientHelper], LearnerFrontEnd) -> Void = { _, _ in },
     inspect: (LogProbAudit) -> Void = { _ in }
-  ) throws -> (result: Result, totals: GradientExchange.Totals, helpers: [GradientHelper]) {
+  ) throws -> (result: Result, totals: GradientTotals, helpers: [GradientHelper]) {
     let frontEnd = try LearnerFrontEnd(frontOptions(), logger: quiet)
     defer { frontEnd.shutdown(reason: "end", within: .seconds(5)) }
     let state = state(settings)
@@ -492,7 +492,7 @@ struct GradientLeaseTests {
     let result = try update(settings, state: state, frontEnd: frontEnd)
     #expect(result == alone && frontEnd.gradients.totals.accepted > 0, "\(frontEnd.gradients.totals)")
     if settings.miniBatch < settings.exampleCount {
-      let versions = frontEnd.shared.gradients.state.withLock { $0.peers.values.compactMap(\.gradientVersion) }
+      let versions = frontEnd.shared.gradients.state.withLock { $0.peers.all.values.compactMap(\.gradientVersion) }
       #expect(versions.count == 1, "it has computed under the weights of later mini-batches")
     }
     #expect(frontEnd.shutdown(reason: "end", within: .seconds(10)))

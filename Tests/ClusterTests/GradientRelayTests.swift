@@ -60,7 +60,7 @@ struct GradientRelayTests {
     var known: Int {
       let versions = frontEnd.statistics().workers.filter { $0.heldVersion == 7 }.map(\.name)
       return frontEnd.shared.gradients.state.withLock { exchange in
-        exchange.peers.values.filter { versions.contains($0.name) }.reduce(0) {
+        exchange.peers.all.values.filter { versions.contains($0.name) }.reduce(0) {
           $0 + ($1.classes?.reduce(0) { $0 + $1.workerCount } ?? 1)
         }
       }
@@ -72,7 +72,7 @@ struct GradientRelayTests {
     _ settings: Settings, logger: Logger = quiet, build: (Fleet) throws -> Void,
     midway: @escaping (Fleet) -> Void = { _ in }, after: (Fleet) throws -> Void = { _ in },
     inspect: (LogProbAudit) -> Void = { _ in }, caught: @escaping (Party, String) -> Void = { _, _ in }
-  ) throws -> (result: GradientLeaseTests.Result, totals: GradientExchange.Totals, fleet: Fleet) {
+  ) throws -> (result: GradientLeaseTests.Result, totals: GradientTotals, fleet: Fleet) {
     let frontEnd = try LearnerFrontEnd(bench.frontOptions(), logger: quiet)
     defer { frontEnd.shutdown(reason: "end", within: .seconds(5)) }
     let state = bench.state(settings)
@@ -137,7 +137,8 @@ struct GradientRelayTests {
       after: { fleet in
         // The relay goes on: what the others compute still counts.
         #expect(
-          fleet.frontEnd.gradients.state.withLock { exchange in exchange.peers.values.allSatisfy { !$0.hasDeclined } })
+          fleet.frontEnd.gradients.state.withLock { exchange in exchange.peers.all.values.allSatisfy { !$0.hasDeclined }
+          })
       }, caught: { party, _ in parties.append(party) })
     #expect(result == alone && totals.accepted > 0)
     #expect(fleet.helpers[0].computed > 0, "it was asked, or there is nothing to find")
@@ -273,7 +274,7 @@ struct GradientRelayTests {
         try fleet.workers([.helpful], at: fleet.relays[0].endpoint())
         #expect(eventually { fleet.known == 1 })
         let peers = fleet.frontEnd.shared.gradients.state.withLock { $0.peers }
-        #expect(peers.values.allSatisfy { !$0.hasDeclined })
+        #expect(peers.all.values.allSatisfy { !$0.hasDeclined })
       })
     #expect(result == alone && totals.accepted == 0 && totals.revoked > 0, "\(totals)")
     #expect(fleet.helpers.allSatisfy { $0.received <= 1 })
@@ -315,7 +316,7 @@ struct GradientRelayTests {
       after: { fleet in
         guard behaviour == .corrupting else { return }
         // It is not asked again.
-        let peers = try fleet.below(0).state.withLock { $0.peers.values.map { ($0.name, $0.hasDeclined) } }
+        let peers = try fleet.below(0).state.withLock { $0.peers.all.values.map { ($0.name, $0.hasDeclined) } }
         #expect(peers.count == 2 && peers.allSatisfy { $0.1 == ($0.0 == "helper-0") }, "\(peers)")
       })
     #expect(result == alone && fleet.helpers[0].received > 0)
@@ -340,7 +341,7 @@ struct GradientRelayTests {
   @Test func wireBytesFollowTheLeasesNotTheWorkers() throws {
     let settings = Settings()
     let bytes = bench.state(settings).gradientValues.count * 4
-    var below = GradientExchange.Totals()
+    var below = GradientTotals()
     let (_, totals, _) = try helped(
       settings, build: { try $0.workers([.helpful, .helpful, .helpful, .helpful], at: $0.relay()) },
       after: { fleet in

@@ -102,7 +102,7 @@ import Wire
         _ = exchange.leave(worker)
         workers.removeAll { $0 == worker }
       case 3, 4:
-        exchange.samplingSeconds = [0, 1, 1e300].randomElement(using: &random)!
+        exchange.forecast.samplingSeconds = [0, 1, 1e300].randomElement(using: &random)!
         exchange.grant(now: now) { _, _ in true }
         if !exchange.options.isLearner { exchange.reassign(now: now) { _, _ in true } }
       case 5: exchange.keepTime(now: now)

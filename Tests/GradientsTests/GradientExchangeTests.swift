@@ -104,7 +104,7 @@ import Wire
     try exchange.ready(ready, from: WorkerID(1), now: .zero)
     #expect(exchange.outgoing.map(\.worker) == [WorkerID(1)])
     #expect(exchange.outgoing.first?.message == .gradientDone(leaseID: grant.id, accepted: false))
-    #expect(exchange.lease(grant.id)?.record.worker == WorkerID(0))
+    #expect(exchange.rounds.lease(grant.id)?.record.worker == WorkerID(0))
   }
 
   /// Different speeds: shares follow them.
@@ -200,7 +200,7 @@ import Wire
     simulation.leavesOf = [:]
     let seconds = try simulation.step(
       offer(16), learner: 100, workers: workers, bytesPerSecond: 1e8,
-      sampling: sampling / GradientExchange.samplingFirst)
+      sampling: sampling / GradientForecast.samplingFirst)
     let lent = simulation.leavesOf.values.reduce(0, +)
     #expect(abs(16 - lent - ofLearner) <= 1, "\(lent) lent")
     #expect(seconds < Double(ofLearner) + 1.5, "\(seconds) s")
@@ -308,9 +308,9 @@ import Wire
     let sizes = later.map(\.passSizes.count)
     #expect(sizes.count > 1 && sizes.contains(16) && (30...52).contains(rows), "\(sizes)")
     // Half of the workers are gone, and with them half of the speed.
-    let before = exchange.candidates(for: offer(64)).map { exchange.rowsPerSecond(of: $0) }
+    let before = exchange.peers.candidates(for: offer(64)).map { exchange.forecast.rowsPerSecond(of: $0) }
     try exchange.report([GradientClass(fingerprint: "same", workerCount: 3, threads: 3)], by: relay)
-    let after = exchange.candidates(for: offer(64)).map { exchange.rowsPerSecond(of: $0) }
+    let after = exchange.peers.candidates(for: offer(64)).map { exchange.forecast.rowsPerSecond(of: $0) }
     #expect(before.count == 1 && after == before.map { $0 / 2 })
   }
 

@@ -62,7 +62,7 @@ struct GradientSimulation {
         }
       }
       exchange.keepTime(now: time)
-      exchange.samplingSeconds = max(0, sampling - (now - start - lent / Double(workers.count)))
+      exchange.forecast.samplingSeconds = max(0, sampling - (now - start - lent / Double(workers.count)))
       exchange.grant(now: time) { worker, version in workers[worker] != nil && version == 3 }
       let outgoing = exchange.outgoing
       exchange.outgoing = []
