@@ -165,8 +165,9 @@ targets += [
   room(
     "LocalRun",
     [
-      "Machine", "Kernels", "Transformer", "Observability", "RunConfiguration", "Loading", "Evaluation", "Sessions",
-      "Learner", logging,
+      "Machine", "Kernels", "ModelFiles", "Transformer", "Thinking", "Trajectories", "Objectives", "Credit",
+      "Optimization", "Tasks", "Rollouts", "Training", "Observability", "RunConfiguration", "Loading", "Evaluation",
+      "Sessions", "Learner", logging,
     ]),
   room(
     "FleetBenchmarks",

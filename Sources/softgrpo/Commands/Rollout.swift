@@ -1,14 +1,10 @@
 import ArgumentParser
 import Foundation
-import Kernels
-import Machine
+import LocalRun
 import Observability
 import Parameters
-import Rollouts
 import Tasks
 import Thinking
-import Trajectories
-import Transformer
 
 struct Rollout: ParsableCommand {
   /// A reward, or none.
@@ -61,60 +57,27 @@ struct Rollout: ParsableCommand {
     let loaded = try sampling.load(options.model)
     let plan = try sampling.plan(loaded)
     let tokens = try loaded.encodePrompts(prompts, longestCompletion: plan.longestCompletion)
-    let positions = (tokens.map(\.count).max() ?? 1) + plan.longestCompletion
+    let rollout = PromptRollout(
+      groupSize: groupSize, slots: slots, policy: policy, plan: plan, seed: sampling.seed, policyVersion: policyVersion,
+      rewards: rewards)
     var file = try AtomicFile(path: output)
 
     let stop = Interruption.ofComputation("rollout")
     let team = options.team()
-    let model = try options.prepare(loaded.source, positions: positions, team: team)
+    let model = try options.prepare(loaded.source, positions: rollout.positions(for: tokens), team: team)
     let total = prompts.count * groupSize
-    let engine = try SamplingEngine(
-      model: model, slots: min(slots, total), maximumPositions: positions, team: team)
-    for (index, prompt) in prompts.enumerated() {
-      try engine.submit(
-        SamplingRequest(
-          id: UInt64(index), promptID: prompt.id, groupOrdinal: UInt64(index), prompt: tokens[index],
-          sampleIndices: Array(0..<groupSize), policy: policy, plan: plan, noise: NoiseKey(seed: sampling.seed),
-          policyVersion: policyVersion))
-    }
-    let text = loaded.textInterface
     var progress = SamplingProgress(label: "rollout", total: total)
-    let start = MonotonicClock.seconds()
-    var (finished, written) = (0, 0)
-    var (rewardSum, judged) = (0.0, 0)
-    // Samples that ended before one that stands earlier in the file.
-    var early: [Int: (trajectory: Trajectory, query: RewardQuery, asked: AskedCompletion?)] = [:]
-    progress.update(completed: 0, tokens: 0)
-    while !engine.isIdle {
-      for sample in try engine.step() {
-        let prompt = prompts[Int(sample.requestID)]
-        let query = RewardQuery(
-          promptID: prompt.id, question: prompt.text, answer: prompt.answer, fields: prompt.fields,
-          completion: text.completion(sample.trajectory), group: Int(sample.requestID),
-          sampleIndex: sample.trajectory.sampleIndex)
-        // Whoever judges elsewhere does so while others are sampled.
-        early[Int(sample.requestID) * groupSize + sample.trajectory.sampleIndex] = (
-          sample.trajectory, query, rewards?.ask([query])[0]
-        )
-        finished += 1
-      }
-      while var next = early.removeValue(forKey: written) {
-        if let reward = try rewards?.judge([next.query], asked: [next.asked])[0].total {
-          next.trajectory.reward = reward
-          (rewardSum, judged) = (rewardSum + Double(reward), judged + 1)
-        }
-        try file.write(line: next.trajectory.jsonLine())
-        written += 1
-      }
-      if stop.isRequested { throw CommandError("rollout: interrupted; \(output) is not written") }
-      progress.update(completed: finished, tokens: engine.statistics.sampledTokens)
-    }
+    let done = try rollout.run(
+      prompts, tokens: tokens, model: model, text: loaded.textInterface, team: team,
+      progress: { finished, tokens in
+        if stop.isRequested { throw CommandError("rollout: interrupted; \(output) is not written") }
+        progress.update(completed: finished, tokens: tokens)
+      }, write: { try file.write(line: $0.jsonLine()) })
     try file.commit()
-    let rate = Double(engine.statistics.sampledTokens) / max(1e-9, MonotonicClock.seconds() - start)
-    var summary = "\(engine.statistics.sampledTokens) tokens, \(Int(rate.rounded())) tokens/s"
-    if rewards != nil {
-      summary += ", mean reward \(formatFixed(judged == 0 ? nil : rewardSum / Double(judged), 3))"
-      if judged < total { summary += ", \(total - judged) not judged" }
+    var summary = "\(done.sampledTokens) tokens, \(Int(done.tokensPerSecond.rounded())) tokens/s"
+    if rollout.rewards != nil {
+      summary += ", mean reward \(formatFixed(done.meanReward, 3))"
+      if done.judgedCount < total { summary += ", \(total - done.judgedCount) not judged" }
     }
     progress.finish(completed: total, detail: summary)
   }
