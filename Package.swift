@@ -191,7 +191,7 @@ targets += [
   .target(
     name: "TestSupport",
     dependencies: [
-      "Kernels", "Parameters", "ModelFiles", "Transformer", "Thinking", "Trajectories", "Objectives", "Wire",
+      "Kernels", "Parameters", "ModelFiles", "Transformer", "Thinking", "Trajectories", "Objectives", "Wire", logging,
     ],
     path: "Tests/TestSupport",
     swiftSettings: strict + hot),
@@ -233,9 +233,11 @@ targets += [
   tests("WorkerLink", ["Thinking", "Trajectories", "Transport", "Wire"]),
   tests(
     "Gradients", ["Kernels", "Objectives", "Thinking", "Trajectories", "Training", "Coordination", "Machine", "Wire"]),
+  tests("Equality", ["Kernels", "ModelFiles", "Transformer", "Thinking"]),
   tests("FrontEnd", ["Coordination", "Thinking", "Trajectories"]),
   tests(
     "Learner", ["JSON", "Parameters", "RunConfiguration", "Sessions", "Thinking", "Trajectories", "FrontEnd", "Tasks"]),
+  tests("FleetBenchmarks", ["Machine", "Kernels", "Thinking", "Trajectories", "Wire", "Sessions"]),
   .testTarget(
     name: "ExtendingTests",
     dependencies: [
@@ -251,14 +253,14 @@ targets += [
     name: "RunTests", dependencies: ["softgrpo", "Kernels", "ModelFiles"], resources: [.copy("Fixtures")],
     swiftSettings: strict),
   .testTarget(
-    name: "ClusterTests",
+    name: "RolesTests",
     dependencies: [
       "Machine", "Kernels", "Parameters", "ModelFiles", "Tokenization", "Transformer", "Thinking", "Trajectories",
       "Objectives",
       "Credit", "Optimization", "Tasks", "Rollouts", "Training", "Wire", "Coordination", "Transport",
       "WeightSync", "Observability", "RunConfiguration", "Loading", "Equality", "Evaluation", "Sessions",
       "WeightExchange", "Gradients", "WorkerLink", "FrontEnd", "Learner", "Worker", "Relay", "LocalRun",
-      "FleetBenchmarks", "TestSupport",
+      "TestSupport",
     ],
     swiftSettings: strict),
 ]

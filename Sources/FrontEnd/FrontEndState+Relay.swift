@@ -13,9 +13,9 @@ extension FrontEndState {
   }
 
   /// Queues a lease from above for the workers below.
-  /// - Throws: `ClusterError` when the model cannot sample it.
+  /// - Throws: `RoleError` when the model cannot sample it.
   mutating func lend(_ lease: Lease, model: ModelDescription) throws {
-    if let complaint = lease.complaint { throw ClusterError(complaint) }
+    if let complaint = lease.complaint { throw RoleError(complaint) }
     let policy = try ThinkingPolicy(lease.policy)
     guard let ordinal = relayed?.add(lease) else { return }
     var group = PromptGroup(

@@ -30,7 +30,7 @@ struct FrontEndState: Sendable {
   var ending = FrontEndEnding()
   var counters = FrontEndCounters()
 
-  /// - Throws: `ClusterError` when the group cannot be sampled by this model, `CoordinationError` when its ordinal is taken.
+  /// - Throws: `RoleError` when the group cannot be sampled by this model, `CoordinationError` when its ordinal is taken.
   mutating func submit(_ group: PromptGroup, model: ModelDescription) throws {
     try group.check(model: model)
     try table.enqueue(

@@ -3,7 +3,7 @@ import Wire
 
 // What a relay asks of its front end: to lend on what it was lent, and to say what is below.
 extension LearnerFrontEnd {
-  /// - Throws: `ClusterError` when the model cannot sample it.
+  /// - Throws: `RoleError` when the model cannot sample it.
   package func lend(_ lease: Lease) throws {
     try shared.state.withLock { try $0.lend(lease, model: options.model) }
     shared.waker.wake()

@@ -45,14 +45,14 @@ public final class LearnerFrontEnd: Sendable {
   private let thread: IOThread
 
   /// Binds and starts the I/O thread.
-  /// - Throws: `TransportError` when an endpoint cannot be bound, `ClusterError` when the options cannot be sent to a worker.
+  /// - Throws: `TransportError` when an endpoint cannot be bound, `RoleError` when the options cannot be sent to a worker.
   public init(_ options: LearnerFrontEndOptions, logger: Logger) throws {
     self.options = options
     guard options.livenessTimeout > options.heartbeatInterval, options.heartbeatInterval > .zero else {
-      throw ClusterError("the liveness timeout must be longer than the heartbeat interval, and both positive")
+      throw RoleError("the liveness timeout must be longer than the heartbeat interval, and both positive")
     }
     guard options.leaseDuration > options.heartbeatInterval else {
-      throw ClusterError("the lease duration must be longer than the heartbeat interval that renews leases")
+      throw RoleError("the lease duration must be longer than the heartbeat interval that renews leases")
     }
     // Both connections of a worker take a descriptor here.
     let descriptors = FileDescriptorLimit.raise()
@@ -75,7 +75,7 @@ public final class LearnerFrontEnd: Sendable {
     if case .server(_, let allowed) = options.security {
       authentication = try AuthenticationHandler(context: context, allowed: allowed, logger: logger)
     } else if case .client = options.security {
-      throw ClusterError("a learner's sockets need a server's keys, not a client's")
+      throw RoleError("a learner's sockets need a server's keys, not a client's")
     }
     // Connections are watched with keys and without.
     socketOptions.isMonitored = true
@@ -103,7 +103,7 @@ public final class LearnerFrontEnd: Sendable {
           options.welcome(learnerIncarnation, announcementEndpoint: announcementEndpoint, currentVersion: nil))
       ).encoded()
     } catch {
-      throw ClusterError("the run cannot be described to workers: \(error)")
+      throw RoleError("the run cannot be described to workers: \(error)")
     }
     let shared = try SharedFrontEnd(
       FrontEndState(
@@ -133,7 +133,7 @@ public final class LearnerFrontEnd: Sendable {
   }
 
   /// Queues work. Groups are sampled in the order of their ordinals, under the version current when they are granted.
-  /// - Throws: `ClusterError` when a prompt does not fit the model or cannot be sent, `CoordinationError` when an ordinal was
+  /// - Throws: `RoleError` when a prompt does not fit the model or cannot be sent, `CoordinationError` when an ordinal was
   ///   used before; groups before the offending one are queued.
   public func submit(_ groups: [PromptGroup]) throws {
     try shared.state.withLock { state in
@@ -193,14 +193,14 @@ public final class LearnerFrontEnd: Sendable {
   /// Waits for the next complete group.
   /// - Parameter bound: only groups with smaller ordinals; the others stay where they are.
   /// - Returns: `nil` when none was completed in time.
-  /// - Throws: `ClusterError` when the front end has ended.
+  /// - Throws: `RoleError` when the front end has ended.
   public func nextGroup(within duration: Duration, below bound: Int = .max) throws -> CompletedGroup? {
     let deadline = MonotonicClock.now() + duration
     while true {
       let group = try shared.state.withLock { state in
         if let group = state.takeCompleted(below: bound) { return Optional(group) }
         if state.ending.isFinished {
-          throw ClusterError(state.ending.failure ?? "the learner's front end was shut down")
+          throw RoleError(state.ending.failure ?? "the learner's front end was shut down")
         }
         return nil
       }
@@ -222,7 +222,7 @@ public final class LearnerFrontEnd: Sendable {
   /// - Parameters:
   ///   - progress: called about once a second with the number of groups so far and the cluster's state.
   /// - Returns: the groups by ordinal.
-  /// - Throws: `ClusterError` when the time is over; it says who was expected to do what. No group is lost: the next call
+  /// - Throws: `RoleError` when the time is over; it says who was expected to do what. No group is lost: the next call
   ///   starts with what there is.
   public func collect(
     groupCount: Int, within duration: Duration,
@@ -235,7 +235,7 @@ public final class LearnerFrontEnd: Sendable {
       guard left > .zero else {
         let statistics = statistics()
         shared.state.withLock { $0.groups.putBack(groups) }
-        throw ClusterError(
+        throw RoleError(
           "only \(groups.count) of \(groupCount) groups were completed within \(duration): \(statistics.workers.count) workers, "
             + "\(statistics.leasedSamples) samples leased, \(statistics.queuedSamples) queued. "
             + (statistics.workers.isEmpty

@@ -5,9 +5,9 @@ import Trajectories
 import Wire
 
 extension PromptGroup {
-  /// - Throws: `ClusterError` when this model cannot sample it, or no lease of it can be sent.
+  /// - Throws: `RoleError` when this model cannot sample it, or no lease of it can be sent.
   func check(model: ModelDescription) throws {
-    func complaint(_ what: String) -> ClusterError { ClusterError("prompt \"\(promptID)\": \(what)") }
+    func complaint(_ what: String) -> RoleError { RoleError("prompt \"\(promptID)\": \(what)") }
     guard !prompt.isEmpty else { throw complaint("it has no tokens") }
     guard (1...65_536).contains(sampleCount) else {
       throw complaint("\(sampleCount) samples are out of range")

@@ -6,7 +6,7 @@ import Transport
 extension RunConfiguration {
   /// The keys of the learner's sockets, from `keys` or from the `learner` section; none when neither names any.
   /// - Parameter keys: folder that `softgrpo keygen --cluster` made; goes before the configuration.
-  /// - Throws: `TransportError` naming the file that is not what it should be; `ClusterError` for a public endpoint without keys
+  /// - Throws: `TransportError` naming the file that is not what it should be; `RoleError` for a public endpoint without keys
   ///   or permission, and for keys together with that permission.
   public func learnerSecurity(keys: String?, allowInsecure: Bool, logger: Logger) throws -> SocketSecurity {
     var loaded: LoadedSecurity?
@@ -18,7 +18,7 @@ extension RunConfiguration {
     for warning in loaded?.warnings ?? [] { logger.warning("\(warning)") }
     if let loaded {
       guard !allowInsecure else {
-        throw ClusterError("--insecure: contradicts the keys that are given; leave one of them away")
+        throw RoleError("--insecure: contradicts the keys that are given; leave one of them away")
       }
       return loaded.security
     }

@@ -29,7 +29,7 @@ extension LearnerService {
       uniqueKeysWithValues: training.map { ($0.samples[0].trajectory.groupID, $0.prompt) })
     let collectedSamples = training.flatMap(\.samples)
     guard !collectedSamples.isEmpty else {
-      throw ClusterError(
+      throw RoleError(
         "step \(run.step + 1): nothing is left to train on: the scheduler \(configuration.rollout.scheduler) dropped all of \(groups.droppedCount) groups, or "
           + "every sample was set aside after \(configuration.worker.maxLossesPerSample) workers were lost with it; see the workers' "
           + "logs")

@@ -125,7 +125,7 @@ public final class LearnerService {
         configuration, subject: subject, trained: prompts.filePrompts, team: team, stop: stop, console: console,
         logger: logger) : nil
     if configuration.eval.interval > 0, evaluation == nil {
-      throw ClusterError(
+      throw RoleError(
         "eval.interval: there is nothing to evaluate; name files with eval.datasets or eval.path, or set task.held_out")
     }
     versions = VersionPublisher(team: team)
@@ -149,13 +149,13 @@ public final class LearnerService {
     }
     if let saved {
       guard saved.state.layout == subject.state.layout else {
-        throw ClusterError("\(origin!.path): its checkpoint is of another model than model.path")
+        throw RoleError("\(origin!.path): its checkpoint is of another model than model.path")
       }
       subject.state = saved.state
       run = saved.run
       try prompts.restore(saved.run.task)
       if let record = saved.run.scheduler {
-        do { try scheduler.restore(record) } catch { throw ClusterError("rollout.\(error)") }
+        do { try scheduler.restore(record) } catch { throw RoleError("rollout.\(error)") }
       }
       if case .fork(let origin, _) = options.start {
         let forked = run.runID
@@ -211,7 +211,7 @@ public final class LearnerService {
     let text = configuration.resolvedYAML()
     for path in [directory.startConfigurationPath(directory.startCount + 1), directory.configurationPath] {
       do { try text.write(toFile: path, atomically: true, encoding: .utf8) } catch {
-        throw ClusterError("\(path): cannot be written: \(error.localizedDescription)")
+        throw RoleError("\(path): cannot be written: \(error.localizedDescription)")
       }
     }
   }
@@ -336,7 +336,7 @@ public final class LearnerService {
     amendLastRecord()
     isOver = true
     if let endsEarly, endsEarly.isFailure {
-      throw ClusterError("the run was ended after step \(run.step): \(endsEarly.reason)")
+      throw RoleError("the run was ended after step \(run.step): \(endsEarly.reason)")
     }
   }
 

@@ -36,13 +36,13 @@ public struct PromptSource: Sendable {
       content = .generated(generated, seed: seed, next: 0)
     } else {
       guard let path = task.prompts else {
-        throw ClusterError("task.prompts: `task.kind: jsonl` needs the file of training prompts")
+        throw RoleError("task.prompts: `task.kind: jsonl` needs the file of training prompts")
       }
       let all = try PromptFile.read(path, fields: Self.fields(task))
       let heldOut = HeldOutShare(task.heldOut)
       let prompts = all.filter { !heldOut.contains($0) }
       guard !prompts.isEmpty else {
-        throw ClusterError("task.held_out: holds every one of the \(all.count) prompts of \(path) out; lower it")
+        throw RoleError("task.held_out: holds every one of the \(all.count) prompts of \(path) out; lower it")
       }
       content = .file(prompts, try PromptCursor(count: prompts.count, seed: seed, shuffles: task.shuffle))
     }
@@ -91,7 +91,7 @@ public struct PromptSource: Sendable {
 
   /// Continues where a saved state stood.
   ///
-  /// - Throws: `ClusterError` or `TaskError` when the task is not the one that was saved.
+  /// - Throws: `RoleError` or `TaskError` when the task is not the one that was saved.
   public mutating func restore(_ state: PromptSourceState) throws {
     switch (content, state) {
     case (.generated(let task, let seed, _), .generated(let next)):
@@ -99,7 +99,7 @@ public struct PromptSource: Sendable {
     case (.file(let prompts, _), .file(let cursor)):
       content = .file(prompts, try PromptCursor(state: cursor, count: prompts.count))
     default:
-      throw ClusterError(
+      throw RoleError(
         "task.kind: the checkpoint was made on another kind of task; resume with the run's own config.yaml")
     }
   }
@@ -130,12 +130,12 @@ public struct PromptSource: Sendable {
   /// Leaves prompts of a file out, before the first is drawn.
   ///
   /// - Returns: how many were left out.
-  /// - Throws: `ClusterError` when none would be left, and what `isKept` throws.
+  /// - Throws: `RoleError` when none would be left, and what `isKept` throws.
   mutating func keep(_ isKept: (Prompt) throws -> Bool) throws -> Int {
     guard case .file(let prompts, let cursor) = content else { return 0 }
     let kept = try prompts.filter(isKept)
     guard !kept.isEmpty else {
-      throw ClusterError(
+      throw RoleError(
         "task.overlong_prompts: skip leaves none of the \(prompts.count) prompts; raise task.max_prompt_length, or lower "
           + "rollout.max_thinking_tokens")
     }
@@ -185,7 +185,7 @@ public struct PromptSource: Sendable {
       let all = try PromptFile.read(path, fields: fields(configuration.task))
       let prompts = all.filter(heldOut.contains)
       guard !prompts.isEmpty else {
-        throw ClusterError(
+        throw RoleError(
           "task.held_out: none of the \(all.count) prompts of \(path) falls into a share of \(heldOut.fraction); raise it, or "
             + "name a file with eval.path")
       }

@@ -121,7 +121,7 @@ public struct RunDirectory: Sendable {
     } catch {
       let system = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError
       let reason = system?.domain == NSPOSIXErrorDomain ? system.map { String(cString: strerror(Int32($0.code))) } : nil
-      throw ClusterError("\(path): cannot be created: \(reason ?? error.localizedDescription)")
+      throw RoleError("\(path): cannot be created: \(reason ?? error.localizedDescription)")
     }
   }
 
@@ -157,7 +157,7 @@ public struct RunDirectory: Sendable {
         parameters: Self.storedParameters(state.adapterLayout), extraFiles: runFile, to: target + ".state/adapters"
       ) { name, body in try body(.float32(UnsafeBufferPointer(Self.stored(name, of: state)))) }
       try state.adapters.write(baseModel: baseModel, to: target + ".adapter", overwrite: true)
-    default: throw ClusterError("\(target): this kind of training has no checkpoints")
+    default: throw RoleError("\(target): this kind of training has no checkpoints")
     }
     try CheckpointWriter.write(
       configuration: configuration, elementType: .bfloat16, tokenizer: tokenizer, to: target, overwrite: true
@@ -242,7 +242,7 @@ public struct RunDirectory: Sendable {
   /// - Parameter adapters: the fresh adapters of a run under LoRA, whose values and moments are read; nil: every weight is
   ///   trained.
   /// - Returns: nil when there is none and no step is named.
-  /// - Throws: `ModelFileError` or `ClusterError` naming the damaged file and the checkpoint before it, if any, or the checkpoints that
+  /// - Throws: `ModelFileError` or `RoleError` naming the damaged file and the checkpoint before it, if any, or the checkpoints that
   ///   are kept, when that of the step is not.
   func readCheckpoint(
     step wanted: Int? = nil,
@@ -250,7 +250,7 @@ public struct RunDirectory: Sendable {
   ) throws -> (state: any TrainableState, run: RunState)? {
     let steps = checkpointSteps()
     if let wanted, !steps.contains(wanted) {
-      throw ClusterError(
+      throw RoleError(
         "\(path): keeps no checkpoint of step \(wanted); "
           + (steps.isEmpty ? "it keeps none" : "it keeps those of steps \(Self.list(steps))")
           + " (learner.checkpoint_interval, learner.keep_checkpoints)")
@@ -259,7 +259,7 @@ public struct RunDirectory: Sendable {
     let folder = checkpointPath(step: step) + ".state"
     let isAdapted = FileManager.default.fileExists(atPath: folder + "/adapters")
     guard isAdapted == (adapters != nil) else {
-      throw ClusterError(
+      throw RoleError(
         "lora.rank: the run in \(path) trains \(isAdapted ? "adapters" : "every weight"); resume it with its own config.yaml"
       )
     }
@@ -283,7 +283,7 @@ public struct RunDirectory: Sendable {
       return (state, run)
     } catch {
       let before = steps.last { $0 < step }.map { "; to go on from step \($0): --resume-step \($0)" }
-      throw ClusterError("\(folder): cannot be resumed from: \(error)\(before ?? "")")
+      throw RoleError("\(folder): cannot be resumed from: \(error)\(before ?? "")")
     }
   }
 
@@ -291,11 +291,11 @@ public struct RunDirectory: Sendable {
     _ adapters: (state: AdapterState, record: RunState.AdapterRecord), run: RunState, from folder: String
   ) throws -> AdapterState {
     guard let saved = run.adapters, saved.options == adapters.record.options else {
-      throw ClusterError(
+      throw RoleError(
         "lora: rank, alpha or targets are not those of the checkpoint; resume with the run's own config.yaml")
     }
     guard saved.baseRoot == adapters.record.baseRoot else {
-      throw ClusterError("model.path: its weights are not those that the adapters of the checkpoint were trained on")
+      throw RoleError("model.path: its weights are not those that the adapters of the checkpoint were trained on")
     }
     try TensorFolder.read(folder, parameters: Self.storedParameters(adapters.state.adapterLayout)) {
       Self.stored($0, of: adapters.state)

@@ -66,7 +66,7 @@ package struct RunEvaluation {
         let what =
           "\(path ?? "eval"): \(common.count) of its \(prompts.count) prompts are trained on too, as \(first.id)"
         guard name == nil else {
-          throw ClusterError("eval.datasets: \(what); take them out of task.prompts, or out of this file")
+          throw RoleError("eval.datasets: \(what); take them out of task.prompts, or out of this file")
         }
         logger.warning("\(what): figures of prompts that are trained on say nothing of others")
       }
@@ -91,7 +91,7 @@ package struct RunEvaluation {
     for policy in policies {
       let longest = made.flatMap(\.items).max { $0.prompt.count < $1.prompt.count }
       guard let longest, longest.prompt.count + policy.plan.longestCompletion > subject.positions else { continue }
-      throw ClusterError(
+      throw RoleError(
         "eval.policies: \(policy.name): prompt \(longest.id) has \(longest.prompt.count) tokens, and with a completion of up to "
           + "\(policy.plan.longestCompletion) it exceeds the run's \(subject.positions) positions: lower the policy's "
           + "max_thinking_tokens or max_answer_tokens, or leave long prompts out (task.max_prompt_length)")
@@ -110,7 +110,7 @@ package struct RunEvaluation {
       configuration.eval.metric
       ?? MetricName.passAt(ks.first ?? 1, policy: configuration.eval.policies[0].name, dataset: first.name)
     guard names.contains(metric) else {
-      throw ClusterError("eval.metric: " + unknownNameMessage(metric, key: "metric", known: names))
+      throw RoleError("eval.metric: " + unknownNameMessage(metric, key: "metric", known: names))
     }
   }
 

@@ -7,16 +7,16 @@ import Sessions
 final class RunLock: Sendable {
   private let descriptor: Int32
 
-  /// - Throws: `ClusterError` when another process is writing the run.
+  /// - Throws: `RoleError` when another process is writing the run.
   init(folder: String) throws {
     descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else {
-      throw ClusterError("\(folder): cannot be opened: \(String(cString: strerror(errno)))")
+      throw RoleError("\(folder): cannot be opened: \(String(cString: strerror(errno)))")
     }
     // A file system without such locks has those of metrics.jsonl.
     if flock(descriptor, LOCK_EX | LOCK_NB) != 0, errno == EWOULDBLOCK {
       close(descriptor)
-      throw ClusterError(
+      throw RoleError(
         "\(folder): another process is writing this run; end that one, or give this one another run.name or run.directory"
       )
     }

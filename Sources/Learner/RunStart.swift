@@ -33,31 +33,31 @@ public enum RunStart: Sendable {
   }
 
   /// - Parameter directory: the run's own folder.
-  /// - Throws: `ClusterError` when the folder is not such that the run can begin in it so.
+  /// - Throws: `RoleError` when the folder is not such that the run can begin in it so.
   func check(_ directory: RunDirectory) throws {
     switch self {
     case .new, .fork:
       if case .fork(let origin, _) = self {
         guard origin.exists else {
-          throw ClusterError("\(origin.path): holds no run to fork; name the folder with its config.yaml")
+          throw RoleError("\(origin.path): holds no run to fork; name the folder with its config.yaml")
         }
         guard !origin.checkpointSteps().isEmpty else {
-          throw ClusterError("\(origin.path): keeps no checkpoint to go on from")
+          throw RoleError("\(origin.path): keeps no checkpoint to go on from")
         }
         if directory.isUnfinishedFork { return }
       }
       if directory.hasSteps {
-        throw ClusterError(
+        throw RoleError(
           "\(directory.path): holds a run that has begun: continue it with --resume, or give the new one another run.name "
             + "or run.directory")
       }
     case .resume:
       guard directory.exists else {
-        throw ClusterError("\(directory.path): holds no run to resume; leave --resume away to start one")
+        throw RoleError("\(directory.path): holds no run to resume; leave --resume away to start one")
       }
       // Without its checkpoint it would begin at step 0.
       if directory.isUnfinishedFork {
-        throw ClusterError("\(directory.path): its fork was interrupted; give the same --fork again")
+        throw RoleError("\(directory.path): its fork was interrupted; give the same --fork again")
       }
     }
   }
@@ -82,7 +82,7 @@ extension RunDirectory {
   /// Removes the checkpoints of later steps, and the best model where it is of one: a run that goes on from `step` makes them again.
   ///
   /// - Returns: the steps whose checkpoints are removed.
-  /// - Throws: `ClusterError` when one cannot be removed.
+  /// - Throws: `RoleError` when one cannot be removed.
   func discardCheckpoints(after step: Int) throws -> [Int] {
     let later = checkpointSteps().filter { $0 > step }
     // The newest first: a start that is interrupted here leaves a run that goes on from what is left.
@@ -97,7 +97,7 @@ extension RunDirectory {
   private func remove(_ path: String) throws {
     guard FileManager.default.fileExists(atPath: path) else { return }
     do { try FileManager.default.removeItem(atPath: path) } catch {
-      throw ClusterError("\(path): cannot be removed: \(error.localizedDescription)")
+      throw RoleError("\(path): cannot be removed: \(error.localizedDescription)")
     }
   }
 
@@ -110,14 +110,14 @@ extension RunDirectory {
   /// Copies what a fork needs of the other run beside its checkpoint: its records, which are cut after `step` as those of any run
   /// that goes on are, and the models that later steps refer to. Samples and event files stay where they are.
   ///
-  /// - Throws: `ClusterError` when something cannot be copied.
+  /// - Throws: `RoleError` when something cannot be copied.
   func copyHistory(of origin: RunDirectory, upTo step: Int) throws {
     let note = JSONValue.members([
       "run": .string(URL(fileURLWithPath: origin.path).standardizedFileURL.path), "step": .integer(step),
     ])
     do { try Data((note.encoded() + "\n").utf8).write(to: URL(fileURLWithPath: forkNotePath), options: .atomic) } catch
     {
-      throw ClusterError("\(forkNotePath): cannot be written: \(error.localizedDescription)")
+      throw RoleError("\(forkNotePath): cannot be written: \(error.localizedDescription)")
     }
     var copies = [
       (origin.supervisedPath, supervisedPath), (origin.metricsPath, metricsPath), (origin.warningsPath, warningsPath),
@@ -127,7 +127,7 @@ extension RunDirectory {
     for (source, target) in copies where FileManager.default.fileExists(atPath: source) {
       try remove(target)
       do { try FileManager.default.copyItem(atPath: source, toPath: target) } catch {
-        throw ClusterError("\(source): cannot be copied to \(target): \(error.localizedDescription)")
+        throw RoleError("\(source): cannot be copied to \(target): \(error.localizedDescription)")
       }
     }
   }

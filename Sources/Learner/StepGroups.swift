@@ -105,7 +105,7 @@ struct StepGroups {
   ///
   /// - Parameter rewarded: gives the samples their rewards, for schedulers that read them.
   /// - Returns: the children that are to be sampled now.
-  /// - Throws: what the scheduler or the rewards throw; `ClusterError` for more children than have ordinals.
+  /// - Throws: what the scheduler or the rewards throw; `RoleError` for more children than have ordinals.
   mutating func finish(
     _ group: CompletedGroup, rewarded: ([Trajectory], Prompt) throws -> [Trajectory]
   ) throws -> [Request] {
@@ -146,7 +146,7 @@ struct StepGroups {
     let place = place(of: parent)
     let number = children[place, default: 0] + 1
     guard number < step.ordinalsPerPrompt else {
-      throw ClusterError(
+      throw RoleError(
         "rollout.scheduler: \(type(of: scheduler).name) asks for more than the \(step.ordinalsPerPrompt - 1) further groups of a "
           + "prompt that it has ordinals for")
     }

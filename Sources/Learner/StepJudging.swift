@@ -66,7 +66,7 @@ struct StepJudging {
 
   /// The samples with their rewards, without those that could not be judged: a group's statistics do not know them.
   ///
-  /// - Throws: `ClusterError` when `reward.stop_after_unjudged` steps in a row had no judged sample.
+  /// - Throws: `RoleError` when `reward.stop_after_unjudged` steps in a row had no judged sample.
   mutating func rewarded(
     _ samples: [CollectedTrajectory], _ judged: [JudgedCompletion], _ queries: [RewardQuery], step: Int
   ) throws -> [CollectedTrajectory] {
@@ -96,7 +96,7 @@ struct StepJudging {
   private mutating func noteUnjudged(step: Int, sampleCount: Int, reason: String) throws {
     unjudgedSteps += 1
     guard unjudgedLimit == 0 || unjudgedSteps < unjudgedLimit else {
-      throw ClusterError(
+      throw RoleError(
         "step \(step): none of its \(sampleCount) samples could be judged (\(reason)), for \(unjudgedSteps) steps in "
           + "a row (reward.stop_after_unjudged \(unjudgedLimit)); the run can be continued with --resume when that is mended"
       )

@@ -37,7 +37,7 @@ public struct SupervisedRun {
   /// to `checkpoint.adapter`.
   ///
   /// - Returns: the trained model, prepared for training, and the metrics of the phase.
-  /// - Throws: `TaskError` or `TrainingError` for unusable examples; `ClusterError` when stopped half-way, with nothing
+  /// - Throws: `TaskError` or `TrainingError` for unusable examples; `RoleError` when stopped half-way, with nothing
   ///   written.
   public func run(checkpoint: String) throws -> (model: PreparedModel, metrics: [String: Double]) {
     let sft = configuration.sft
@@ -56,7 +56,7 @@ public struct SupervisedRun {
     let start = MonotonicClock.seconds()
     for step in 0..<sft.steps {
       if stop.isRequested {
-        throw ClusterError("the supervised warm-up was stopped at step \(step); nothing was written")
+        throw RoleError("the supervised warm-up was stopped at step \(step); nothing was written")
       }
       let (loss, norm) = try trainer.step(
         try examples.next(sft.batchSize), options: options, tokenBudget: configuration.learner.microBatchTokens)
@@ -121,7 +121,7 @@ struct SupervisedExamples {
       file = []
       task = try PromptSource.generatedTask(configuration.task)
       guard task != nil else {
-        throw ClusterError(
+        throw RoleError(
           "sft.examples: `task.kind: jsonl` generates no examples; name a file of prompts and completions")
       }
     }

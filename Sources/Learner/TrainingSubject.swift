@@ -54,7 +54,7 @@ public final class TrainingSubject {
       }
     } else {
       guard let symbols = try PromptSource.generatedTask(configuration.task)?.symbols else {
-        throw ClusterError(
+        throw RoleError(
           "model.path: is not set; only `task.kind: multiply` and `maze` can train the tiny model that is made on the spot"
         )
       }
@@ -76,12 +76,12 @@ public final class TrainingSubject {
       seed: UInt64(configuration.run.seed), endOfThinkingTokens: text.endOfThinkingTokens,
       encode: { try tokenizer.encode($0) })
     do { scheduler = try SchedulerRegistry.make(rollout.schedulerPart(), context) } catch {
-      throw ClusterError("rollout.\(error)")
+      throw RoleError("rollout.\(error)")
     }
     let completion = scheduler.longestCompletion
     let contextLength = state.layout.configuration.contextLength
     guard completion < contextLength else {
-      throw ClusterError(
+      throw RoleError(
         "rollout.max_thinking_tokens + rollout.max_answer_tokens: a completion of up to \(completion) tokens leaves no room for a "
           + "prompt in the model's context of \(contextLength)")
     }
@@ -104,10 +104,10 @@ public final class TrainingSubject {
 
   /// The adapters and what a checkpoint must say of them to be taken up by them.
   ///
-  /// - Throws: `ClusterError` when every weight is trained.
+  /// - Throws: `RoleError` when every weight is trained.
   func adapterRecord(team: ThreadTeam) throws -> (state: AdapterState, record: RunState.AdapterRecord) {
     guard let state = state as? AdapterState else {
-      throw ClusterError("lora.rank: the run has no adapters to resume")
+      throw RoleError("lora.rank: the run has no adapters to resume")
     }
     return (state, record(of: state, base: state.base.baseSnapshot(team: team)))
   }
@@ -131,7 +131,7 @@ public final class TrainingSubject {
   private static func tinyModel(_ configuration: RunConfiguration, text: TextInterface) throws -> ModelConfiguration {
     let tiny = configuration.model.tiny
     guard tiny.hiddenSize % tiny.heads == 0 else {
-      throw ClusterError("model.tiny.hidden_size: must be a multiple of heads = \(tiny.heads), got \(tiny.hiddenSize)")
+      throw RoleError("model.tiny.hidden_size: must be a multiple of heads = \(tiny.heads), got \(tiny.hiddenSize)")
     }
     let made = ModelConfiguration(
       architecture: .llama, hiddenSize: tiny.hiddenSize, layerCount: tiny.layers, headCount: tiny.heads,
@@ -163,7 +163,7 @@ public final class TrainingSubject {
   /// A group as work for the cluster.
   ///
   /// - Parameter version: the learner's version when it will train on the group.
-  /// - Throws: `ClusterError` naming the prompt when it is longer than `task.max_prompt_length` or does not fit.
+  /// - Throws: `RoleError` naming the prompt when it is longer than `task.max_prompt_length` or does not fit.
   func group(_ request: StepGroups.Request, due version: Int) throws -> PromptGroup {
     PromptGroup(
       ordinal: request.ordinal, promptID: request.prompt.id, prompt: try promptTokens(request.prompt),
@@ -181,9 +181,9 @@ public final class TrainingSubject {
   package func promptTokens(_ prompt: Prompt) throws -> [Int32] {
     let tokens = try text.encodePrompt(prompt)
     let limit = longestPrompt
-    guard !tokens.isEmpty else { throw ClusterError("prompt \(prompt.id): is empty") }
+    guard !tokens.isEmpty else { throw RoleError("prompt \(prompt.id): is empty") }
     guard tokens.count <= limit else {
-      throw ClusterError(
+      throw RoleError(
         "prompt \(prompt.id): \(tokens.count) tokens, but at most \(limit) are allowed (task.max_prompt_length "
           + "\(configuration.task.maxPromptLength), context \(state.layout.configuration.contextLength) less a completion of up to "
           + "\(longestCompletion)): shorten or remove it, raise the limit, or set task.overlong_prompts to skip")

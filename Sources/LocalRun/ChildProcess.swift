@@ -21,7 +21,7 @@ final class ChildProcess: Sendable {
   private let end = Mutex<End?>(nil)
 
   /// - Parameter onEnd: called once, on a thread of its own.
-  /// - Throws: `ClusterError` when it cannot be started.
+  /// - Throws: `RoleError` when it cannot be started.
   init(
     executable: String, arguments: [String],
     onEnd: @escaping @Sendable (ChildProcess, End) -> Void
@@ -47,7 +47,7 @@ final class ChildProcess: Sendable {
     var started = pid_t()
     let status = posix_spawn(&started, executable, &actions, &attributes, &words, environ)
     guard status == 0 else {
-      throw ClusterError("cannot start \(executable): \(String(cString: strerror(status)))")
+      throw RoleError("cannot start \(executable): \(String(cString: strerror(status)))")
     }
     identifier = started
     Thread.detachNewThread { [self] in

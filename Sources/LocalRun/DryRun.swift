@@ -31,7 +31,7 @@ public struct DryRun {
   }
 
   /// - Returns: the report as text.
-  /// - Throws: what the run itself would throw at its start, and `ClusterError` when it does not fit.
+  /// - Throws: what the run itself would throw at its start, and `RoleError` when it does not fit.
   public func run() throws -> String {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("softgrpo-dry-run-\(UUID().uuidString)")
     defer { try? FileManager.default.removeItem(at: folder) }
@@ -43,7 +43,7 @@ public struct DryRun {
     run.observe(gauge)
     _ = try run.run()
     guard let measured = gauge.measured else {
-      throw ClusterError("the dry run was stopped before its \(Self.steps) steps were made")
+      throw RoleError("the dry run was stopped before its \(Self.steps) steps were made")
     }
     return try report(measured, run)
   }
@@ -120,7 +120,7 @@ public struct DryRun {
           ? "every \(configuration.learner.checkpointInterval) steps; \(kept)" : "one at the end")
     ]
     if let available, learner + workers > available {
-      throw ClusterError(
+      throw RoleError(
         lines.joined(separator: "\n")
           + "\n\nthe run does not fit: it needs \(formatBytes(learner + workers)), and \(formatBytes(available)) are available: train "
           + "adapters (lora.rank), lower worker.count or worker.batch_size, or set worker.dtype to int8")

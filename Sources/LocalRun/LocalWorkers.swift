@@ -41,7 +41,7 @@ public final class LocalWorkers: Sendable {
     self.firstPause = firstPause
   }
 
-  /// - Throws: `ClusterError` when a process cannot be started.
+  /// - Throws: `RoleError` when a process cannot be started.
   public func start(count: Int) throws {
     for index in 0..<count { try launch(index, earlyEnds: 0) }
   }
@@ -51,13 +51,13 @@ public final class LocalWorkers: Sendable {
     state.withLock { state in state.members.sorted { $0.key < $1.key }.map(\.value.process.identifier) }
   }
 
-  /// - Throws: `ClusterError` when every worker was given up, so that the run cannot go on.
+  /// - Throws: `RoleError` when every worker was given up, so that the run cannot go on.
   public func check() throws {
     let lastEnd = state.withLock { state in
       !state.members.isEmpty && state.members.values.allSatisfy(\.isGivenUp) ? state.lastEnd : nil
     }
     guard let lastEnd else { return }
-    throw ClusterError(
+    throw RoleError(
       "every worker process is given up: the last \(lastEnd); what they said is above. The run can be continued with --resume "
         + "when that is mended")
   }

@@ -53,7 +53,7 @@ public final class RecordedUpdate {
   /// - Parameters:
   ///   - trajectories: with rewards and log-probs; they passed `Trajectory.validate` for the model.
   ///   - name: what errors call them: their file.
-  /// - Throws: `ClusterError` naming a trajectory that lacks something, `CreditError`, or an error that names the model's file or
+  /// - Throws: `RoleError` naming a trajectory that lacks something, `CreditError`, or an error that names the model's file or
   ///   says that the memory is short.
   public init(
     _ trajectories: [Trajectory], from name: String, source: ModelSource, estimator: any AdvantageEstimator,
@@ -168,7 +168,7 @@ public final class RecordedUpdate {
       CreditStep(
         trajectories: trajectories.enumerated().map { index, trajectory in
           guard let reward = trajectory.reward else {
-            throw ClusterError("\(name): trajectory \(index + 1) has no reward, which update needs")
+            throw RoleError("\(name): trajectory \(index + 1) has no reward, which update needs")
           }
           return CreditTrajectory(
             groupID: trajectory.groupID, promptID: trajectory.promptID, reward: reward, length: trajectory.scoredCount,
@@ -178,7 +178,7 @@ public final class RecordedUpdate {
       tokenCounts: trajectories.indices.map { credits[$0].isKept ? trajectories[$0].scoredCount : 0 })
     return try trajectories.indices.map { index in
       guard let old = trajectories[index].recordedLogProbs else {
-        throw ClusterError(
+        throw RoleError(
           "\(name): trajectory \(index + 1) lacks log_probs, which update needs: sample with `softgrpo "
             + "rollout`, or add those of `softgrpo score`")
       }

@@ -37,16 +37,16 @@ public final class TrainingRun {
     configuration.learner.serverKey = nil
     configuration.learner.authorizedWorkers = nil
     guard configuration.worker.count > 0 else {
-      throw ClusterError("worker.count: `softgrpo train` needs at least one worker; `softgrpo learner` starts none")
+      throw RoleError("worker.count: `softgrpo train` needs at least one worker; `softgrpo learner` starts none")
     }
     // Here rather than in workers that die one after the other.
     if configuration.worker.dtype == .int8 {
-      do { _ = try rolloutBackend(for: .int8) } catch { throw ClusterError("worker.dtype: \(error)") }
+      do { _ = try rolloutBackend(for: .int8) } catch { throw RoleError("worker.dtype: \(error)") }
     }
     // Here rather than after the warm-up: an evaluation may think by another policy than the run's.
     for policy in configuration.eval.policies {
       do { _ = try policy.rollout(over: configuration.rollout) } catch {
-        throw ClusterError("eval.policies: \(policy.name) cannot be evaluated: \(error)")
+        throw RoleError("eval.policies: \(policy.name) cannot be evaluated: \(error)")
       }
     }
     self.configuration = configuration

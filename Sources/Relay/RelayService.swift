@@ -148,7 +148,7 @@ public final class RelayService: Sendable {
       // A relay that goes on without the side that its workers see would keep the learner waiting for nothing.
       if let failure = frontEnd?.failure {
         link.abort()
-        throw ClusterError("the side of this relay that faces its workers has ended: \(failure)")
+        throw RoleError("the side of this relay that faces its workers has ended: \(failure)")
       }
       if run != nil {
         try keepOpen(&run!, now)
@@ -182,7 +182,7 @@ public final class RelayService: Sendable {
     switch event {
     case .joined(let welcome):
       guard welcome.relayPath.count < WireLimits.relayDepth else {
-        throw ClusterError(
+        throw RoleError(
           "\(welcome.relayPath.count) relays lie between this one and the learner, which is the most there may be: connect it "
             + "nearer to the learner")
       }
@@ -208,7 +208,7 @@ public final class RelayService: Sendable {
       if run != nil { publish(&run!) }
     case .lease(let lease):
       do {
-        guard let frontEnd else { throw ClusterError("there is no front end") }
+        guard let frontEnd else { throw RoleError("there is no front end") }
         try frontEnd.lend(lease)
       } catch {
         logger.warning("lease \(lease.id) cannot be passed on: \(error)")

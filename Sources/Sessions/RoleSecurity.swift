@@ -2,19 +2,19 @@ import Logging
 import Transport
 
 /// The keys of a worker's link, from a folder or from two files; none when neither is given.
-/// - Throws: `TransportError` naming the file that is not what it should be; `ClusterError` for half of what is needed, and for a
+/// - Throws: `TransportError` naming the file that is not what it should be; `RoleError` for half of what is needed, and for a
 ///   public endpoint without keys or permission.
 public func workerSecurity(
   connecting endpoint: String, name: String?, keys: String?, key: String?, serverKey: String?, allowInsecure: Bool,
   isRelay: Bool = false, logger: Logger
 ) throws -> LoadedSecurity? {
   guard (key == nil) == (serverKey == nil) || keys != nil && key == nil else {
-    throw ClusterError(
+    throw RoleError(
       key == nil
         ? "--server-key: needs --key too, this worker's own secret key file"
         : "--key: needs --server-key too, the learner's public key or its file")
   }
-  guard keys == nil || key == nil else { throw ClusterError("--keys: give the folder, or --key and --server-key") }
+  guard keys == nil || key == nil else { throw RoleError("--keys: give the folder, or --key and --server-key") }
   let loaded: LoadedSecurity? =
     if let keys {
       isRelay && KeyDirectory(keys).holdsRelays
@@ -26,12 +26,12 @@ public func workerSecurity(
     }
   for warning in loaded?.warnings ?? [] { logger.warning("\(warning)") }
   if loaded == nil, try !Endpoint(endpoint).isLocal, !allowInsecure {
-    throw ClusterError(
+    throw RoleError(
       "\(endpoint): the way there leads over a network, and without keys nothing on it is encrypted or authenticated: give "
         + "--keys, or --key and --server-key (`softgrpo keygen` makes them); or --insecure on a network you trust")
   }
   if loaded != nil && allowInsecure {
-    throw ClusterError("--insecure: contradicts the keys that are given; leave one of them away")
+    throw RoleError("--insecure: contradicts the keys that are given; leave one of them away")
   }
   return loaded
 }
@@ -44,13 +44,13 @@ public func relaySecurity(
   name: String? = nil, allowInsecure: Bool, logger: Logger
 ) throws -> SocketSecurity {
   guard (key == nil) == (authorizedWorkers == nil) else {
-    throw ClusterError(
+    throw RoleError(
       key == nil
         ? "--authorized-workers: needs --bind-key too, the secret key file that this relay's workers know the public half of"
         : "--bind-key: needs --authorized-workers too, the file of the keys that may connect")
   }
   guard keys == nil || key == nil else {
-    throw ClusterError("--bind-keys: give the folder, or --bind-key and --authorized-workers")
+    throw RoleError("--bind-keys: give the folder, or --bind-key and --authorized-workers")
   }
   let loaded: LoadedSecurity? =
     if let keys {
@@ -65,7 +65,7 @@ public func relaySecurity(
   for warning in loaded?.warnings ?? [] { logger.warning("\(warning)") }
   if let loaded {
     guard !allowInsecure else {
-      throw ClusterError("--insecure: contradicts the keys that are given; leave one of them away")
+      throw RoleError("--insecure: contradicts the keys that are given; leave one of them away")
     }
     return loaded.security
   }
@@ -79,14 +79,14 @@ public func relaySecurity(
 /// - Parameter serverKeys: one for all endpoints, or one for each, in their order. With --keys they may be names of that folder
 ///   (`server`, or a relay's); none is the learner's.
 /// - Returns: at least one attachment, and what holds the key.
-/// - Throws: as `workerSecurity`; `ClusterError` when the numbers do not fit.
+/// - Throws: as `workerSecurity`; `RoleError` when the numbers do not fit.
 public func workerAttachments(
   connecting endpoints: [String], name: String?, keys: String?, key: String?, serverKeys: [String],
   allowInsecure: Bool, isRelay: Bool = false, logger: Logger
 ) throws -> (attachments: [Attachment], keys: LoadedSecurity?) {
-  guard let first = endpoints.first else { throw ClusterError("--connect: is missing") }
+  guard let first = endpoints.first else { throw RoleError("--connect: is missing") }
   guard serverKeys.count <= 1 || serverKeys.count == endpoints.count else {
-    throw ClusterError(
+    throw RoleError(
       "--server-key: \(serverKeys.count) keys for \(endpoints.count) --connect endpoints; give one for all or one for each"
     )
   }

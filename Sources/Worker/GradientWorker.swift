@@ -81,7 +81,7 @@ final class GradientWorker {
       if current == nil { try begin(model) }
       guard let work = current else { return nil }
       guard work.task.grant.loss.divergence?.referenceRoot == model.reference?.root else {
-        throw ClusterError("the lease has a KL term, and its reference model is not here")
+        throw RoleError("the lease has a KL term, and its reference model is not here")
       }
       let (start, began) = (MonotonicClock.seconds(), MonotonicClock.now())
       let index = work.results.count
@@ -118,7 +118,7 @@ final class GradientWorker {
     let count = model.adapters?.layout.count ?? model.model.layout.count
     let asksForScores = grant.elementCount == 0
     guard asksForScores || grant.elementCount == count, let type = GradientType(rawValue: grant.gradientType) else {
-      throw ClusterError("the lease is of \(grant.elementCount) numbers, this model's gradient has \(count)")
+      throw RoleError("the lease is of \(grant.elementCount) numbers, this model's gradient has \(count)")
     }
     let leaves = try task.leaves()
     let loss = try grant.loss.loss()
@@ -128,7 +128,7 @@ final class GradientWorker {
       }
     }
     guard asksForScores || isComplete else {
-      throw ClusterError("the lease has trajectories without an advantage or without the coefficients of their slots")
+      throw RoleError("the lease has trajectories without an advantage or without the coefficients of their slots")
     }
     for item in leaves.flatMap({ $0.microBatches.joined() }) {
       try item.trajectory.validate(
@@ -144,7 +144,7 @@ final class GradientWorker {
     let tree = GradientTree(leafCount: leaves.count)
     let needed = (tree.nodesHeldInOrder + 1) * count * 4
     if let available = availableMemory, available < needed + needed / 4 {
-      throw ClusterError(
+      throw RoleError(
         "computing it takes \(needed >> 20) MiB beside the activations, and \(available >> 20) MiB are free")
     }
     tasks.removeFirst()

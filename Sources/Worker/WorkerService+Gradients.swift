@@ -83,7 +83,7 @@ extension WorkerService {
   /// The model that a lease's KL term is measured from; nil when there is no such term, or that model is not here.
   func preparedReference(
     for grant: GradientGrant
-  ) throws(ClusterError) -> (model: PreparedModel, root: [UInt8])? {
+  ) throws(RoleError) -> (model: PreparedModel, root: [UInt8])? {
     guard let wanted = grant.loss.divergence?.referenceRoot, let reference = differentiated.reference,
       let configuration, let backend,
       reference.description.root.bytes == wanted
@@ -93,11 +93,11 @@ extension WorkerService {
     }
     let layout = ParameterLayout(configuration)
     guard reference.byteCount == layout.count * 2 else {
-      throw ClusterError("the reference model has \(reference.byteCount) bytes, this one \(layout.count * 2)")
+      throw RoleError("the reference model has \(reference.byteCount) bytes, this one \(layout.count * 2)")
     }
     differentiated.referenceModel = nil
     if let available = availableMemory, available < reference.byteCount / 4 * 5 {
-      throw ClusterError(
+      throw RoleError(
         "the KL term's reference model takes \(reference.byteCount >> 20) MiB more, and \(available >> 20) MiB are free"
       )
     }

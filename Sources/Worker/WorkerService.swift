@@ -335,7 +335,7 @@ public final class WorkerService {
   func weights(of snapshot: WeightSnapshot, layout: ParameterLayout) throws -> ModelWeights {
     func check(_ snapshot: WeightSnapshot) throws {
       guard snapshot.byteCount != layout.count * 2 else { return }
-      throw ClusterError(
+      throw RoleError(
         "version \(snapshot.version) has \(snapshot.byteCount) bytes, the learner's model needs \(layout.count * 2)")
     }
     guard let description = snapshot.description.adapter else {
@@ -343,14 +343,14 @@ public final class WorkerService {
       return snapshot.withWeights { ModelWeights(layout: layout, borrowing: $0.baseAddress!, from: snapshot) }
     }
     guard let base, base.description == description.base else {
-      throw ClusterError("version \(snapshot.version) holds adapters, but their base has not come")
+      throw RoleError("version \(snapshot.version) holds adapters, but their base has not come")
     }
     try check(base)
     let adapters = try AdapterWeights(snapshot, model: layout)
     let merged = base.withWeights { adapters.merged(into: $0, team: team) }
     let root = merged.root(team: team)
     guard root == description.mergedRoot else {
-      throw ClusterError(
+      throw RoleError(
         "version \(snapshot.version): merging its adapters gives \(root), the learner announced \(description.mergedRoot); run "
           + "the learner's version of softgrpo here")
     }

@@ -74,19 +74,19 @@ public final class WorkerLink: Sendable {
   private let thread: IOThread
 
   /// Starts the I/O thread; the learner need not exist yet.
-  /// - Throws: `TransportError` for an endpoint that cannot be one, `ClusterError` for options that cannot be sent.
+  /// - Throws: `TransportError` for an endpoint that cannot be one, `RoleError` for options that cannot be sent.
   public init(_ options: WorkerLinkOptions, logger: Logger) throws {
     guard (0...65_536).contains(options.capacity) else {
-      throw ClusterError("the worker's capacity of \(options.capacity) samples must be in 0...65536")
+      throw RoleError("the worker's capacity of \(options.capacity) samples must be in 0...65536")
     }
     guard (1...64).contains(options.chunkWindow) else {
-      throw ClusterError("the chunk window of \(options.chunkWindow) must be in 1...64")
+      throw RoleError("the chunk window of \(options.chunkWindow) must be in 1...64")
     }
     let hello = Hello(
       workerName: options.workerName, incarnation: 1, hostname: "", processID: 1, threads: options.threads,
       fingerprint: options.fingerprint, float32Fingerprint: options.float32Fingerprint)
     do { _ = try Envelope(.hello(hello)).encoded() } catch {
-      throw ClusterError("the worker cannot introduce itself: \(error)")
+      throw RoleError("the worker cannot introduce itself: \(error)")
     }
     let shared = try SharedWorkerLink(capacity: options.capacity)
     self.shared = shared
@@ -101,10 +101,10 @@ public final class WorkerLink: Sendable {
 
   /// Waits for the next event.
   /// - Returns: `nil` when there was none in time, or ever will be (after `shutdown` or `close`).
-  /// - Throws: `ClusterError` when the link has broken for good.
+  /// - Throws: `RoleError` when the link has broken for good.
   public func nextEvent(within duration: Duration) throws -> WorkerEvent? {
     if let event = shared.events.take(within: duration) { return event }
-    if let failure = shared.state.withLock({ $0.failure }) { throw ClusterError(failure) }
+    if let failure = shared.state.withLock({ $0.failure }) { throw RoleError(failure) }
     return nil
   }
 

@@ -18,7 +18,7 @@ final class CollapseGuard: RunObserver {
     guard let length = step.record.metrics[MetricName.thinkingLengthMean] else { return }
     shortSteps = length < shortest ? shortSteps + 1 : 0
     guard shortSteps < patience else {
-      throw ClusterError(
+      throw RoleError(
         "step \(step.step): the mean thinking length was below \(shortest) for \(patience) steps and is now \(length); "
           + "go back to an earlier checkpoint, or lower learner.learning_rate")
     }

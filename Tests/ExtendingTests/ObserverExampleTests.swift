@@ -19,7 +19,7 @@ import WeightSync
     // Only steps in a row count.
     for (step, length) in [(1, 9.0), (2, 3), (3, 5), (4, 3)] { try observer.stepped(report(step, thinking: length)) }
     try observer.stepped(report(5, thinking: nil))
-    #expect(throws: ClusterError.self) { try observer.stepped(report(6, thinking: 2)) }
+    #expect(throws: RoleError.self) { try observer.stepped(report(6, thinking: 2)) }
     // The events that it does not name are none of its business.
     try observer.sampled(SampledBatch(step: 1, trajectories: [], prompts: [:]))
     observer.ended(after: 6)

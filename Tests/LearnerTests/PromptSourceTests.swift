@@ -53,9 +53,9 @@ import Testing
   @Test func sharesThatLeaveOneSideEmptyAreRefused() throws {
     try withFile(1) { (path: String) throws in
       let small = configuration(path, heldOut: 1e-9)
-      #expect(throws: ClusterError.self) { try PromptSource.evaluationPrompts(small) }
+      #expect(throws: RoleError.self) { try PromptSource.evaluationPrompts(small) }
       let large = configuration(path, heldOut: 0.999999)
-      #expect(throws: ClusterError.self) { try PromptSource(large) }
+      #expect(throws: RoleError.self) { try PromptSource(large) }
     }
   }
 
@@ -70,7 +70,7 @@ import Testing
       _ = try resumed.keep { $0.answer.count == 1 }
       try resumed.restore(source.state)
       #expect(try resumed.next(10).map(\.id) == source.next(10).map(\.id))
-      #expect(throws: ClusterError.self) { try source.keep { _ in false } }
+      #expect(throws: RoleError.self) { try source.keep { _ in false } }
     }
   }
 

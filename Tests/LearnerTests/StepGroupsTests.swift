@@ -157,7 +157,7 @@ private struct BranchingScheduler: PromptScheduler {
   @Test func moreChildrenThanOrdinalsAreRefused() throws {
     let (step, scheduler) = try step(prompts: 4)
     var groups = try StepGroups(step, scheduler: scheduler)
-    let error = #expect(throws: ClusterError.self) { _ = try groups.finish(completed(39), rewarded: zero) }
+    let error = #expect(throws: RoleError.self) { _ = try groups.finish(completed(39), rewarded: zero) }
     #expect(error?.message.contains("branching") == true)
   }
 

@@ -143,7 +143,7 @@ public struct FleetBenchmark {
   let logger: Logger
   let stop: StopSignal
 
-  /// - Throws: `ClusterError` for more workers than this process may have sockets.
+  /// - Throws: `RoleError` for more workers than this process may have sockets.
   public init(_ settings: Settings, stop: StopSignal, logger: Logger) throws {
     self.settings = settings
     self.logger = logger
@@ -153,7 +153,7 @@ public struct FleetBenchmark {
     let needed = most * 24 + 100
     let limit = FileDescriptorLimit.raise()
     guard needed <= limit else {
-      throw ClusterError(
+      throw RoleError(
         "\(most) workers in one process need \(needed) open files, and the limit is \(limit): raise it (ulimit -n \(needed)), "
           + "or measure fewer")
     }
@@ -163,7 +163,7 @@ public struct FleetBenchmark {
   /// - Throws: what breaks a run.
   public func run(progress: (String) -> Void) throws -> Report {
     guard ProcessorUse.now.seesMachine else {
-      throw ClusterError(
+      throw RoleError(
         "/proc/stat cannot be read: nobody could tell whether the machine was the limit of what is measured")
     }
     return Report(

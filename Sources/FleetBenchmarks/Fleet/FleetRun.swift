@@ -74,7 +74,7 @@ struct FleetRun {
   /// Speeds of the first `count` workers.
   static func speeds(_ speeds: [Double], count: Int) -> [Double] { (0..<count).map { speeds[$0 % speeds.count] } }
 
-  /// - Throws: what breaks the run; `ClusterError` when workers fail or it is interrupted.
+  /// - Throws: what breaks the run; `RoleError` when workers fail or it is interrupted.
   func run() throws -> Outcome {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("softgrpo-bench-\(UUID().uuidString)")
     defer { try? FileManager.default.removeItem(at: folder) }
@@ -93,7 +93,7 @@ struct FleetRun {
         while frontEnd.statistics().workers.count(where: { $0.heldVersion >= 0 }) < plan.workers {
           try workers.check()
           guard MonotonicClock.seconds() - start < 60 else {
-            throw ClusterError("not all of \(plan.workers) workers had the first weights within a minute")
+            throw RoleError("not all of \(plan.workers) workers had the first weights within a minute")
           }
           usleep(5_000)
         }
@@ -104,7 +104,7 @@ struct FleetRun {
       throw error
     }
     let shortfall = try workers.join()
-    guard recorder.steps.count == plan.steps else { throw ClusterError("the measurement was stopped") }
+    guard recorder.steps.count == plan.steps else { throw RoleError("the measurement was stopped") }
     return Outcome(steps: recorder.steps, shortfall: shortfall, joinSeconds: joinSeconds)
   }
 
@@ -212,9 +212,9 @@ private final class PacedWorkers: Sendable {
     }
   }
 
-  /// - Throws: `ClusterError` when a worker has failed.
+  /// - Throws: `RoleError` when a worker has failed.
   func check() throws {
-    if let failure = state.withLock({ $0.failure }) { throw ClusterError("a worker failed: \(failure)") }
+    if let failure = state.withLock({ $0.failure }) { throw RoleError("a worker failed: \(failure)") }
   }
 
   /// Asks them to end, without a learner if need be.

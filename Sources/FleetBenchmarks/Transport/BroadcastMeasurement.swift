@@ -28,7 +28,7 @@ public struct BroadcastMeasurement: Sendable {
   ///   - depth: relays between the learner and the workers, each below the one before.
   ///   - delta: from the one version to the next; nil: they pull the whole.
   ///   - patience: for each of the two versions.
-  /// - Throws: `ClusterError` when a worker does not get there in time, `TransportError`.
+  /// - Throws: `RoleError` when a worker does not get there in time, `TransportError`.
   public static func run(
     workers count: Int, depth: Int = 0, from first: WeightSnapshot, to second: WeightSnapshot, delta: WeightDelta?,
     model: ModelConfiguration, patience: Duration = .seconds(300)
@@ -72,7 +72,7 @@ public struct BroadcastMeasurement: Sendable {
     for waiter in waiters { waiter.join() }
     let ends = arrivals.takeAll()
     guard ends.count == count else {
-      throw ClusterError(
+      throw RoleError(
         "\(count - ends.count) of \(count) workers did not get version \(second.version) in \(patience)")
     }
     return BroadcastMeasurement(
@@ -90,7 +90,7 @@ public struct BroadcastMeasurement: Sendable {
   private static func bring(_ version: Int, _ links: [WorkerLink], _ patience: Duration) throws {
     let deadline = MonotonicClock.now() + patience
     for link in links where try !hold(version, link, until: deadline) {
-      throw ClusterError("a worker did not get version \(version) in \(patience)")
+      throw RoleError("a worker did not get version \(version) in \(patience)")
     }
   }
 

@@ -48,10 +48,10 @@ final class SyntheticFleet: Sendable {
   }
 
   /// What all threads did so far.
-  /// - Throws: `ClusterError` when one of them has failed.
+  /// - Throws: `RoleError` when one of them has failed.
   func counters() throws -> FleetCounters {
     try state.withLock { state in
-      if let failure = state.failure { throw ClusterError("a synthetic worker failed: \(failure)") }
+      if let failure = state.failure { throw RoleError("a synthetic worker failed: \(failure)") }
       var sum = FleetCounters()
       for counters in state.counters {
         sum.joined += counters.joined

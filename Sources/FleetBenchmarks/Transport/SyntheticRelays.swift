@@ -15,7 +15,7 @@ final class SyntheticRelays {
   /// - Parameters:
   ///   - upstream: what each shows the learner.
   ///   - downstream: what each shows its workers.
-  /// - Throws: `ClusterError` when one of them does not join the learner.
+  /// - Throws: `RoleError` when one of them does not join the learner.
   init(
     _ count: Int, endpoint: String, upstream: [SocketSecurity], downstream: [SocketSecurity], logger: Logger
   ) throws {
@@ -43,7 +43,7 @@ final class SyntheticRelays {
       guard let (index, endpoint) = listening.take(within: max(.zero, deadline - MonotonicClock.now())) else {
         for service in services { service.abort() }
         for thread in threads { thread.join() }
-        throw ClusterError("only \(found.count { $0 != nil }) of \(count) relays joined within 30 s")
+        throw RoleError("only \(found.count { $0 != nil }) of \(count) relays joined within 30 s")
       }
       found[index] = endpoint
     }

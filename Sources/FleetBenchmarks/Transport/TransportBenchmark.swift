@@ -91,18 +91,18 @@ public struct TransportBenchmark: Sendable {
   let settings: Settings
   let logger: Logger
 
-  /// - Throws: `ClusterError` for settings that cannot be measured, among them more workers than this process may have sockets.
+  /// - Throws: `RoleError` for settings that cannot be measured, among them more workers than this process may have sockets.
   public init(_ settings: Settings, logger: Logger) throws {
     self.settings = settings
     self.logger = logger
     for security in settings.security where !["none", "curve"].contains(security) {
-      throw ClusterError("--security: must be none or curve, got \(security)")
+      throw RoleError("--security: must be none or curve, got \(security)")
     }
     // Both ends of two connections each, and an event descriptor per socket.
     let needed = (settings.workers.max() ?? 0) * 7 + (settings.relays.max() ?? 0) * 40 + 100
     let limit = FileDescriptorLimit.raise()
     guard needed <= limit else {
-      throw ClusterError(
+      throw RoleError(
         "\(settings.workers.max() ?? 0) workers in one process need \(needed) open files, and the limit is \(limit): raise it "
           + "(ulimit -n \(needed), or LimitNOFILE in a unit), or measure fewer")
     }

@@ -143,7 +143,7 @@ extension TransportBenchmark {
     while try fleet.counters().joined < workers {
       try trainer.turn()
       guard !isLate() else {
-        throw ClusterError("only \(try fleet.counters().joined) of \(workers) synthetic workers joined within a minute")
+        throw RoleError("only \(try fleet.counters().joined) of \(workers) synthetic workers joined within a minute")
       }
     }
     var result = Load()
@@ -153,7 +153,7 @@ extension TransportBenchmark {
       version = try publish(version, to: frontEnd, times: nil)
       try trainer.turn(until: MonotonicClock.now() + .seconds(0.1))
       guard !isLate() else {
-        throw ClusterError(
+        throw RoleError(
           "only \(try fleet.counters().subscribed) of \(workers) synthetic workers hear announcements within a minute")
       }
     }
@@ -224,7 +224,7 @@ extension TransportBenchmark {
       let deadline = MonotonicClock.now() + .seconds(60)
       while try fleet.counters().arrivals.count < workers * round {
         guard MonotonicClock.now() < deadline else {
-          throw ClusterError(
+          throw RoleError(
             "only \(try fleet.counters().arrivals.count - workers * (round - 1)) of \(workers) synthetic workers had a version of "
               + "\(version.byteCount) bytes within a minute")
         }

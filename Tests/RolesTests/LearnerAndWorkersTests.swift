@@ -52,7 +52,7 @@ import Wire
       #expect(eventually { worker.log.withLock { $0.isOver } })
       #expect(worker.log.withLock { $0.shutdownReason } == "test is over")
     }
-    #expect(throws: ClusterError.self) { try frontEnd.nextGroup(within: .seconds(1)) }
+    #expect(throws: RoleError.self) { try frontEnd.nextGroup(within: .seconds(1)) }
   }
 
   @Test func killedWorkersSamplesAreGrantedAgain() throws {
@@ -205,12 +205,12 @@ import Wire
     defer { frontEnd.shutdown(reason: "end", within: .seconds(5)) }
     var group = promptGroups(0..<1)[0]
     group.plan = CompletionPlan(thinking: 60, maxAnswerTokens: 4)
-    let error = #expect(throws: ClusterError.self) { try frontEnd.submit([group]) }
+    let error = #expect(throws: RoleError.self) { try frontEnd.submit([group]) }
     #expect(error?.message.contains("exceed the context of 64") == true)
     group = promptGroups(0..<1)[0]
     group.prompt = [100]
-    #expect(throws: ClusterError.self) { try frontEnd.submit([group]) }
-    let late = #expect(throws: ClusterError.self) {
+    #expect(throws: RoleError.self) { try frontEnd.submit([group]) }
+    let late = #expect(throws: RoleError.self) {
       try frontEnd.submit(promptGroups(0..<1))
       _ = try frontEnd.collect(groupCount: 1, within: .milliseconds(10))
     }

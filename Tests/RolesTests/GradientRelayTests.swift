@@ -3,6 +3,7 @@ import Kernels
 import Logging
 import Objectives
 import Synchronization
+import TestSupport
 import Testing
 import Training
 import Wire

@@ -213,7 +213,7 @@ private struct PacedPull {
 }
 
 /// Over real sockets: how much of the weights passes is the test's to say, not the clock's.
-@Suite(.serialized) struct NarrowLinkClusterTests {
+@Suite(.serialized) struct NarrowLinkFleetTests {
   private func count(_ text: String, in log: LogLines) -> Int { log.all.count { $0.contains(text) } }
 
   @Test func aVersionThatIsOvertakenArrives() throws {

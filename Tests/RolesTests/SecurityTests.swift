@@ -211,7 +211,7 @@ struct RecordingLogHandler: LogHandler {
     #expect(error?.message.contains("softgrpo keygen") == true)
     #expect(try configuration.learnerSecurity(keys: nil, allowInsecure: true, logger: quiet).isNone)
     #expect(try !configuration.learnerSecurity(keys: folder, allowInsecure: false, logger: quiet).isNone)
-    #expect(throws: ClusterError.self) {
+    #expect(throws: RoleError.self) {
       try configuration.learnerSecurity(keys: folder, allowInsecure: true, logger: quiet)
     }
     configuration.learner.serverKey = folder + "/learner/server.key"
@@ -230,10 +230,10 @@ struct RecordingLogHandler: LogHandler {
     #expect(try worker("tcp://box:1", keys: folder) != nil)
     let key = folder + "/workers/one.key"
     #expect(try worker("tcp://box:1", key: key, serverKey: folder + "/workers/server.pub") != nil)
-    #expect(throws: ClusterError.self) { try worker("tcp://box:1") }
-    #expect(throws: ClusterError.self) { try worker("tcp://box:1", key: key) }
-    #expect(throws: ClusterError.self) { try worker("tcp://box:1", keys: folder, key: key, serverKey: key) }
-    #expect(throws: ClusterError.self) { try worker("tcp://box:1", keys: folder, insecure: true) }
+    #expect(throws: RoleError.self) { try worker("tcp://box:1") }
+    #expect(throws: RoleError.self) { try worker("tcp://box:1", key: key) }
+    #expect(throws: RoleError.self) { try worker("tcp://box:1", keys: folder, key: key, serverKey: key) }
+    #expect(throws: RoleError.self) { try worker("tcp://box:1", keys: folder, insecure: true) }
   }
 
   /// What keygen --relay makes is all that both sides of a relay need, by the names of the keys.
@@ -360,10 +360,10 @@ struct RecordingLogHandler: LogHandler {
         logger: quiet)
     }
     #expect(throws: TransportError.self) { try relay() }
-    #expect(throws: ClusterError.self) { try relay(key: folder + "/learner/server.key") }
-    #expect(throws: ClusterError.self) { try relay(keys: folder, insecure: true) }
+    #expect(throws: RoleError.self) { try relay(key: folder + "/learner/server.key") }
+    #expect(throws: RoleError.self) { try relay(keys: folder, insecure: true) }
     #expect(try relay(insecure: true).isNone && !relay(keys: folder).isNone)
-    #expect(throws: ClusterError.self) {
+    #expect(throws: RoleError.self) {
       try workerAttachments(
         connecting: ["tcp://a:1", "tcp://b:1", "tcp://c:1"], name: nil, keys: nil, key: "k", serverKeys: ["a", "b"],
         allowInsecure: false, logger: quiet)

@@ -442,25 +442,3 @@ struct BatchUpdateTests {
     #expect(choices.count > 5)
   }
 }
-
-/// What was logged, with its level.
-final class LogLines: Sendable {
-  private let lines = Mutex<[String]>([])
-  var all: [String] { lines.withLock { $0 } }
-  func append(_ line: String) { lines.withLock { $0.append(line) } }
-}
-
-struct CapturingLogHandler: LogHandler {
-  let lines: LogLines
-  var logLevel = Logger.Level.trace
-  var metadata: Logger.Metadata = [:]
-
-  subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-    get { metadata[key] }
-    set { metadata[key] = newValue }
-  }
-
-  init(lines: LogLines) { self.lines = lines }
-
-  func log(event: LogEvent) { lines.append("\(event.level): \(event.message)") }
-}

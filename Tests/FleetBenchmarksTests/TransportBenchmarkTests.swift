@@ -61,7 +61,9 @@ import Wire
   @Test func moreWorkersThanSocketsAreRefused() throws {
     var settings = TransportBenchmark.Settings()
     settings.workers = [1 << 40]
-    let error = #expect(throws: ClusterError.self) { try TransportBenchmark(settings, logger: quiet) }
+    let error = #expect(throws: RoleError.self) {
+      try TransportBenchmark(settings, logger: quiet)
+    }
     #expect(error?.message.contains("ulimit -n") == true)
   }
 }

@@ -1,9 +1,12 @@
 import Kernels
+import Logging
 import Machine
 import Testing
 
 @testable import FleetBenchmarks
 @testable import Sessions
+
+let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
 @Suite struct FleetIdealTests {
   @Test func theDivisibleIdealIsWorkOverRates() {
@@ -120,7 +123,7 @@ struct FleetBenchmarkTests {
   }
 
   @Test func moreWorkersThanSocketsAreRefused() {
-    let error = #expect(throws: ClusterError.self) { try report { $0.workers = [1 << 30] } }
+    let error = #expect(throws: RoleError.self) { try report { $0.workers = [1 << 30] } }
     #expect(error?.message.contains("ulimit -n") == true)
   }
 }

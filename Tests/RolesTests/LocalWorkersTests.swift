@@ -58,7 +58,7 @@ import Testing
     #expect(ended.withLock { $0 } == ChildProcess.End(isSignal: true, status: SIGKILL) && !child.isRunning)
     let text = try String(contentsOfFile: path, encoding: .utf8)
     #expect(text.hasSuffix("a 'b'\n") && !text.contains("/dev/zero") && text.contains("0 -> /dev/null"))
-    #expect(throws: ClusterError.self) {
+    #expect(throws: RoleError.self) {
       try ChildProcess(executable: "/absent/program", arguments: []) { _, _ in }
     }
   }
