@@ -1,12 +1,16 @@
 import Kernels
 
-// The `concrete` density: the exact density of the truncated mixture that is fed.
-//
-//   log p = sum_S (log q_i - d_i) - n log A + log Gamma(n),   A = sum_S q_i e^(-d_i) + e^m sum_(not S) q_i
-//
-// with S the n fed components, d_i = g'_i - g'_max <= 0 and m the cut margin. Fed components come first.
+/// The `concrete` density: the exact density of the truncated mixture that is fed.
+///
+///   log p = sum_S (log q_i - d_i) - n log A + log Gamma(n),   A = sum_S q_i e^(-d_i) + e^m sum_(not S) q_i
+///
+/// with S the n fed components, d_i = g'_i - g'_max <= 0 and m the cut margin. Fed components come first.
+struct ConcreteDensity {
+  /// T.
+  let temperature: Double
+  /// m.
+  let cutMargin: Double
 
-extension Gumbel {
   /// Writes the logarithm of each component's summand in A to `terms` and returns log A.
   @inline(__always)
   private func logNormalizer(
@@ -14,7 +18,6 @@ extension Gumbel {
     terms: UnsafeMutableBufferPointer<Double>
   ) -> Double {
     let largestLogit = Double(largestOf(logits))
-    let temperature = Double(truncation.temperature)
     let margin = cutMargin
     var largest = -Double.infinity
     for i in logits.indices {
@@ -28,7 +31,7 @@ extension Gumbel {
     return largest + PortableMath.log(sum)
   }
 
-  func concreteScore(
+  func score(
     _ logits: UnsafeBufferPointer<Float>, _ logSum: Double, _ values: UnsafeBufferPointer<Float>
   ) -> Double {
     withUnsafeTemporaryAllocation(of: Double.self, capacity: logits.count) { terms in
@@ -41,7 +44,7 @@ extension Gumbel {
 
   /// d/d(z_i / T) = [i in S] - n a_i, a_i = the component's share of A. The softmax's own shift drops out, because the
   /// derivatives with respect to log q sum to n - n = 0.
-  func concreteGradient(
+  func gradient(
     _ logits: UnsafeBufferPointer<Float>, _ logSum: Double, _ values: UnsafeBufferPointer<Float>,
     into gradient: UnsafeMutableBufferPointer<Double>
   ) {
