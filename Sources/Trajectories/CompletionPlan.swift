@@ -134,34 +134,3 @@ public enum ReplayedSteps: Sendable, Equatable {
     return nil
   }
 }
-
-extension Trajectory {
-  /// Its first `count` positions after the prompt, to be replayed in another trajectory of the same prompt and policy.
-  public func prefix(_ count: Int) -> [ReplayedSteps] {
-    var left = count
-    var result: [ReplayedSteps] = []
-    for segment in segments where left > 0 {
-      let steps: ReplayedSteps
-      switch segment {
-      case .soft(let soft), .replayed(.soft(let soft)): steps = .soft(soft.prefix(left))
-      case .discrete(let discrete): steps = .tokens(Array(discrete.tokenIDs.prefix(left)))
-      case .forced(let tokenIDs), .replayed(.tokens(let tokenIDs)): steps = .tokens(Array(tokenIDs.prefix(left)))
-      }
-      left -= steps.count
-      if steps.count > 0 { result.append(steps) }
-    }
-    return result
-  }
-}
-
-extension SoftSegment {
-  /// Its first steps, without log-probs.
-  func prefix(_ count: Int) -> SoftSegment {
-    var result = SoftSegment()
-    for step in 0..<min(count, self.count) {
-      result.tokenIDs.append(tokenIDs[step])
-      result.values.append(values[step])
-    }
-    return result
-  }
-}

@@ -17,15 +17,3 @@ extension CompletionPlan {
     CompletionPlan(steps.map { .replay($0) } + stages)
   }
 }
-
-extension Trajectory {
-  /// Steps of its first thought: soft steps, or sampled tokens before the first of `endTokens`.
-  public func thinkingCount(endTokens: [Int32]) -> Int {
-    switch segments.first {
-    case .soft(let soft): soft.count
-    case .discrete(let discrete) where segments.count > 1:
-      discrete.tokenIDs.firstIndex { endTokens.contains($0) } ?? discrete.tokenIDs.count
-    default: 0
-    }
-  }
-}

@@ -195,4 +195,14 @@ public struct Trajectory: Sendable, Equatable {
     }
     return all
   }
+
+  /// Checks a trajectory, from a file or the wire, against a model: every id below `vocabularySize`, prompt and completion
+  /// within `contextLength` positions; and against itself: row shapes, counts of log-probs, finite numbers.
+  ///
+  /// - Parameter hiddenSize: components of an embedding, which a fed vector must have; nil: such a step is refused.
+  /// - Throws: `ThinkingError` naming the segment and step.
+  public func validate(vocabularySize: Int, contextLength: Int, hiddenSize: Int? = nil) throws {
+    try TrajectoryValidator(vocabularySize: vocabularySize, contextLength: contextLength, hiddenSize: hiddenSize)
+      .check(self)
+  }
 }

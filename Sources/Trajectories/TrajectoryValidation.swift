@@ -47,33 +47,39 @@ public func versionSpansProblem(_ spans: [VersionSpan], policyVersion: Int, comp
   return nil
 }
 
-extension Trajectory {
-  /// Checks a trajectory, from a file or the wire, against a model: every id below `vocabularySize`, prompt and completion
-  /// within `contextLength` positions; and against itself: row shapes, counts of log-probs, finite numbers.
-  ///
-  /// - Parameter hiddenSize: components of an embedding, which a fed vector must have; nil: such a step is refused.
+/// Whether trajectories can be ones of a model.
+struct TrajectoryValidator {
+  let vocabularySize: Int
+  let contextLength: Int
+  /// Components of an embedding, which a fed vector must have; nil: such a step is refused.
+  let hiddenSize: Int?
+
   /// - Throws: `ThinkingError` naming the segment and step.
-  public func validate(vocabularySize: Int, contextLength: Int, hiddenSize: Int? = nil) throws {
+  func check(_ trajectory: Trajectory) throws {
+    let prompt = trajectory.prompt
     guard !prompt.isEmpty else { throw ThinkingError("prompt is empty; the first step needs a token before it") }
-    try check(prompt, "prompt", vocabularySize)
-    if let reward, !reward.isFinite { throw ThinkingError("reward is \(reward); it must be finite") }
-    for (i, segment) in segments.enumerated() {
+    try check(prompt, "prompt")
+    if let reward = trajectory.reward, !reward.isFinite {
+      throw ThinkingError("reward is \(reward); it must be finite")
+    }
+    for (i, segment) in trajectory.segments.enumerated() {
       let path = "segments[\(i)]"
       switch segment {
-      case .forced(let tokenIDs): try check(tokenIDs, "\(path).token_ids", vocabularySize)
-      case .discrete(let discrete): try check(discrete, path, vocabularySize)
-      case .soft(let soft), .replayed(.soft(let soft)): try check(soft, path, vocabularySize, hiddenSize)
-      case .replayed(.tokens(let tokenIDs)): try check(tokenIDs, "\(path).token_ids", vocabularySize)
+      case .forced(let tokenIDs): try check(tokenIDs, "\(path).token_ids")
+      case .discrete(let discrete): try check(discrete, path)
+      case .soft(let soft), .replayed(.soft(let soft)): try check(soft, path, trajectory.policy)
+      case .replayed(.tokens(let tokenIDs)): try check(tokenIDs, "\(path).token_ids")
       }
       if let problem = segment.streams.problem(count: segment.count, vocabularySize: vocabularySize) {
         throw ThinkingError("\(path).\(problem)")
       }
     }
     if let problem = versionSpansProblem(
-      versionSpans, policyVersion: policyVersion, completionCount: completionCount)
+      trajectory.versionSpans, policyVersion: trajectory.policyVersion, completionCount: trajectory.completionCount)
     {
       throw ThinkingError("policy_versions: \(problem)")
     }
+    let completionCount = trajectory.completionCount
     guard prompt.count + completionCount <= contextLength else {
       throw ThinkingError(
         "the prompt's \(prompt.count) positions and the completion's \(completionCount) exceed the model's context "
@@ -81,7 +87,7 @@ extension Trajectory {
     }
   }
 
-  private func check(_ tokenIDs: some Collection<Int32>, _ path: String, _ vocabularySize: Int) throws {
+  private func check(_ tokenIDs: some Collection<Int32>, _ path: String) throws {
     for (i, id) in tokenIDs.enumerated() where id < 0 || Int(id) >= vocabularySize {
       throw ThinkingError(
         "\(path)[\(i)] is \(id), outside the model's vocabulary of \(vocabularySize); was this sampled by another model?"
@@ -99,11 +105,11 @@ extension Trajectory {
     }
   }
 
-  private func check(_ discrete: DiscreteSegment, _ path: String, _ vocabularySize: Int) throws {
-    try check(discrete.tokenIDs, "\(path).token_ids", vocabularySize)
+  private func check(_ discrete: DiscreteSegment, _ path: String) throws {
+    try check(discrete.tokenIDs, "\(path).token_ids")
     try checkLogProbs(discrete.logProbs, count: discrete.tokenIDs.count, path)
     if let support = discrete.support {
-      try check(support.elements, "\(path).support", vocabularySize)
+      try check(support.elements, "\(path).support")
       if let problem = supportProblem(support, tokenIDs: discrete.tokenIDs) {
         throw ThinkingError("\(path).support: \(problem)")
       }
@@ -113,7 +119,7 @@ extension Trajectory {
     }
   }
 
-  private func check(_ soft: SoftSegment, _ path: String, _ vocabularySize: Int, _ hiddenSize: Int?) throws {
+  private func check(_ soft: SoftSegment, _ path: String, _ policy: ThinkingPolicy) throws {
     guard let steps = policy.records else {
       throw ThinkingError("\(path) is soft, but policy.kind is '\(policy.name)', which has no soft steps")
     }
@@ -124,39 +130,12 @@ extension Trajectory {
     // A learner looks at every row that arrives: over the flat arrays.
     try soft.forEachRecord { step, record in
       for id in record.ids where id < 0 || Int(id) >= vocabularySize {
-        try check(Array(record.ids), "\(path).token_ids[\(step)]", vocabularySize)
+        try check(Array(record.ids), "\(path).token_ids[\(step)]")
       }
       if let problem = recordProblem(record, steps) { throw ThinkingError("\(path), step \(step): \(problem)") }
       if let count = policy.vectorSteps?.input(of: record).count, count != hiddenSize {
         let model = hiddenSize.map { "the model's embeddings have \($0)" } ?? "no model is here to compare it with"
         throw ThinkingError("\(path), step \(step): its vector has \(count) components, but \(model)")
-      }
-    }
-  }
-}
-
-extension SoftSegment {
-  /// Calls `body` with the record of one step, which is valid during the call.
-  public func withRecord<Result>(_ step: Int, _ body: (StepRecord) throws -> Result) rethrows -> Result {
-    try tokenIDs[step].withUnsafeBufferPointer { ids in
-      try values[step].withUnsafeBufferPointer { try body(StepRecord(ids: ids, values: $0)) }
-    }
-  }
-
-  /// Calls `body` for each step with its record, which is valid during the call.
-  ///
-  /// - Precondition: as many rows of values as of ids.
-  public func forEachRecord(_ body: (_ step: Int, StepRecord) throws -> Void) rethrows {
-    try tokenIDs.elements.withUnsafeBufferPointer { ids in
-      try values.elements.withUnsafeBufferPointer { values in
-        for step in 0..<count {
-          let row = Int(tokenIDs.offsets[step])..<Int(tokenIDs.offsets[step + 1])
-          let drawn = Int(self.values.offsets[step])..<Int(self.values.offsets[step + 1])
-          try body(
-            step,
-            StepRecord(
-              ids: UnsafeBufferPointer(rebasing: ids[row]), values: UnsafeBufferPointer(rebasing: values[drawn])))
-        }
       }
     }
   }

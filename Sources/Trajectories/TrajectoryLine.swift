@@ -2,40 +2,8 @@ import JSON
 import Parameters
 import Thinking
 
-extension Trajectory {
-  /// This trajectory as one line of a trajectory file, without the newline. Floats are written in the shortest
-  /// form that reads back as the same `Float`.
-  ///
-  /// - Throws: `ThinkingError` when a number is NaN or infinite, for which JSON has no form.
-  public func jsonLine() throws -> String {
-    var line = JSONLine()
-    line.text += "{\"prompt_id\": "
-    line.string(promptID)
-    line.text += ", \"group_id\": \(groupID), \"sample_index\": \(sampleIndex), \"policy\": "
-    line.text += policy.json
-    line.text += ", \"policy_version\": \(policyVersion)"
-    if !versionSpans.isEmpty {
-      let pairs = versionSpans.map { "[\($0.start), \($0.version)]" }.joined(separator: ", ")
-      line.text += ", \"policy_versions\": [\(pairs)]"
-    }
-    line.text += ", \"prompt\": "
-    line.integers(prompt[...])
-    line.text += ", \"segments\": ["
-    for (i, segment) in segments.enumerated() {
-      if i > 0 { line.text += ", " }
-      try line.segment(segment, slotCount: policy.slotCount, "segments[\(i)]")
-    }
-    line.text += "], \"finish_reason\": \"\(finishReason.rawValue)\""
-    if let reward {
-      line.text += ", \"reward\": "
-      try line.float(reward, "reward")
-    }
-    line.text += "}"
-    return line.text
-  }
-}
-
-private struct JSONLine {
+/// The text of a trajectory's line while it is written.
+struct TrajectoryLine {
   var text = ""
 
   mutating func string(_ value: String) { text.appendJSON(value) }

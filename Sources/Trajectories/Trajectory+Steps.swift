@@ -56,4 +56,31 @@ extension Trajectory {
     }
     return kept
   }
+
+  /// Its first `count` positions after the prompt, to be replayed in another trajectory of the same prompt and policy.
+  public func prefix(_ count: Int) -> [ReplayedSteps] {
+    var left = count
+    var result: [ReplayedSteps] = []
+    for segment in segments where left > 0 {
+      let steps: ReplayedSteps
+      switch segment {
+      case .soft(let soft), .replayed(.soft(let soft)): steps = .soft(soft.prefix(left))
+      case .discrete(let discrete): steps = .tokens(Array(discrete.tokenIDs.prefix(left)))
+      case .forced(let tokenIDs), .replayed(.tokens(let tokenIDs)): steps = .tokens(Array(tokenIDs.prefix(left)))
+      }
+      left -= steps.count
+      if steps.count > 0 { result.append(steps) }
+    }
+    return result
+  }
+
+  /// Steps of its first thought: soft steps, or sampled tokens before the first of `endTokens`.
+  public func thinkingCount(endTokens: [Int32]) -> Int {
+    switch segments.first {
+    case .soft(let soft): soft.count
+    case .discrete(let discrete) where segments.count > 1:
+      discrete.tokenIDs.firstIndex { endTokens.contains($0) } ?? discrete.tokenIDs.count
+    default: 0
+    }
+  }
 }

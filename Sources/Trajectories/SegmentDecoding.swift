@@ -2,50 +2,18 @@ import JSON
 import Parameters
 import Thinking
 
-extension Trajectory {
-  /// Decodes one line of a trajectory file.
-  ///
-  /// Required keys: `group_id`, `policy`, `prompt`, `segments`. Absent `prompt_id` is "", `sample_index` 0,
-  /// `policy_version` -1 (a foreign policy), `policy_versions` none, `finish_reason` "stop"; absent policy keys take the policy's defaults;
-  /// unknown keys are ignored, except in `policy`. The shapes are checked here, ids against a vocabulary in `validate`.
-  ///
-  /// - Throws: `ThinkingError` naming the key's path and the remedy.
-  public init(jsonLine: String) throws {
-    let fields = try JSONFields(JSONValue(line: jsonLine), "")
-    let policy = try ThinkingPolicy(JSONFields(fields.required("policy"), "policy"))
-    let prompt = try decodeTokenIDs(fields.required("prompt"), "prompt")
-    guard !prompt.isEmpty else { throw ThinkingError("prompt is empty; the first step needs a token before it") }
-    var segments: [Segment] = []
-    for (i, value) in try jsonArray(fields.required("segments"), "segments").enumerated() {
-      segments.append(try decodeSegment(JSONFields(value, "segments[\(i)]"), policy))
-    }
-    let reason: FinishReason? = try fields.name("finish_reason")
-    let policyVersion = try fields.integer("policy_version") ?? -1
-    let spans = try fields["policy_versions"].map { try decodeSpans($0, "policy_versions") } ?? []
-    let count = segments.reduce(0) { $0 + $1.count }
-    if let problem = versionSpansProblem(spans, policyVersion: policyVersion, completionCount: count) {
-      throw ThinkingError("policy_versions: \(problem)")
-    }
-    self.init(
-      promptID: try decodePromptID(fields), groupID: try jsonInteger(fields.required("group_id"), "group_id"),
-      sampleIndex: try fields.integer("sample_index") ?? 0, policy: policy,
-      policyVersion: policyVersion, prompt: prompt, segments: segments, finishReason: reason ?? .stop,
-      reward: try fields.float("reward"), versionSpans: spans)
-  }
-}
-
 private enum SegmentKind: String, CaseIterable {
   case soft, discrete, forced, replayed
 }
 
 /// Data sets number their prompts as often as they name them: an integer is taken as its text.
-private func decodePromptID(_ fields: JSONFields) throws -> String {
+func decodePromptID(_ fields: JSONFields) throws -> String {
   if let value = fields["prompt_id"], case .integer = value { return String(try jsonInteger(value, "prompt_id")) }
   return try fields.string("prompt_id") ?? ""
 }
 
 /// Pairs of a position after the prompt and the version that drew the steps from there on.
-private func decodeSpans(_ value: JSONValue, _ path: String) throws -> [VersionSpan] {
+func decodeSpans(_ value: JSONValue, _ path: String) throws -> [VersionSpan] {
   try jsonArray(value, path).enumerated().map { index, pair in
     let numbers = try jsonArray(pair, "\(path)[\(index)]").map { try jsonInteger($0, "\(path)[\(index)]") }
     guard numbers.count == 2 else {
@@ -55,7 +23,7 @@ private func decodeSpans(_ value: JSONValue, _ path: String) throws -> [VersionS
   }
 }
 
-private func decodeTokenIDs(_ value: JSONValue, _ path: String) throws -> [Int32] {
+func decodeTokenIDs(_ value: JSONValue, _ path: String) throws -> [Int32] {
   try jsonArray(value, path).enumerated().map { try jsonTokenID($1, "\(path)[\($0)]") }
 }
 
@@ -63,7 +31,7 @@ private func decodeFloats(_ value: JSONValue, _ path: String) throws -> [Float] 
   try jsonArray(value, path).enumerated().map { try jsonFloat($1, "\(path)[\($0)]") }
 }
 
-private func decodeSegment(_ fields: JSONFields, _ policy: ThinkingPolicy) throws -> Segment {
+func decodeSegment(_ fields: JSONFields, _ policy: ThinkingPolicy) throws -> Segment {
   _ = try fields.required("kind")
   let kind: SegmentKind? = try fields.name("kind")
   switch kind {
