@@ -81,7 +81,7 @@ public enum EqualitySelfTest {
     }
     let start = MonotonicClock.seconds()
     var report = Report(verdict: .passed)
-    let products = model.productInvariance(team: team)
+    let products = ProductInvariance.check(model, team: team)
     report.products = products.compared
     if let difference = products.difference {
       report.verdict = .failed(.product(difference))

@@ -26,7 +26,8 @@ public struct ProductDifference: Sendable, Equatable, CustomStringConvertible {
 /// The bits of a number.
 public func hexadecimal(_ value: Float) -> String { "0x" + String(value.bitPattern, radix: 16) }
 
-extension PreparedModel {
+/// Whether a row of a matrix product has the same bits in every batch.
+public enum ProductInvariance {
   /// Row counts of decoding batches, prompt chunks and learner passes: all tile sizes of the products and what lies
   /// between them.
   public static let probedRowCounts = [1, 2, 3, 5, 8, 13, 16, 17, 32, 33, 48, 63, 64, 65, 100, 128]
@@ -38,19 +39,19 @@ extension PreparedModel {
   /// offset, computed anew, on one thread or by the team in turn, and compared with it bit for bit.
   ///
   /// - Returns: the number of products compared, and the first difference.
-  public func productInvariance(
-    rowCounts: [Int] = PreparedModel.probedRowCounts, team: ThreadTeam
+  public static func check(
+    _ model: PreparedModel, rowCounts: [Int] = probedRowCounts, team: ThreadTeam
   ) -> (compared: Int, difference: ProductDifference?) {
-    let c = configuration
-    guard let layer = layers.first else { return (0, nil) }
+    let c = model.configuration
+    guard let layer = model.layers.first else { return (0, nil) }
     let products: [(name: String, matrix: any WeightMatrix, accumulates: Bool)] = [
       ("qkv", layer.queryKeyValue, false), ("o", layer.attentionOutput, true), ("gate-up", layer.gateUp, false),
-      ("down", layer.down, true), ("head", headMatrix, false),
+      ("down", layer.down, true), ("head", model.headMatrix, false),
     ]
     let whole = 261
     let alone = ThreadTeam(threadCount: 1)
     let operand = OperandBuffer(
-      count: whole * max(c.hiddenSize, c.queryWidth, c.intermediateSize), computeType: computeType)
+      count: whole * max(c.hiddenSize, c.queryWidth, c.intermediateSize), computeType: model.computeType)
     var compared = 0
     for product in products {
       let (matrix, n, k) = (product.matrix, product.matrix.outputs, product.matrix.inputs)
