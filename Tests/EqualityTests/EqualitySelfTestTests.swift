@@ -56,7 +56,9 @@ struct EqualitySelfTestTests {
       return
     }
     // Prompts are computed alike in both engines; the learner's packed passes have other numbers of rows.
-    let scoring = try report { _, _, rows in rows > 66 && rows < 261 && !ProductInvariance.probedRowCounts.contains(rows) }
+    let scoring = try report { _, _, rows in
+      rows > 66 && rows < 261 && !ProductInvariance.probedRowCounts.contains(rows)
+    }
     guard case .failed(.logProb(_, _, _, let worker, let learner, let pass)) = scoring.verdict else {
       Issue.record("\(scoring.summary)")
       return

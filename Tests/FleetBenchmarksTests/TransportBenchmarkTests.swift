@@ -66,4 +66,24 @@ import Wire
     }
     #expect(error?.message.contains("ulimit -n") == true)
   }
+
+  /// Samples leave in their order; a lease is named until its last sample has gone.
+  @Test func aBacklogIsAnsweredInOrder() {
+    func lease(_ id: UInt64, _ samples: Int) -> Lease {
+      Lease(
+        id: id, groupOrdinal: 0, promptID: "p", prompt: [1], sampleIndices: Array(0..<samples),
+        policy: ThinkingPolicy().description, plan: CompletionPlan([]), noiseSeed: 1, policyVersions: 0...0,
+        deadlineMilliseconds: 1)
+    }
+    var backlog = SampleBacklog()
+    backlog.add([lease(1, 300), lease(2, 2)])
+    #expect(backlog.leaseIDs == [1, 2])
+    for sample in 0..<300 { #expect(backlog.next()?.sample == sample) }
+    #expect(backlog.leaseIDs == [2])
+    backlog.add([lease(3, 1)])
+    let last = [backlog.next(), backlog.next(), backlog.next()].map { $0?.lease.id }
+    #expect(last == [2, 2, 3])
+    let after = backlog.next()
+    #expect(after?.sample == nil && backlog.leaseIDs.isEmpty)
+  }
 }

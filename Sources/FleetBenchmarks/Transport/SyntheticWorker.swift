@@ -24,11 +24,6 @@ struct FleetCounters: Sendable {
 /// A worker without an engine: it joins, takes leases and answers each with a made-up trajectory, by the real protocol over
 /// real sockets. Several live on one thread.
 final class SyntheticWorker {
-  private struct Pending {
-    var lease: Lease
-    var sample: Int
-  }
-
   private let name: String
   private let control: Endpoint
   private let context: TransportContext
@@ -45,8 +40,7 @@ final class SyntheticWorker {
   private var heartbeatInterval: Duration = .seconds(1)
   private var nextHeartbeat: Duration = .zero
   private var nextHello: Duration
-  private var pending: [Pending] = []
-  private var firstPending = 0
+  private var backlog = SampleBacklog()
   private var nextResult: Duration = .zero
   private var outbox = Outbox()
   private var heldVersion = -1
@@ -111,9 +105,7 @@ final class SyntheticWorker {
 
   private func work(_ session: UInt64, _ now: Duration, _ isBusy: inout Bool, _ counters: inout FleetCounters) throws {
     var finished = 0
-    while firstPending < pending.count, outbox.count < 4, rate == nil || now >= nextResult {
-      let item = pending[firstPending]
-      firstPending += 1
+    while outbox.count < 4, rate == nil || now >= nextResult, let item = backlog.next() {
       if let rate { nextResult = max(nextResult, now - .seconds(1)) + .seconds(1 / rate) }
       outbox.put(
         .trajectoryResult(
@@ -125,17 +117,12 @@ final class SyntheticWorker {
       finished += 1
       counters.sent += 1
     }
-    if firstPending > 256 || firstPending == pending.count {
-      pending.removeFirst(firstPending)
-      firstPending = 0
-    }
     if finished > 0 { outbox.put(.requestWork(credits: finished)) }
     if now >= nextHeartbeat {
       nextHeartbeat = now + heartbeatInterval
-      var leases: [UInt64] = []
-      for item in pending[firstPending...] where leases.last != item.lease.id { leases.append(item.lease.id) }
       outbox.put(
-        .heartbeat(Heartbeat(leaseIDs: leases, tokensPerSecond: 100, activeSlots: 1, heldVersion: heldVersion)))
+        .heartbeat(
+          Heartbeat(leaseIDs: backlog.leaseIDs, tokensPerSecond: 100, activeSlots: 1, heldVersion: heldVersion)))
     }
     guard !outbox.isEmpty else { return }
     isBusy = true
@@ -158,8 +145,7 @@ final class SyntheticWorker {
       nextResult = now
       try subscriber.connect(control.sibling(announced: Endpoint(welcome.announcementEndpoint)))
       outbox.put(.requestWork(credits: credits))
-    case .grant(let leases):
-      for lease in leases { pending += lease.sampleIndices.map { Pending(lease: lease, sample: $0) } }
+    case .grant(let leases): backlog.add(leases)
     case .resultAcknowledgement: counters.acknowledged += 1
     case .weightsChunk(let chunk) where chunk.version == pull?.version:
       pull!.missing -= 1
@@ -170,8 +156,7 @@ final class SyntheticWorker {
       if session != nil { counters.lost += 1 }
       session = nil
       outbox = Outbox()
-      pending = []
-      firstPending = 0
+      backlog = SampleBacklog()
       nextHello = now + .seconds(1)
     default: break
     }
