@@ -75,6 +75,16 @@ import Testing
 
     let status = try RunningProgram(["status", run.path], directory: folder)
     #expect(status.wait(seconds: 20) == 0 && status.output.contains("step \(steps)/\(steps) done, has ended"))
+    // The same over the dashboard, whatever proxy there is; the ages differ.
+    let dashboard = try RunningProgram(["dashboard", run.path, "--port", "0"], directory: folder)
+    defer { dashboard.signal(SIGTERM) }
+    try #require(eventually(seconds: 20) { dashboard.output.contains("/ ") })
+    let remote = try RunningProgram(
+      ["status", "--url", String(dashboard.output.prefix { $0 != " " })], directory: folder,
+      environment: ["http_proxy": "http://127.0.0.1:1"])
+    #expect(remote.wait(seconds: 20) == 0, "\(remote.errors)")
+    func ageless(_ text: String) -> [Substring] { text.split(separator: "\n").filter { !$0.hasPrefix("status of ") } }
+    #expect(ageless(remote.output) == ageless(status.output) && !remote.output.isEmpty)
     let trace = try RunningProgram(["trace", run.path], directory: folder)
     #expect(trace.wait(seconds: 20) == 0, "\(trace.errors)")
     #expect(try text("trace.html").contains("<script type=\"application/json\" id=\"data\">"))
