@@ -57,7 +57,7 @@ import Testing
     #expect(page.contains("Content-Security-Policy: default-src 'none'"))
     #expect(
       try get(port, "/api/curves?names=reward%%2Fmean,unknown").hasSuffix(
-        "{\"steps\":[1,2],\"series\":{\"reward/mean\":[0.25,0.75]}}"))
+        "\"from\":null,\"steps\":[1,2],\"series\":{\"reward/mean\":[0.25,0.75]}}"))
     #expect(try get(port, "/api/names").hasSuffix("[\"reward/mean\"]"))
     #expect(try get(port, "/api/warnings").contains("one_hot"))
     #expect(try get(port, "/metrics").contains("softgrpo_reward_mean{run=\"a<b\"} 0.75"))
@@ -172,6 +172,35 @@ import Testing
     #expect(json["series"]?["late"]?.arrayValue?.first == .null && json["series"]?["none"] == nil)
   }
 
+  /// Whoever adds what is new to what there was has what a whole answer gives.
+  @Test func onlyWhatIsNewIsAsked() throws {
+    var curves = Curves(id: 7)
+    var steps: [Int] = []
+    var points: [Double?] = []
+    var state = ""
+    var parts = 0
+    for step in 1...Curves.pointLimit * 5 {
+      curves.append(MetricsRecord(step: step, time: 0, metrics: ["m": Double(step % 17)]))
+      guard step < 5 || step.isMultiple(of: 97) else { continue }
+      let known: (state: String, step: Int)? = steps.count > 1 ? (state, steps[steps.count - 2]) : nil
+      let answer = curves.json(["m"], known: known)
+      let isPart = answer["from"]?.integerValue != nil
+      parts += isPart ? 1 : 0
+      let kept = isPart ? steps.count - 1 : 0
+      steps = steps.prefix(kept) + (answer["steps"]?.arrayValue ?? []).map { $0.integerValue ?? -1 }
+      points = points.prefix(kept) + (answer["series"]?["m"]?.arrayValue ?? []).map(\.doubleValue)
+      state = try #require(answer["state"]?.stringValue)
+      let whole = curves.json(["m"])
+      #expect(whole["steps"]?.arrayValue?.map(\.integerValue) == steps)
+      #expect(whole["series"]?["m"]?.arrayValue?.map(\.doubleValue) == points)
+    }
+    #expect(parts > 90)
+    // Another history, and a step that is no point's last one.
+    for known in [("8." + state.dropFirst(2), steps[0]), (state, 0)] {
+      #expect(curves.json(["m"], known: (known.0, known.1))["from"] == .null)
+    }
+  }
+
   @Test func aFileThatGrowsAndOneThatIsReplaced() throws {
     let (path, folder) = try folder()
     defer { try? FileManager.default.removeItem(atPath: path) }
@@ -192,10 +221,13 @@ import Testing
     #expect(
       folder.curves().json(["m"])["series"]?["m"]?.arrayValue?.compactMap(\.doubleValue)
         == Array(repeating: 5, count: 9))
+    let state = folder.curves().json([])["state"]?.stringValue ?? ""
+    #expect(folder.curves().json([], known: (state, 3))["from"]?.integerValue == 3)
     // The file is another one.
     try FileManager.default.removeItem(atPath: metrics)
     try write("{\"step\": 1, \"time\": 0, \"m\": 7}\n", to: metrics)
     #expect(folder.curves().pointCount == 1 && folder.newestRecord()?.metrics["m"] == 7)
+    #expect(folder.curves().json([], known: (state, 1))["from"] == .null)
   }
 
   @Test func theEndOfALongFile() throws {

@@ -19,8 +19,13 @@ public struct Curves: Sendable {
   /// Steps of a full bucket.
   private var width = 1
   private var lastStep = Int.min
+  private let id: UInt32
 
-  public init() {}
+  /// - Parameter id: differs between histories of a run that do not go on from each other.
+  public init(id: UInt32 = 0) { self.id = id }
+
+  /// While it stays the same, every point but the last one does.
+  private var state: String { "\(id).\(width)" }
 
   public var names: [String] { reader.names }
   public var pointCount: Int { buckets.count }
@@ -88,17 +93,27 @@ public struct Curves: Sendable {
     width *= 2
   }
 
-  /// `{"steps": […], "series": {name: [value or null, …]}}` of these metrics.
-  public func json(_ wanted: [String]) -> JSONValue {
+  /// `{"state": …, "from": step or null, "steps": […], "series": {name: [value or null, …]}}` of these metrics.
+  ///
+  /// - Parameter known: the state of an answer before, and a step of it with points after it: only what follows that step is in
+  ///   the answer then, if the curves go on from there; `from` says so.
+  public func json(_ wanted: [String], known: (state: String, step: Int)? = nil) -> JSONValue {
+    let last = known.flatMap { known in
+      known.state == state ? buckets.lastIndex { $0.lastStep == known.step } : nil
+    }
+    let shown = buckets[(last.map { $0 + 1 } ?? 0)...]
     var series = JSONObject()
     for name in wanted {
       guard let metric = reader.metric(name) else { continue }
       series[name] = .array(
-        buckets.map {
+        shown.map {
           metric < $0.counts.count && $0.counts[metric] > 0
             ? .decimal($0.sums[metric] / Double($0.counts[metric])) : .null
         })
     }
-    return .members(["steps": .array(buckets.map { .integer($0.lastStep) }), "series": .object(series)])
+    return .members([
+      "state": .string(state), "from": last.map { .integer(buckets[$0].lastStep) } ?? .null,
+      "steps": .array(shown.map { .integer($0.lastStep) }), "series": .object(series),
+    ])
   }
 }

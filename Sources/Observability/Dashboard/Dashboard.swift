@@ -90,7 +90,9 @@ public final class Dashboard: Sendable {
     case "/api/names": return PageResponse(type: json, strings(folder.curves().names.sorted()))
     case "/api/curves":
       let names = (request.query["names"] ?? "").split(separator: ",").prefix(curveLimit).map(String.init)
-      return PageResponse(type: json, folder.curves().json(names).encoded(indent: nil))
+      let step = request.query["from"].flatMap { Int($0) }
+      let known = step.flatMap { step in request.query["state"].map { (state: $0, step: step) } }
+      return PageResponse(type: json, folder.curves().json(names, known: known).encoded(indent: nil))
     case "/api/warnings": return PageResponse(type: json, list(folder.last(100, of: folder.files.warnings)))
     case "/api/evaluations": return PageResponse(type: json, list(folder.last(50, of: folder.files.evaluations)))
     default: return PageResponse(status: 404, type: "text/plain; charset=utf-8", "no such page; / is the dashboard\n")

@@ -174,7 +174,7 @@ enum DashboardPage {
       drawing.setAttribute("aria-label", `${name}: ${value.textContent}; from ${number(low)} to ${number(high)} over steps ${first} to ${last}`);
     }
 
-    let names = [];
+    let names = [], seen = {};
     async function curves() {
       const known = await get("api/names");
       if (known.length !== names.length) {
@@ -185,11 +185,18 @@ enum DashboardPage {
       }
       const wanted = shown.filter(name => names.includes(name));
       if (!wanted.length) return;
-      const answer = await get("api/curves?names=" + encodeURIComponent(wanted.join(",")));
+      // Of the curves that are here only what is new: every point but the last stays as it is.
+      const key = encodeURIComponent(wanted.join(",")), before = seen.key === key ? seen : { steps: [] };
+      const since = before.steps.length > 1 ? `&state=${before.state}&from=${before.steps.at(-2)}` : "";
+      const answer = await get("api/curves?names=" + key + since);
+      const kept = answer.from === null ? 0 : before.steps.length - 1;
+      const steps = [...before.steps.slice(0, kept), ...answer.steps];
+      const points = new Map(wanted.map(name => [name, [...(kept ? before.points.get(name).slice(0, kept) : []), ...(answer.series[name] ?? [])]]));
+      seen = { key, state: answer.state, steps, points };
       for (const name of wanted) {
         const made = chart(name);
-        made.steps = answer.steps;
-        made.points = answer.series[name] ?? [];
+        made.steps = steps;
+        made.points = points.get(name);
         if (made.at !== null) made.at = Math.min(made.at, made.steps.length - 1);
         if (!made.figure.isConnected) $("charts").append(made.figure);
         draw(name);

@@ -23,7 +23,7 @@ public final class RunFolder: Sendable {
   }
 
   private struct Read: Sendable {
-    var curves = Curves()
+    var curves = Curves(id: .random(in: 0...UInt32.max))
     /// Bytes of whole lines that are in `curves`.
     var offset: UInt64 = 0
     var file: UInt64?
