@@ -43,6 +43,8 @@ public struct PromptRollout {
     public var judgedCount: Int
     /// Of those; nil: nothing was judged.
     public var meanReward: Double?
+    /// Why the first of the others was not.
+    public var unjudgedReason: String?
   }
 
   /// The positions that the longest of these sequences may have.
@@ -74,6 +76,7 @@ public struct PromptRollout {
     let start = MonotonicClock.seconds()
     var (finished, written) = (0, 0)
     var (rewardSum, judged) = (0.0, 0)
+    var reason: String?
     // Samples that ended before one that stands earlier in the file.
     var early: [Int: (trajectory: Trajectory, query: RewardQuery, asked: AskedCompletion?)] = [:]
     try progress(0, 0)
@@ -91,10 +94,12 @@ public struct PromptRollout {
         finished += 1
       }
       while var next = early.removeValue(forKey: written) {
-        if let reward = try rewards?.judge([next.query], asked: [next.asked])[0].total {
+        let verdict = try rewards?.judge([next.query], asked: [next.asked])[0]
+        if let reward = verdict?.total {
           next.trajectory.reward = reward
           (rewardSum, judged) = (rewardSum + Double(reward), judged + 1)
         }
+        reason = reason ?? verdict?.reason
         try write(next.trajectory)
         written += 1
       }
@@ -103,6 +108,6 @@ public struct PromptRollout {
     let count = engine.statistics.sampledTokens
     return Summary(
       sampledTokens: count, tokensPerSecond: Double(count) / max(1e-9, MonotonicClock.seconds() - start),
-      judgedCount: judged, meanReward: judged == 0 ? nil : rewardSum / Double(judged))
+      judgedCount: judged, meanReward: judged == 0 ? nil : rewardSum / Double(judged), unjudgedReason: reason)
   }
 }

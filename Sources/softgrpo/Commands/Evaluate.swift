@@ -138,6 +138,11 @@ struct Evaluate: ParsableCommand {
           completed: items.count * samples,
           detail: result.tokensPerSecond.map { "\(formatFixed($0, 0)) tokens/s" }
             ?? "all from \(self.record ?? "before")")
+        if result.notJudged > 0 {
+          Console.standardError.writeLine(
+            "warning: \(name): \(result.notJudged) of \(items.count * samples) samples were not judged, and the figures are of the "
+              + "others; softgrpo reward --kind \(reward.name) with the same options says why")
+        }
         rows.append(.init(model: path, settings: settings, result: result))
       }
     }

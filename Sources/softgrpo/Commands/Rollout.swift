@@ -77,7 +77,9 @@ struct Rollout: ParsableCommand {
     var summary = "\(done.sampledTokens) tokens, \(Int(done.tokensPerSecond.rounded())) tokens/s"
     if rollout.rewards != nil {
       summary += ", mean reward \(formatFixed(done.meanReward, 3))"
-      if done.judgedCount < total { summary += ", \(total - done.judgedCount) not judged" }
+      if done.judgedCount < total {
+        summary += ", \(total - done.judgedCount) not judged (\(done.unjudgedReason ?? "no reason was given"))"
+      }
     }
     progress.finish(completed: total, detail: summary)
   }
