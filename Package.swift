@@ -233,7 +233,7 @@ targets += [
   tests("WorkerLink", ["Thinking", "Trajectories", "Transport", "Wire"]),
   tests(
     "Gradients", ["Kernels", "Objectives", "Thinking", "Trajectories", "Training", "Coordination", "Machine", "Wire"]),
-  tests("Equality", ["Kernels", "ModelFiles", "Transformer", "Thinking"]),
+  tests("Equality", ["Kernels", "ModelFiles", "Transformer", "Thinking", "Trajectories"]),
   tests("FrontEnd", ["Coordination", "Thinking", "Trajectories"]),
   tests(
     "Learner", ["JSON", "Parameters", "RunConfiguration", "Sessions", "Thinking", "Trajectories", "FrontEnd", "Tasks"]),

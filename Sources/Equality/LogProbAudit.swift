@@ -70,6 +70,12 @@ package final class LogProbAudit {
   /// Told of a worker (its party) whose log-probs are not what its fingerprint promises.
   package var whenCaught: (String, String) -> Void = { _, _ in }
   private var reported: Set<String> = []
+  /// Of parties with another arithmetic, trajectories whose log-probs are too far from the learner's.
+  private var unexplained: [String: Int] = [:]
+  /// Mean |difference| of a trajectory's log-probs beyond which no other number format or processor explains it. Between fp32 and
+  /// bf16 it is about 0.01 for SmolLM2.
+  static let explainableDifference = 4.0
+  static let unexplainedLimit = 3
   private let logger: Logger
 
   init(fingerprint: String, equalityHolds: Bool, fraction: Double, logger: Logger) {
@@ -165,6 +171,25 @@ package final class LogProbAudit {
       """)
   }
 
+  /// Holds log-probs of another arithmetic against what arithmetic can explain: the third trajectory beyond it catches.
+  private func compareForeign(_ sample: CollectedTrajectory, recorded: [Float], computed: [Float], version: Int) {
+    let trajectory = sample.trajectory
+    guard trajectory.policyVersion == version, trajectory.versionSpans.isEmpty, !recorded.isEmpty,
+      let party = sample.party
+    else { return }
+    // Equal infinities are no difference.
+    let sum = zip(recorded, computed).reduce(0.0) { $1.0 == $1.1 ? $0 : $0 + abs(Double($1.0) - Double($1.1)) }
+    let mean = sum / Double(recorded.count)
+    guard !(mean <= Self.explainableDifference) else { return }
+    unexplained[party, default: 0] += 1
+    guard unexplained[party] == Self.unexplainedLimit else { return }
+    let reason =
+      "log-probs that differ from the learner's by \(mean) on average, which no other arithmetic explains: group "
+      + "\(trajectory.groupID) sample \(trajectory.sampleIndex), the trajectory number \(Self.unexplainedLimit) like it"
+    logger.warning("worker \(sample.workerName), \(party), is caught: \(reason)")
+    whenCaught(party, reason)
+  }
+
   /// Compares what a worker recorded with what the learner computed under the same weights. A worker that was taken at its
   /// word and differs in a bit is caught, and the log says so once.
   ///
@@ -182,7 +207,7 @@ package final class LogProbAudit {
       summary.differenceMaximum = max(summary.differenceMaximum, difference)
       summary.classes[sample.fingerprint, default: AuditSummary.Difference()].add(difference)
     }
-    guard relied else { return }
+    guard relied else { return compareForeign(sample, recorded: recorded, computed: computed, version: version) }
     summary.audited += 1
     guard let step = zip(recorded, computed).enumerated().first(where: { $1.0.bitPattern != $1.1.bitPattern })
     else { return }

@@ -63,6 +63,10 @@ final class StepGradient {
   private var saidWhoSampled = false
   /// Of each relay, the workers behind it that sent a wrong gradient in this run.
   private var caughtBelow: [Party: Set<String>] = [:]
+  /// Largest norm of a leaf that the learner computed itself, halved with every step since.
+  private var largestNorm = 0.0
+  /// Times `largestNorm` from which on a gradient is computed again in any case.
+  private static let unusualNorm = 8.0
   /// Workers that a relay can blame before it is asked no longer.
   private static let namesOfARelay = 3
 
@@ -112,8 +116,8 @@ final class StepGradient {
     guard let help, let party = arrived.party else { return }
     help.logger.error(
       """
-      the gradient of leaves \(arrived.leaves) from \(arrived.source) is not the one that the learner computes: the step's gradient is \
-      computed anew without \(wrong.workers.isEmpty ? "it" : wrong.workers.joined(separator: ", "))
+      the gradient of leaves \(arrived.leaves) from \(arrived.source), \(party), is not the one that the learner computes: it is caught, \
+      and the step's gradient is computed anew without \(wrong.workers.isEmpty ? "it" : wrong.workers.joined(separator: ", "))
       """)
     let reason = "its gradient of leaves \(arrived.leaves) has other bits than the learner's"
     guard arrived.isFromRelay else {
@@ -128,8 +132,11 @@ final class StepGradient {
     }
   }
 
-  private func isChosen(_ arrived: ArrivedGradient) -> Bool {
+  /// Whether what came is computed again: by chance, and always where its norm is far from any that is known to be right.
+  private func isChosen(_ arrived: ArrivedGradient, _ gradient: GradientBuffer) -> Bool {
     guard let rate = help?.verification, rate > 0, help?.fingerprint != nil else { return false }
+    let norm = gradient.squaredNorm(team: team).squareRoot() / Double(arrived.leaves.count)
+    if norm > Self.unusualNorm * largestNorm { return true }
     return Double.random(in: 0..<1) >= pow(1 - rate, Double(arrived.leaves.count))
   }
 
@@ -141,6 +148,8 @@ final class StepGradient {
       tree: GradientTree(leafCount: leaves.count), into: state.gradientValues, type: type, pool: pool, team: team)
     var results = [LeafResult?](repeating: nil, count: leaves.count)
     computers = Array(repeating: nil, count: leaves.count)
+    let verifies = (help?.verification ?? 0) > 0 && help?.fingerprint != nil
+    largestNorm /= 2
     func compute(_ index: Int) throws {
       beforeLeaf()
       let began = MonotonicClock.now()
@@ -148,6 +157,7 @@ final class StepGradient {
       results[index] = try passes.compute(
         leaves[index], model: model, reference: reference, loss: loss, type: type,
         sink: state.gradientSink(into: buffer.values, backend: model.backend, team: team), into: buffer)
+      if verifies { largestNorm = max(largestNorm, buffer.squaredNorm(team: team).squareRoot()) }
       try sum.insert(buffer, at: sum.tree.leaf(index))
       pacing?.differentiated(leafRows[index], began: began)
     }
@@ -158,7 +168,7 @@ final class StepGradient {
       samplers: help?.separatesSamplers == true ? weights.samplers : [], compute: compute,
       isComplete: { sum.isComplete }
     ) { arrived, gradient in
-      if isChosen(arrived) {
+      if isChosen(arrived, gradient) {
         verified += arrived.leaves.count
         let check = GradientCheck(passes: passes, loss: loss, reference: reference, type: type, team: team)
         if let workers = try check.wrongWorkers(arrived, leaves, weights) {

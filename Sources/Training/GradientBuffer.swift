@@ -74,16 +74,24 @@ public final class GradientBuffer: @unchecked Sendable {
 
   /// Whether every value is a finite number, and none so large (1e30) that a sum of many such gradients could not be one.
   public func isSummable(team: ThreadTeam) -> Bool {
-    var clean = [Bool](repeating: true, count: (count + (1 << 18) - 1) >> 18)
+    // Not a number: no comparison holds.
+    squares(team: team).allSatisfy { $0 <= 1e60 }
+  }
+
+  /// Sum of the squares of all numbers.
+  public func squaredNorm(team: ThreadTeam) -> Double { squares(team: team).reduce(0, +) }
+
+  /// Sums of squares of runs of 2^18 numbers.
+  private func squares(team: ThreadTeam) -> [Double] {
+    var sums = [Double](repeating: 0, count: (count + (1 << 18) - 1) >> 18)
     nonisolated(unsafe) let values = UnsafeBufferPointer(start: values, count: count)
-    clean.withUnsafeMutableBufferPointer { clean in
-      nonisolated(unsafe) let clean = clean
+    sums.withUnsafeMutableBufferPointer { sums in
+      nonisolated(unsafe) let sums = sums
       team.forEachRange(count, grain: 1 << 18) { range, _ in
-        // Not a number: no comparison holds.
-        clean[range.lowerBound >> 18] = GradientNorm.sumOfSquares(values, in: range) <= 1e60
+        sums[range.lowerBound >> 18] = GradientNorm.sumOfSquares(values, in: range)
       }
     }
-    return clean.allSatisfy { $0 }
+    return sums
   }
 
   /// Whether every value is a finite number.

@@ -190,6 +190,11 @@ struct GradientLeaseTests {
     let forged = try helped(settings, helpers, logger: Logger(label: "test") { _ in CapturingLogHandler(lines: lines) })
     #expect(forged.result == alone && forged.helpers[0].computed > 0)
     #expect(lines.all.count { $0.contains("is not the one that the learner computes") && $0.contains("helper-0") } == 1)
+    // One that is out of all proportion is looked at whatever the chance.
+    if behaviour == .scaling {
+      let scaled = try helped(Settings(delay: 120, verification: 1e-12), helpers)
+      #expect(scaled.result == alone && scaled.helpers[0].computed > 0)
+    }
     // Without the check it is believed.
     let believed = try helped(Settings(delay: 120), [behaviour])
     #expect(believed.result != alone)
