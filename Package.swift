@@ -139,13 +139,20 @@ targets += [
       "WeightExchange", "Gradients", logging,
     ]),
   room(
+    "Updates",
+    [
+      "Machine", "Kernels", "Transformer", "Thinking", "Trajectories", "Objectives", "Credit", "Optimization",
+      "Training", "Wire", "Coordination", "Transport", "WeightSync", "Observability", "RunConfiguration", "Loading",
+      "Equality", "Gradients", "FrontEnd", logging,
+    ]),
+  room(
     "Learner",
     [
+      "Updates",
       "Machine", "Kernels", "JSON", "ModelFiles", "Tokenization", "Transformer", "Thinking", "Trajectories",
-      "Objectives", "Credit",
-      "Optimization", "Verifier", "Tasks", "Rollouts", "Training", "Wire", "Coordination", "Transport",
+      "Verifier", "Tasks", "Rollouts", "Training", "Wire", "Coordination", "Transport",
       "WeightSync",
-      "Observability", "RunConfiguration", "Loading", "Equality", "Evaluation", "Sessions", "Gradients", "FrontEnd",
+      "Observability", "RunConfiguration", "Loading", "Equality", "Evaluation", "Sessions", "FrontEnd",
       logging,
     ]),
   room(
@@ -167,7 +174,7 @@ targets += [
     [
       "Machine", "Kernels", "ModelFiles", "Transformer", "Thinking", "Trajectories", "Objectives", "Credit",
       "Optimization", "Tasks", "Rollouts", "Training", "Observability", "RunConfiguration", "Loading", "Evaluation",
-      "Sessions", "Learner", logging,
+      "Sessions", "Updates", "Learner", logging,
     ]),
   room(
     "FleetBenchmarks",
@@ -236,6 +243,12 @@ targets += [
   tests("Equality", ["Kernels", "ModelFiles", "Transformer", "Thinking", "Trajectories"]),
   tests("FrontEnd", ["Coordination", "Thinking", "Trajectories"]),
   tests(
+    "Updates",
+    [
+      "Kernels", "Parameters", "ModelFiles", "Transformer", "Thinking", "Trajectories", "Objectives", "Credit",
+      "Optimization", "Rollouts", "Training", "WeightSync", "Equality", logging,
+    ]),
+  tests(
     "Learner", ["JSON", "Parameters", "RunConfiguration", "Sessions", "Thinking", "Trajectories", "FrontEnd", "Tasks"]),
   tests("FleetBenchmarks", ["Machine", "Kernels", "Thinking", "Trajectories", "Wire", "Sessions"]),
   .testTarget(
@@ -259,7 +272,7 @@ targets += [
       "Objectives",
       "Credit", "Optimization", "Tasks", "Rollouts", "Training", "Wire", "Coordination", "Transport",
       "WeightSync", "Observability", "RunConfiguration", "Loading", "Equality", "Evaluation", "Sessions",
-      "WeightExchange", "Gradients", "WorkerLink", "FrontEnd", "Learner", "Worker", "Relay", "LocalRun",
+      "WeightExchange", "Gradients", "WorkerLink", "FrontEnd", "Updates", "Learner", "Worker", "Relay", "LocalRun",
       "TestSupport",
     ],
     swiftSettings: strict),

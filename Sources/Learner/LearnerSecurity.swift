@@ -3,16 +3,16 @@ import RunConfiguration
 import Sessions
 import Transport
 
-extension RunConfiguration {
+extension LearnerEndpoints {
   /// The keys of the learner's sockets, from `keys` or from the `learner` section; none when neither names any.
   /// - Parameter keys: folder that `softgrpo keygen --cluster` made; goes before the configuration.
   /// - Throws: `TransportError` naming the file that is not what it should be; `RoleError` for a public endpoint without keys
   ///   or permission, and for keys together with that permission.
-  public func learnerSecurity(keys: String?, allowInsecure: Bool, logger: Logger) throws -> SocketSecurity {
+  public func security(keys: String?, allowInsecure: Bool, logger: Logger) throws -> SocketSecurity {
     var loaded: LoadedSecurity?
     if let keys {
       loaded = try KeyDirectory(keys).serverSecurity()
-    } else if let key = learner.serverKey, let list = learner.authorizedWorkers {
+    } else if let key = serverKey, let list = authorizedWorkers {
       loaded = try .server(key: key, authorizedWorkers: list)
     }
     for warning in loaded?.warnings ?? [] { logger.warning("\(warning)") }
@@ -22,7 +22,7 @@ extension RunConfiguration {
       }
       return loaded.security
     }
-    for endpoint in try [learner.controlEndpoint, learner.broadcastEndpoint].map({ try Endpoint($0) })
+    for endpoint in try [controlEndpoint, broadcastEndpoint].map({ try Endpoint($0) })
     where !endpoint.isLocal && !allowInsecure {
       throw endpoint.refusalWithoutKeys
     }

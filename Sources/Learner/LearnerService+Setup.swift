@@ -9,6 +9,7 @@ import RunConfiguration
 import Training
 import Transformer
 import Transport
+import Updates
 import Wire
 
 // What a run is made of, from its configuration.
@@ -16,8 +17,8 @@ extension LearnerService {
   var frontEndOptions: LearnerFrontEndOptions {
     var frontOptions = LearnerFrontEndOptions(
       runID: run.runID, model: ModelDescription(model.configuration), dtype: configuration.model.dtype.rawValue)
-    frontOptions.controlEndpoint = configuration.learner.controlEndpoint
-    frontOptions.announcementEndpoint = configuration.learner.broadcastEndpoint
+    frontOptions.controlEndpoint = configuration.learner.endpoints.controlEndpoint
+    frontOptions.announcementEndpoint = configuration.learner.endpoints.broadcastEndpoint
     frontOptions.allowInsecure = options.allowInsecure
     frontOptions.security = security
     frontOptions.maxStaleness = configuration.learner.maxStaleness
@@ -78,7 +79,7 @@ extension LearnerService {
         subject, unjudgedLimit: configuration.reward.stopAfterUnjudged, isRehearsal: options.isRehearsal, stop: stop,
         logger: logger),
       verification: RolloutVerification(
-        extent: configuration.learner.verification, fingerprint: audit.fingerprint,
+        extent: configuration.learner.checks.verification, fingerprint: audit.fingerprint,
         equalityHolds: audit.equalityHolds, maxStaleness: configuration.learner.maxStaleness, team: team),
       continuesAcrossVersions: configuration.rollout.partialRollouts, incidentsPath: directory.incidentsPath,
       logger: logger)
@@ -108,7 +109,7 @@ extension LearnerService {
   /// - Throws: `TransportError` for an endpoint that cannot be bound.
   func checkEndpoints() throws {
     let context = try TransportContext()
-    for text in [configuration.learner.controlEndpoint, configuration.learner.broadcastEndpoint] {
+    for text in [configuration.learner.endpoints.controlEndpoint, configuration.learner.endpoints.broadcastEndpoint] {
       let endpoint = try Endpoint(text)
       guard endpoint.kind == .tcp, endpoint.port != 0 else { continue }
       // Nobody is let in: the socket is gone before anyone could be greeted.
@@ -122,49 +123,30 @@ extension LearnerService {
   /// - Throws: for options that contradict each other, and weights that cannot be read.
   func makeUpdate(_ frontEnd: LearnerFrontEnd) throws -> BatchUpdate {
     let reference: PreparedModel? =
-      configuration.learner.klCoefficient == 0
+      configuration.learner.method.klCoefficient == 0
       ? nil
       : PreparedModel(
         try subject.referenceWeights(supervised: directory.supervisedPath, team: team), backend: model.backend,
         trainable: false, positions: subject.positions, team: team, sharing: model,
         keepsHead: subject.state.keepsHead)
-    let audit = LogProbAudit.start(
-      model, selfTest: configuration.learner.selfTest, policy: try configuration.rollout.thinkingPolicy(),
-      positions: subject.positions, fraction: configuration.learner.auditFraction, team: team, logger: logger)
-    if configuration.learner.verification != .off {
-      audit.whenCaught = { [weak frontEnd] party, reason in
-        frontEnd?.quarantine(Party(described: party), reason: reason)
+    let update = try BatchUpdate(
+      configuration, model: model, reference: reference, rewardWeights: subject.rewards.weights,
+      positions: subject.positions, frontEnd: frontEnd, team: team, logger: logger
+    ) { [weak self, weak frontEnd] party, reason in
+      guard let self, let frontEnd else { return }
+      let incident = Incident(step: run.step + 1, party: party.description, reason: reason)
+      if let path = incident.write(to: directory.incidentsPath, logger: logger) {
+        logger.error("\(party) goes into quarantine: \(reason); the evidence is in \(path)")
       }
+      frontEnd.quarantine(party, reason: reason)
     }
-    var help = configuration.gradientHelp(frontEnd.gradients, audit: audit, logger: logger)
-    help?.verification = configuration.learner.verification == .off ? 0 : configuration.learner.gradientVerification
-    // Where every trajectory is sampled again, its log-probs need no second word.
-    help?.separatesSamplers = configuration.learner.verification == .sampled
-    help?.caught = { [weak frontEnd] party, reason in frontEnd?.quarantine(party, reason: reason) }
-    help?.weights = IntermediateWeights(frontEnd: frontEnd, team: team, logger: logger)
-    var method = try configuration.method()
-    // A penalty in the reward is the learner's business: nobody who helps needs the reference.
-    if help != nil, method.loss.klCoefficient != 0, let reference {
-      let snapshot = reference.weights.referenceSnapshot(team: team)
-      help?.reference = snapshot.description.root
-      try frontEnd.publish(reference: snapshot)
-    }
-    method.rewardWeights = subject.rewards.weights
-    let update = BatchUpdate(
-      method: method, options: try configuration.updateOptions(),
-      tokenBudget: configuration.learner.microBatchTokens, reference: reference, audit: audit,
-      importanceCap: try configuration.importanceCap(),
-      activationMemoryBudget: configuration.activationMemoryBudget,
-      sumsLeaves: configuration.learner.gradientLeases != .off,
-      gradientType: GradientType(rawValue: configuration.learner.gradientDtype.rawValue)!,
-      help: help, team: team)
     try update.restore(advantageState: run.advantage)
     if let pace = options.pace { update.gradient.pacing = Pacing(pace) }
     return update
   }
 }
 
-extension RunConfiguration.Dashboard {
+extension DashboardSection {
   /// - Throws: `ObservabilityError` as `PageToken.read`.
   func token() throws(ObservabilityError) -> String? {
     guard let tokenFile else { return nil }

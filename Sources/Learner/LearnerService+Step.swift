@@ -5,6 +5,7 @@ import Sessions
 import Tasks
 import Thinking
 import Trajectories
+import Updates
 
 // A step of a run: its samples, its updates, its new version.
 extension LearnerService {
@@ -53,7 +54,7 @@ extension LearnerService {
     // Of a step that nobody judged nothing is learned: the weights stay, under the next version's name.
     let outcome =
       samples.isEmpty
-      ? BatchUpdate.Outcome()
+      ? UpdateOutcome()
       : try update.run(
         samples, state: subject.state, model: &model, version: version, miniBatch: configuration.miniBatchSize)
     let updated = MonotonicClock.seconds()

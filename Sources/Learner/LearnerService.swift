@@ -16,6 +16,7 @@ import Tokenization
 import Training
 import Transformer
 import Transport
+import Updates
 import WeightSync
 import Wire
 
@@ -97,11 +98,11 @@ public final class LearnerService {
     if options.servesDashboard, configuration.dashboard.enabled {
       _ = try PageAccess(host: configuration.dashboard.host, token: try configuration.dashboard.token())
     }
-    security = try configuration.learnerSecurity(
+    security = try configuration.learner.endpoints.security(
       keys: options.keys, allowInsecure: options.allowInsecure, logger: logger)
-    for key in configuration.unusedParameters {
+    for key in configuration.learner.method.unusedParameters {
       logger.notice(
-        "\(key): has no use with learner.objective \(configuration.learner.objective) and learner.advantage \(configuration.learner.advantage)"
+        "\(key): has no use with learner.objective \(configuration.learner.method.objective) and learner.advantage \(configuration.learner.method.advantage)"
       )
     }
     subject = try TrainingSubject(configuration)

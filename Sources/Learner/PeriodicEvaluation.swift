@@ -11,7 +11,7 @@ import Transformer
 /// When a run is evaluated, and what follows from it: figures for the record, the best model's checkpoint, an early end.
 final class PeriodicEvaluation {
   let evaluation: RunEvaluation
-  private let options: RunConfiguration.Evaluation
+  private let options: EvaluationSection
   private let subject: TrainingSubject
   private let directory: RunDirectory
   private let stop: StopSignal
@@ -22,7 +22,7 @@ final class PeriodicEvaluation {
   private(set) var patienceStop: RunStop?
 
   init(
-    _ evaluation: RunEvaluation, _ options: RunConfiguration.Evaluation, subject: TrainingSubject,
+    _ evaluation: RunEvaluation, _ options: EvaluationSection, subject: TrainingSubject,
     directory: RunDirectory, stop: StopSignal, logger: Logger
   ) {
     self.evaluation = evaluation

@@ -48,14 +48,14 @@ public struct PromptSource: Sendable {
     }
   }
 
-  static func fields(_ task: RunConfiguration.TaskSection) -> PromptFields {
+  static func fields(_ task: TaskSection) -> PromptFields {
     PromptFields(
       prompt: task.promptField, answer: task.answerField, id: task.idField, messages: task.messagesField,
       settings: .init(
         prompt: "task.prompt_field", answer: "task.answer_field", id: "task.id_field", messages: "task.messages_field"))
   }
 
-  static func generatedTask(_ task: RunConfiguration.TaskSection) throws -> GeneratedTask? {
+  static func generatedTask(_ task: TaskSection) throws -> GeneratedTask? {
     let made: GeneratedTask
     switch task.kind {
     case .jsonl: return nil
@@ -115,7 +115,7 @@ public struct PromptSource: Sendable {
   ///
   /// - Throws: an error naming the prompt.
   mutating func check(
-    _ subject: TrainingSubject, _ overlong: RunConfiguration.TaskSection.OverlongPrompts, logger: Logger
+    _ subject: TrainingSubject, _ overlong: TaskSection.OverlongPrompts, logger: Logger
   ) throws {
     if overlong == .skip {
       let all = filePrompts.count

@@ -16,7 +16,7 @@ import Transformer
 ///
 /// Which ones are looked at is drawn when they have come, from the system's random numbers: nobody can know it before.
 final class RolloutVerification {
-  typealias Extent = RunConfiguration.Learner.Verification
+  typealias Extent = CheckSettings.Verification
 
   /// A trajectory that is not what it should be.
   struct Finding {

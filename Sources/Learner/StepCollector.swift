@@ -124,7 +124,7 @@ struct StepCollector {
     for finding in findings {
       guard let party = finding.sample.party, parties.insert(party).inserted else { continue }
       let trajectory = finding.sample.trajectory
-      let evidence = Incident(step: version + 1, finding: finding).write(to: incidentsPath, logger: logger)
+      let evidence = Incident(step: version + 1, finding).write(to: incidentsPath, logger: logger)
       let place = "group \(trajectory.groupID) sample \(trajectory.sampleIndex)"
       logger.error(
         """

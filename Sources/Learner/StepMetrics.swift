@@ -4,8 +4,9 @@ import Observability
 import Tasks
 import Thinking
 import Trajectories
+import Updates
 
-/// The metrics of one learner step, under the field's names (docs/configuration.md).
+/// The metrics of one learner step, under the field's names (docs/metrics.md).
 struct StepMetrics {
   var step: Int
   /// Those that were trained on.
@@ -16,7 +17,7 @@ struct StepMetrics {
   var judged: [JudgedCompletion]
   /// Share of them in which no answer was found; nil: no reward looks for one.
   var withoutAnswer: Double?
-  var outcome: BatchUpdate.Outcome
+  var outcome: UpdateOutcome
   var version: Int
   var subject: TrainingSubject
   var cluster: FleetStatistics

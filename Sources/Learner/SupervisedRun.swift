@@ -9,6 +9,7 @@ import Sessions
 import Tasks
 import Training
 import Transformer
+import Updates
 
 /// The supervised phase of a run: warms a model up on generated thoughts or on a file of examples.
 public struct SupervisedRun {
@@ -59,7 +60,7 @@ public struct SupervisedRun {
         throw RoleError("the supervised warm-up was stopped at step \(step); nothing was written")
       }
       let (loss, norm) = try trainer.step(
-        try examples.next(sft.batchSize), options: options, tokenBudget: configuration.learner.microBatchTokens)
+        try examples.next(sft.batchSize), options: options, tokenBudget: configuration.learner.batches.microBatchTokens)
       logger.debug("sft step \(step + 1): loss \(formatFixed(loss, 5)), grad \(formatFixed(norm, 4))")
       average = step == 0 ? loss : 0.95 * average + 0.05 * loss
       metrics = [

@@ -13,6 +13,7 @@ import Tokenization
 import Training
 import Trajectories
 import Transformer
+import Updates
 import WeightSync
 import Wire
 

@@ -18,7 +18,7 @@ public struct PromptRendering: Sendable {
   public init(chatTemplate: String = "auto") { self.chatTemplate = chatTemplate }
 
   /// The keys of a run's `model` section.
-  public init(_ model: RunConfiguration.Model) {
+  public init(_ model: ModelSection) {
     chatTemplate = model.chatTemplate
     systemPrompt = model.systemPrompt
     variables = model.templateVariables

@@ -24,7 +24,7 @@ public struct TextInterface: Sendable {
   /// The usual course of a completion under a `rollout` section.
   ///
   /// - Throws: `TokenizationError` for an answer prefix that the vocabulary cannot spell.
-  public func plan(_ rollout: RunConfiguration.Rollout) throws -> CompletionPlan {
+  public func plan(_ rollout: RolloutSection) throws -> CompletionPlan {
     CompletionPlan(
       thinking: rollout.maxThinkingTokens, endOfThinkingTokens: endOfThinkingTokens,
       answerPrefix: try rollout.answerPrefix.map { try tokenizer.encode($0) } ?? [],

@@ -55,9 +55,9 @@ public struct DryRun {
     short.run.totalSteps = Self.steps
     short.run.sampleInterval = 0
     short.run.stopWhen = []
-    short.learner.warmupSteps = min(short.learner.warmupSteps, 1)
+    short.learner.optimizer.warmupSteps = min(short.learner.optimizer.warmupSteps, 1)
     short.learner.checkpointInterval = 0
-    short.learner.miniBatchSize = 0
+    short.learner.batches.miniBatchSize = 0
     short.sft.enabled = false
     short.eval.prompts = 1
     short.eval.interval = 0
@@ -130,7 +130,7 @@ public struct DryRun {
 
   /// A step with more leaves holds more partial sums of the gradient at once (`GradientSum`).
   private func furtherGradients(_ measured: Measured, _ ratio: Double, _ run: TrainingRun) -> Int {
-    guard configuration.learner.gradientLeases != .off else { return 0 }
+    guard configuration.learner.batches.gradientLeases != .off else { return 0 }
     func held(_ leaves: Int) -> Int { leaves <= 1 ? 0 : Int(log2(Double(leaves)).rounded(.up)) }
     let whole = Int((Double(measured.leaves) * ratio).rounded(.up))
     return max(0, held(whole) - held(measured.leaves)) * run.trainedCount * 4

@@ -9,6 +9,7 @@ import Observability
 import RunConfiguration
 import Sessions
 import Transformer
+import Updates
 
 /// `softgrpo train`: a learner, its worker processes and the evaluations before and after, on one machine.
 public final class TrainingRun {
@@ -31,11 +32,11 @@ public final class TrainingRun {
   ) throws {
     var configuration = configuration
     // Any free port: several runs may share the machine.
-    configuration.learner.controlEndpoint = "tcp://127.0.0.1:*"
-    configuration.learner.broadcastEndpoint = "tcp://127.0.0.1:*"
+    configuration.learner.endpoints.controlEndpoint = "tcp://127.0.0.1:*"
+    configuration.learner.endpoints.broadcastEndpoint = "tcp://127.0.0.1:*"
     // Loopback, where no keys are needed; the workers started here are given none.
-    configuration.learner.serverKey = nil
-    configuration.learner.authorizedWorkers = nil
+    configuration.learner.endpoints.serverKey = nil
+    configuration.learner.endpoints.authorizedWorkers = nil
     guard configuration.worker.count > 0 else {
       throw RoleError("worker.count: `softgrpo train` needs at least one worker; `softgrpo learner` starts none")
     }

@@ -156,6 +156,16 @@ extension Field {
       writer: { .list($0.map(\.rawValue)) })
   }
 
+  /// The keys of a group, among the section's own.
+  static func keys<Inner: ConfigurationSection>(of group: WritableKeyPath<Section, Inner>) -> [Field] {
+    Inner.fields.map { field in
+      Field(
+        key: field.key, children: field.children,
+        decode: { node, path, section, context in field.decode(node, path, &section[keyPath: group], &context) },
+        encode: { section, isComplete in field.encode(section[keyPath: group], isComplete) })
+    }
+  }
+
   static func section<Inner: ConfigurationSection>(_ key: String, _ keyPath: WritableKeyPath<Section, Inner>) -> Field {
     Field(
       key: key, children: Inner.fields.map { KeyDescription(key: $0.key, children: $0.children) },

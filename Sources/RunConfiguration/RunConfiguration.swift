@@ -1,22 +1,24 @@
+import Tasks
+
 /// A whole run: what is trained, on what, how it is sampled and how it is updated. Strict: a key that is not
 /// here is an error, and so is a value of another type.
 ///
 /// Plain values only. Each library defines its own options; the roles map these onto them.
 public struct RunConfiguration: Sendable, Equatable {
-  public var run = Run()
-  public var model = Model()
+  public var run = RunSection()
+  public var model = ModelSection()
   public var task = TaskSection()
-  public var reward = Reward()
-  public var rollout = Rollout()
-  public var learner = Learner()
-  public var worker = Worker()
+  public var reward = RewardSection()
+  public var rollout = RolloutSection()
+  public var learner = LearnerSection()
+  public var worker = WorkerSection()
   /// Adapters in place of training every weight.
-  public var lora = LoRA()
+  public var lora = LoRASection()
   /// Supervised warm-up before reinforcement.
-  public var sft = SupervisedFineTuning()
-  public var eval = Evaluation()
-  public var metrics = Metrics()
-  public var dashboard = Dashboard()
+  public var sft = SupervisedSection()
+  public var eval = EvaluationSection()
+  public var metrics = MetricsSection()
+  public var dashboard = DashboardSection()
 
   public init() {}
 
@@ -25,7 +27,9 @@ public struct RunConfiguration: Sendable, Equatable {
   /// Trajectories of one step: `prompts_per_step` x `group_size`.
   public var trajectoriesPerStep: Int { rollout.promptsPerStep * rollout.groupSize }
   /// Trajectories of one optimiser step: `mini_batch_size`, or the whole step.
-  public var miniBatchSize: Int { learner.miniBatchSize == 0 ? trajectoriesPerStep : learner.miniBatchSize }
+  public var miniBatchSize: Int {
+    learner.batches.miniBatchSize == 0 ? trajectoriesPerStep : learner.batches.miniBatchSize
+  }
 
   /// Full paths of every key that holds a value, in the order in which they are written.
   public static var keyPaths: [String] {
@@ -55,6 +59,38 @@ public struct RunConfiguration: Sendable, Equatable {
     }
     return leaves(encodeSection(configuration, isComplete: true), "")
   }
+
+  /// The whole configuration, every key with its value, in the schema's order and without comments. Reading it back
+  /// gives an equal value.
+  public func resolvedYAML() -> String {
+    var text = ""
+    append(encodeSection(self), indentation: "", to: &text)
+    return text
+  }
+
+  /// Checks what no single key shows. `source` names the configuration in the error.
+  /// - Throws: `ConfigurationError` with every rule that is broken; each message starts with the key to change.
+  public func validate(source: String) throws(ConfigurationError) {
+    var rules = Rules()
+    run.check(&rules)
+    model.check(&rules)
+    task.check(&rules, of: self)
+    reward.check(&rules, longestCompletion: longestCompletion)
+    rollout.check(&rules, of: learner)
+    learner.check(&rules, of: self)
+    worker.check(&rules)
+    lora.check(&rules)
+    sft.check(&rules)
+    eval.check(&rules)
+    guard rules.broken.isEmpty else {
+      throw ConfigurationError(rules.broken.map { .init(location: source, message: $0) })
+    }
+  }
+
+  /// The run's rewards.
+  public func rewards() throws -> RewardSum { try reward.sum(longestCompletion: longestCompletion) }
+
+  private var longestCompletion: Int { rollout.maxThinkingTokens + rollout.maxAnswerTokens }
 }
 
 extension RunConfiguration: ConfigurationSection {

@@ -1,35 +1,42 @@
-extension RunConfiguration {
-  /// The rollout workers' resources.
-  public struct Worker: Sendable, Equatable {
-    /// Worker processes that `softgrpo train` starts on this machine.
-    public var count = 1
-    /// Threads of one worker; 0: what affinity and the cgroup's quota allow, shared among the workers of this machine.
-    public var threads = 0
-    /// Arithmetic of the matrix products in rollouts.
-    public enum DataType: String, Sendable, CaseIterable {
-      /// The learner's, `model.dtype`.
-      case auto
-      case bfloat16, float32
-      /// Weights quantized per output channel, activations in groups of a row; faster, and a policy of its own.
-      case int8
-    }
+/// The rollout workers' resources.
+public struct WorkerSection: Sendable, Equatable {
+  /// Worker processes that `softgrpo train` starts on this machine.
+  public var count = 1
+  /// Threads of one worker; 0: what affinity and the cgroup's quota allow, shared among the workers of this machine.
+  public var threads = 0
+  /// Arithmetic of the matrix products in rollouts.
+  public enum DataType: String, Sendable, CaseIterable {
+    /// The learner's, `model.dtype`.
+    case auto
+    case bfloat16, float32
+    /// Weights quantized per output channel, activations in groups of a row; faster, and a policy of its own.
+    case int8
+  }
 
-    /// Arithmetic of the workers that `softgrpo train` starts; a worker on another box is given `--dtype`.
-    public var dtype = DataType.auto
-    /// Sequences that one worker decodes at once.
-    public var batchSize = 64
-    /// A lease that nobody renews for this long goes back to the queue.
-    public var leaseTimeoutSeconds = 60.0
-    /// Workers that may be lost with a sample before it is set aside.
-    public var maxLossesPerSample = 8
-    /// Seconds between a worker's signs of life.
-    public var heartbeatSeconds = 5.0
+  /// Arithmetic of the workers that `softgrpo train` starts; a worker on another box is given `--dtype`.
+  public var dtype = DataType.auto
+  /// Sequences that one worker decodes at once.
+  public var batchSize = 64
+  /// A lease that nobody renews for this long goes back to the queue.
+  public var leaseTimeoutSeconds = 60.0
+  /// Workers that may be lost with a sample before it is set aside.
+  public var maxLossesPerSample = 8
+  /// Seconds between a worker's signs of life.
+  public var heartbeatSeconds = 5.0
 
-    public init() {}
+  public init() {}
+}
+
+extension WorkerSection {
+  func check(_ rules: inout Rules) {
+    rules.require(
+      heartbeatSeconds * 2 <= leaseTimeoutSeconds,
+      "worker.heartbeat_seconds: must be at most half of lease_timeout_seconds = \(plain(leaseTimeoutSeconds)), got \(plain(heartbeatSeconds))"
+    )
   }
 }
 
-extension RunConfiguration.Worker: ConfigurationSection {
+extension WorkerSection: ConfigurationSection {
   static var fields: [Field<Self>] {
     [
       .integer("count", \.count, 0...1024),

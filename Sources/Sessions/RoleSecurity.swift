@@ -38,7 +38,7 @@ public func workerSecurity(
 
 /// The keys of a relay's own sockets, from a learner's folder, from two files, or from the folder of its keys in both
 /// directions; none when none of these is given.
-/// - Throws: as `learnerSecurity`.
+/// - Throws: as `LearnerEndpoints.security`.
 public func relaySecurity(
   binding endpoints: [String], keys: String?, key: String?, authorizedWorkers: String?, ownKeys: String? = nil,
   name: String? = nil, allowInsecure: Bool, logger: Logger

@@ -102,7 +102,7 @@ struct RunConsole {
   let console = Console.standardError
   let logger: Logger
 
-  init(_ label: String, level: RunConfiguration.Run.LogLevel = .info) {
+  init(_ label: String, level: RunSection.LogLevel = .info) {
     let console = console
     let level = Logger.Level(rawValue: level.rawValue) ?? .info
     logger = Logger(label: label) { ConsoleLogHandler(label: $0, level: level, console: console) }

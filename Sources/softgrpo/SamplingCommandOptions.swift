@@ -50,9 +50,9 @@ struct SamplingCommandOptions: ParsableArguments {
   ///
   /// - Parameter thinking: parameters of thinking policies.
   /// - Throws: `CommandError` naming the option.
-  func rollout(_ thinking: [String: ParameterValue]) throws -> RunConfiguration.Rollout {
+  func rollout(_ thinking: [String: ParameterValue]) throws -> RolloutSection {
     try checkRanges()
-    var rollout = RunConfiguration.Rollout()
+    var rollout = RolloutSection()
     rollout.thinking.given = thinking.filter { ThinkingPolicies.registry.knows(parameter: $0.key) }
     rollout.maxThinkingTokens = maxThinkingTokens
     rollout.maxAnswerTokens = maxAnswerTokens

@@ -10,7 +10,6 @@ import Trajectories
 struct ForeignLogProbTests {
   /// Reasons for which "key a" is caught after trajectories with these log-probs, the learner's being -1 each.
   private func caught(_ trajectories: [[Float]], version: Int = 5) -> [String] {
-    let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     let audit = LogProbAudit(fingerprint: "own", equalityHolds: true, fraction: 0, logger: quiet)
     var reasons: [String] = []
     audit.whenCaught = { party, reason in

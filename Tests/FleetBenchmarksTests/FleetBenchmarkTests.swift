@@ -2,11 +2,10 @@ import Kernels
 import Logging
 import Machine
 import Testing
+import TestSupport
 
 @testable import FleetBenchmarks
 @testable import Sessions
-
-let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
 @Suite struct FleetIdealTests {
   @Test func theDivisibleIdealIsWorkOverRates() {

@@ -4,6 +4,7 @@ import ModelFiles
 import Objectives
 import Optimization
 import Testing
+import TestSupport
 import Training
 import Transformer
 import WeightSync

@@ -89,8 +89,6 @@ final class FakeWorker: Sendable {
   func kill() { link.abort() }
 }
 
-let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-
 /// Waits until `condition` holds; false when it does not within the generous time.
 func eventually(within limit: Duration = .seconds(20), _ condition: () throws -> Bool) rethrows -> Bool {
   let never = Mailbox<Void>()

@@ -1,6 +1,7 @@
 import Kernels
 import ModelFiles
 import Synchronization
+import TestSupport
 import Transformer
 import Transport
 import WeightSync

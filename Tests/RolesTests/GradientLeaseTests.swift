@@ -24,6 +24,7 @@ import Wire
 @testable import FrontEnd
 @testable import Gradients
 @testable import Learner
+@testable import Updates
 @testable import Worker
 
 /// An update whose gradient is computed by whoever is there has the same bits: over a real front end and real links.
@@ -240,7 +241,7 @@ struct GradientLeaseTests {
       team: team)
     let frozen = reference(settings)
     let update = BatchUpdate(
-      method: try BatchUpdate.Method(
+      method: try UpdateMethod(
         loss: Loss(
           settings.objective, settings.parameters, klCoefficient: settings.beta, klEstimator: settings.estimator),
         advantage: advantageEstimators.make(advantageEstimators.describe(settings.advantage)),

@@ -2,6 +2,7 @@ import Coordination
 import Kernels
 import Objectives
 import Testing
+import TestSupport
 import Thinking
 import Training
 import Transport

@@ -1,6 +1,7 @@
 import Logging
 import Synchronization
 import Testing
+import TestSupport
 import Trajectories
 import Transport
 import WeightSync

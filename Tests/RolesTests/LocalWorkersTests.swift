@@ -3,6 +3,7 @@ import Kernels
 import Machine
 import Synchronization
 import Testing
+import TestSupport
 
 @testable import LocalRun
 @testable import Sessions

@@ -1,6 +1,7 @@
 import Machine
 import Synchronization
 import Testing
+import TestSupport
 import Trajectories
 import Transport
 import WeightSync

@@ -4,6 +4,7 @@ import Machine
 import RunConfiguration
 import Synchronization
 import Testing
+import TestSupport
 import Thinking
 import Transport
 import Wire
@@ -161,7 +162,7 @@ struct RecordingLogHandler: LogHandler {
     #expect(
       eventually {
         heard += workerLines.takeAll().joined(separator: "\n")
-        return heard.contains("its holder broke the protocol before")
+        return heard.contains("it is in quarantine")
       })
     try frontEnd.submit(promptGroups(0..<2))
     let groups = try frontEnd.collect(groupCount: 2, within: .seconds(30))
@@ -203,20 +204,20 @@ struct RecordingLogHandler: LogHandler {
 
   @Test func whatIsMissingOrContradictsIsRefusedAtTheDoor() throws {
     var configuration = RunConfiguration()
-    #expect(try configuration.learnerSecurity(keys: nil, allowInsecure: false, logger: quiet).isNone)
-    configuration.learner.controlEndpoint = "tcp://0.0.0.0:5555"
+    #expect(try configuration.learner.endpoints.security(keys: nil, allowInsecure: false, logger: quiet).isNone)
+    configuration.learner.endpoints.controlEndpoint = "tcp://0.0.0.0:5555"
     let error = #expect(throws: TransportError.self) {
-      try configuration.learnerSecurity(keys: nil, allowInsecure: false, logger: quiet)
+      try configuration.learner.endpoints.security(keys: nil, allowInsecure: false, logger: quiet)
     }
     #expect(error?.message.contains("softgrpo keygen") == true)
-    #expect(try configuration.learnerSecurity(keys: nil, allowInsecure: true, logger: quiet).isNone)
-    #expect(try !configuration.learnerSecurity(keys: folder, allowInsecure: false, logger: quiet).isNone)
+    #expect(try configuration.learner.endpoints.security(keys: nil, allowInsecure: true, logger: quiet).isNone)
+    #expect(try !configuration.learner.endpoints.security(keys: folder, allowInsecure: false, logger: quiet).isNone)
     #expect(throws: RoleError.self) {
-      try configuration.learnerSecurity(keys: folder, allowInsecure: true, logger: quiet)
+      try configuration.learner.endpoints.security(keys: folder, allowInsecure: true, logger: quiet)
     }
-    configuration.learner.serverKey = folder + "/learner/server.key"
-    configuration.learner.authorizedWorkers = folder + "/learner/authorized_workers"
-    #expect(try !configuration.learnerSecurity(keys: nil, allowInsecure: false, logger: quiet).isNone)
+    configuration.learner.endpoints.serverKey = folder + "/learner/server.key"
+    configuration.learner.endpoints.authorizedWorkers = folder + "/learner/authorized_workers"
+    #expect(try !configuration.learner.endpoints.security(keys: nil, allowInsecure: false, logger: quiet).isNone)
 
     func worker(
       _ endpoint: String, keys: String? = nil, key: String? = nil, serverKey: String? = nil, insecure: Bool = false

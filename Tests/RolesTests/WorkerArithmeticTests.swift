@@ -21,7 +21,7 @@ struct WorkerArithmeticTests {
     run.model.dtype = .float32
     #expect(run.rolloutDataType == .float32)
     for (asked, expected) in [
-      (RunConfiguration.Worker.DataType.int8, RolloutDataType.int8), (.bfloat16, .bfloat16), (.float32, .float32),
+      (WorkerSection.DataType.int8, RolloutDataType.int8), (.bfloat16, .bfloat16), (.float32, .float32),
     ] {
       run.worker.dtype = asked
       #expect(run.rolloutDataType == expected)

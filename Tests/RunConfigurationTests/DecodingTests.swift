@@ -25,7 +25,7 @@ func problems(_ more: String, overrides: [String] = []) -> [String] {
   @Test func int8IsForWorkers() throws {
     let run = try RunConfiguration.parse(valid, source: "run.yaml", overrides: ["worker.dtype=int8"])
     #expect(run.worker.dtype == .int8 && run.model.dtype == .bfloat16)
-    #expect(RunConfiguration.Worker().dtype == .auto)
+    #expect(WorkerSection().dtype == .auto)
     #expect(
       problems("model: {dtype: int8}") == [
         "run.yaml:3:16: model.dtype: expected one of bfloat16, float32, got text \"int8\""
@@ -71,11 +71,11 @@ func problems(_ more: String, overrides: [String] = []) -> [String] {
     #expect(run.rollout.thinking["top_p"] == .number(1))
     #expect(run.rollout.answerPrefix == "\nThe final answer is: ")
     #expect(try run.rollout.thinkingPolicy().density == .concrete)
-    #expect(run.learner.learningRate == 3e-4)
-    #expect(run.learner.adamEpsilon == 1e-5)
-    #expect(run.learner.parameters["dual_clip"] == .null)
-    #expect(run.learner.advantage == "dr_grpo")
-    #expect(run.sft == RunConfiguration.SupervisedFineTuning())
+    #expect(run.learner.optimizer.learningRate == 3e-4)
+    #expect(run.learner.optimizer.adamEpsilon == 1e-5)
+    #expect(run.learner.method.parameters["dual_clip"] == .null)
+    #expect(run.learner.method.advantage == "dr_grpo")
+    #expect(run.sft == SupervisedSection())
     #expect(run.eval.k == [1, 4])
     #expect(run.eval.policies.map(\.name) == ["discrete"])
     #expect(run.runDirectory == "runs/007")
@@ -84,7 +84,7 @@ func problems(_ more: String, overrides: [String] = []) -> [String] {
   }
 
   @Test func policyDefaultsAreTheTrajectoryFiles() throws {
-    #expect(try RunConfiguration.Rollout().thinkingPolicy() == ThinkingPolicies.standard)
+    #expect(try RolloutSection().thinkingPolicy() == ThinkingPolicies.standard)
   }
 
   @Test func wrongTypesNamePlaceKeyAndValue() {

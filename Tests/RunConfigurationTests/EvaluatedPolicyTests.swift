@@ -60,7 +60,7 @@ import Thinking
   }
 
   @Test func aListIsReadFromAnOption() throws {
-    let read = try RunConfiguration.EvaluatedPolicy.list(
+    let read = try EvaluatedPolicy.list(
       parsing: "gumbel,none, {name: cool, policy: discrete, temperature: 0.5}", source: "--policy")
     #expect(read.map(\.name) == ["gumbel", "none", "cool"])
     #expect(try read[2].rollout(over: .init()).thinkingPolicy().description.values["temperature"] == .number(0.5))

@@ -22,7 +22,7 @@ import Testing
     let overrides = presets ? ["model.path=MODEL", "task.prompts=train.jsonl"] : []
     let configuration = try RunConfiguration.load(
       path: Self.examples.appending(path: file).path, overrides: overrides)
-    #expect(!presets || configuration.learner.learningRate == 1e-6)
+    #expect(!presets || configuration.learner.optimizer.learningRate == 1e-6)
   }
 
   /// A preset reads back from what a run keeps of it, its evaluated policies can be made, and it says where its numbers are from.
@@ -46,7 +46,7 @@ import Testing
     }
     #expect(try preset("dapo").rollout.scheduler == "dynamic_sampling")
     let soft = try preset("soft-tokens")
-    #expect(soft.rollout.policy == "gaussian" && soft.learner.advantage == "rloo")
+    #expect(soft.rollout.policy == "gaussian" && soft.learner.method.advantage == "rloo")
     #expect(try soft.rollout.thinkingPolicy().description.values["temperature"] == .number(0.5))
   }
 }

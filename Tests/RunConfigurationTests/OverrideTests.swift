@@ -14,8 +14,8 @@ import Testing
     #expect(run.rollout.thinking["top_k"] == .integer(3))
     #expect(run.model.tiny.layers == 2)
     #expect(run.eval.k == [1, 4])
-    #expect(run.learner.parameters["dual_clip"] == .null)
-    #expect(run.learner.learningRate == 1e-3)
+    #expect(run.learner.method.parameters["dual_clip"] == .null)
+    #expect(run.learner.optimizer.learningRate == 1e-3)
     #expect(run.model.systemPrompt == "a = b")
     #expect(run.run.name == "plus=sign")
   }

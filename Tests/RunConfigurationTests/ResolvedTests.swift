@@ -19,9 +19,9 @@ import Thinking
     run.model.specialTokensInText = .control
     run.rollout.answerPrefix = "\nThe final answer is: "
     run.rollout.endOfThinkingToken = "null"
-    run.learner.parameters["dual_clip"] = .null
-    run.learner.learningRate = 0.1 + 0.2
-    run.learner.adamEpsilon = 1e-20
+    run.learner.method.parameters["dual_clip"] = .null
+    run.learner.optimizer.learningRate = 0.1 + 0.2
+    run.learner.optimizer.adamEpsilon = 1e-20
     run.eval.k = [1]
     let text = run.resolvedYAML()
     #expect(text.contains("\n  dual_clip: null\n") && text.contains("\n  clip_low: 0.2\n"))

@@ -4,7 +4,7 @@ import Testing
 @testable import RunConfiguration
 
 @Suite struct TemplateVariablesTests {
-  private func model(_ yaml: String) throws -> RunConfiguration.Model {
+  private func model(_ yaml: String) throws -> ModelSection {
     try RunConfiguration.parse("task: {kind: arithmetic}\nmodel: \(yaml)", source: "run.yaml").model
   }
 

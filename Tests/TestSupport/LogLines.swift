@@ -1,6 +1,9 @@
 import Logging
 import Synchronization
 
+/// Says nothing.
+public let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+
 /// What was logged, with its level.
 public final class LogLines: Sendable {
   private let lines = Mutex<[String]>([])

@@ -1,10 +1,9 @@
 import Foundation
 import Logging
 import Testing
+import TestSupport
 
 @testable import Transport
-
-let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
 /// A folder that ends with its test.
 final class TemporaryFolder {

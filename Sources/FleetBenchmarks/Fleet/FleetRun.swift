@@ -139,13 +139,13 @@ struct FleetRun {
     made.reward.parameters["overlong_buffer"] = .integer(
       made.rollout.maxThinkingTokens + made.rollout.maxAnswerTokens)
     made.sft.enabled = false
-    made.learner.controlEndpoint = "tcp://127.0.0.1:0"
-    made.learner.broadcastEndpoint = "tcp://127.0.0.1:0"
+    made.learner.endpoints.controlEndpoint = "tcp://127.0.0.1:0"
+    made.learner.endpoints.broadcastEndpoint = "tcp://127.0.0.1:0"
     made.learner.maxStaleness = plan.maxStaleness
-    made.learner.learningRate = 1e-5
-    made.learner.miniBatchSize = plan.miniBatches == 1 ? 0 : made.miniBatchSize / plan.miniBatches
-    made.learner.gradientLeases = plan.leafRows == nil ? .off : .auto
-    made.learner.microBatchTokens = plan.leafRows ?? 1 << 20
+    made.learner.optimizer.learningRate = 1e-5
+    made.learner.batches.miniBatchSize = plan.miniBatches == 1 ? 0 : made.miniBatchSize / plan.miniBatches
+    made.learner.batches.gradientLeases = plan.leafRows == nil ? .off : .auto
+    made.learner.batches.microBatchTokens = plan.leafRows ?? 1 << 20
     made.learner.checkpointInterval = 0
     made.learner.threads = 1
     made.worker.heartbeatSeconds = 1

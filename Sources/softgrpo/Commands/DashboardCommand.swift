@@ -17,9 +17,9 @@ struct DashboardCommand: ParsableCommand {
   @Argument(help: "The run's folder.")
   var folder: String
   @Option(help: "IPv4 address to listen at.")
-  var host = RunConfiguration.Dashboard().host
+  var host = DashboardSection().host
   @Option(help: "Port; the default: 7717 or one of the next that are free; 0: any.")
-  var port = RunConfiguration.Dashboard().port
+  var port = DashboardSection().port
   @Option(help: "File of the secret that a browser must know, off loopback.")
   var tokenFile: String?
 

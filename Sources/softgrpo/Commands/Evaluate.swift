@@ -150,10 +150,10 @@ struct Evaluate: ParsableCommand {
   }
 
   private func policies(_ values: [String: ParameterValue]) throws -> [(
-    name: String, rollout: RunConfiguration.Rollout
+    name: String, rollout: RolloutSection
   )] {
     let base = try sampling.rollout(values)
-    let listed = try RunConfiguration.EvaluatedPolicy.list(parsing: policy, source: "--policy")
+    let listed = try EvaluatedPolicy.list(parsing: policy, source: "--policy")
     let names = listed.map(\.name)
     guard !names.isEmpty, Set(names).count == names.count else {
       throw CommandError("--policy: needs at least one policy, each with a name of its own; got \(policy)")

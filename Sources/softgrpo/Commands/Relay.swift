@@ -60,7 +60,7 @@ struct Relay: ParsableCommand {
 
   func validate() throws {
     if connect.isEmpty { throw ValidationError("--connect: is missing") }
-    if RunConfiguration.Run.LogLevel(rawValue: logLevel) == nil {
+    if RunSection.LogLevel(rawValue: logLevel) == nil {
       throw ValidationError("--log-level: must be one of trace, debug, info, notice, warning, error, critical")
     }
     if bind == announceBind, !bind.hasSuffix(":*"), !bind.hasSuffix(":0") {
@@ -74,7 +74,7 @@ struct Relay: ParsableCommand {
 
   func run() throws {
     let output = RunConsole(
-      name.map { "relay \($0)" } ?? "relay", level: RunConfiguration.Run.LogLevel(rawValue: logLevel) ?? .info)
+      name.map { "relay \($0)" } ?? "relay", level: RunSection.LogLevel(rawValue: logLevel) ?? .info)
     let logger = output.logger
     let (attachments, loaded) = try workerAttachments(
       connecting: connect, name: name, keys: keys, key: key, serverKeys: serverKey, allowInsecure: insecure,

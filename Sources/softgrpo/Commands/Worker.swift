@@ -6,7 +6,7 @@ import RunConfiguration
 import Sessions
 import Worker
 
-extension RunConfiguration.Worker.DataType: ExpressibleByArgument {}
+extension WorkerSection.DataType: ExpressibleByArgument {}
 
 struct Worker: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -26,7 +26,7 @@ struct Worker: ParsableCommand {
   var threads: Int?
 
   @Option(help: "Arithmetic: auto (the learner's), bfloat16, float32 or int8 (AVX512-VNNI).")
-  var dtype = RunConfiguration.Worker.DataType.auto
+  var dtype = WorkerSection.DataType.auto
 
   @Option(help: "Sequences decoded at once.")
   var batchSize = 64
@@ -66,14 +66,14 @@ struct Worker: ParsableCommand {
     if let threads, threads < 1 { throw ValidationError("--threads: must be at least 1, got \(threads)") }
     if connect.isEmpty { throw ValidationError("--connect: is missing") }
     if batchSize < 1 { throw ValidationError("--batch-size: must be at least 1, got \(batchSize)") }
-    if RunConfiguration.Run.LogLevel(rawValue: logLevel) == nil {
+    if RunSection.LogLevel(rawValue: logLevel) == nil {
       throw ValidationError("--log-level: must be one of trace, debug, info, notice, warning, error, critical")
     }
   }
 
   func run() throws {
     let label = name.map { "worker \($0)" } ?? "worker"
-    let output = RunConsole(label, level: RunConfiguration.Run.LogLevel(rawValue: logLevel) ?? .info)
+    let output = RunConsole(label, level: RunSection.LogLevel(rawValue: logLevel) ?? .info)
     var (attachments, security) = try workerAttachments(
       connecting: connect, name: name, keys: keys, key: key, serverKeys: serverKey, allowInsecure: insecure,
       logger: output.logger)

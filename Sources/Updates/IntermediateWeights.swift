@@ -1,6 +1,7 @@
 import FrontEnd
 import Gradients
 import Kernels
+import Loading
 import Logging
 import Machine
 import Training

@@ -13,7 +13,7 @@ import Wire
 
 /// The gradient of an optimiser step: its leaves are computed one by one, by the learner and by workers that it lends them to,
 /// and summed along the fixed tree, so that the sum has the same bits whoever computed which of them.
-final class StepGradient {
+package final class StepGradient {
   /// Who may help, and on what terms.
   struct Help {
     var fleet: any GradientFleet
@@ -49,7 +49,7 @@ final class StepGradient {
   /// Called before each leaf of the learner's own. For tests: a learner that is slower than its workers.
   var beforeLeaf: () -> Void = {}
   /// Emulates a slower learner.
-  var pacing: Pacing?
+  package var pacing: Pacing?
   /// Rows of the leaves of the last gradient.
   private(set) var leafRows: [Int] = []
   /// What workers did, until somebody resets it.
@@ -57,7 +57,7 @@ final class StepGradient {
   /// Who computed the last step's leaves; nil: the learner.
   private(set) var computers: [GradientOrigin?] = []
   /// Leaves of others that were computed again, until somebody resets it.
-  var verified = 0
+  package var verified = 0
   /// Seconds spent with nothing to compute.
   var waitSeconds = 0.0
   private var saidWhoSampled = false

@@ -17,7 +17,7 @@ import Transformer
 import WeightSync
 
 @testable import Equality
-@testable import Learner
+@testable import Updates
 
 /// Whose log-probs an update relies on, what it notices, and what it does then.
 @Suite(.enabled(if: preferredComputeType == .bfloat16, "the processor has no bf16 products"))
@@ -61,7 +61,7 @@ struct BatchUpdateTests {
   }
 
   private struct Result {
-    var outcome: BatchUpdate.Outcome
+    var outcome: UpdateOutcome
     /// Hash of the new weights: a failed comparison of them all would take minutes to print.
     var weights: Digest
     var audit: LogProbAudit
@@ -71,14 +71,14 @@ struct BatchUpdateTests {
   private func update(
     _ samples: [CollectedTrajectory], holds: Bool = true, fraction: Double = 0, cap: Float? = nil, version: Int = 7,
     miniBatch: Int = groupSize, learningRate: Double = 0.05, rounds: Int = 1,
-    offPolicy: OffPolicyCorrection = .behaviour, change: (inout BatchUpdate.Method) -> Void = { _ in },
+    offPolicy: OffPolicyCorrection = .behaviour, change: (inout UpdateMethod) -> Void = { _ in },
     reference: ModelWeights? = nil
   ) throws -> Result {
     let lines = LogLines()
     let audit = LogProbAudit(
       fingerprint: "learner's own", equalityHolds: holds, fraction: fraction,
       logger: Logger(label: "test") { _ in CapturingLogHandler(lines: lines) })
-    var method = try BatchUpdate.Method(
+    var method = try UpdateMethod(
       loss: Loss(), advantage: advantageEstimators.make(advantageEstimators.describe("grpo")), offPolicy: offPolicy)
     change(&method)
     let update = BatchUpdate(
@@ -92,7 +92,7 @@ struct BatchUpdateTests {
     let state = LearnerState(
       layout: weights.layout, values: (0..<weights.count).map { Float(weights.elements[$0]) })
     var model = try model()
-    var outcome = BatchUpdate.Outcome()
+    var outcome = UpdateOutcome()
     for _ in 0..<rounds {
       outcome = try update.run(samples, state: state, model: &model, version: version, miniBatch: miniBatch)
     }
@@ -331,7 +331,7 @@ struct BatchUpdateTests {
   /// The reference being the policy itself, nothing is taken off; another one takes what k3 says of it.
   @Test func thePenaltyInTheReward() throws {
     let samples = try samples()
-    let penalty = BatchUpdate.RewardPenalty(coefficient: 0.5, estimator: .k2)
+    let penalty = UpdateMethod.RewardPenalty(coefficient: 0.5, estimator: .k2)
     let same = try update(samples, change: { $0.rewardPenalty = penalty }, reference: weights)
     let plain = try update(samples)
     #expect(same.outcome.sums["reward/kl_penalty"] == 0 && same.weights == plain.weights)

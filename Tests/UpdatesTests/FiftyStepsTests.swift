@@ -15,7 +15,7 @@ import Trajectories
 import Transformer
 
 @testable import Equality
-@testable import Learner
+@testable import Updates
 
 /// Every registered objective and advantage trains a tiny task for fifty steps of four mini-batches, on policy and two versions
 /// behind, without a number that is not finite: with one mini-batch on policy most of them have one gradient and prove nothing.
@@ -59,7 +59,7 @@ import Transformer
     let correction = try corrections.make(corrections.describe(method.correction))
     let caps = CorrectionCaps()
     let update = BatchUpdate(
-      method: BatchUpdate.Method(
+      method: UpdateMethod(
         loss: try Loss(method.objective, method.parameters),
         advantage: try advantageEstimators.make(
           advantageEstimators.describe(method.advantage, method.advantageParameters)), maximumLength: 5,

@@ -1,14 +1,5 @@
-extension RunConfiguration {
-  /// The whole configuration, every key with its value, in the schema's order and without comments. Reading it back
-  /// gives an equal value.
-  public func resolvedYAML() -> String {
-    var text = ""
-    append(encodeSection(self), indentation: "", to: &text)
-    return text
-  }
-}
-
-private func append(_ value: EncodedValue, indentation: String, to text: inout String) {
+/// Writes a mapping as lines of YAML.
+func append(_ value: EncodedValue, indentation: String, to text: inout String) {
   guard case .mapping(let pairs) = value else { return }
   for (key, value) in pairs {
     text += indentation + key + ":"
