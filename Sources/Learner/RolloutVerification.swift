@@ -57,6 +57,8 @@ final class RolloutVerification {
   /// In this step: parties of which a whole trajectory was replayed, and samples that were.
   private var seen: Set<String> = []
   private var done: Set<SampleKey> = []
+  /// Foreign ones with evidence, which counts once each.
+  private var weighed: Set<SampleKey> = []
   private(set) var summary = Summary()
 
   init(
@@ -72,7 +74,7 @@ final class RolloutVerification {
   /// A step's collection begins under these weights; those of the last `max_staleness` versions are kept.
   func begin(_ model: PreparedModel, version: Int) {
     guard extent != .off else { return }
-    (seen, done, summary) = ([], [], Summary())
+    (seen, done, weighed, summary) = ([], [], [], Summary())
     models = models.filter { $0.key >= version - maxStaleness && $0.key < version }
     models[version] = model
   }
@@ -84,12 +86,13 @@ final class RolloutVerification {
   func arrived(_ samples: [CollectedTrajectory], of work: PromptGroup) throws -> [Finding] {
     guard extent != .off else { return [] }
     return try samples.compactMap { sample in
-      guard extent == .all || !isComparable(sample) || Double.random(in: 0..<1) < Self.sampledRate else { return nil }
-      return try verify(sample, work)
+      let isChosen = extent == .all || Double.random(in: 0..<1) < Self.sampledRate
+      if !isComparable(sample), let finding = residual(of: sample, work) { return finding }
+      return isChosen ? try drawAgain(sample, work) : nil
     }
   }
 
-  /// The step's samples are all there: one at least of each party is replayed, any with the same probability.
+  /// The step's samples are all there: one at least of each party is drawn again, any with the same probability.
   func conclude(_ samples: [(sample: CollectedTrajectory, work: PromptGroup)]) throws -> [Finding] {
     guard extent != .off else { return [] }
     var byParty: [String: [(sample: CollectedTrajectory, work: PromptGroup)]] = [:]
@@ -98,7 +101,7 @@ final class RolloutVerification {
     }
     return try byParty.sorted { $0.key < $1.key }.compactMap { _, items in
       guard let item = items.randomElement() else { return nil }
-      return try verify(item.sample, item.work)
+      return try drawAgain(item.sample, item.work)
     }
   }
 
@@ -106,7 +109,8 @@ final class RolloutVerification {
     equalityHolds && sample.fingerprint == fingerprint
   }
 
-  private func verify(_ sample: CollectedTrajectory, _ work: PromptGroup) throws -> Finding? {
+  /// Draws a trajectory again: every bit must be the same, or where other arithmetic made it, nearly every draw.
+  private func drawAgain(_ sample: CollectedTrajectory, _ work: PromptGroup) throws -> Finding? {
     let trajectory = sample.trajectory
     let key = SampleKey(groupOrdinal: trajectory.groupID, sampleIndex: trajectory.sampleIndex)
     guard done.insert(key).inserted else { return nil }
@@ -114,16 +118,6 @@ final class RolloutVerification {
     let start = MonotonicClock.seconds()
     defer { summary.seconds += MonotonicClock.seconds() - start }
     let noise = NoiseKey(seed: work.noiseSeed)
-    guard isComparable(sample) else {
-      summary.foreign += 1
-      guard let problem = Self.problem(with: trajectory, noise: noise) else { return nil }
-      guard let party = sample.party else { return nil }
-      evidence[party, default: 0] += 1
-      guard evidence[party]! >= Self.softLimit else { return nil }
-      summary.caught += 1
-      return Finding(
-        sample: sample, reason: "\(problem); it is the trajectory number \(evidence[party]!) with such evidence")
-    }
     let versions = Set([trajectory.policyVersion] + trajectory.versionSpans.map(\.version))
     // Of a vector's end, which is not scored, a record of several versions does not say which one drew it.
     let isDated = versions.count == 1 || trajectory.policy.vectorSteps == nil
@@ -131,10 +125,15 @@ final class RolloutVerification {
       summary.unknownVersions += 1
       return nil
     }
-    if replay == nil { replay = TrajectoryReplay(any, team: team) }
+    let replay = self.replay ?? TrajectoryReplay(any, team: team)
+    self.replay = replay
     summary.replayed += 1
     summary.steps += trajectory.scoredCount
-    let difference = try replay!.compare(trajectory, plan: work.plan, noise: noise) { models[$0] }
+    guard isComparable(sample) else {
+      let distance = try replay.distance(of: trajectory, plan: work.plan, noise: noise) { models[$0] }
+      return distance?.problem.flatMap { weigh(sample, $0) }
+    }
+    let difference = try replay.compare(trajectory, plan: work.plan, noise: noise) { models[$0] }
     guard let difference else { return nil }
     summary.caught += 1
     return Finding(
@@ -142,6 +141,25 @@ final class RolloutVerification {
       reason:
         "sampled again under version \(trajectory.policyVersion) with its noise it is another trajectory: \(difference)"
     )
+  }
+
+  /// Looks at a foreign trajectory without drawing it again.
+  private func residual(of sample: CollectedTrajectory, _ work: PromptGroup) -> Finding? {
+    summary.foreign += 1
+    let problem = Self.problem(with: sample.trajectory, noise: NoiseKey(seed: work.noiseSeed))
+    return problem.flatMap { weigh(sample, $0) }
+  }
+
+  /// Evidence against a party: the third trajectory catches.
+  private func weigh(_ sample: CollectedTrajectory, _ problem: String) -> Finding? {
+    guard let party = sample.party else { return nil }
+    let key = SampleKey(groupOrdinal: sample.trajectory.groupID, sampleIndex: sample.trajectory.sampleIndex)
+    guard weighed.insert(key).inserted else { return nil }
+    evidence[party, default: 0] += 1
+    guard evidence[party]! >= Self.softLimit else { return nil }
+    summary.caught += 1
+    return Finding(
+      sample: sample, reason: "\(problem); it is the trajectory number \(evidence[party]!) with such evidence")
   }
 
   /// Evidence that needs no equal bits; nil: there is none.

@@ -166,7 +166,7 @@ final class SampleState {
       record.thinking.streams.append(measures)
       return endThinking(after: .token(likeliest), isForced: false)
     }
-    let largest = try withCandidates(steps.candidateCount, row, hidden, model) { ids, logits in
+    let largest = try withCandidates(steps.candidateCount, of: row, hidden: hidden, model: model) { ids, logits in
       try steps.draw(tokenIDs: ids, logits: logits, noise: noise, into: &soft)
     }
     let distribution = try DiscreteDistribution(
@@ -204,31 +204,6 @@ final class SampleState {
     return thinking.ends.contains(token) ? token : nil
   }
 
-  /// The k likeliest tokens of a row, and their logits by the kernel that computes them again when the step is scored.
-  ///
-  /// - Returns: the row's largest logit.
-  @discardableResult
-  private func withCandidates(
-    _ count: Int, _ row: UnsafeBufferPointer<Float>, _ hidden: Operand, _ model: PreparedModel,
-    _ body: (UnsafeBufferPointer<Int32>, UnsafeBufferPointer<Float>) throws -> Void
-  ) throws -> Float {
-    let k = min(count, row.count)
-    var largest = Float.nan
-    try withUnsafeTemporaryAllocation(of: Int32.self, capacity: k) { ids in
-      try withUnsafeTemporaryAllocation(of: Float.self, capacity: k) { logits in
-        guard topK(row, k: k, indices: ids, values: logits) != nil else {
-          throw SamplingError("the logits hold NaN; the model's weights or activations have overflowed")
-        }
-        largest = logits[0]
-        OutputHead.sparseLogits(
-          hidden: hidden, head: model.headRows, width: model.configuration.hiddenSize, ids: UnsafeBufferPointer(ids),
-          into: logits.baseAddress!)
-        try body(UnsafeBufferPointer(ids), UnsafeBufferPointer(logits))
-      }
-    }
-    return largest
-  }
-
   /// Draws a vector. An end that the likeliest token brings has no probability: it is fed as forced text is, and not scored.
   private func thinkVector(
     _ steps: any VectorSteps, _ row: UnsafeBufferPointer<Float>, _ hidden: Operand, _ model: PreparedModel,
@@ -240,7 +215,7 @@ final class SampleState {
         into: &soft)
     }
     if let k = steps.candidateCount {
-      try withCandidates(k, row, hidden, model, draw)
+      try withCandidates(k, of: row, hidden: hidden, model: model, draw)
     } else {
       try steps.support(of: row, ids: &supportIDs, logits: &supportLogits)
       try supportIDs.withUnsafeBufferPointer { ids in

@@ -17,9 +17,9 @@ import Transformer
   private static let plan = CompletionPlan(
     thinking: 8, endOfThinkingTokens: [7], answerPrefix: [3], maxAnswerTokens: 5, stopTokens: [9])
 
-  private func model(_ seed: UInt64 = 4) throws -> PreparedModel {
+  private func model(_ seed: UInt64 = 4, rollouts type: RolloutDataType = .bfloat16) throws -> PreparedModel {
     PreparedModel(
-      TinyModel.weights(GradientLeaseTests.configuration, seed: seed), backend: try matrixBackend(for: .bfloat16),
+      TinyModel.weights(GradientLeaseTests.configuration, seed: seed), backend: try rolloutBackend(for: type),
       trainable: false, positions: 64, team: team)
   }
 
@@ -118,11 +118,11 @@ import Transformer
 
   /// Without equal bits: honest foreign samples pass, other noise and absurd log-probs are caught with the third.
   @Test func foreignArithmeticIsHeldAgainstItsNoise() throws {
-    let model = try model(), other = try self.model(99)
+    let model = try model()
     let verification = verification(.sampled)
     verification.begin(model, version: 3)
-    // Other weights stand for another arithmetic, and far more than that.
-    let honest = try samples(work(1, 32), other, party: .key("good"), fingerprint: "theirs")
+    let honest = try samples(
+      work(1, 32), try self.model(rollouts: .float32), party: .key("good"), fingerprint: "theirs")
     #expect(try verification.arrived(honest, of: work(1, 32)).isEmpty)
     #expect(verification.summary.foreign == 32)
     let forged = try samples(work(2, 8, seed: 43), model, party: .key("evil"), fingerprint: "theirs")
