@@ -18,7 +18,10 @@ extension LearnerLoop {
     let name = worker.flatMap { id in shared.state.withLock { $0.registry[id]?.name } } ?? "an unknown peer"
     var consequence = "its session ends"
     if !error.isOtherGeneration, let allowed, let key {
-      quarantine(key, allowed, reason: "broke the protocol: \(error)")
+      let reason = "broke the protocol: \(error)"
+      quarantine(key, allowed, reason: reason)
+      // What the key delivered counts no longer either.
+      shared.state.withLock { _ = $0.quarantine(.key(key.text), reason: reason) }
       consequence += ", and its key \(key) is refused until it is pardoned (softgrpo keys pardon)"
     }
     log(

@@ -169,8 +169,8 @@ extension WorkerLoop {
           + "that is there")
     case .keyQuarantined:
       complain(
-        "the learner at \(endpoint) refuses this worker's key \(ownKey): its holder broke the protocol before. See the "
-          + "learner's log; start the learner again (--resume), or give this worker a new key")
+        "the learner at \(endpoint) refuses this worker's key \(ownKey): it is in quarantine. `softgrpo keys list` on the "
+          + "learner's machine says why; once this machine is mended, `softgrpo keys pardon` there lets it in again")
     case .mechanismMismatch:
       complain(
         security.isNone
