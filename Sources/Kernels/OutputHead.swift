@@ -58,12 +58,65 @@ public enum OutputHead {
     ids: UnsafeBufferPointer<Int32>, weights: UnsafeBufferPointer<Float>, embeddings: EmbeddingTable,
     into x: UnsafeMutablePointer<Float>
   ) {
+    precondition(ids.count == weights.count, "parallel lists expected")
     x.update(repeating: 0, count: embeddings.width)
-    for (id, weight) in zip(ids, weights) {
-      switch embeddings.row(id) {
-      case .float32(let row): addScaled(row, by: weight, to: x, count: embeddings.width)
-      case .bfloat16(let row): addScaled(row, by: weight, to: x, count: embeddings.width)
+    // So many rows stay in the first cache while all columns take their share of them.
+    let tile = max(1, 32_768 / max(1, embeddings.width * 2))
+    var start = 0
+    while start < ids.count {
+      let end = min(ids.count, start + tile)
+      let (tileIDs, tileWeights) = (
+        UnsafeBufferPointer(rebasing: ids[start..<end]), UnsafeBufferPointer(rebasing: weights[start..<end])
+      )
+      switch embeddings.rows {
+      case .float32(let rows): addMixture(rows, tileIDs, tileWeights, width: embeddings.width, to: x)
+      case .bfloat16(let rows): addMixture(rows, tileIDs, tileWeights, width: embeddings.width, to: x)
       }
+      start = end
+    }
+  }
+
+  /// x += sum over i of weights[i] rows[ids[i]], each component in the order of i.
+  @inline(__always)
+  private static func addMixture<Element: ActivationElement>(
+    _ rows: UnsafePointer<Element>, _ ids: UnsafeBufferPointer<Int32>, _ weights: UnsafeBufferPointer<Float>,
+    width: Int, to x: UnsafeMutablePointer<Float>
+  ) {
+    var column = 0
+    // Eight vectors of a row at a time are summed in registers.
+    while column + 128 <= width {
+      let target = x + column
+      var (s0, s1, s2, s3) = (
+        Float.load16(target), Float.load16(target + 16), Float.load16(target + 32), Float.load16(target + 48)
+      )
+      var (s4, s5, s6, s7) = (
+        Float.load16(target + 64), Float.load16(target + 80), Float.load16(target + 96), Float.load16(target + 112)
+      )
+      for i in 0..<ids.count {
+        let row = rows + Int(ids[i]) * width + column
+        let weight = SIMD16(repeating: weights[i])
+        s0 = multiplyAdd(weight, Element.load16(row), s0)
+        s1 = multiplyAdd(weight, Element.load16(row + 16), s1)
+        s2 = multiplyAdd(weight, Element.load16(row + 32), s2)
+        s3 = multiplyAdd(weight, Element.load16(row + 48), s3)
+        s4 = multiplyAdd(weight, Element.load16(row + 64), s4)
+        s5 = multiplyAdd(weight, Element.load16(row + 80), s5)
+        s6 = multiplyAdd(weight, Element.load16(row + 96), s6)
+        s7 = multiplyAdd(weight, Element.load16(row + 112), s7)
+      }
+      Float.store16(s0, target)
+      Float.store16(s1, target + 16)
+      Float.store16(s2, target + 32)
+      Float.store16(s3, target + 48)
+      Float.store16(s4, target + 64)
+      Float.store16(s5, target + 80)
+      Float.store16(s6, target + 96)
+      Float.store16(s7, target + 112)
+      column += 128
+    }
+    guard column < width else { return }
+    for i in 0..<ids.count {
+      addScaled(rows + Int(ids[i]) * width + column, by: weights[i], to: x + column, count: width - column)
     }
   }
 

@@ -34,7 +34,6 @@ struct Blended: TruncatedSteps {
   ) throws {
     try truncation.load(tokenIDs, logits, into: &step.order)
     step.order.removeAll { $0.probability <= 0 }
-    step.entropy = entropy(step.order)
     for i in step.order.indices { step.order[i].value = Float(PortableMath.log(step.order[i].probability)) }
     var winner = 0
     var winning = -Float.infinity

@@ -92,7 +92,6 @@ struct SampleSoftStepTests {
     let q = naiveSoftmax([1.5, 1.1, 0.9, 0.2])
     #expect(zip(step.weights, q).allSatisfy { abs(Double($0) - $1) < 1e-6 })
     #expect(weights(step.values, policy) == step.weights)
-    #expect(abs(Double(step.entropy) + q.map { $0 * log($0) }.reduce(0, +)) < 1e-6)
     #expect(try sample(ids, logits, policy, noise(1)).values == step.values)
     #expect(abs(audit(step.tokenIDs, step.values, policy, noise(0))) < 1e-6)
   }

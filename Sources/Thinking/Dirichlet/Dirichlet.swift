@@ -56,7 +56,6 @@ struct Dirichlet: TruncatedSteps {
     step.order.removeAll { $0.probability < Self.smallestProbability && $0.tokenID != largest }
     let total = step.order.reduce(0) { $0 + $1.probability }
     for i in step.order.indices { step.order[i].probability /= total }
-    step.entropy = entropy(step.order)
     for i in step.order.indices {
       // What is recorded decides the draw, so that it can be repeated.
       let logQ = Float(PortableMath.log(step.order[i].probability))

@@ -133,30 +133,27 @@ struct Gaussian: ThinkingPart, VectorSteps {
         step.logits.append(logits[i])
       }
     }
-    let (ordered, own) = candidateCount == nil ? (Array(tokenIDs), Array(logits)) : (step.tokenIDs, step.logits)
     step.values.append(sigma)
-    ordered.withUnsafeBufferPointer { ids in
-      own.withUnsafeBufferPointer { logits in
-        withMean(ids, logits, embeddings) { mean, q in
-          for i in 0..<embeddings.width {
-            step.values.append(Float(Double(mean[i]) + Double(sigma) * noise.normal(Int32(i))))
-          }
-          step.entropy = Float(q.reduce(0.0) { $0 - ($1 > 0 ? $1 * PortableMath.log($1) : 0) })
-          for i in step.tokenIDs.indices {
-            step.weights.append(Float(candidateCount == nil ? q[best] : q[i]))
-          }
+    // The mean of the draw is that of the score: the same function of the same logits.
+    func complete(_ ids: UnsafeBufferPointer<Int32>, _ logits: UnsafeBufferPointer<Float>) -> Float {
+      withMean(ids, logits, embeddings) { mean, q in
+        for i in 0..<embeddings.width {
+          step.values.append(Float(Double(mean[i]) + Double(sigma) * noise.normal(Int32(i))))
+        }
+        for i in step.tokenIDs.indices {
+          step.weights.append(Float(candidateCount == nil ? q[best] : q[i]))
+        }
+        return step.values.withUnsafeBufferPointer {
+          logDensity(of: UnsafeBufferPointer(rebasing: $0.dropFirst()), around: mean, sigma: sigma)
         }
       }
     }
-    // By the function that will score the record again.
-    let values = step.values
-    let score = ordered.withUnsafeBufferPointer { ids in
-      own.withUnsafeBufferPointer { logits in
-        values.withUnsafeBufferPointer {
-          self.score(
-            StepRecord(ids: ids, values: $0), tokenIDs: ids, logits: logits, embeddings: embeddings)
-        }
-      }
+    let score: Float
+    if candidateCount == nil {
+      score = complete(tokenIDs, logits)
+    } else {
+      let (ids, ordered) = (step.tokenIDs, step.logits)
+      score = ids.withUnsafeBufferPointer { ids in ordered.withUnsafeBufferPointer { complete(ids, $0) } }
     }
     step.logProbs.append(score)
   }

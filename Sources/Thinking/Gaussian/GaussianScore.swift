@@ -8,12 +8,19 @@ extension Gaussian {
     _ record: StepRecord, tokenIDs: UnsafeBufferPointer<Int32>, logits: UnsafeBufferPointer<Float>,
     embeddings: EmbeddingTable
   ) -> Float {
-    let (x, variance) = (checkedInput(of: record, embeddings), square(record.values[0]))
+    let x = checkedInput(of: record, embeddings)
     return withMean(tokenIDs, logits, embeddings) { mean, _ in
-      var sum = 0.0
-      for i in x.indices { sum += square(x[i], minus: mean[i]) }
-      return Float(-sum / (2 * variance))
+      logDensity(of: x, around: mean, sigma: record.values[0])
     }
+  }
+
+  /// Of a fed vector around a mean that is at hand.
+  func logDensity(
+    of x: UnsafeBufferPointer<Float>, around mean: UnsafeMutableBufferPointer<Float>, sigma: Float
+  ) -> Float {
+    var sum = 0.0
+    for i in x.indices { sum += square(x[i], minus: mean[i]) }
+    return Float(-sum / (2 * square(sigma)))
   }
 
   /// d/dz_v = p_v (a_v - sum_u p_u a_u) / T with a_v = (x - mu) . E_v / sigma^2.

@@ -15,7 +15,6 @@ extension Gumbel {
   ) throws {
     try truncation.load(tokenIDs, logits, into: &step.order)
     if density != .reference { step.order.removeAll { $0.probability <= 0 } }
-    step.entropy = entropy(step.order)
     for i in step.order.indices { step.order[i].value = value(of: step.order[i], noise) }
     sort(&step.order) { $0.value != $1.value ? $0.value > $1.value : $0.tokenID < $1.tokenID }
 

@@ -9,7 +9,6 @@ extension Multiplex {
   ) throws {
     try truncation.load(tokenIDs, logits, into: &step.order)
     step.order.removeAll { $0.probability <= 0 }
-    step.entropy = entropy(step.order)
     for i in step.order.indices { step.order[i].value = Float(PortableMath.log(step.order[i].probability)) }
     step.removeRecord()
     let inverse = 1 / truncation.temperature

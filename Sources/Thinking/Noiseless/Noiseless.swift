@@ -20,7 +20,6 @@ struct Noiseless: TruncatedSteps {
   ) throws {
     try truncation.load(tokenIDs, logits, into: &step.order)
     step.order.removeAll { $0.probability <= 0 }
-    step.entropy = entropy(step.order)
     for i in step.order.indices { step.order[i].value = Float(PortableMath.log(step.order[i].probability)) }
     sort(&step.order) { $0.value != $1.value ? $0.value > $1.value : $0.tokenID < $1.tokenID }
     step.record(step.order)

@@ -12,8 +12,6 @@ public struct SoftStep: Sendable {
   public internal(set) var logits: [Float] = []
   /// Log-probs of the step's slots under its own logits, the bits that `CandidateScore.score` gives for the record.
   public internal(set) var logProbs: [Float] = []
-  /// Entropy of the distribution that was drawn from, in nats.
-  public internal(set) var entropy: Float = 0
 
   var order: [Component] = []
 

@@ -111,15 +111,6 @@ extension ParameterValues {
   }
 }
 
-/// Entropy of q in nats.
-func entropy(_ order: [SoftStep.Component]) -> Float {
-  var sum = 0.0
-  for component in order where component.probability > 0 {
-    sum -= component.probability * PortableMath.log(component.probability)
-  }
-  return Float(sum)
-}
-
 /// Insertion sort: k is small and the candidates arrive almost in order.
 func sort(_ order: inout [SoftStep.Component], by precedes: (SoftStep.Component, SoftStep.Component) -> Bool) {
   guard order.count <= 64 else { return order.sort(by: precedes) }

@@ -42,7 +42,6 @@ struct ProbabilityGaussian: TruncatedSteps {
   ) throws {
     try truncation.load(tokenIDs, logits, into: &step.order)
     step.order.removeAll { $0.probability <= 0 }
-    step.entropy = entropy(step.order)
     var sum = 0.0
     for i in step.order.indices {
       let value = Float(step.order[i].probability + sigma * noise.normal(step.order[i].tokenID))
