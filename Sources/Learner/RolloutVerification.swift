@@ -54,6 +54,8 @@ final class RolloutVerification {
   private var models: [Int: PreparedModel] = [:]
   private var replay: TrajectoryReplay?
   private var evidence: [String: Int] = [:]
+  /// Of parties with other arithmetic: all that was drawn again of them.
+  private var distances: [String: DrawDistance] = [:]
   /// In this step: parties of which a whole trajectory was replayed, and samples that were.
   private var seen: Set<String> = []
   private var done: Set<SampleKey> = []
@@ -131,7 +133,13 @@ final class RolloutVerification {
     summary.steps += trajectory.scoredCount
     guard isComparable(sample) else {
       let distance = try replay.distance(of: trajectory, plan: work.plan, noise: noise) { models[$0] }
-      return distance?.problem.flatMap { weigh(sample, $0) }
+      guard let distance, let party = sample.party else { return nil }
+      distances[party, default: DrawDistance()].add(distance)
+      if let problem = distances[party]?.jointProblem {
+        summary.caught += 1
+        return Finding(sample: sample, reason: problem)
+      }
+      return distance.problem.flatMap { weigh(sample, $0) }
     }
     let difference = try replay.compare(trajectory, plan: work.plan, noise: noise) { models[$0] }
     guard let difference else { return nil }

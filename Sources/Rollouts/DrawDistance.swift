@@ -3,35 +3,60 @@ import Thinking
 import Trajectories
 import Transformer
 
-/// How far a trajectory is from what its work, noise and weights give, where equal bits are not promised (docs/security.md).
+/// How far trajectories are from what their work, noise and weights give, where equal bits are not promised (docs/security.md).
 ///
 /// Other arithmetic moves logits a little: now and then a token is drawn here that came second there, by that little, and fed vectors
-/// differ by roundings. Whoever drew with other noise, or chose, is further away at every fork.
+/// differ by roundings. Whoever drew with other noise, or chose, is as far away as another draw of the same rows: that distance is
+/// measured beside it, so that sharp and flat distributions are judged alike.
 public struct DrawDistance: Sendable, Equatable {
+  public var trajectories = 0
   /// Ordinary tokens whose draw is known.
   public var tokens = 0
   /// Sum over them of the nats by which each comes after the token that is drawn here.
   public var tokenGap = 0.0
+  /// The same sum of tokens that were drawn here with other noise.
+  public var otherTokenGap = 0.0
   /// Soft steps, and ends of soft thinking.
   public var softSteps = 0
   /// Sum over them of |fed - drawn here| / |drawn here|, at most 1 each; 1 where one of both ends the thinking.
   public var softGap = 0.0
+  /// The same sum of what was drawn here with other noise.
+  public var otherSoftGap = 0.0
 
   public init() {}
 
-  /// Beyond these sums, and so much more a step, no arithmetic explains the distance (docs/security.md has what was measured).
-  static let tokenGapLimit = 3.0
-  static let tokenGapShare = 0.15
-  static let softGapLimit = 3.0
-  static let softGapShare = 0.3
+  public mutating func add(_ other: DrawDistance) {
+    trajectories += other.trajectories
+    tokens += other.tokens
+    tokenGap += other.tokenGap
+    otherTokenGap += other.otherTokenGap
+    softSteps += other.softSteps
+    softGap += other.softGap
+    otherSoftGap += other.otherSoftGap
+  }
 
-  /// What no arithmetic explains; nil: it can be explained.
+  /// What no arithmetic explains in one trajectory; nil: it can be explained.
   public var problem: String? {
-    if !(tokenGap <= Self.tokenGapLimit + Self.tokenGapShare * Double(tokens)) {
+    if !(tokenGap <= 3 + min(0.15 * Double(tokens), 0.5 * otherTokenGap)) {
       return "its \(tokens) tokens come \(tokenGap) nats in sum after those that its noise draws"
     }
-    if !(softGap <= Self.softGapLimit + Self.softGapShare * Double(softSteps)) {
+    if !(softGap <= 3 + 0.3 * Double(softSteps)) {
       return "what its \(softSteps) soft steps fed is \(softGap) lengths in sum from what its noise draws"
+    }
+    return nil
+  }
+
+  /// What no arithmetic explains in several trajectories of one party taken together; nil: it can be explained.
+  public var jointProblem: String? {
+    guard trajectories >= 3 else { return nil }
+    if !(tokenGap <= 6 + 0.35 * otherTokenGap) {
+      return
+        "the \(tokens) tokens of \(trajectories) trajectories come \(tokenGap) nats in sum after those that their noise draws; other noise gives \(otherTokenGap)"
+    }
+    // Where a policy has no noise, other noise is no distance.
+    if !(softGap <= 6 + max(0.65 * otherSoftGap, 0.3 * Double(softSteps))) {
+      return
+        "what \(softSteps) soft steps of \(trajectories) trajectories fed is \(softGap) lengths in sum from what their noise draws; other noise gives \(otherSoftGap)"
     }
     return nil
   }
@@ -51,21 +76,34 @@ extension TrajectoryReplay {
     let (feeds, isDrawn) = RecordedPasses.feeds(of: recorded)
     let draws = plan.draws(of: recorded)
     var distance = DrawDistance()
+    distance.trajectories = 1
+    let otherNoise = NoiseKey(seed: noise.seed ^ 0x6F74_6865_7220_6B65)
     var soft = recorded.policy.records.map { SoftStep(for: $0) } ?? SoftStep()
     let isHere = try passes.run(recorded, feeds: feeds, isDrawn: isDrawn, model: model) {
       draws[$0] != nil
     } body: { row in
-      let stepNoise = noise.step(
-        group: UInt64(recorded.groupID), sample: UInt32(recorded.sampleIndex), step: UInt32(row.position))
+      func stepNoise(_ key: NoiseKey) -> StepNoise {
+        key.step(group: UInt64(recorded.groupID), sample: UInt32(recorded.sampleIndex), step: UInt32(row.position))
+      }
       switch (draws[row.position], feeds[row.position]) {
       case (.token(let sampling)?, .token(let token)):
+        func gap(_ token: Int32) throws -> Double {
+          Double(try discreteDrawGap(row: row.logits, sampling: sampling, noise: stepNoise(noise), tokenID: token))
+        }
         distance.tokens += 1
-        distance.tokenGap += Double(
-          try discreteDrawGap(row: row.logits, sampling: sampling, noise: stepNoise, tokenID: token))
+        distance.tokenGap += try gap(token)
+        distance.otherTokenGap += try gap(
+          sampleDiscreteToken(row: row.logits, sampling: sampling, noise: stepNoise(otherNoise)))
       case (.policy(let ends)?, let feed):
+        let policy = recorded.policy
         distance.softSteps += 1
-        let drawn = try recorded.policy.emits(row, noise: stepNoise, ends: ends, into: &soft)
-        distance.softGap += Self.gap(feed, drawn, ends: ends, soft, recorded.policy, row.model)
+        let otherToken = try policy.emits(row, noise: stepNoise(otherNoise), ends: ends, into: &soft)
+        let other = SoftSegment(ids: soft.tokenIDs, values: soft.values)
+        let emitted = try policy.emits(row, noise: stepNoise(noise), ends: ends, into: &soft)
+        distance.softGap += Self.gap(feed, emitted, ends: ends, soft, policy, row.model)
+        distance.otherSoftGap += Self.gap(
+          ends.contains(otherToken) ? .token(otherToken) : .soft(other, step: 0), emitted, ends: ends, soft, policy,
+          row.model)
       default: break
       }
       return true
@@ -134,6 +172,15 @@ extension ThinkingPolicy {
       }
     }
     return soft.emittedToken
+  }
+}
+
+extension SoftSegment {
+  /// Of one step, without log-probs.
+  fileprivate init(ids: [Int32], values: [Float]) {
+    self.init()
+    tokenIDs.append(ids)
+    self.values.append(values)
   }
 }
 

@@ -62,7 +62,14 @@ import Transformer
     }
     let forged = try distances(Tiny.sample(otherSeed, model, slots: 16, team: team))
     #expect(fp32.count == 64 && forged.count == 64)
-    #expect(fp32.compactMap(\.problem) == [])
+    func total(_ distances: [DrawDistance]) -> DrawDistance {
+      distances.reduce(into: DrawDistance()) { $0.add($1) }
+    }
+    #expect(fp32.compactMap(\.problem) == [] && total(fp32).jointProblem == nil)
+    #expect(total(forged).jointProblem != nil)
+    // Drawn with other noise it is as far as another draw of the same rows.
+    let sum = total(forged)
+    #expect(abs(sum.tokenGap / sum.otherTokenGap - 1) < 0.25)
     #expect(forged.count { $0.problem != nil } > forged.count / 2)
     #expect(mean(forged) > 10 * mean(fp32))
   }
