@@ -74,6 +74,31 @@ struct OutputHeadTests {
     #expect(abs(Double(table.rootMeanSquare()) - (squares / Double(10 * width)).squareRoot()) < 1e-6)
   }
 
+  /// A component's sum is one chain of multiply-adds in the order of the ids, however many rows are added at a time.
+  @Test(arguments: [0, 1, 5, 60, 200])
+  func aMixtureIsOneChain(_ count: Int) {
+    // Two blocks of columns, and the rest; more rows than a tile has.
+    let width = 300
+    let ids = (0..<count).map { Int32(($0 * 7 + 3) % 10) }
+    let weights = randomValues(count, seed: 21)
+    for type in [ComputeType.float32, .bfloat16] {
+      let values = randomValues(10 * width, seed: 22).map { type == .bfloat16 ? Float(BFloat16($0)) : $0 }
+      let rows = FilledOperand(values, type)
+      var x = [Float](repeating: .nan, count: width)
+      ids.withUnsafeBufferPointer { ids in
+        weights.withUnsafeBufferPointer {
+          OutputHead.mixture(
+            ids: ids, weights: $0, embeddings: EmbeddingTable(rows: rows.operand, count: 10, width: width), into: &x)
+        }
+      }
+      for column in 0..<width {
+        var sum: Float = 0
+        for (id, weight) in zip(ids, weights) { sum = sum.addingProduct(weight, values[Int(id) * width + column]) }
+        #expect(x[column].bitPattern == sum.bitPattern, "\(type), component \(column)")
+      }
+    }
+  }
+
   /// A mixture of one component with weight 1 is its embedding, bit for bit: a one-hot step.
   @Test func aOneHotMixtureIsTheEmbedding() {
     let head = head(33)
