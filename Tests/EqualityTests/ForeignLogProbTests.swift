@@ -46,7 +46,7 @@ struct ForeignLogProbTests {
     let near: [Float] = [-1.3, -0.7, -1, 8]
     #expect(caught([[Float]](repeating: near, count: 20)).isEmpty)
     #expect(caught([[Float]](repeating: [-.infinity, -1], count: 20)).isEmpty, "equal infinities")
-    #expect(caught([[Float]](repeating: [-52, -68], count: 20), own: -60).isEmpty, "log-densities of vectors under int8")
+    #expect(caught([[Float]](repeating: [-52, -68], count: 20), own: -60).isEmpty, "densities of vectors in int8")
     #expect(caught([[Float]](repeating: [-20, -40], count: 20), own: -60).count == 1)
     #expect(caught([[Float]](repeating: [9, 9], count: 20), version: 4).isEmpty, "drawn by other weights")
   }
